@@ -1,0 +1,34 @@
+# make demo    set up everything and audit the embedded digits
+# make test    set up everything and run linters, type checks and tests
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## environment in .venv, and a mongod that starts
+	@bash .ci/set-up
+
+.PHONY: demo
+demo: setup ## set up everything and run the main job
+	@$(BIN)/influence-audit demo
+
+.PHONY: browser
+browser: setup
+	@bash .ci/find-browser
+
+.PHONY: lint
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: test
+test: setup browser lint ## set up everything and run all tests
+	$(BIN)/python -m pytest
+
+.PHONY: clean
+clean: ## remove the environment
+	rm -rf .venv

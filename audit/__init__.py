@@ -1,0 +1,49 @@
+"""Data-quality auditing of labelled image datasets with influence functions.
+
+It knows arrays, images and labels, and nothing of FiftyOne, reports or files of other tools.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+# Threads that spin while they wait make an audit ten times slower on a machine that has other work (OpenMP reads this
+# when torch is first imported).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from audit.config import AuditConfig
+from audit.errors import ConvergenceError, InputError
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+    from audit.run import audit_embeddings, audit_images
+    from audit.samples import Samples
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuditConfig",
+    "AuditResult",
+    "ConvergenceError",
+    "InputError",
+    "Samples",
+    "audit_embeddings",
+    "audit_images",
+]
+
+_HOMES = {
+    "AuditResult": "audit.result",
+    "Samples": "audit.samples",
+    "audit_embeddings": "audit.run",
+    "audit_images": "audit.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and pandas only when they are needed: `import audit` stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'audit' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,246 @@
+"""The frozen ImageNet ResNet: where its weights come from, and how it turns images into features."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from audit.errors import InputError
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+BUNDLED_BACKBONE = "resnet18"
+BUNDLED_FILE = "resnet18-tinyimagenet.safetensors"
+NETWORK_SECONDS = 4.0  # what finding out that the network is closed may cost
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen ResNet without its classification layer.
+
+    Attributes:
+        name: torchvision's name of the architecture.
+        weights: where the weights came from: 'imagenet', 'bundled' or a path.
+        key: digest of the weights, for the embedding cache.
+        resize: length that the shorter side is resized to, in pixels.
+        image_size: side of the centre crop that the network sees, in pixels.
+        features: d, the length of an embedding.
+        device: where it runs.
+        module: the network, in eval mode.
+    """
+
+    name: str
+    weights: str
+    key: str
+    resize: int
+    image_size: int
+    features: int
+    device: torch.device
+    module: nn.Module
+
+    @property
+    def precision(self) -> str:
+        """'bfloat16' autocast on CUDA, 'float32' elsewhere."""
+        return "bfloat16" if self.device.type == "cuda" else "float32"
+
+    @property
+    def transform_key(self) -> str:
+        """Names everything but the image that an embedding depends on."""
+        return f"{self.name}-{self.key[:16]}-{self.resize}-{self.image_size}-{self.precision}"
+
+    @torch.inference_mode()
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Features of a batch of images.
+
+        Args:
+            pixels: uint8 (b, image_size, image_size, 3), RGB.
+
+        Returns:
+            float32 (b, d), on the CPU.
+        """
+        x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+        x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self.module(x).float().cpu()
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that 'auto', 'cpu', 'cuda' or 'cuda:N' stands for.
+
+    Raises:
+        InputError: if it does not exist here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device {device!r} is unknown; it takes auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {device!r} is not here ({torch.cuda.device_count()} CUDA devices); use --device auto")
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"device {device!r} is not supported; it takes auto, cpu, cuda or cuda:N")
+    return chosen
+
+
+def backbone_names() -> list[str]:
+    """The torchvision classification ResNets."""
+    return [name for name in models.list_models(module=models) if name.startswith(("resne", "wide_resnet"))]
+
+
+def load_backbone(
+    name: str = BUNDLED_BACKBONE,
+    weights: str = "auto",
+    image_size: int | None = None,
+    device: str = "auto",
+    note: Callable[[str], None] = lambda text: None,
+) -> Backbone:
+    """Build a frozen backbone.
+
+    Args:
+        name: a torchvision classification ResNet.
+        weights: 'auto', 'imagenet', 'bundled', or the path of a .safetensors or .pth state dict.
+        image_size: side of the network's input in pixels; None for the weights' own.
+        device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        note: is told in one line when 'auto' falls back on the bundled weights.
+
+    Raises:
+        InputError: if the backbone is unknown, or its weights cannot be had or do not fit it.
+    """
+    if name not in backbone_names():
+        close = difflib.get_close_matches(name, backbone_names(), 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"backbone {name!r} is unknown; {hint}it takes {', '.join(backbone_names())}")
+    chosen_device = choose_device(device)
+    source = weights
+    if weights in ("auto", "imagenet"):
+        state, problem = _imagenet_state(name)
+        source = "imagenet"
+        if state is None and weights == "imagenet":
+            raise InputError(f"ImageNet weights of {name} cannot be had ({problem}); use --weights bundled or a path")
+        if state is None:
+            if name != BUNDLED_BACKBONE:
+                raise InputError(
+                    f"ImageNet weights of {name} cannot be had ({problem}), and only {BUNDLED_BACKBONE} is bundled; "
+                    f"use --backbone {BUNDLED_BACKBONE} or --weights PATH"
+                )
+            source = "bundled"
+            note(f"ImageNet weights cannot be had ({problem}): using the bundled {BUNDLED_BACKBONE} instead")
+    if source == "bundled":
+        if name != BUNDLED_BACKBONE:
+            raise InputError(f"the bundled weights are a {BUNDLED_BACKBONE}, not a {name}; use --weights auto or PATH")
+        state = _bundled_state()
+    elif source != "imagenet":
+        state = _state_from_file(Path(source))
+    assert state is not None
+    module, features = _build(name, state, source)
+    if image_size is None:
+        image_size = 64 if source == "bundled" else 224
+    # torchvision evaluates its ImageNet weights on a centre crop of 7/8; the bundled ones have seen whole images.
+    resize = image_size if source == "bundled" else round(image_size * 256 / 224)
+    return Backbone(
+        name=name,
+        weights=source,
+        key=_digest(state),
+        resize=resize,
+        image_size=image_size,
+        features=features,
+        device=chosen_device,
+        module=module.to(chosen_device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+    )
+
+
+def _build(name: str, state: dict[str, Tensor], source: str) -> tuple[nn.Module, int]:
+    network = models.get_model(name, weights=None)
+    features = network.fc.in_features
+    network.fc = nn.Identity()
+    body = {key: value.float() for key, value in state.items() if not key.startswith("fc.")}
+    try:
+        missing, unexpected = network.load_state_dict(body, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(f"weights {source!r} do not fit {name} ({reason}); give the matching --backbone") from None
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise InputError(
+            f"weights {source!r} do not fit {name} ({len(missing)} tensors missing, {len(unexpected)} unexpected, "
+            f"e.g. {(missing + unexpected)[0]!r}); give the matching --backbone"
+        )
+    return network.eval().requires_grad_(False), features
+
+
+def _bundled_state() -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    with as_file(files("audit") / "weights" / BUNDLED_FILE) as path:
+        return load_file(path)
+
+
+def _state_from_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"weights {str(path)!r} do not exist; it takes auto, imagenet, bundled or a file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)
+        return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"weights {str(path)!r} cannot be read ({reason}); give a state dict as .safetensors or .pth"
+        ) from None
+
+
+def _imagenet_state(name: str) -> tuple[dict[str, Tensor] | None, str]:
+    """torchvision's pretrained weights from its cache or the network, or why they cannot be had."""
+    entry = models.get_model_weights(name).DEFAULT
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
+    if not cached.is_file() and not _answers(entry.url):
+        return None, "not in torchvision's cache, and the network does not answer"
+    try:
+        return torch.hub.load_state_dict_from_url(entry.url, map_location="cpu", check_hash=True, weights_only=True), ""
+    except Exception as error:
+        return None, str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _answers(url: str) -> bool:
+    """Whether a URL answers soon; a thread, because looking up a name cannot be timed out."""
+    import urllib.request
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=NETWORK_SECONDS):
+                answered.set()
+        except OSError:
+            pass
+        finally:
+            finished.set()
+
+    finished = threading.Event()
+    threading.Thread(target=ask, daemon=True).start()
+    finished.wait(NETWORK_SECONDS)
+    return answered.is_set()
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(k for k in state if not k.startswith("fc.") and not k.endswith("num_batches_tracked")):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

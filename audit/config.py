@@ -1,0 +1,127 @@
+"""Every setting of an audit, with its meaning, checked once when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+TRAINERS = ("newton", "adam")
+SOLVERS = ("auto", "cholesky", "cg")
+INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
+INJECTION_TARGETS = ("all", "train")
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"help": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """The settings of one audit. The defaults are what we would use ourselves.
+
+    Raises:
+        InputError: if a value is outside its range, naming the setting and what it accepts.
+    """
+
+    seed: int = _setting(0, "Seed of the split, the injection and everything else that is random.")
+    train_size: float = _setting(0.8, "Share of the samples that the head is trained on.")
+    validation_size: float = _setting(0.1, "Share of the samples whose mean loss the influence refers to.")
+    test_size: float = _setting(0.1, "Share of the samples that the head's quality is measured on.")
+    use_splits: bool = _setting(
+        False, "Use the dataset's own train / validation / test splits instead of a seeded stratified one."
+    )
+    backbone: str = _setting("resnet18", "A torchvision ResNet: resnet18, resnet34, resnet50, ...")
+    weights: str = _setting(
+        "auto",
+        "Backbone weights: 'imagenet' (torchvision's, from its cache or the network), 'bundled' (a ResNet-18 inside "
+        "this package), a path to .safetensors or .pth, or 'auto' (imagenet where it can be had, else bundled).",
+    )
+    image_size: int | None = _setting(None, "Side of the square the images are resized to; default: the weights' own.")
+    device: str = _setting("auto", "Where to compute: 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    batch_size: int = _setting(256, "Images per pass through the backbone.")
+    cache_dir: str | None = _setting(None, "Folder of the embedding cache; default: the user's cache folder.")
+    trainer: str = _setting(
+        "newton",
+        "How the head is trained: 'newton' (L2-regularised, to convergence) or 'adam' (the original recipe: "
+        "Adam, no L2, a fixed number of epochs).",
+    )
+    l2: float | None = _setting(None, "The head's L2 penalty; default: chosen by validation loss.")
+    damping: float = _setting(0.0, "Added to the Hessian's diagonal on top of the L2 (the original recipe uses 1e-3).")
+    epochs: int = _setting(50, "Epochs of the 'adam' trainer.")
+    learning_rate: float = _setting(1e-3, "Learning rate of the 'adam' trainer.")
+    head_batch_size: int = _setting(1000, "Batch size of the 'adam' trainer.")
+    validation_trusted: bool = _setting(
+        False,
+        "The validation labels are known to be right: influence refers to them as given. Otherwise it refers to what "
+        "the audit believes them to be, because mislabels among them would turn it around.",
+    )
+    solver: str = _setting(
+        "auto", "How H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' by size."
+    )
+    inject: float = _setting(0.0, "Share of the labels to change on purpose, to measure the audit with; 0 for none.")
+    inject_strategy: str = _setting(
+        "uniform",
+        "Which wrong label: 'uniform' (any other class), 'class-pair' (the class's nearest one), or "
+        "'most-influential' (the original recipe: corrupts the most helpful samples, which flatters influence).",
+    )
+    inject_into: str = _setting("all", "Where mislabels are injected: 'all' samples or only the 'train' split.")
+    threshold: float | None = _setting(
+        None, "Flag samples whose suspicion is at least this; default: chosen for the best expected F1."
+    )
+
+    def __post_init__(self) -> None:
+        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        sizes = (self.train_size, self.validation_size, self.test_size)
+        for name, size in zip(SPLITS, sizes, strict=True):
+            _check(0 < size < 1, f"{name}_size", size, "a share between 0 and 1")
+        _check(abs(sum(sizes) - 1) < 1e-6, "train_size + validation_size + test_size", sum(sizes), "a sum of 1")
+        _check(self.image_size is None or 16 <= self.image_size <= 4096, "image_size", self.image_size, "16 to 4096")
+        _check(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        _check(self.trainer in TRAINERS, "trainer", self.trainer, _one_of(TRAINERS))
+        _check(self.l2 is None or self.l2 > 0, "l2", self.l2, "a number above 0 (the optimum is not unique without)")
+        _check(self.damping >= 0, "damping", self.damping, "0 or more")
+        _check(
+            self.trainer == "newton" or self.damping > 0,
+            "damping",
+            self.damping,
+            "a number above 0 with trainer 'adam', whose Hessian is singular otherwise (the original recipe uses 1e-3)",
+        )
+        _check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
+        _check(self.head_batch_size >= 1, "head_batch_size", self.head_batch_size, "1 or more")
+        _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
+        _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
+        _check(
+            self.inject_strategy in INJECTION_STRATEGIES,
+            "inject_strategy",
+            self.inject_strategy,
+            _one_of(INJECTION_STRATEGIES),
+        )
+        _check(self.inject_into in INJECTION_TARGETS, "inject_into", self.inject_into, _one_of(INJECTION_TARGETS))
+        _check(self.threshold is None or 0 <= self.threshold <= 1, "threshold", self.threshold, "a number from 0 to 1")
+
+    def replace(self, **changes: Any) -> AuditConfig:
+        """A copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def help_of(setting: str) -> str:
+    """What a setting means, in a sentence (the command and the App show it)."""
+    return {f.name: f.metadata["help"] for f in dataclasses.fields(AuditConfig)}[setting]
+
+
+def _one_of(choices: tuple[str, ...]) -> str:
+    return "one of " + ", ".join(choices)
+
+
+def _check(ok: bool, name: str, value: Any, accepts: str) -> None:
+    if not ok:
+        raise InputError(f"{name} is {value!r}; it takes {accepts}")

@@ -1,0 +1,5 @@
+"""Detectors: evidence in, one score a sample out."""
+
+from audit.detectors.scores import DETECTORS, Detector, Evidence, register
+
+__all__ = ["DETECTORS", "Detector", "Evidence", "register"]

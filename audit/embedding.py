@@ -1,0 +1,217 @@
+"""Images to embeddings: streamed through the backbone once, and kept on disk for the next audit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from audit.backbone import Backbone
+from audit.errors import InputError
+from audit.progress import ProgressCallback, Step, silent
+from audit.samples import Samples, content_key, decode_image, image_bytes
+
+SHARD_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embeddings of the images that could be read.
+
+    Attributes:
+        values: float32 (k, d).
+        rows: (k,) positions of those images among the samples.
+        skipped: position and reason of every image that could not be read.
+        computed: how many went through the backbone now.
+        cached: how many came from the cache.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+    skipped: list[tuple[int, str]]
+    computed: int
+    cached: int
+
+
+def default_cache_dir() -> Path:
+    """INFLUENCE_AUDIT_CACHE, or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("INFLUENCE_AUDIT_CACHE") or user_cache_path("influence-audit"))
+
+
+def embed(
+    samples: Samples,
+    backbone: Backbone,
+    batch_size: int = 256,
+    cache_dir: str | Path | None = None,
+    progress: ProgressCallback = silent,
+) -> Embedded:
+    """Embed every image that is not in the cache yet.
+
+    Args:
+        samples: n labelled images (the labels are not looked at).
+        backbone: the frozen network.
+        batch_size: images per pass.
+        cache_dir: folder of the cache; None for the user's.
+        progress: told after every batch, in images.
+
+    Raises:
+        InputError: if the cache folder cannot be written, or not a single image can be read.
+    """
+    cache = EmbeddingCache(Path(cache_dir or default_cache_dir()) / "embeddings" / backbone.transform_key, backbone)
+    values = np.empty((len(samples), backbone.features), dtype=np.float32)
+    readable = np.zeros(len(samples), dtype=bool)
+    skipped: list[tuple[int, str]] = []
+    found: dict[int, bytes] = {}
+    computed = 0
+
+    def read(row: int) -> tuple[int, bytes, np.ndarray | None] | tuple[int, str]:
+        image = samples.images[row]
+        try:
+            content = image_bytes(image)
+            key = content_key(content)
+            if key in cache:
+                return row, key, None
+            return row, key, _fit(decode_image(content if not isinstance(image, Image.Image) else image), backbone)
+        except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
+            return row, _reason(error)
+
+    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool:
+        chunks = [range(s, min(s + batch_size, len(samples))) for s in range(0, len(samples), batch_size)]
+        ahead = [pool.submit(read, row) for row in chunks[0]] if chunks else []
+        for number, chunk in enumerate(chunks):
+            current = ahead
+            if number + 1 < len(chunks):  # decode the next batch while the network works on this one
+                ahead = [pool.submit(read, row) for row in chunks[number + 1]]
+            fresh: list[tuple[int, bytes, np.ndarray]] = []
+            for future in current:
+                outcome = future.result()
+                if len(outcome) == 2:
+                    skipped.append(outcome)
+                    continue
+                row, key, pixels = outcome
+                readable[row] = True
+                if pixels is None:
+                    found[row] = key
+                else:
+                    fresh.append((row, key, pixels))
+            if fresh:
+                rows = [row for row, _, _ in fresh]
+                values[rows] = backbone.embed(torch.from_numpy(np.stack([p for _, _, p in fresh]))).numpy()
+                cache.add([key for _, key, _ in fresh], values[rows])
+                computed += len(fresh)
+            progress(Step("embedding", chunk.stop, len(samples), "images"))
+    cache.flush()
+    cache.read(found, values)
+    if not readable.any():
+        first = f"; the first one: {skipped[0][1]}" if skipped else ""
+        raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths of the samples")
+    kept = np.flatnonzero(readable)
+    return Embedded(values if len(kept) == len(values) else values[kept], kept, skipped, computed, len(found))
+
+
+def _fit(image: Image.Image, backbone: Backbone) -> np.ndarray:
+    """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3)."""
+    width, height = image.size
+    scale = backbone.resize / min(width, height)
+    size = (max(backbone.image_size, round(width * scale)), max(backbone.image_size, round(height * scale)))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - backbone.image_size) // 2, (size[1] - backbone.image_size) // 2
+    return np.asarray(image.crop((left, top, left + backbone.image_size, top + backbone.image_size)))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "file does not exist"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "not an image that Pillow can read" if "cannot identify image file" in text else text
+
+
+class EmbeddingCache:
+    """Embeddings by image content, in append-only shards that are written whole or not at all.
+
+    A shard is a safetensors file with `keys` uint8 (k, 16), `embeddings` float32 (k, d) and a digest of both. A shard
+    that does not fit its digest or this backbone is refused.
+    """
+
+    def __init__(self, folder: Path, backbone: Backbone) -> None:
+        self._folder = folder
+        self._features = backbone.features
+        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._waiting: list[tuple[bytes, np.ndarray]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise InputError(
+                f"embedding cache {str(folder)!r} cannot be written ({error.strerror}); give another (--cache-dir)"
+            ) from None
+        for shard in sorted(folder.glob("*.safetensors")):
+            for row, key in enumerate(self._load(shard)[0]):
+                self._places[key.tobytes()] = (shard, row)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._places
+
+    def add(self, keys: Sequence[bytes], values: np.ndarray) -> None:
+        """Keep embeddings (k, d); they reach the disk a shard at a time."""
+        self._waiting.extend(zip(keys, values.copy(), strict=True))
+        if len(self._waiting) >= SHARD_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if not self._waiting:
+            return
+        keys = np.frombuffer(b"".join(key for key, _ in self._waiting), dtype=np.uint8).reshape(-1, 16)
+        values = np.stack([value for _, value in self._waiting])
+        content = save({"keys": keys, "embeddings": values}, {"digest": _shard_digest(keys, values)})
+        shard = self._folder / f"{uuid.uuid4().hex}.safetensors"
+        temporary = shard.with_suffix(".tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, shard)
+        self._waiting.clear()
+
+    def read(self, found: dict[int, bytes], values: np.ndarray) -> None:
+        """Fill rows of `values` with the cached embeddings of their keys, a shard at a time."""
+        by_shard: dict[Path, list[tuple[int, int]]] = {}
+        for row, key in found.items():
+            shard, place = self._places[key]
+            by_shard.setdefault(shard, []).append((row, place))
+        for shard, pairs in by_shard.items():
+            rows, places = np.array(pairs).T
+            values[rows] = self._load(shard)[1][places]
+
+    def _load(self, shard: Path) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            with safe_open(shard, framework="numpy") as tensors:
+                keys, values = tensors.get_tensor("keys"), tensors.get_tensor("embeddings")
+                digest = (tensors.metadata() or {}).get("digest")
+        except (SafetensorError, OSError):
+            keys = values = np.empty((0, 0))
+            digest = None
+        if values.shape != (len(keys), self._features) or digest != _shard_digest(keys, values):
+            raise InputError(f"embedding cache file {str(shard)!r} is damaged or was changed; delete it")
+        return keys, values
+
+
+def _shard_digest(keys: np.ndarray, values: np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.ascontiguousarray(keys).tobytes())
+    digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()

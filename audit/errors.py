@@ -1,0 +1,9 @@
+"""The errors that an audit raises on purpose; each message is one line: the thing, the reason, the way out."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be audited; the message says what, why and what to do instead."""
+
+
+class ConvergenceError(RuntimeError):
+    """A numerical solver stopped before it reached its tolerance, so its numbers are not returned."""

@@ -1,0 +1,444 @@
+"""The audit, stage by stage: samples → split → embedding → head → influence → detectors → flagging → evaluation."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audit import __version__
+from audit.backbone import Backbone, choose_device, load_backbone
+from audit.config import AuditConfig
+from audit.detectors import DETECTORS, Evidence
+from audit.detectors.noise_model import Diagnosis, diagnose
+from audit.embedding import Embedded, embed
+from audit.errors import InputError
+from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
+from audit.flagging import choose_flags
+from audit.gallery import shown_samples, thumbnails
+from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian, Solution
+from audit.influence.pairwise import pairwise_influence
+from audit.noise import inject_mislabels
+from audit.progress import ProgressCallback, Stages, silent
+from audit.result import SCHEMA_VERSION, AuditResult
+from audit.samples import Samples, check_classes
+from audit.split import own_split, stratified_split
+
+EXPLAINED_SAMPLES = 8
+NEIGHBOURS = 6
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
+
+
+def audit_embeddings(
+    x: np.ndarray | Tensor,
+    labels: Any,
+    validation: tuple[Any, Any] | None = None,
+    config: AuditConfig | None = None,
+    progress: ProgressCallback = silent,
+) -> AuditResult:
+    """Audit labels on embeddings of your own.
+
+    Args:
+        x: (n, d) embeddings, finite.
+        labels: (n,) integers or strings.
+        validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
+            their rows follow those of x, with ids 'validation-0', 'validation-1', ...
+        config: the settings; those of the backbone are not used.
+        progress: is told what is being done.
+
+    Returns:
+        The result; `scores` has one row a sample, ids '0', '1', ... in the order of x.
+
+    Raises:
+        InputError: if shapes differ, an embedding is not finite, or there are fewer than two classes or fewer than
+            3 samples in one.
+    """
+    config = config or AuditConfig()
+    values, given = _arrays(x, labels, "x")
+    ids = [str(row) for row in range(len(values))]
+    splits: np.ndarray | None = None
+    if validation is not None:
+        held_out, held_out_labels = _arrays(*validation, "validation")
+        if held_out.shape[1] != values.shape[1]:
+            raise InputError(
+                f"x has {values.shape[1]} features, validation {held_out.shape[1]}; give the same backbone's"
+            )
+        splits = np.array(["train"] * len(values) + ["validation"] * len(held_out), dtype=object)
+        values, given = np.concatenate([values, held_out]), np.concatenate([given, held_out_labels])
+        ids += [f"validation-{row}" for row in range(len(held_out))]
+    stages = Stages(progress)
+    classes = check_classes(given)
+    with stages.stage("split"):
+        split = _split(given, splits, config)
+    return _audit(_Material(ids, [None] * len(ids), values, given, classes, split), config, stages)
+
+
+def audit_images(
+    samples: Samples, config: AuditConfig | None = None, progress: ProgressCallback = silent
+) -> AuditResult:
+    """Audit the labels of images.
+
+    Samples without a label, and images that cannot be read, are not audited: they are in `result.skipped` with the
+    reason, and counted in `result.summary['counts']`.
+
+    Args:
+        samples: the labelled images.
+        config: the settings.
+        progress: is told what is being done.
+
+    Raises:
+        InputError: if the backbone or its weights cannot be had, no image can be read, or there are fewer than two
+            classes or fewer than 3 samples in one.
+    """
+    config = config or AuditConfig()
+    stages = Stages(progress)
+    labelled = np.array([row for row, label in enumerate(samples.labels) if label is not None], dtype=int)
+    skipped = [(row, "no label") for row, label in enumerate(samples.labels) if label is None]
+    if not len(labelled):
+        raise InputError(f"none of the {len(samples)} samples has a label; an audit needs labels")
+    if skipped:
+        stages.note("samples", f"{len(skipped)} of {len(samples)} samples have no label: audited without them")
+    check_classes(np.array([samples.labels[row] for row in labelled]))
+    with stages.stage("backbone"):
+        backbone = load_backbone(
+            config.backbone,
+            config.weights,
+            config.image_size,
+            config.device,
+            note=lambda text: stages.note("backbone", text),
+        )
+    with stages.stage("embedding") as step:
+        embedded = embed(samples.take(labelled), backbone, config.batch_size, config.cache_dir, step)
+    if embedded.skipped:
+        stages.note(
+            "embedding", f"{len(embedded.skipped)} images cannot be read and are left out (listed in the result)"
+        )
+    skipped += [(int(labelled[row]), reason) for row, reason in embedded.skipped]
+    audited = samples.take(labelled[embedded.rows])
+    labels = np.array(audited.labels)
+    classes = check_classes(labels)
+    with stages.stage("split"):
+        split = _split(labels, audited.splits if config.use_splits else None, config)
+    filepaths = [_path(image) for image in audited.images]
+    material = _Material(list(audited.ids), filepaths, embedded.values, labels, classes, split)
+    result = _audit(material, config, stages)
+    result.skipped = pd.DataFrame(
+        [(samples.ids[row], _path(samples.images[row]), reason) for row, reason in sorted(skipped)],
+        columns=["id", "filepath", "reason"],
+        dtype=object,
+    )
+    counts = result.summary["counts"]
+    counts["without_label"] = sum(reason == "no label" for _, reason in skipped)
+    counts["unreadable"] = len(embedded.skipped)
+    result.summary["backbone"] = _describe_backbone(backbone, embedded)
+    with stages.stage("thumbnails"):
+        result.thumbnails = thumbnails(audited, shown_samples(result.scores, result.explanations))
+    result.summary["timings"] = stages.seconds
+    return result
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What every audit comes down to: n embedded samples with labels and a split."""
+
+    ids: list[str]
+    filepaths: list[str | None]
+    values: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    split: np.ndarray
+
+    def rows(self, split: str) -> np.ndarray:
+        return np.flatnonzero(self.split == split)
+
+
+def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditResult:
+    """Everything from the embeddings on."""
+    check_embeddings(material.values)
+    x = torch.from_numpy(material.values).to(choose_device(config.device), torch.float64)
+    given = np.searchsorted(material.classes, material.labels)
+
+    with stages.stage("head"):
+        heads = {"given": _train(x, given, material, config)}
+    labels, influence_given = given, None
+    if config.inject:
+        if config.inject_strategy == "most-influential":
+            with stages.stage("influence"):
+                influence_given = _influence(x, given, heads["given"], material, config, None)[0].cpu().numpy()
+        with stages.stage("injection"):
+            labels = _inject(given, material, config, influence_given)
+        with stages.stage("head"):
+            heads["corrupted"] = _train(x, labels, material, config)
+    audited = heads["corrupted" if config.inject else "given"]
+
+    with stages.stage("detection") as step:
+        diagnosis = diagnose(x, torch.from_numpy(labels).to(x.device), len(material.classes), config.seed, step)
+    with stages.stage("influence"):
+        beliefs = None if config.validation_trusted else diagnosis.posterior
+        influence, solution, hessian = _influence(x, labels, audited, material, config, beliefs)
+        explanations = _explain(x, labels, audited, hessian, material, config, beliefs)
+        evidence = _evidence(labels, influence, diagnosis)
+    with stages.stage("flagging"):
+        flags = choose_flags(DETECTORS["suspicion"](evidence), config.threshold)
+        scores = _scores(material, evidence, flags.flag, given if config.inject else None)
+    with stages.stage("evaluation"):
+        detection = None
+        if config.inject:
+            detection = {
+                "strategy": config.inject_strategy,
+                "into": config.inject_into,
+                **detection_quality(
+                    labels != given, flags.flag, {name: score(evidence) for name, score in DETECTORS.items()}
+                ),
+            }
+        summary: dict[str, Any] = {
+            "schema": SCHEMA_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "counts": _counts(material, flags.flag, labels != given),
+            "classes": material.classes.tolist(),
+            "threshold": flags.threshold,
+            "threshold_rule": flags.rule,
+            "estimates": flags.estimates,
+            "detection": detection,
+            "influence_by_class": influence_by_class(scores, material.classes.tolist()),
+            "heads": {name: _describe_head(head, x, given, material) for name, head in heads.items()},
+            "influence": {
+                "method": solution.method,
+                "residual": solution.residual,
+                "parameters": hessian.parameters,
+                "damping": config.damping,
+                "validation_samples": len(material.rows("validation")),
+                "validation_labels": "given" if config.validation_trusted else "believed",
+            },
+            "leave_one_out": {"method": diagnosis.method},
+            "noise_model": {
+                "l2": diagnosis.l2,
+                "rounds": diagnosis.rounds,
+                "confusions": likeliest_confusions(diagnosis.transition.cpu().numpy(), material.classes.tolist()),
+            },
+            "backbone": None,
+            "config": config.to_dict(),
+            "versions": _versions(),
+            "machine": _machine(x.device),
+        }
+    summary["notes"] = stages.notes
+    summary["timings"] = stages.seconds
+    empty = pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id", dtype=object))
+    return AuditResult(
+        scores=scores,
+        summary=summary,
+        curves=_curves(heads),
+        explanations=explanations,
+        skipped=pd.DataFrame(columns=["id", "filepath", "reason"], dtype=object),
+        thumbnails=empty,
+        heads={name: head.arrays() for name, head in heads.items()},
+    )
+
+
+def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if given.ndim != 1 or values.ndim != 2 or len(given) != len(values):
+        raise InputError(
+            f"{name}: embeddings have shape {values.shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
+        )
+    if given.dtype.kind == "O":
+        missing = [row for row, label in enumerate(given) if label is None or label != label]
+        if missing:
+            raise InputError(
+                f"{name}: {len(missing)} labels are missing, the first in row {missing[0]}; leave them out"
+            )
+        given = given.astype(str)
+    if given.dtype.kind not in "iuUSb":
+        raise InputError(f"{name}: labels are of type {given.dtype}; give integers or strings")
+    return values, given.astype(str) if given.dtype.kind == "S" else given
+
+
+def _split(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
+    sizes = (config.train_size, config.validation_size, config.test_size)
+    if splits is not None or config.use_splits:
+        return own_split(splits, labels, sizes, config.seed)
+    return stratified_split(labels, sizes, config.seed)
+
+
+def _train(x: Tensor, labels: np.ndarray, material: _Material, config: AuditConfig) -> Head:
+    y = torch.from_numpy(labels).to(x.device)
+    train, validation = material.rows("train"), material.rows("validation")
+    parts = (x[train], y[train], x[validation], y[validation], len(material.classes))
+    if config.trainer == "adam":
+        return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
+    return train_head(*parts, l2=config.l2)
+
+
+def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influence: np.ndarray | None) -> np.ndarray:
+    candidates = np.arange(len(given))
+    if (
+        config.inject_into == "train" or config.inject_strategy == "most-influential"
+    ):  # the recipe ranks training samples
+        candidates = material.rows("train")
+    elif config.validation_trusted:
+        candidates = np.flatnonzero(material.split != "validation")
+    return inject_mislabels(
+        given,
+        len(material.classes),
+        config.inject,
+        config.inject_strategy,
+        config.seed,
+        embeddings=material.values,
+        influence=influence,
+        candidates=candidates,
+    )
+
+
+def _influence(
+    x: Tensor, labels: np.ndarray, head: Head, material: _Material, config: AuditConfig, beliefs: Tensor | None
+) -> tuple[Tensor, Solution, HeadHessian]:
+    z, p, targets = _predictions(x, labels, head)
+    train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
+    hessian = HeadHessian(z[train], p[train], head.l2, damping=config.damping)
+    held_out = p[validation] - (targets if beliefs is None else beliefs)[validation]
+    influence, solution = influence_on_validation(hessian, z, p - targets, validation, held_out, config.solver)
+    return influence, solution, hessian
+
+
+def _predictions(x: Tensor, labels: np.ndarray, head: Head) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (n, D), predicted probabilities (n, C) and one-hot labels (n, C)."""
+    z = head.features(x)
+    targets = one_hot(torch.from_numpy(labels).to(x.device), len(head.weight), z.dtype)
+    return z, (z @ head.weight.T).softmax(1), targets
+
+
+def _explain(
+    x: Tensor,
+    labels: np.ndarray,
+    head: Head,
+    hessian: HeadHessian,
+    material: _Material,
+    config: AuditConfig,
+    beliefs: Tensor | None,
+) -> pd.DataFrame:
+    """The training samples that help and harm the worst predicted validation samples most."""
+    z, p, targets = _predictions(x, labels, head)
+    true = targets if beliefs is None else beliefs
+    train, validation = material.rows("train"), material.rows("validation")
+    loss = -(true[validation] * p[validation].clamp_min(1e-300).log()).sum(1)
+    worst = validation[np.argsort(-loss.cpu().numpy(), kind="stable")[:EXPLAINED_SAMPLES]]
+    matrix = pairwise_influence(hessian, z[worst], (p - true)[worst], z[train], (p - targets)[train], config.solver)
+    records = []
+    for target, row in zip(worst, matrix.cpu().numpy(), strict=True):
+        order = np.argsort(-row, kind="stable")
+        for kind, places in (("helpful", order[:NEIGHBOURS]), ("harmful", order[::-1][:NEIGHBOURS])):
+            for rank, place in enumerate(places, 1):
+                neighbour = material.ids[train[place]]
+                records.append((material.ids[target], kind, rank, neighbour, float(row[place])))
+    return pd.DataFrame(records, columns=["target", "kind", "rank", "neighbour", "influence"])
+
+
+def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:
+    return Evidence(
+        labels=labels,
+        influence=influence.cpu().numpy(),
+        self_influence=diagnosis.self_influence.cpu().numpy(),
+        probabilities=diagnosis.probabilities.cpu().numpy(),
+        loo_probabilities=diagnosis.loo_probabilities.cpu().numpy(),
+        posterior=diagnosis.posterior.cpu().numpy(),
+    )
+
+
+def _scores(material: _Material, evidence: Evidence, flag: np.ndarray, given: np.ndarray | None) -> pd.DataFrame:
+    suggested = evidence.posterior.argmax(1)
+    columns = {
+        "filepath": np.array(material.filepaths, dtype=object),
+        "split": material.split,
+        "label": material.classes[evidence.labels],
+        "influence": evidence.influence,
+        "self_influence": evidence.self_influence,
+        "loo_probability": evidence.of_given(evidence.loo_probabilities),
+        "suspicion": DETECTORS["suspicion"](evidence),
+        "flag": flag,
+        "suggested_label": material.classes[suggested],
+        "suggested_probability": evidence.posterior[np.arange(len(suggested)), suggested],
+    }
+    if given is not None:
+        columns["injected"] = evidence.labels != given
+        columns["original_label"] = material.classes[given]
+    return pd.DataFrame(columns, index=pd.Index(material.ids, name="id", dtype=object))
+
+
+def _counts(material: _Material, flag: np.ndarray, injected: np.ndarray) -> dict[str, int]:
+    return {
+        "samples": len(material.ids),
+        **{name: len(material.rows(name)) for name in ("train", "validation", "test")},
+        "classes": len(material.classes),
+        "flagged": int(flag.sum()),
+        "without_label": 0,
+        "unreadable": 0,
+        "injected": int(injected.sum()),
+    }
+
+
+def _describe_head(head: Head, x: Tensor, given: np.ndarray, material: _Material) -> dict[str, Any]:
+    """Quality on the user's labels, which injection left alone."""
+    description: dict[str, Any] = {
+        "trainer": head.trainer,
+        "l2": head.l2,
+        "l2_path": [{"l2": l2, "validation_loss": loss} for l2, loss in head.l2_path],
+        "gradient_norm": head.gradient_norm,
+        "converged": head.trainer == "newton",
+        "steps": len(head.curve) - (head.trainer == "newton"),
+    }
+    for split in ("train", "validation", "test"):
+        rows = material.rows(split)
+        description[split] = head_quality(head.probabilities(x[rows]).cpu().numpy(), given[rows])
+    return description
+
+
+def _curves(heads: dict[str, Head]) -> pd.DataFrame:
+    records = [
+        (name, step, train, validation)
+        for name, head in heads.items()
+        for step, (train, validation) in enumerate(head.curve, 0 if head.trainer == "newton" else 1)
+    ]
+    return pd.DataFrame(records, columns=["head", "step", "train_loss", "validation_loss"])
+
+
+def _describe_backbone(backbone: Backbone, embedded: Embedded) -> dict[str, Any]:
+    return {
+        "name": backbone.name,
+        "weights": backbone.weights,
+        "key": backbone.key,
+        "image_size": backbone.image_size,
+        "features": backbone.features,
+        "device": str(backbone.device),
+        "precision": backbone.precision,
+        "computed": embedded.computed,
+        "cached": embedded.cached,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"influence-audit": __version__, "python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {"system": platform.platform(terse=True), "cpu_threads": torch.get_num_threads(), "gpu": accelerator}
+
+
+def _path(image: Any) -> str | None:
+    return None if isinstance(image, bytes) or hasattr(image, "mode") else str(image)

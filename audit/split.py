@@ -1,0 +1,70 @@
+"""Which samples the head is trained on, tuned on and measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from audit.config import SPLITS
+from audit.errors import InputError
+
+
+def stratified_split(labels: np.ndarray, sizes: tuple[float, float, float], seed: int) -> np.ndarray:
+    """Assign every sample to 'train', 'validation' or 'test', class by class.
+
+    Args:
+        labels: (n,) with at least 3 samples a class.
+        sizes: shares of train, validation and test, adding up to 1.
+        seed: of the shuffle within each class.
+
+    Returns:
+        (n,) of strings. Each class has at least one sample in each split, and otherwise its shares to the nearest one.
+    """
+    rng = np.random.default_rng(seed)
+    split = np.empty(len(labels), dtype=object)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        held_out = [max(1, round(size * len(rows))) for size in sizes[1:]]
+        validation, test = (min(k, (len(rows) - 1) // 2) for k in held_out)
+        split[rows[:validation]] = "validation"
+        split[rows[validation : validation + test]] = "test"
+        split[rows[validation + test :]] = "train"
+    return split
+
+
+def own_split(
+    splits: Sequence[str | None] | None, labels: np.ndarray, sizes: tuple[float, float, float], seed: int
+) -> np.ndarray:
+    """The dataset's own splits; those that it lacks are taken from its train split, stratified.
+
+    Raises:
+        InputError: if a sample has no split, or there are no training samples.
+    """
+    if splits is None or not any(splits):
+        raise InputError("the dataset has no train / validation / test splits of its own; leave out --use-splits")
+    unknown = sum(s not in SPLITS for s in splits)
+    if unknown:
+        raise InputError(
+            f"{unknown} of {len(splits)} samples are in no train, validation or test split; leave out --use-splits"
+        )
+    split = np.array(splits, dtype=object)
+    missing = [name for name in SPLITS[1:] if not (split == name).any()]
+    train = np.flatnonzero(split == "train")
+    if not len(train):
+        raise InputError("the dataset's own splits hold no training samples; leave out --use-splits")
+    if missing:
+        shares = {name: size for name, size in zip(SPLITS, sizes, strict=True) if name == "train" or name in missing}
+        fresh = stratified_split(labels[train], sizes, seed)
+        for name in missing:
+            split[train[fresh == name]] = name
+        if not (split == "train").any():
+            raise InputError(
+                f"the train split is too small to take {', '.join(shares)} from it; leave out --use-splits"
+            )
+    absent = set(labels) - set(labels[split == "train"])
+    if absent:
+        raise InputError(
+            f"class {sorted(absent)[0]!r} has no training sample in the dataset's own splits; leave out --use-splits"
+        )
+    return split

@@ -1,0 +1,1 @@
+"""How people and other tools reach the audit: the command, FiftyOne, and the sources of labelled images."""

@@ -1,0 +1,225 @@
+"""How an audit shows in the App: its saved views, its group in the sidebar, and what is written on the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+from fiftyone.core.utils import to_slug
+
+from audit.errors import InputError
+from integrations.fiftyone.fields import ALL_FIELDS, audit_fields, owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXTREMES = 100  # how many samples 'most harmful' and 'most helpful' hold
+ON_IMAGES = {"suspicion": "#FF6D04", "suggested": "#2E8B57", "injected_label": "#8B5CF6"}
+"""The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
+GIVEN_COLOR = "#3B82F6"  # of the label field, which is shown beside them
+
+
+@dataclass(frozen=True)
+class AuditView:
+    """One saved view of an audit.
+
+    Args:
+        title: the view is called `<key>: <title>`.
+        description: what is in it.
+        color: of its name in the App.
+        make: builds it, given the dataset and the audit key.
+        needs_injection: whether it only makes sense where mislabels were injected.
+    """
+
+    title: str
+    description: str
+    color: str
+    make: Callable[[fo.Dataset, str], fo.DatasetView]
+    needs_injection: bool = False
+
+    def name(self, key: str) -> str:
+        """The view's name under an audit key."""
+        return f"{key}: {self.title}"
+
+
+def _most_suspicious_first(view: fo.DatasetView, key: str) -> fo.DatasetView:
+    return view.sort_by(f"{key}_suspicion", reverse=True)
+
+
+VIEWS = (
+    AuditView(
+        "flagged",
+        "Labels that are probably wrong, the most suspicious first.",
+        "#FF6D04",
+        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_flag") == True), key),  # noqa: E712
+    ),
+    AuditView(
+        "most harmful",
+        f"The {EXTREMES} samples that raise the validation loss most, the worst first.",
+        "#EE0000",
+        lambda dataset, key: (
+            dataset.match((F(f"{key}_influence") != None) & (F(f"{key}_influence") < 0))  # noqa: E711
+            .sort_by(f"{key}_influence")
+            .limit(EXTREMES)
+        ),
+    ),
+    AuditView(
+        "most helpful",
+        f"The {EXTREMES} samples that lower the validation loss most, the best first.",
+        "#499CEF",
+        lambda dataset, key: (
+            dataset.match(F(f"{key}_influence") > 0).sort_by(f"{key}_influence", reverse=True).limit(EXTREMES)
+        ),
+    ),
+    AuditView(
+        "injected and missed",
+        "Labels that the audit changed on purpose and did not flag, the most suspicious first.",
+        "#8B5CF6",
+        lambda dataset, key: _most_suspicious_first(
+            dataset.match((F(f"{key}_injected") == True) & (F(f"{key}_flag") == False)),  # noqa: E712
+            key,
+        ),
+        needs_injection=True,
+    ),
+    AuditView(
+        "flagged but not injected",
+        "Labels that the audit flagged and had not changed: false alarms, or mistakes that were there before.",
+        "#10B981",
+        lambda dataset, key: _most_suspicious_first(
+            dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_injected") != True)),  # noqa: E712
+            key,
+        ),
+        needs_injection=True,
+    ),
+)
+
+
+def group_name(key: str) -> str:
+    """The name of an audit's group in the App's sidebar."""
+    return f"label audit ({key})"
+
+
+def check_view_names(dataset: fo.Dataset, key: str) -> None:
+    """Refuse a key whose saved views would replace someone else's.
+
+    Raises:
+        InputError: if a saved view has the same name in the App's address, which ignores case and punctuation.
+    """
+    taken = {to_slug(name): name for name in dataset.list_saved_views()}
+    for view in VIEWS:
+        existing = taken.get(to_slug(view.name(key)), view.name(key))
+        if existing != view.name(key):
+            raise InputError(
+                f"audit key {key!r} would replace the saved view {existing!r} of dataset {dataset.name!r}; "
+                "choose another with --audit-key"
+            )
+
+
+def save_views(dataset: fo.Dataset, key: str) -> None:
+    """Save the audit's views; those that do not apply (any more) are deleted."""
+    has_injection = dataset.has_field(f"{key}_injected")
+    for view in VIEWS:
+        if has_injection or not view.needs_injection:
+            made = view.make(dataset, key)
+            dataset.save_view(view.name(key), made, view.description, view.color, overwrite=True)
+        elif dataset.has_saved_view(view.name(key)):
+            dataset.delete_saved_view(view.name(key))
+
+
+def delete_views(dataset: fo.Dataset, key: str) -> None:
+    """Delete the audit's views and no others."""
+    for view in VIEWS:
+        if dataset.has_saved_view(view.name(key)):
+            dataset.delete_saved_view(view.name(key))
+
+
+def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
+    """Group the audit's fields at the top of the sidebar, and show suspicion and suggestion on the images.
+
+    What is shown on the images, and in which color, is set the first time only; afterwards it is the user's choice.
+    """
+    config = dataset.app_config
+    names = audit_fields(dataset, key)
+    order = {field.name(key): position for position, field in enumerate(ALL_FIELDS)}
+    names.sort(key=lambda name: order.get(name, len(order)))
+    groups = config.sidebar_groups
+    if groups is None:
+        groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    for group in groups:
+        if group.name != group_name(key):
+            group.paths = [path for path in group.paths if path not in names]
+    ours = next((group for group in groups if group.name == group_name(key)), None)
+    first_time = ours is None
+    if ours is None:
+        ours = fo.SidebarGroupDocument(name=group_name(key), expanded=True)
+        groups.insert(next((i + 1 for i, group in enumerate(groups) if group.name == "tags"), 0), ours)
+    ours.paths = names
+    config.sidebar_groups = groups
+    if first_time:
+        colors = {f"{key}_{suffix}": color for suffix, color in ON_IMAGES.items() if f"{key}_{suffix}" in names}
+        _activate(dataset, list(colors))
+        _color(dataset, {label_field: GIVEN_COLOR, **colors})
+    dataset.save()
+
+
+def _activate(dataset: fo.Dataset, names: list[str]) -> None:
+    config = dataset.app_config
+    if config.active_fields is None:
+        schema = dataset.get_field_schema()
+        default = fo.DatasetAppConfig.default_active_fields(dataset).paths
+        config.active_fields = fo.ActiveFields(
+            paths=[path for path in default if path not in schema or owner(schema[path]) is None]
+        )
+    if not config.active_fields.exclude:
+        config.active_fields.paths = list(dict.fromkeys([*config.active_fields.paths, *names]))
+
+
+def _color(dataset: fo.Dataset, colors: dict[str, str]) -> None:
+    config = dataset.app_config
+    if config.color_scheme is None:
+        config.color_scheme = fo.ColorScheme()
+    scheme = config.color_scheme
+    colored = {field.get("path") for field in scheme.fields or ()}
+    new = [{"path": path, "fieldColor": color} for path, color in colors.items() if path not in colored]
+    scheme.fields = [*(scheme.fields or ()), *new]
+
+
+def forget_fields(dataset: fo.Dataset, key: str) -> None:
+    """Remove the audit's group and colors, once its fields are gone; what is the App's default again is unset."""
+    config = dataset.app_config
+    if config.color_scheme is not None:
+        names = {field.name(key) for field in ALL_FIELDS}
+        scheme = config.color_scheme
+        fields = [field for field in scheme.fields or () if field.get("path") not in names]
+        schema = dataset.get_field_schema()
+        if not any(owner(schema[field["path"]]) for field in fields if field.get("path") in schema):
+            fields = [field for field in fields if field.get("fieldColor") != GIVEN_COLOR]
+        scheme.fields = fields
+        untouched = fo.ColorScheme(id=scheme.id)
+        if not scheme.fields and all(scheme[name] == untouched[name] for name in scheme if name != "fields"):
+            config.color_scheme = None
+    if config.sidebar_groups is not None:
+        groups = [group for group in config.sidebar_groups if group.name != group_name(key)]
+        default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+        config.sidebar_groups = None if _contents(groups) == _contents(default) else groups
+    if config.active_fields == fo.DatasetAppConfig.default_active_fields(dataset):
+        config.active_fields = None
+    dataset.save()
+
+
+def _contents(groups: list[fo.SidebarGroupDocument]) -> list[tuple[str, list[str]]]:
+    return [(group.name, sorted(group.paths)) for group in groups]
+
+
+def rename_group(dataset: fo.Dataset, key: str, new_key: str) -> None:
+    """Rename the audit's group in the sidebar, and keep its colors."""
+    names = {field.name(key): field.name(new_key) for field in ALL_FIELDS}
+    scheme = dataset.app_config.color_scheme
+    if scheme is not None and scheme.fields:
+        scheme.fields = [{**field, "path": names.get(field.get("path"), field.get("path"))} for field in scheme.fields]
+    for group in dataset.app_config.sidebar_groups or ():
+        if group.name == group_name(key):
+            group.name = group_name(new_key)
+    dataset.save()

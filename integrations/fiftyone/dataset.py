@@ -1,0 +1,303 @@
+"""Reading labelled images from FiftyOne, and writing what an audit found back."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+from fiftyone.core.clips import ClipsView
+from fiftyone.core.collections import SampleCollection
+from fiftyone.core.patches import PatchesView
+from fiftyone.core.video import FramesView
+
+import audit
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.progress import ProgressCallback, Step, silent
+from audit.samples import Samples, standard_split
+from integrations.class_choice import chosen_classes
+from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
+from integrations.fiftyone.fields import (
+    FIELDS,
+    INJECTION_FIELDS,
+    STATUS,
+    UNREVIEWED,
+    check_audit_key,
+    declare,
+)
+from integrations.fiftyone.importing import source_of
+from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from audit.result import AuditResult
+
+STAGE = "fiftyone"
+_SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
+"""What of an audit's summary its run keeps in the dataset: the numbers that the App shows."""
+
+
+def dataset_names() -> list[str]:
+    """The names of the FiftyOne datasets that there are."""
+    return fo.list_datasets()
+
+
+def close_to(name: str, names: list[str]) -> str:
+    """' (did you mean ...?)' where a name is like some that exist, else ''."""
+    close = difflib.get_close_matches(name, names, n=3)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def load_collection(
+    dataset: str, view: str | None = None, label_field: str = "ground_truth", keep_labels: tuple[str, ...] = ()
+) -> SampleCollection:
+    """A FiftyOne dataset, one of its saved views, or the part of either that has certain labels.
+
+    Args:
+        dataset: the dataset's name.
+        view: the saved view's name.
+        label_field: the field with the labels.
+        keep_labels: the class names to keep; all by default.
+
+    Raises:
+        InputError: if there is no such dataset, view, field or class.
+    """
+    collection: SampleCollection = _load_dataset(dataset)
+    if view is not None:
+        views = collection.list_saved_views()
+        if view not in views:
+            raise InputError(f"dataset {dataset!r} has no saved view {view!r}; it has: {', '.join(views) or 'none'}")
+        collection = collection.load_saved_view(view)
+    if keep_labels:
+        _check_label_field(collection, label_field)
+        classes = collection.distinct(f"{label_field}.label")
+        kept = chosen_classes(keep_labels, classes, f"field {label_field!r} of dataset {dataset!r}")
+        collection = collection.match(F(f"{label_field}.label").is_in(list(kept or ())))
+    return collection
+
+
+def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_truth") -> Samples:
+    """The labelled images of a FiftyOne dataset or view.
+
+    Ids are FiftyOne's sample ids. A split is what a sample has exactly one tag for (train, val, test, ...). Missing
+    and blank labels are None.
+
+    Raises:
+        InputError: if there are no samples, they are no images, or the field has no classifications.
+    """
+    if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
+        raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
+    name = _root(dataset_or_view).name
+    _check_label_field(dataset_or_view, label_field)
+    if not dataset_or_view:
+        raise InputError(f"there are no samples to audit in {_name(dataset_or_view)}; choose another view")
+    if dataset_or_view.media_type != fo.core.media.IMAGE:
+        raise InputError(
+            f"dataset {name!r} holds {dataset_or_view.media_type} samples; an audit needs images "
+            "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
+        )
+    ids, filepaths, given, tags = dataset_or_view.values(["id", "filepath", f"{label_field}.label", "tags"])
+    labels = [label if label is not None and label.strip() else None for label in given]
+    if all(label is None for label in labels):
+        raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
+    splits = [_split_of(sample_tags or ()) for sample_tags in tags]
+    return Samples(ids, filepaths, labels, splits if any(splits) else None)
+
+
+def audit_dataset(
+    dataset_or_view: SampleCollection | str,
+    label_field: str = "ground_truth",
+    audit_key: str = "audit",
+    config: AuditConfig | None = None,
+    progress: ProgressCallback = silent,
+    save_to: str | Path | None = None,
+) -> AuditResult:
+    """Audit the labels of a FiftyOne dataset or view and write what was found into it.
+
+    Args:
+        dataset_or_view: the images, or the name of a dataset.
+        label_field: the field with the labels, a `Classification`; it is never written to.
+        audit_key: the audit's fields are called `<audit_key>_...`; an earlier audit under it is replaced, except for
+            the decisions in `<audit_key>_status`.
+        config: the audit's settings.
+        progress: told what is being done.
+        save_to: a folder to save the result in, before anything is written into the dataset.
+
+    Returns:
+        The result; its scores are indexed by FiftyOne's sample ids.
+
+    Raises:
+        InputError: if the dataset, the field or the key cannot be used, before anything is computed.
+    """
+    collection = _load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
+    dataset = _root(collection)
+    _check_writable(dataset, audit_key, label_field)
+    samples = read_samples(collection, label_field)
+    result = audit.audit_images(samples, config=config, progress=progress)
+    result.summary["source"] = {
+        "dataset": dataset.name,
+        "label_field": label_field,
+        "audit_key": audit_key,
+        "source": source_of(dataset) or f"fiftyone:{dataset.name}",
+    }
+    if save_to is not None:
+        result.save(save_to)
+    write_result(collection, result, audit_key, label_field, progress)
+    return result
+
+
+def write_result(
+    dataset_or_view: SampleCollection,
+    result: AuditResult,
+    audit_key: str = "audit",
+    label_field: str = "ground_truth",
+    progress: ProgressCallback = silent,
+) -> None:
+    """Write an audit's scores, run, saved views and sidebar group into the dataset that it was made from.
+
+    The run is marked 'writing' before the first score is written and 'complete' after the last, so that an interrupted
+    write shows, can be deleted, and is repaired by writing again.
+
+    Args:
+        dataset_or_view: what was audited.
+        result: what was found, indexed by sample id.
+        audit_key: the audit's fields are called `<audit_key>_...`.
+        label_field: the field that was audited.
+        progress: told about every field.
+
+    Raises:
+        InputError: if the dataset is gone, or the key would overwrite something else.
+    """
+    dataset = _root(dataset_or_view)
+    _check_writable(dataset, audit_key, label_field)
+    run = LabelAuditConfig(
+        label_field,
+        version=audit.__version__,
+        audit_config=result.summary.get("config"),
+        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary},
+    )
+    dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
+    with_injection = "injected" in result.scores.columns
+    if not with_injection:
+        former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
+        if former:
+            dataset.delete_sample_fields(former)
+    declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), STATUS))
+    columns = _columns(result.scores, with_injection)
+    scored = list(result.scores.index)
+    # The status comes first: whatever sample an interrupted write reached has one, and so is found by the next.
+    statuses = _give_status(dataset, STATUS.name(audit_key), scored)
+    unscored = dict.fromkeys(statuses.keys() - set(scored))
+    for done, (suffix, values) in enumerate(columns.items(), start=1):
+        by_id = unscored | dict(zip(scored, values, strict=True))
+        dataset.set_values(f"{audit_key}_{suffix}", by_id, key_field="id", validate=False)
+        progress(Step(STAGE, done, len(columns), "fields"))
+    undecided = {sample: None for sample in unscored if statuses[sample] == UNREVIEWED}
+    if undecided:
+        dataset.set_values(STATUS.name(audit_key), undecided, key_field="id", validate=False)
+    save_views(dataset, audit_key)
+    show_fields(dataset, audit_key, label_field)
+    run.state = COMPLETE
+    dataset.update_run_config(audit_key, run)
+
+
+def _give_status(dataset: fo.Dataset, field: str, scored: list[str]) -> dict[str, str]:
+    """Make scored samples without a status 'unreviewed', so that decisions stay; every status that there is then."""
+    ids, values = dataset.exists(field).values(["id", field])
+    statuses = dict(zip(ids, values, strict=True))
+    new = {sample: UNREVIEWED for sample in scored if sample not in statuses}
+    if new:
+        dataset.set_values(field, new, key_field="id", validate=False)
+    return statuses | new
+
+
+def _columns(scores: pd.DataFrame, with_injection: bool) -> dict[str, list[Any]]:
+    """The values of each field but the status, as plain Python values in the order of the scores."""
+    columns: dict[str, list[Any]] = {
+        name: [_number(value) for value in scores[name]]
+        for name in ("influence", "self_influence", "suspicion", "loo_probability")
+    }
+    columns["flag"] = [bool(flag) for flag in scores["flag"]]
+    columns["suggested"] = [
+        _classification(label, probability)
+        for label, probability in zip(scores["suggested_label"], scores["suggested_probability"], strict=True)
+    ]
+    columns["split"] = [_text(split) for split in scores["split"]]
+    if with_injection:
+        columns["injected"] = [bool(injected) for injected in scores["injected"]]
+        columns["injected_label"] = [
+            _classification(label) if injected else None
+            for label, injected in zip(scores["label"], scores["injected"], strict=True)
+        ]
+    return columns
+
+
+def _classification(label: Any, probability: Any = None) -> fo.Classification | None:
+    text = _text(label)
+    confidence = None if probability is None else _number(probability)
+    return None if text is None else fo.Classification(label=text, confidence=confidence)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _check_writable(dataset: fo.Dataset, audit_key: str, label_field: str) -> None:
+    try:
+        dataset.reload()
+    except ValueError:
+        raise InputError(f"dataset {dataset.name!r} was deleted; there is nothing to write into") from None
+    check_audit_key(dataset, audit_key, label_field)
+    check_view_names(dataset, audit_key)
+    if audit_key in dataset.list_runs() and audit_key not in dataset.list_runs(method=METHOD):
+        raise InputError(
+            f"dataset {dataset.name!r} has another tool's run under the key {audit_key!r}; "
+            "choose another with --audit-key"
+        )
+
+
+def _check_label_field(collection: SampleCollection, label_field: str) -> None:
+    field = collection.get_field(label_field) if label_field else None
+    schema = collection.get_field_schema(ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    names = ", ".join(schema) or "none"
+    if field is None:
+        raise InputError(f"label field {label_field!r} is not on dataset {_root(collection).name!r}; it has: {names}")
+    is_label = isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
+    if not is_label:
+        kind = getattr(field, "document_type", type(field)).__name__
+        raise InputError(
+            f"field {label_field!r} of dataset {_root(collection).name!r} is a {kind}; an audit needs a "
+            f"Classification, and it has: {names}"
+        )
+
+
+def _load_dataset(name: str) -> fo.Dataset:
+    try:
+        return fo.load_dataset(name)
+    except ValueError:
+        names = dataset_names()
+        listed = close_to(name, names) or f"; there are: {', '.join(names[:10]) or 'none'}"
+        raise InputError(f"there is no FiftyOne dataset {name!r}{listed}") from None
+
+
+def _root(collection: SampleCollection) -> fo.Dataset:
+    return collection if isinstance(collection, fo.Dataset) else fo.load_dataset(collection.dataset_name)
+
+
+def _name(collection: SampleCollection) -> str:
+    kind = "dataset" if isinstance(collection, fo.Dataset) else "the view of dataset"
+    return f"{kind} {_root(collection).name!r}"
+
+
+def _split_of(tags: list[str] | tuple[str, ...]) -> str | None:
+    splits = {split for tag in tags if (split := standard_split(tag)) is not None}
+    return splits.pop() if len(splits) == 1 else None

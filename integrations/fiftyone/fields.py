@@ -1,0 +1,119 @@
+"""The fields that an audit writes: their names, types, descriptions, and the mark that tells them from other fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.odm.utils import validate_field_name
+
+from audit.errors import InputError
+from audit.result import SCORE_MEANINGS
+
+INFO_KEY = "influence_audit"
+"""Where a field's info holds the audit key that it was written under."""
+
+UNREVIEWED = "unreviewed"
+STATUSES = (UNREVIEWED, "confirmed", "relabelled", "dismissed")
+LONGEST_KEY = 64
+
+
+@dataclass(frozen=True)
+class AuditField:
+    """One field that an audit writes.
+
+    Args:
+        suffix: the field is called `<key>_<suffix>`.
+        kind: its FiftyOne type.
+        description: what it means, with unit and range.
+    """
+
+    suffix: str
+    kind: type[fo.Field] | type[fo.Classification]
+    description: str
+
+    def name(self, key: str) -> str:
+        """The field's name under an audit key."""
+        return f"{key}_{self.suffix}"
+
+
+FIELDS = (
+    AuditField("suspicion", fo.FloatField, SCORE_MEANINGS["suspicion"]),
+    AuditField(
+        "suggested",
+        fo.Classification,
+        f"{SCORE_MEANINGS['suggested_label']} Its confidence: {SCORE_MEANINGS['suggested_probability']}",
+    ),
+    AuditField("flag", fo.BooleanField, SCORE_MEANINGS["flag"]),
+    AuditField("influence", fo.FloatField, SCORE_MEANINGS["influence"]),
+    AuditField("self_influence", fo.FloatField, SCORE_MEANINGS["self_influence"]),
+    AuditField("loo_probability", fo.FloatField, SCORE_MEANINGS["loo_probability"]),
+    AuditField("split", fo.StringField, SCORE_MEANINGS["split"]),
+)
+"""What every audit writes, beside the status."""
+
+INJECTION_FIELDS = (
+    AuditField("injected", fo.BooleanField, SCORE_MEANINGS["injected"]),
+    AuditField(
+        "injected_label",
+        fo.Classification,
+        "The label that was audited where this audit changed it on purpose; your own labels are untouched.",
+    ),
+)
+"""What an audit that injects mislabels writes besides."""
+
+STATUS = AuditField("status", fo.StringField, f"What a person decided: {', '.join(STATUSES)}.")
+
+ALL_FIELDS = (*FIELDS[:3], STATUS, *FIELDS[3:], *INJECTION_FIELDS)
+"""All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
+
+
+def check_audit_key(dataset: fo.Dataset, key: str, label_field: str) -> None:
+    """Refuse a key under which an audit could not write, or would write over something else.
+
+    Raises:
+        InputError: if the key is no identifier, or a field, run or label field of that name is in the way.
+    """
+    try:
+        validate_field_name(f"{key}_flag")
+        valid = key.isidentifier() and len(key) <= LONGEST_KEY
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InputError(
+            f"audit key {key!r} is no valid name; use letters, digits and _, starting with a letter, "
+            f"at most {LONGEST_KEY} characters"
+        )
+    schema = dataset.get_field_schema()
+    names = [field.name(key) for field in ALL_FIELDS]
+    if label_field in names:
+        raise InputError(
+            f"label field {label_field!r} is one that audit key {key!r} writes; choose another with --audit-key"
+        )
+    foreign = [name for name in names if name in schema and owner(schema[name]) != key]
+    if foreign:
+        raise InputError(
+            f"audit key {key!r} would overwrite field(s) {', '.join(foreign)} of dataset {dataset.name!r}, "
+            "which no audit wrote; choose another with --audit-key"
+        )
+
+
+def owner(field: fo.Field) -> str | None:
+    """The audit key that a field was written under, or None where it is no audit's."""
+    return (field.info or {}).get(INFO_KEY)
+
+
+def audit_fields(dataset: fo.Dataset, key: str) -> list[str]:
+    """The names of the fields that the audit under this key has in the dataset."""
+    return [name for name, field in dataset.get_field_schema().items() if owner(field) == key]
+
+
+def declare(dataset: fo.Dataset, key: str, fields: tuple[AuditField, ...]) -> None:
+    """Add fields with their description and mark; those that are there are left as they are."""
+    for field in fields:
+        options: dict[str, Any] = {"description": field.description, "info": {INFO_KEY: key}}
+        if issubclass(field.kind, fo.Classification):
+            dataset.add_sample_field(field.name(key), fo.EmbeddedDocumentField, embedded_doc_type=field.kind, **options)
+        else:
+            dataset.add_sample_field(field.name(key), field.kind, **options)

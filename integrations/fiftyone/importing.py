@@ -1,0 +1,324 @@
+"""Images from elsewhere become a persistent FiftyOne dataset, and stay up to date with their source.
+
+A dataset that this module made says so in ``dataset.info["influence_audit"]``. Each of its samples keeps the label that
+the source had (`source_label`) beside the label that people may correct (`ground_truth`), so that a repeated import
+knows a correction from a change of the source, and never undoes the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fiftyone as fo
+import platformdirs
+from fiftyone import ViewField as F
+from fiftyone.core.utils import to_slug
+
+from audit.errors import InputError
+from audit.progress import ProgressCallback, Step, silent
+from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources import DEFAULT_LABEL_FIELD
+
+if TYPE_CHECKING:
+    from fiftyone.core.collections import SampleCollection
+
+HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
+INFO_KEY = "influence_audit"
+LEFT_SOURCE = "left-source"
+"""The tag of samples that the source had once and has no more."""
+
+BATCH = 500
+STAGE = "import"
+LONGEST_STEM = 80
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"II*\x00": ".tif",
+    b"MM\x00*": ".tif",
+}
+
+# FiftyOne asks `mimetypes` whether a file is an image, and a slim machine's tables lack these.
+for _suffix, _mime in {
+    ".webp": "image/webp",
+    ".jfif": "image/jpeg",
+    ".avif": "image/avif",
+    ".jp2": "image/jp2",
+}.items():
+    mimetypes.add_type(_mime, _suffix)
+
+
+@dataclass
+class _Changes:
+    """What one import changes in samples that the dataset had already."""
+
+    labels: dict[str, fo.Classification | None] = field(default_factory=dict)
+    source_labels: dict[str, str | None] = field(default_factory=dict)
+    filepaths: dict[str, str] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    kept_corrections: int = 0
+    without_image: int = 0
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A sample as the dataset has it."""
+
+    id: str
+    filepath: str
+    source_label: str | None
+    label: str | None
+    left: bool
+
+
+def import_images(
+    images: LabelledImages, dataset: str | None = None, progress: ProgressCallback = silent
+) -> SampleCollection:
+    """Write the images into their FiftyOne dataset, which is made where it does not exist yet.
+
+    New images are added. A label is updated only where the source's own label changed since the last import and nobody
+    corrected it in between. Samples that left the source stay in the dataset, tagged `left-source`.
+
+    Args:
+        images: the images.
+        dataset: the dataset's name; by default made from the source's.
+        progress: told about every batch of images.
+
+    Returns:
+        The dataset, or the view of it that holds what the source has now.
+
+    Raises:
+        InputError: if the name cannot be a dataset's, or the dataset exists and was not made from this source.
+    """
+    target = _dataset_for(images, dataset)
+    folder = _image_folder(target)
+    stored = _stored_samples(target)
+    seen: set[str] = set()
+    changes = _Changes()
+    for note in images.notes:
+        progress(Step(STAGE, note=note))
+    done = 0
+    for batch in _batches(iter(images)):
+        new = []
+        for image in batch:
+            path = _filepath(image, folder)
+            if path is None:
+                changes.without_image += 1
+                continue
+            seen.add(image.source_id)
+            if (known := stored.get(image.source_id)) is None:
+                new.append(_new_sample(image, path))
+            else:
+                _note_changes(changes, known, image, path)
+        if new:
+            target.add_samples(new, progress=False)
+        done += len(batch)
+        progress(Step(STAGE, done, len(images), "images"))
+    _apply(target, changes, folder)
+    left = _mark_left(target, images, stored, seen)
+    _tell(images, changes, left, progress)
+    return _current_view(target, images, left)
+
+
+def image_home() -> Path:
+    """The folder below which the images of imported datasets are kept (`INFLUENCE_AUDIT_HOME`)."""
+    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
+    return Path(home).expanduser().absolute() / "images"
+
+
+def _image_folder(dataset: fo.Dataset) -> Path:
+    folder = image_home() / to_slug(dataset.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder for images, {str(folder)!r}, cannot be made ({error.strerror}); "
+            f"name another with the environment variable {HOME_VARIABLE}"
+        ) from None
+    return folder
+
+
+def source_of(dataset: fo.Dataset) -> str | None:
+    """The source that a dataset was imported from, or None where it was not."""
+    mark = dataset.info.get(INFO_KEY)
+    return mark.get("source") if isinstance(mark, dict) else None
+
+
+def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
+    name = wanted or re.sub(r"[^A-Za-z0-9._-]+", "-", images.name).strip("-._").lower()
+    try:
+        to_slug(name)
+    except ValueError:
+        raise InputError(
+            f"{name!r} cannot be the name of a FiftyOne dataset; choose one with letters or digits: --dataset NAME"
+        ) from None
+    if fo.dataset_exists(name):
+        existing = fo.load_dataset(name)
+        source = source_of(existing)
+        if source is None:
+            raise InputError(
+                f"dataset {name!r} exists and was not made by influence-audit; "
+                f"choose another name with --dataset NAME, or audit it as it is: fiftyone:{name}"
+            )
+        if source != images.description:
+            raise InputError(
+                f"dataset {name!r} was made from {source}, not from {images.description}; "
+                "choose another name with --dataset NAME"
+            )
+        made = existing
+    else:
+        try:
+            made = fo.Dataset(name)
+        except ValueError as error:
+            raise InputError(f"dataset {name!r} cannot be made ({error}); choose another: --dataset NAME") from None
+        made.info = {INFO_KEY: {"source": images.description}}
+        made.save()
+        made.persistent = True  # only now: FiftyOne itself removes it where this was interrupted
+    made.add_sample_field(
+        DEFAULT_LABEL_FIELD,
+        fo.EmbeddedDocumentField,
+        embedded_doc_type=fo.Classification,
+        description="The label: the source's, or a person's correction of it.",
+    )
+    made.add_sample_field("source_id", fo.StringField, description="What the source calls this image.")
+    made.add_sample_field(
+        "source_label", fo.StringField, description="The label in the source when it was last imported."
+    )
+    return made
+
+
+def _stored_samples(dataset: fo.Dataset) -> dict[str, _Stored]:
+    columns = ["source_id", "id", "filepath", "source_label", f"{DEFAULT_LABEL_FIELD}.label", "tags"]
+    return {
+        source_id: _Stored(id_, path, source_label, label, LEFT_SOURCE in (tags or ()))
+        for source_id, id_, path, source_label, label, tags in zip(*dataset.values(columns), strict=True)
+        if source_id is not None
+    }
+
+
+def _batches(images: Iterator[LabelledImage]) -> Iterator[list[LabelledImage]]:
+    while batch := list(islice(images, BATCH)):
+        yield batch
+
+
+def _new_sample(image: LabelledImage, path: Path) -> fo.Sample:
+    return fo.Sample(
+        filepath=str(path),
+        tags=[image.split] if image.split else [],
+        source_id=image.source_id,
+        source_label=image.label,
+        **{DEFAULT_LABEL_FIELD: _classification(image.label)},
+    )
+
+
+def _classification(label: str | None) -> fo.Classification | None:
+    return None if label is None else fo.Classification(label=label)
+
+
+def _note_changes(changes: _Changes, known: _Stored, image: LabelledImage, path: Path) -> None:
+    if known.filepath != str(path):
+        changes.filepaths[known.id] = str(path)
+        changes.replaced.append(known.filepath)
+    if known.source_label != image.label:
+        changes.source_labels[known.id] = image.label
+        if known.label == known.source_label:
+            changes.labels[known.id] = _classification(image.label)
+        elif known.label != image.label:
+            changes.kept_corrections += 1
+
+
+def _apply(dataset: fo.Dataset, changes: _Changes, folder: Path) -> None:
+    updates: dict[str, dict[str, Any]] = {
+        "filepath": changes.filepaths,
+        "metadata": dict.fromkeys(changes.filepaths),
+        # The source's label last: interrupted before it, the next import sees the same change again.
+        DEFAULT_LABEL_FIELD: changes.labels,
+        "source_label": changes.source_labels,
+    }
+    for name, values in updates.items():
+        if values:
+            dataset.set_values(name, values, key_field="id", validate=False)
+    in_use = set(changes.filepaths.values())
+    for old in changes.replaced:
+        if old not in in_use and folder in Path(old).parents:
+            Path(old).unlink(missing_ok=True)
+
+
+def _mark_left(dataset: fo.Dataset, images: LabelledImages, stored: dict[str, _Stored], seen: set[str]) -> int:
+    """Tag what left the source and untag what came back; how many are tagged now."""
+    kept = None if images.kept_labels is None else set(images.kept_labels)
+    left, back = [], []
+    for source_id, sample in stored.items():
+        if source_id in seen:
+            if sample.left:
+                back.append(sample.id)
+        elif not sample.left and (kept is None or sample.source_label in kept):
+            left.append(sample.id)
+    if left:
+        dataset.select(left).tag_samples(LEFT_SOURCE)
+    if back:
+        dataset.select(back).untag_samples(LEFT_SOURCE)
+    return dataset.count_sample_tags().get(LEFT_SOURCE, 0)
+
+
+def _current_view(dataset: fo.Dataset, images: LabelledImages, left: int) -> SampleCollection:
+    view = dataset.match_tags(LEFT_SOURCE, bool=False) if left else dataset
+    if images.kept_labels is not None:
+        kept = list(images.kept_labels)
+        if len(view.match(~F("source_label").is_in(kept))):
+            view = view.match(F("source_label").is_in(kept))
+    return view
+
+
+def _tell(images: LabelledImages, changes: _Changes, left: int, progress: ProgressCallback) -> None:
+    source = images.description
+    notes = []
+    if changes.labels:
+        notes.append(f"{len(changes.labels)} label(s) updated, as they changed in {source}")
+    if changes.kept_corrections:
+        notes.append(
+            f"{changes.kept_corrections} label(s) changed in {source} but were corrected in FiftyOne; corrections stay"
+        )
+    if changes.without_image:
+        notes.append(f"{changes.without_image} row(s) of {source} hold no image and were left out")
+    if left:
+        notes.append(
+            f"{left} sample(s) are no longer in {source}; they stay in the dataset, tagged {LEFT_SOURCE}, not audited"
+        )
+    for note in notes:
+        progress(Step(STAGE, note=note))
+
+
+def _filepath(image: LabelledImage, folder: Path) -> Path | None:
+    """Where the image's file is; encoded bytes are written first, under a name that their content makes unique."""
+    if image.image is None or isinstance(image.image, Path):
+        return image.image
+    digest = hashlib.blake2b(image.image, digest_size=8).hexdigest()
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:LONGEST_STEM]
+    path = folder / digest[:2] / f"{stem}-{digest}{_suffix_of(image.image)}"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(image.image)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _suffix_of(encoded: bytes) -> str:
+    """How a file with this content is named; .jpg for what is no known image, so that FiftyOne can list it."""
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        return ".webp"
+    return next((suffix for start, suffix in _SIGNATURES.items() if encoded.startswith(start)), ".jpg")

@@ -1,0 +1,84 @@
+"""The audit as a registered FiftyOne run: listed beside other runs, renamed and deleted with all it wrote.
+
+FiftyOne loads a run's classes by their dotted names whenever it touches the run, so they live in the installed package
+and keep their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection
+from fiftyone.core.runs import Run, RunConfig
+
+from integrations.fiftyone.appearance import delete_views, forget_fields, rename_group, save_views
+from integrations.fiftyone.fields import INFO_KEY, audit_fields
+
+METHOD = "influence-audit"
+WRITING = "writing"
+COMPLETE = "complete"
+
+
+class LabelAuditConfig(RunConfig):
+    """What a label audit was run with and what it found.
+
+    Args:
+        label_field: the field whose labels were audited.
+        state: 'writing' until everything is in the dataset, then 'complete'.
+        version: of influence-audit.
+        audit_config: the audit's settings.
+        summary: the audit's main numbers.
+    """
+
+    def __init__(
+        self,
+        label_field: str,
+        state: str = WRITING,
+        version: str | None = None,
+        audit_config: dict[str, Any] | None = None,
+        summary: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("method", METHOD)
+        super().__init__(**kwargs)
+        self.label_field = label_field
+        self.state = state
+        self.version = version
+        self.audit_config = audit_config or {}
+        self.summary = summary or {}
+
+
+class LabelAudit(Run):
+    """A label audit; deleting it deletes its fields, its saved views and its sidebar group, and nothing else."""
+
+    def get_fields(self, samples: SampleCollection, key: str) -> list[str]:
+        """The fields that the audit wrote."""
+        return audit_fields(_root(samples), key)
+
+    def cleanup(self, samples: SampleCollection, key: str) -> None:
+        """Delete what the audit wrote."""
+        dataset = _root(samples)
+        delete_views(dataset, key)
+        names = audit_fields(dataset, key)
+        if names:
+            dataset.delete_sample_fields(names)
+        forget_fields(dataset, key)
+
+    def rename(self, samples: SampleCollection, key: str, new_key: str) -> None:
+        """Rename the fields, views and sidebar group."""
+        dataset = _root(samples)
+        names = {name: new_key + name.removeprefix(key) for name in audit_fields(dataset, key)}
+        dataset.rename_sample_fields(names)
+        dataset.reload()  # a renamed field object still answers to its old path
+        delete_views(dataset, key)
+        for name in names.values():
+            field = dataset.get_field(name)
+            field.info = {**field.info, INFO_KEY: new_key}
+            field.save()
+        rename_group(dataset, key, new_key)
+        save_views(dataset, new_key)
+
+
+def _root(samples: SampleCollection) -> fo.Dataset:
+    return samples if isinstance(samples, fo.Dataset) else fo.load_dataset(samples.dataset_name)

@@ -1,0 +1,56 @@
+"""What every source of labelled images gives: a name, a description, and its images one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+_FORMATS = "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm avif jp2"
+
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in _FORMATS.split())
+"""How the name of an image file ends (compared in lower case)."""
+
+
+class LabelledImage(NamedTuple):
+    """One image of a source.
+
+    Args:
+        source_id: what the source calls it, e.g. 'train/000012'; distinct within the source and stable between reads.
+        image: its encoded bytes, the file it is in, or None where the source has none.
+        label: its class name, or None.
+        split: 'train', 'validation', 'test', or None.
+    """
+
+    source_id: str
+    image: bytes | Path | None
+    label: str | None
+    split: str | None
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A source of labelled images that is not a FiftyOne dataset; iterating reads it, again each time.
+
+    Args:
+        name: a short name, from which the FiftyOne dataset gets its own.
+        description: where the images come from, in the form that `resolve_source` reads, e.g. 'folder:/data/pets'.
+        count: how many images there are.
+        read: makes an iterator over them.
+        kept_labels: the class names that were asked for, or None where all were.
+        notes: what the user should know about this source, a sentence each.
+    """
+
+    name: str
+    description: str
+    count: int
+    read: Callable[[], Iterator[LabelledImage]]
+    kept_labels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return self.read()

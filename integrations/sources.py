@@ -1,0 +1,203 @@
+"""Where labelled images come from: one text names any source, and every source opens as a FiftyOne collection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from audit.errors import InputError
+from audit.progress import ProgressCallback, silent
+from integrations.labelled_images import LabelledImages
+
+if TYPE_CHECKING:
+    from fiftyone.core.collections import SampleCollection
+
+DEFAULT_LABEL_FIELD = "ground_truth"
+
+PREFIXES = ("fiftyone", "hf", "folder", "parquet")
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+class Source(Protocol):
+    """Something that opens as a FiftyOne dataset or view with a label field."""
+
+    @property
+    def description(self) -> str:
+        """Where the images come from, in the form that `resolve_source` reads."""
+        ...
+
+    @property
+    def label_field(self) -> str:
+        """The field that holds the labels once it is open."""
+        ...
+
+    def open(self, progress: ProgressCallback = silent) -> SampleCollection:
+        """The images as a FiftyOne dataset or view."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImportedSource:
+    """Images that become a persistent FiftyOne dataset; opening again brings it up to date.
+
+    Args:
+        images: the images.
+        dataset: the dataset's name; by default made from the source's.
+        label_field: the field to audit: the one with the source's labels, or another that the dataset has by now.
+    """
+
+    images: LabelledImages
+    dataset: str | None = None
+    label_field: str = DEFAULT_LABEL_FIELD
+
+    @property
+    def description(self) -> str:
+        """Where the images come from."""
+        return self.images.description
+
+    def open(self, progress: ProgressCallback = silent) -> SampleCollection:
+        """Write the images into their dataset, and return those that the source has now."""
+        from integrations.fiftyone.importing import import_images
+
+        return import_images(self.images, self.dataset, progress)
+
+
+@dataclass(frozen=True)
+class FiftyOneSource:
+    """A FiftyOne dataset that exists, or one of its saved views.
+
+    Args:
+        dataset: the dataset's name.
+        view: the saved view's name; by default the whole dataset.
+        label_field: the field with the labels.
+        keep_labels: the classes to keep; all by default.
+    """
+
+    dataset: str
+    view: str | None = None
+    label_field: str = DEFAULT_LABEL_FIELD
+    keep_labels: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """The dataset, and its view if one was named."""
+        return f"fiftyone:{self.dataset}" + (f" (view {self.view!r})" if self.view else "")
+
+    def open(self, progress: ProgressCallback = silent) -> SampleCollection:
+        """Load the dataset or view."""
+        from integrations.fiftyone.dataset import load_collection
+
+        return load_collection(self.dataset, self.view, self.label_field, self.keep_labels)
+
+
+def resolve_source(
+    text: str,
+    *,
+    dataset: str | None = None,
+    view: str | None = None,
+    label_field: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    keep_labels: Sequence[str] | None = None,
+) -> Source:
+    """The source that a text names.
+
+    With a prefix, `fiftyone:NAME`, `hf:ORGANISATION/NAME`, `folder:PATH` or `parquet:PATH`, the text is taken at its
+    word. Without one it is, in this order: 'digits'; a path that exists (a folder with one folder a class, parquet
+    files, or a dataset saved to disk); a FiftyOne dataset; an 'organisation/name' on the Hugging Face hub.
+
+    Args:
+        text: the source.
+        dataset: the name of the FiftyOne dataset that images from elsewhere become; by default made from the source's.
+        view: a saved view of a FiftyOne dataset.
+        label_field: the field with the labels (default 'ground_truth').
+        image_column, label_column: columns of a Hugging Face or parquet source; by default found by their types.
+        keep_labels: class names, or their numbers where the source numbers its classes; all by default.
+
+    Raises:
+        InputError: if there is no such source, saying what was tried, or an option does not go with it.
+    """
+    field = label_field or DEFAULT_LABEL_FIELD
+    kind, place = _kind_and_place(text)
+    if kind == "fiftyone":
+        _refuse(text, "a FiftyOne dataset", dataset=dataset, image_column=image_column, label_column=label_column)
+        return FiftyOneSource(place, view, field, tuple(map(str, keep_labels or ())))
+    _refuse(text, "images that are not in FiftyOne yet", view=view)
+    if kind in ("digits", "folder"):
+        _refuse(text, "a source without columns", image_column=image_column, label_column=label_column)
+        return ImportedSource(_columnless(kind, place, keep_labels), dataset, field)
+    images = _table_reader(kind)(place, image_column, label_column, keep_labels)
+    return ImportedSource(images, dataset, field)
+
+
+def _kind_and_place(text: str) -> tuple[str, str]:
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in PREFIXES:
+        if not rest:
+            raise InputError(f"source {text!r} names nothing after {prefix}:; give {prefix}:NAME or {prefix}:PATH")
+        if prefix == "hf" and Path(rest).expanduser().is_dir():
+            return "saved", rest
+        return prefix, rest
+    if text == "digits":
+        return "digits", text
+    path = Path(text).expanduser()
+    if text and path.exists():
+        return _kind_of_path(path), text
+    return _kind_of_name(text), text
+
+
+def _kind_of_path(path: Path) -> str:
+    from integrations.huggingface import is_saved_to_disk
+
+    if path.is_file():
+        if path.suffix == ".parquet":
+            return "parquet"
+        raise InputError(f"source {str(path)!r} is a file but no .parquet file; give a folder of images or parquet")
+    if is_saved_to_disk(path):
+        return "saved"
+    holds_parquet = any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet"))
+    return "parquet" if holds_parquet else "folder"
+
+
+def _kind_of_name(text: str) -> str:
+    from integrations.fiftyone.dataset import close_to, dataset_names
+
+    names = dataset_names()
+    if text in names:
+        return "fiftyone"
+    if HUB_NAME.fullmatch(text):
+        return "hf"
+    raise InputError(
+        f"source {text!r} is no path that exists, no FiftyOne dataset{close_to(text, names)}, "
+        "and no ORGANISATION/NAME of the Hugging Face hub; 'digits' needs nothing"
+    )
+
+
+def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None) -> LabelledImages:
+    if kind == "digits":
+        from integrations.digits import digits
+
+        return digits(keep_labels)
+    from integrations.folder import image_folder
+
+    return image_folder(place, keep_labels)
+
+
+def _table_reader(kind: str) -> Callable[..., LabelledImages]:
+    from integrations import huggingface
+
+    return {
+        "hf": huggingface.hub_dataset,
+        "parquet": huggingface.parquet_files,
+        "saved": huggingface.saved_to_disk,
+    }[kind]
+
+
+def _refuse(text: str, source: str, **options: str | None) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"--{name.replace('_', '-')} does not go with {text!r}, which is {source}; leave it out")

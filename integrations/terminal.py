@@ -1,0 +1,108 @@
+"""What the command shows while it works: bars with rates and remaining time on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from audit.progress import Step
+
+STAGE_NAMES = {
+    "import": "importing images",
+    "backbone": "loading the backbone",
+    "split": "splitting",
+    "embedding": "embedding images",
+    "head": "training the head",
+    "injection": "injecting mislabels",
+    "influence": "computing influence",
+    "detection": "detecting mislabels",
+    "flagging": "flagging",
+    "evaluation": "evaluating",
+    "thumbnails": "making thumbnails",
+    "fiftyone": "writing to FiftyOne",
+    "report": "writing the report",
+}
+
+
+class _Rate(ProgressColumn):
+    """Units a second, for stages that count something."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = task.fields["unit"]
+        return Text(f"{speed:,.0f} {unit}/s" if speed and unit == "images" else "", style="progress.data.speed")
+
+
+class StageDisplay:
+    """A progress callback that draws on standard error; use it as a context manager.
+
+    Args:
+        console: where to draw.
+        quiet: show notes only.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._bars = Progress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._stage = ""
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> StageDisplay:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Show one report of progress."""
+        if step.note:
+            self._bars.console.print(f"[yellow]note[/yellow] {escape(step.note)}", highlight=False, soft_wrap=True)
+            return
+        if step.stage != self._stage:
+            self._start(step)
+        if self._task is not None and step.total:
+            self._bars.update(self._task, completed=step.done, total=step.total, unit=step.unit)
+
+    def _start(self, step: Step) -> None:
+        self._close()
+        self._stage = step.stage
+        name = STAGE_NAMES.get(step.stage, step.stage)
+        if self._bars.disable:
+            if not self._quiet:
+                self._console.print(f"{name} ...", highlight=False)
+            return
+        self._task = self._bars.add_task(name, total=step.total or None, unit=step.unit)
+
+    def _close(self) -> None:
+        if self._task is not None:
+            task = self._bars.tasks[-1]
+            self._bars.update(self._task, total=task.total or 1, completed=task.total or 1)

@@ -1,0 +1,422 @@
+"""The figures of an audit: each function takes a result and returns a plotly figure.
+
+The HTML report and the App's panel draw the same ones. Every figure is made for a light or a dark page; class names are
+shortened and escaped, because plotly reads its text as HTML.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from audit.result import AuditResult
+from reports.verdict import threshold
+
+Theme = Literal["light", "dark"]
+
+MAX_CLASSES = 20
+"""Classes that a figure with one row a class shows; more could not be read."""
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+
+_CURVE_POINTS = 400
+_LABEL_LENGTH = 18
+_HISTOGRAM_BINS = 25
+
+
+@dataclass(frozen=True)
+class _Palette:
+    """Blue against orange stays apart for every common kind of colour blindness."""
+
+    ink: str
+    muted: str
+    line: str
+    page: str
+    clean: str
+    corrupted: str
+    faint: str
+
+
+_PALETTES: dict[str, _Palette] = {
+    "light": _Palette("#1c2330", "#586172", "#e4e7ec", "#ffffff", "#1f6fb4", "#c65102", "#9aa3b2"),
+    "dark": _Palette("#e8ebf0", "#a3adbb", "#313947", "#171c24", "#6fb4f0", "#ff9a4a", "#6d7888"),
+}
+
+SCORE_NAMES = {
+    "suspicion": "suspicion",
+    "loo_probability": "leave-one-out probability",
+    "self_influence": "self-influence",
+    "influence": "influence",
+}
+"""How the scores that can rank samples are called in text, in the order they are shown."""
+
+_LOW_IS_WRONG = ("loo_probability", "influence")
+
+
+def short_label(label: Any, length: int = _LABEL_LENGTH) -> str:
+    """A class name as plotly shows it verbatim: shortened in the middle, its markup escaped."""
+    text = " ".join(str(label).split()) or "(empty)"
+    if len(text) > length:
+        head = (length - 1) * 2 // 3
+        text = f"{text[:head]}…{text[-(length - 1 - head) :]}"
+    return html.escape(text, quote=False)
+
+
+def most_flagged_classes(result: AuditResult, limit: int = MAX_CLASSES) -> list[Any]:
+    """The classes to show where not all fit: those with most flagged samples, in the dataset's order."""
+    classes = result.summary["classes"]
+    if len(classes) <= limit:
+        return list(classes)
+    flags = result.scores.groupby("label", sort=False)["flag"].sum()
+    ranked = sorted(classes, key=lambda label: -int(flags.get(label, 0)))
+    chosen = set(ranked[:limit])
+    return [label for label in classes if label in chosen]
+
+
+def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """Precision against recall on the injected mislabels, for each score as a ranking; the threshold is marked.
+
+    Needs an audit with injected mislabels.
+    """
+    palette = _PALETTES[theme]
+    rows = result.scores
+    injected = rows["injected"].to_numpy(dtype=bool)
+    figure = _figure(palette, height=380)
+    for score, style in _score_styles(palette):
+        recall, precision = _precision_recall_points(_ranking(rows, score), injected)
+        figure.add_scatter(
+            x=recall,
+            y=precision,
+            mode="lines",
+            name=SCORE_NAMES[score],
+            line=style,
+            hovertemplate=f"{SCORE_NAMES[score]}<br>recall %{{x:.3f}}<br>precision %{{y:.3f}}<extra></extra>",
+        )
+    detection = result.summary["detection"]
+    if detection["precision"] is not None and detection["recall"] is not None:
+        _mark(figure, palette, detection["recall"], detection["precision"], _threshold_text(result))
+    _baseline(figure, palette, [0, 1], [injected.mean()] * 2, "picking at random")
+    _unit_axes(figure, "recall: share of the injected mislabels that is found", "precision: share of the found ones")
+    return figure
+
+
+def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """True against false positive rate on the injected mislabels; the threshold is marked. Needs injection."""
+    palette = _PALETTES[theme]
+    rows = result.scores
+    injected = rows["injected"].to_numpy(dtype=bool)
+    figure = _figure(palette, height=380)
+    for score, style in _score_styles(palette):
+        hits, alarms = _cumulative(_ranking(rows, score), injected)
+        figure.add_scatter(
+            x=_thinned(alarms / max(int((~injected).sum()), 1)),
+            y=_thinned(hits / max(int(injected.sum()), 1)),
+            mode="lines",
+            name=SCORE_NAMES[score],
+            line=style,
+            hovertemplate=f"{SCORE_NAMES[score]}<br>found %{{y:.3f}}<br>false alarms %{{x:.3f}}<extra></extra>",
+        )
+    detection = result.summary["detection"]
+    clean = detection["false_positive"] + detection["true_negative"]
+    if clean and detection["recall"] is not None:
+        _mark(figure, palette, detection["false_positive"] / clean, detection["recall"], _threshold_text(result))
+    _baseline(figure, palette, [0, 1], [0, 1], "picking at random")
+    _unit_axes(figure, "share of the clean samples that is flagged", "share of the injected mislabels found")
+    return figure
+
+
+def suspicion_histogram(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """How many samples have which suspicion, injected mislabels apart where there are any; the threshold is marked."""
+    palette = _PALETTES[theme]
+    edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
+    figure = _figure(palette, height=300)
+    groups = _groups(result, palette, flagged_apart=False)
+    width = 0.86 * edges[1] / len(groups)
+    for number, (name, rows, colour) in enumerate(groups):
+        counts, _ = np.histogram(rows["suspicion"].dropna().clip(0, 1), bins=edges)
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2 + (number - (len(groups) - 1) / 2) * width,
+            y=counts,
+            width=width,
+            name=name,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate=f"{name}<br>suspicion about %{{x:.2f}}<br>%{{y:,}} samples<extra></extra>",
+        )
+    figure.add_vline(x=result.summary["threshold"], line={"color": palette.ink, "width": 1.5, "dash": "dot"})
+    figure.add_annotation(
+        x=result.summary["threshold"],
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        xanchor="right" if result.summary["threshold"] > 0.8 else "center",
+        text=_threshold_text(result),
+        showarrow=False,
+        font={"color": palette.ink},
+    )
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title="suspicion", range=[0, 1])
+    # A bar of one sample has no height on a logarithmic axis that starts at one.
+    top = np.log10(max(float(max(bars.y.max() for bars in figure.data)), 10)) * 1.05
+    figure.update_yaxes(title="samples (log scale)", type="log", dtick=1, range=[-0.2, top])
+    return figure
+
+
+def influence_by_class(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """Boxes of the influence of corrupted and clean samples, one pair a class and one for all classes.
+
+    Without injection the groups are flagged and not flagged. Box: quartiles and median; whiskers: 5 to 95 per cent.
+    """
+    palette = _PALETTES[theme]
+    classes = most_flagged_classes(result)
+    positions = np.arange(len(classes) + 1)
+    figure = _figure(palette, height=90 + 38 * len(positions))
+    for number, (name, group, colour) in enumerate(_groups(result, palette, flagged_apart=True)):
+        values = [group.loc[group["label"] == label, "influence"].dropna().to_numpy() for label in classes]
+        values.append(group["influence"].dropna().to_numpy())
+        filled = [position for position, value in zip(positions, values, strict=True) if len(value)]
+        quantiles = [np.quantile(values[position], [0.05, 0.25, 0.5, 0.75, 0.95]) for position in filled]
+        low, q1, median, q3, high = np.array(quantiles).reshape(-1, 5).T
+        figure.add_box(
+            orientation="h",
+            y=np.array(filled) + (-0.19 if number == 0 else 0.19),
+            lowerfence=low,
+            q1=q1,
+            median=median,
+            q3=q3,
+            upperfence=high,
+            name=name,
+            width=0.3,
+            line={"color": colour, "width": 1.5},
+            fillcolor=_translucent(colour),
+            whiskerwidth=0.6,
+        )
+    figure.add_vline(x=0, line={"color": palette.faint, "width": 1}, layer="below")
+    figure.update_xaxes(title="← harms the validation loss      influence (nats)      helps it →", zeroline=False)
+    figure.update_yaxes(
+        tickvals=positions,
+        ticktext=[*(short_label(label) for label in classes), "all classes"],
+        autorange="reversed",
+        gridcolor="rgba(0,0,0,0)",
+        type="linear",
+    )
+    figure.update_layout(boxmode="overlay")
+    return figure
+
+
+def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """Training (dotted) and validation (solid) loss of each head by step, in nats."""
+    palette = _PALETTES[theme]
+    figure = _figure(palette, height=320)
+    colours = {"given": palette.clean, "corrupted": palette.corrupted}
+    for head, curve in result.curves.groupby("head", sort=False):
+        for column, kind, dash in (("train_loss", "train", "dot"), ("validation_loss", "validation", "solid")):
+            figure.add_scatter(
+                x=curve["step"].to_numpy(),
+                y=curve[column].to_numpy(),
+                mode="lines" if len(curve) > 1 else "markers",
+                name=f"{head} labels, {kind}",
+                line={"color": colours.get(str(head), palette.muted), "width": 2, "dash": dash},
+                hovertemplate=f"{head} labels, {kind}<br>step %{{x}}<br>loss %{{y:.4f}}<extra></extra>",
+            )
+    figure.update_xaxes(title="training step")
+    figure.update_yaxes(title="loss (nats)", rangemode="tozero")
+    return figure
+
+
+def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
+    """Confusion matrix of a head on the test split; of many classes, those with most confusions."""
+    palette = _PALETTES[theme]
+    counts = np.asarray(result.summary["heads"][head]["test"]["confusion"], dtype=float)
+    return _matrix(counts, result.summary["classes"], palette, rows="label", columns="predicted")
+
+
+def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure:
+    """How many flagged samples of each given label are suggested which other label."""
+    palette = _PALETTES[theme]
+    classes = result.summary["classes"]
+    position = {label: number for number, label in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)))
+    flagged = result.flagged
+    for given, suggested in zip(flagged["label"], flagged["suggested_label"], strict=True):
+        if given in position and suggested in position and given != suggested:
+            counts[position[given], position[suggested]] += 1
+    return _matrix(counts, classes, palette, rows="given label", columns="suggested label")
+
+
+def _matrix(counts: np.ndarray, classes: list[Any], palette: _Palette, rows: str, columns: str) -> go.Figure:
+    """A square count matrix: agreement in blue by its share of the row, confusions in orange by their size."""
+    chosen = _most_confused(counts)
+    counts = counts[np.ix_(chosen, chosen)]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    agreement = np.eye(len(chosen), dtype=bool)
+    # Few confusions beside many agreements would be invisible on one scale, so each has its own; full orange is kept
+    # for rows that lose a quarter of their samples or more.
+    largest = max(float(share[~agreement].max(initial=0)), 0.25)
+    colour = np.where(agreement, 0.9 * share, -np.sqrt(share / largest))
+    names = [short_label(classes[number]) for number in chosen]
+    pairs = [[[names[row], names[column]] for column in range(len(names))] for row in range(len(names))]
+    figure = _figure(palette, height=max(280, 110 + 27 * len(names)))
+    figure.add_heatmap(
+        z=colour,
+        zmin=-1,
+        zmax=1,
+        colorscale=[[0, palette.corrupted], [0.5, palette.page], [1, palette.clean]],
+        showscale=False,
+        # Gaps keep plotly from drawing the cells as one stretched picture.
+        xgap=1,
+        ygap=1,
+        text=np.where(counts > 0, counts.astype(int).astype(str), "") if len(names) <= MAX_CLASSES else None,
+        texttemplate="%{text}",
+        textfont={"size": 11},
+        customdata=np.dstack([np.array(pairs, dtype=object).reshape(len(names), len(names), 2), counts.astype(int)]),
+        hovertemplate=f"{rows} %{{customdata[0]}}<br>{columns} %{{customdata[1]}}<br>"
+        "%{customdata[2]:,} samples<extra></extra>",
+    )
+    figure.update_layout(margin={"t": 12})
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "type": "linear"}
+    figure.update_xaxes(title=columns, constrain="domain", tickangle=-45 if len(names) > 3 else 0, **ticks)
+    figure.update_yaxes(title=rows, autorange="reversed", **ticks)
+    return figure
+
+
+def _most_confused(counts: np.ndarray, limit: int = MAX_CLASSES) -> np.ndarray:
+    if len(counts) <= limit:
+        return np.arange(len(counts))
+    off_diagonal = counts - np.diag(np.diag(counts))
+    ranked = np.argsort(-(off_diagonal.sum(axis=0) + off_diagonal.sum(axis=1)), kind="stable")
+    return np.sort(ranked[:limit])
+
+
+def _groups(result: AuditResult, palette: _Palette, flagged_apart: bool) -> list[tuple[str, pd.DataFrame, str]]:
+    rows = result.scores
+    if result.summary["detection"] is not None:
+        injected = rows["injected"].to_numpy(dtype=bool)
+        return [
+            ("clean (not injected)", rows[~injected], palette.clean),
+            ("corrupted (injected mislabels)", rows[injected], palette.corrupted),
+        ]
+    if flagged_apart:
+        flag = rows["flag"].to_numpy(dtype=bool)
+        return [("not flagged", rows[~flag], palette.clean), ("flagged", rows[flag], palette.corrupted)]
+    return [("samples", rows, palette.clean)]
+
+
+def _ranking(rows: pd.DataFrame, score: str) -> np.ndarray:
+    values = rows[score].to_numpy(dtype=float)
+    return np.nan_to_num(-values if score in _LOW_IS_WRONG else values, nan=-np.inf)
+
+
+def _cumulative(ranking: np.ndarray, injected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Injected and clean samples at or above each distinct value, from the most suspicious down; starts at (0, 0)."""
+    order = np.argsort(-ranking, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(ranking[order])), len(order) - 1)
+    hits = np.append(0, np.cumsum(injected[order])[ends])
+    alarms = np.append(0, np.cumsum(~injected[order])[ends])
+    return hits, alarms
+
+
+def _precision_recall_points(ranking: np.ndarray, injected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hits, alarms = _cumulative(ranking, injected)
+    recall = hits[1:] / max(int(injected.sum()), 1)
+    precision = hits[1:] / (hits[1:] + alarms[1:])
+    # Where many samples tie at the top, the curve would otherwise start in the middle of the figure.
+    return _thinned(np.append(0, recall)), _thinned(np.append(precision[:1], precision))
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    if len(values) <= _CURVE_POINTS:
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, _CURVE_POINTS).astype(int))]
+
+
+def _score_styles(palette: _Palette) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        ("loo_probability", {"color": palette.faint, "width": 1.5}),
+        ("self_influence", {"color": palette.faint, "width": 1.5, "dash": "dash"}),
+        ("influence", {"color": palette.faint, "width": 1.5, "dash": "dot"}),
+        ("suspicion", {"color": palette.clean, "width": 3}),
+    ]
+
+
+def _threshold_text(result: AuditResult) -> str:
+    return f"threshold {threshold(result.summary['threshold'])}"
+
+
+def _mark(figure: go.Figure, palette: _Palette, x: float, y: float, text: str) -> None:
+    figure.add_scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        name=text,
+        showlegend=False,
+        marker={"size": 13, "color": palette.corrupted, "line": {"color": palette.page, "width": 2}},
+        hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+    )
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=text,
+        bgcolor=palette.page,
+        showarrow=True,
+        arrowhead=0,
+        arrowcolor=palette.muted,
+        ax=-46 if x > 0.5 else 60,
+        ay=46 if y > 0.5 else -46,
+        font={"color": palette.ink},
+    )
+
+
+def _baseline(figure: go.Figure, palette: _Palette, x: list[float], y: list[float], name: str) -> None:
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        name=name,
+        line={"color": palette.line, "width": 2},
+        hoverinfo="skip",
+    )
+
+
+def _unit_axes(figure: go.Figure, x: str, y: str) -> None:
+    figure.update_xaxes(title=x, range=[-0.02, 1.02])
+    figure.update_yaxes(title=y, range=[-0.02, 1.04])
+
+
+def _translucent(colour: str) -> str:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.28)"
+
+
+def _figure(palette: _Palette, height: int) -> go.Figure:
+    axis = {
+        "gridcolor": palette.line,
+        "zeroline": False,
+        "linecolor": palette.line,
+        "tickcolor": palette.line,
+        "automargin": True,
+        "fixedrange": True,
+        "title": {"font": {"size": 12, "color": palette.muted}, "standoff": 10},
+    }
+    template = go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 12, "color": palette.muted},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": [palette.clean, palette.corrupted, palette.faint],
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": palette.ink}},
+            "margin": {"l": 8, "r": 12, "t": 48, "b": 8},
+            "hoverlabel": {
+                "bgcolor": palette.page,
+                "bordercolor": palette.faint,
+                "font": {"family": FONT, "color": palette.ink},
+            },
+        }
+    )
+    return go.Figure(layout={"template": template, "height": height, "dragmode": False})

@@ -1,0 +1,99 @@
+"""Every test session has a FiftyOne, a cache and a home of its own, and leaves no process behind."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
+
+# Set while this file is imported: FiftyOne reads them once, when it is first imported.
+os.environ.update(
+    {
+        "FIFTYONE_DATABASE_DIR": str(_SESSION / "database"),
+        "FIFTYONE_DATABASE_NAME": "influence_audit_tests",
+        "FIFTYONE_DEFAULT_DATASET_DIR": str(_SESSION / "datasets"),
+        "FIFTYONE_PLUGINS_DIR": str(_SESSION / "plugins"),
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "HF_DATASETS_CACHE": str(_SESSION / "huggingface"),
+        "INFLUENCE_AUDIT_CACHE": str(_SESSION / "cache"),
+        "INFLUENCE_AUDIT_HOME": str(_SESSION / "home"),
+    }
+)
+os.environ.pop("FIFTYONE_DATABASE_URI", None)
+
+SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+
+
+@atexit.register
+def _leave_nothing() -> None:
+    """Stop what this process started and is still there (mongod's keeper waits for us to be gone), and clean up."""
+    started = psutil.Process().children(recursive=True)
+    for process in started:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(started, timeout=10)
+    for process in alive:
+        process.kill()
+    shutil.rmtree(_SESSION, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    """Say which data the tests on shared data run on."""
+    if SHARED_DATA.is_dir():
+        return "shared data: found"
+    return "shared data: not here; its tests run on parquet files made of scikit-learn's digits"
+
+
+@pytest.fixture
+def dataset_name() -> Iterator[Callable[[str], str]]:
+    """Makes names of FiftyOne datasets that are deleted after the test."""
+    import fiftyone as fo
+
+    given: list[str] = []
+
+    def name(text: str) -> str:
+        given.append(text)
+        return text
+
+    yield name
+    for text in given:
+        if fo.dataset_exists(text):
+            fo.delete_dataset(text)
+
+
+@pytest.fixture(scope="session")
+def tables_boats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.parquet and valid.parquet of two classes: shared data, or the same made of digits.
+
+    A plain clone has no shared data; it then holds 200 + 20 digits in the same form, and the test goes the same way.
+    """
+    shared = SHARED_DATA / "tiny-imagenet-tables-boats"
+    if shared.is_dir():
+        return shared
+    return _digits_parquet(tmp_path_factory.mktemp("tables-boats"))
+
+
+def _digits_parquet(folder: Path) -> Path:
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    from integrations.digits import digits
+
+    images = list(digits(["3", "8"]))
+    features = Features({"image": Image(), "label": ClassLabel(names=["dining table", "gondola"])})
+    for split, part in {"train": images[:200], "valid": images[200:220]}.items():
+        rows = {
+            "image": [{"bytes": image.image, "path": None} for image in part],
+            "label": [int(image.label == "8") for image in part],
+        }
+        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}.parquet")
+    return folder

@@ -1,0 +1,531 @@
+"""The HTML report, as text and in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_results import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
+
+from audit.errors import InputError
+from audit.result import SCORE_MEANINGS, AuditResult
+from reports import figures, verdict
+from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
+from reports.html import render_report, write_report
+
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine: report not opened")
+
+
+@pytest.fixture(scope="module")
+def injected() -> AuditResult:
+    return digits_result()
+
+
+@pytest.fixture(scope="module")
+def plain() -> AuditResult:
+    return digits_result(inject=0)
+
+
+@pytest.fixture(scope="module")
+def hostile() -> AuditResult:
+    return digits_result(classes=HOSTILE_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def many() -> AuditResult:
+    return many_classes_result()
+
+
+@pytest.fixture(scope="module")
+def reports(
+    tmp_path_factory: pytest.TempPathFactory,
+    injected: AuditResult,
+    plain: AuditResult,
+    hostile: AuditResult,
+    many: AuditResult,
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    results = {
+        "injected": injected,
+        "plain": plain,
+        "hostile": hostile,
+        "many": many,
+        "nothing flagged": nothing_flagged(plain),
+    }
+    return {name: write_report(result, folder / f"{name}.html") for name, result in results.items()}
+
+
+def nothing_flagged(result: AuditResult) -> AuditResult:
+    """No flags, no pictures, no explanations, no curves: the least that a report is made of."""
+    summary = json.loads(json.dumps(result.summary))
+    summary["counts"]["flagged"] = 0
+    summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
+    summary |= {"threshold": 1.0, "backbone": None, "notes": []}
+    del summary["source"]
+    return replace(
+        result,
+        scores=result.scores.assign(flag=False),
+        summary=summary,
+        curves=result.curves.iloc[:0],
+        explanations=result.explanations.iloc[:0],
+        skipped=result.skipped.iloc[:0],
+        thumbnails=result.thumbnails.iloc[:0],
+    )
+
+
+class _Page(HTMLParser):
+    """Text, tags and scripts of a page, as a browser would take them apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.data = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = "data" if dict(attrs).get("id") == "page-data" else tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "data":
+            self.data += data
+        elif self._inside not in ("script", "style"):
+            self.text += f" {data}"
+
+
+# -- the file
+
+
+def test_is_one_file_that_refers_to_nothing_outside_itself(reports: dict[str, Path]) -> None:
+    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "data")]
+    assert references
+    assert all(reference is not None and reference.startswith("#") for reference in references)
+    policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1
+    assert policies[0] is not None
+    assert policies[0].startswith("default-src 'none'; ")
+    assert "unsafe" not in policies[0]
+    assert [tag for tag, attrs in page.tags if "style" in attrs or any(name.startswith("on") for name in attrs)] == []
+
+
+def test_same_result_gives_the_same_bytes_also_from_its_folder(injected: AuditResult, tmp_path: Path) -> None:
+    first = write_report(injected, tmp_path / "first.html").read_bytes()
+    folder = injected.save(tmp_path / "result")
+    assert write_report(folder, tmp_path / "new" / "second.html").read_bytes() == first
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_report_that_fails_leaves_the_old_one(injected: AuditResult, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    broken = replace(injected, summary={**injected.summary, "heads": {}})
+    with pytest.raises(KeyError):
+        write_report(broken, path)
+    assert path.read_text() == "old"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(injected, path / "below-a-file.html")
+    with pytest.raises(InputError, match="holds no complete audit result"):
+        write_report(tmp_path, path)
+
+
+def test_a_thousand_flagged_samples_stay_under_15_megabytes(reports: dict[str, Path], many: AuditResult) -> None:
+    assert len(many.flagged) == 1000
+    assert reports["many"].stat().st_size < 15e6
+    heavy = many.thumbnails.assign(image=[image + bytes(20_000) for image in many.thumbnails["image"]])
+    values = gallery_values(replace(many, thumbnails=heavy))
+    assert values["thumbnails_left_out"] > 0
+    assert sum(map(len, values["thumbnails"])) <= THUMBNAIL_BUDGET * 4 / 3 + 4 * len(values["thumbnails"])
+    assert len(render_report(replace(many, thumbnails=heavy)).encode()) < 15e6
+
+
+# -- what it says
+
+
+def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, reports: dict[str, Path]) -> None:
+    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    detection, estimates = injected.summary["detection"], injected.summary["estimates"]
+    assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong, including 180 changed on purpose." in text
+    assert f"between {estimates['mistakes_low']:.0f} and {estimates['mistakes_high']:.0f}" in text
+    assert f"recall {100 * detection['recall']:.1f}%" in text
+    for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
+        assert f"{detection[measure]:.3f}" in text
+    for value in detection["precision_at_k"].values():
+        assert f"{value:.3f}" in text
+    for row in injected.summary["influence_by_class"]:
+        assert verdict.signed(row["clean"]) in text
+        assert verdict.signed(row["corrupted"]) in text
+    for head in injected.summary["heads"].values():
+        assert f"{head['test']['f1']:.3f}" in text
+    for meaning in SCORE_MEANINGS.values():
+        assert meaning in text
+    assert "influence-audit app influence-audit-demo" in text
+
+
+def test_estimates_look_different_from_measurements(plain: AuditResult, injected: AuditResult) -> None:
+    bases = {number.label: number for number in verdict.key_numbers(plain.summary)}
+    assert bases["precision of the flags"].basis == "estimated"
+    assert bases["precision of the flags"].value.startswith("≈")
+    measured = {number.label: number for number in verdict.key_numbers(injected.summary)}
+    assert measured["precision"].basis == "measured"
+    assert "injected mislabels" in measured["precision"].rests_on
+    for number in [*bases.values(), *measured.values()]:
+        assert number.value.startswith("≈") == (number.basis == "estimated")
+        assert number.rests_on
+
+
+def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, Path]) -> None:
+    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    assert "There is no measurement in this report" in text
+    assert "influence-audit run SOURCE --inject 0.1" in text
+    assert "Flagged against injected" not in text
+    assert "changed on purpose to" not in text
+
+
+def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
+    summary = plain.summary | {"source": {"dataset": "my set; rm -rf", "source": "data/a b"}}
+    commands = [step.command for step in verdict.next_steps(summary)]
+    assert commands == [
+        "influence-audit app 'my set; rm -rf'",
+        "influence-audit run 'data/a b' --inject 0.1",
+        "influence-audit run 'data/a b'",
+    ]
+
+
+def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
+    text = " ".join(_Page(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
+    assert "No label of 1,797 looks wrong." in text
+    assert "No sample reaches the threshold of 1.00." in text
+
+
+def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> None:
+    source = reports["hostile"].read_text(encoding="utf-8")
+    page = _Page(source)
+    assert not [attrs for tag, attrs in page.tags if tag in ("img", "b") or "onerror" in attrs]
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    for name in HOSTILE_CLASSES:
+        assert name.strip() in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    samples = json.loads(page.data)["galleries"]["samples"]
+    assert {sample["given"] for sample in samples} == set(HOSTILE_CLASSES)
+
+
+# -- which samples it shows
+
+
+def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
+    values = gallery_values(injected)
+    ids = [sample["id"] for sample in values["samples"]]
+    assert len(ids) == len(set(ids))
+    scores = injected.scores
+    assert [ids[i] for i in values["flagged"]] == list(injected.flagged.index)
+    assert {ids[i] for i in values["missed"]} == set(scores.index[scores["injected"] & ~scores["flag"]])
+    assert {ids[i] for i in values["unexpected"]} == set(scores.index[~scores["injected"] & scores["flag"]])
+    for entry in values["classes"]:
+        rows = scores[(scores["label"] == entry["label"]) & (scores["split"] == "train")]
+        assert ids[entry["harmful"][0]] == rows["influence"].idxmin()
+        assert ids[entry["helpful"][0]] == rows["influence"].idxmax()
+    first = values["explained"][0]
+    known = injected.explanations[injected.explanations["target"] == ids[first["target"]]]
+    assert [ids[i] for i, _ in first["helpful"]] == list(known["neighbour"][known["kind"] == "helpful"])
+
+
+def test_many_classes_are_limited_and_counted(many: AuditResult, reports: dict[str, Path]) -> None:
+    assert len(gallery_values(many)["classes"]) == MAX_GALLERY_CLASSES
+    text = " ".join(_Page(reports["many"].read_text(encoding="utf-8")).text.split())
+    assert f"{MAX_GALLERY_CLASSES} of 200 classes are here" in text
+    assert "the 20 classes with most confusions of 200" in text
+
+
+# -- figures
+
+
+def test_curve_passes_through_the_chosen_threshold(injected: AuditResult) -> None:
+    detection = injected.summary["detection"]
+    figure = figures.precision_recall(injected)
+    curve = next(trace for trace in figure.data if trace.name == "suspicion")
+    distance = np.hypot(
+        np.asarray(curve.x) - detection["recall"], np.asarray(curve.y, dtype=float) - detection["precision"]
+    )
+    assert distance.min() < 0.01
+    mark = next(trace for trace in figure.data if trace.mode == "markers")
+    assert (mark.x[0], mark.y[0]) == (detection["recall"], detection["precision"])
+
+
+def test_boxes_hold_the_quartiles_of_each_class(injected: AuditResult) -> None:
+    clean, corrupted = figures.influence_by_class(injected).data
+    scores = injected.scores
+    for trace, rows in ((clean, scores[~scores["injected"]]), (corrupted, scores[scores["injected"]])):
+        medians = [rows.loc[rows["label"] == label, "influence"].median() for label in CLASSES]
+        np.testing.assert_allclose(trace.median, [*medians, rows["influence"].median()])
+
+
+def test_confusion_matrix_holds_the_counts(injected: AuditResult) -> None:
+    matrix = figures.confusion(injected, "corrupted").data[0]
+    counts = np.array(matrix.customdata)[:, :, 2].astype(int)
+    assert counts.tolist() == injected.summary["heads"]["corrupted"]["test"]["confusion"]
+
+
+def test_themes_differ_in_colour_only(injected: AuditResult) -> None:
+    light, dark = (
+        re.sub(r"#[0-9a-f]{6}|rgba\([^)]*\)", "", str(figures.loss_curves(injected, theme).to_json()))
+        for theme in ("light", "dark")
+    )
+    assert light == dark
+    assert figures.loss_curves(injected, "light") != figures.loss_curves(injected, "dark")
+
+
+def test_labels_in_figures_are_escaped_and_short() -> None:
+    assert figures.short_label("<b>x</b>") == "&lt;b&gt;x&lt;/b&gt;"
+    assert len(figures.short_label("y" * 300)) == 18
+    assert figures.short_label("") == "(empty)"
+    assert figures.short_label(3) == "3"
+
+
+# -- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=BROWSER_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class _Opened:
+    """A report in a browser page, with every complaint and every request that it made."""
+
+    def __init__(self, browser: Any, path: Path, viewport: dict[str, int] = DESKTOP, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def draw_all(self) -> list[str]:
+        """Scroll every plot into view and wait until it is drawn; their names."""
+        for plot in self.page.query_selector_all("[data-figure]"):
+            plot.scroll_into_view_if_needed()
+            name = plot.get_attribute("data-figure")
+            self.page.wait_for_selector(f'[data-figure="{name}"] svg.main-svg', timeout=20_000)
+        return [str(plot.get_attribute("data-figure")) for plot in self.page.query_selector_all("[data-figure]")]
+
+    def shown_ids(self, gallery: str = "flagged-gallery") -> list[str]:
+        ids: list[str] = self.page.eval_on_selector_all(
+            f"#{gallery} .card", "cards => cards.map(card => card.dataset.sample)"
+        )
+        return ids
+
+    def sideways_overflow(self) -> int:
+        return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+INJECTED_PLOTS = [
+    "given_by_suggested",
+    "precision_recall",
+    "roc",
+    "suspicion_histogram",
+    "influence_by_class",
+    "loss_curves",
+    "confusion_given",
+    "confusion_corrupted",
+]
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("name", "plots"),
+    [
+        ("injected", INJECTED_PLOTS),
+        ("hostile", INJECTED_PLOTS),
+        ("many", INJECTED_PLOTS),
+        ("plain", [name for name in INJECTED_PLOTS if name not in ("precision_recall", "roc", "confusion_corrupted")]),
+        ("nothing flagged", ["suspicion_histogram", "influence_by_class", "confusion_given"]),
+    ],
+)
+def test_opens_without_complaint_and_draws_every_plot(
+    browser: Any, reports: dict[str, Path], name: str, plots: list[str]
+) -> None:
+    with _Opened(browser, reports[name]) as opened:
+        assert opened.draw_all() == plots
+        for plot in opened.page.query_selector_all("[data-figure]"):
+            marks = plot.query_selector_all(".trace, .heatmaplayer .hm, .point")
+            assert marks, plot.get_attribute("data-figure")
+            plot.hover()
+        assert opened.sideways_overflow() == 0
+        assert opened.complaints == []
+        outside = [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
+        assert outside == []
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["injected", "hostile", "many"])
+def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None:
+    with _Opened(browser, reports[name], PHONE) as opened:
+        opened.draw_all()
+        assert opened.sideways_overflow() == 0
+        assert opened.complaints == []
+
+
+@needs_browser
+def test_filters_search_and_order(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
+    flagged = injected.flagged
+    with _Opened(browser, reports["injected"]) as opened:
+        page = opened.page
+        assert opened.shown_ids() == list(flagged.index[:60])
+        assert page.inner_text("#flagged-count") == f"Showing 60 of {len(flagged)} flagged samples."
+        page.click("#flagged-more")
+        assert opened.shown_ids() == list(flagged.index[:120])
+
+        page.select_option("[name=given]", "=digit 3")
+        of_class = flagged[flagged["label"] == "digit 3"]
+        assert opened.shown_ids() == list(of_class.index)
+        page.select_option("[name=suggested]", "=digit 5")
+        pair = of_class[of_class["suggested_label"] == "digit 5"]
+        assert opened.shown_ids() == list(pair.index)
+        page.click("#flagged-reset")
+
+        page.select_option("[name=origin]", "own")
+        assert opened.shown_ids() == list(flagged[~flagged["injected"]].index[:60])
+        page.select_option("[name=order]", "harmful")
+        own = flagged[~flagged["injected"]].sort_values("influence", kind="stable")
+        assert opened.shown_ids() == list(own.index[:60])
+        page.click("#flagged-reset")
+
+        page.fill("[name=search]", flagged.index[70].upper())
+        assert opened.shown_ids() == [flagged.index[70]]
+        page.fill("[name=search]", "no such thing")
+        assert opened.shown_ids() == []
+        assert page.inner_text("#flagged-count") == "No flagged sample matches."
+        assert opened.complaints == []
+
+
+@needs_browser
+def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
+    detection = injected.summary["detection"]
+    with _Opened(browser, reports["injected"]) as opened:
+        for cell in ("true_positive", "false_positive", "false_negative", "true_negative"):
+            assert opened.page.inner_text(f"[data-cell={cell}]") == f"{detection[cell]:,}"
+        for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
+            assert opened.page.inner_text(f"[data-measure={measure}]") == f"{detection[measure]:.3f}"
+        missed = injected.scores[injected.scores["injected"] & ~injected.scores["flag"]]
+        assert set(opened.shown_ids("missed-gallery")) == set(missed.index)
+
+
+@needs_browser
+def test_a_sample_opens_by_keyboard_with_all_its_scores(
+    browser: Any, reports: dict[str, Path], injected: AuditResult
+) -> None:
+    first, second = injected.flagged.index[:2]
+    with _Opened(browser, reports["injected"]) as opened:
+        page = opened.page
+        page.focus("#flagged-gallery .card")
+        page.keyboard.press("Enter")
+        sheet = page.inner_text("#sheet")
+        assert first in sheet
+        assert injected.scores.loc[first, "filepath"] in sheet
+        page.keyboard.press("ArrowRight")
+        assert second in page.inner_text("#sheet")
+        page.keyboard.press("Escape")
+        assert not page.is_visible("#sheet")
+        assert page.evaluate("document.activeElement.dataset.sample") == first
+        assert opened.complaints == []
+
+
+@needs_browser
+def test_pictures_are_decoded_and_a_missing_one_has_a_placeholder(
+    browser: Any, reports: dict[str, Path], injected: AuditResult
+) -> None:
+    missing = next(sample for sample in injected.flagged.index if sample not in injected.thumbnails.index)
+    with _Opened(browser, reports["injected"]) as opened:
+        page = opened.page
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth === 96 && image.alt)")
+        page.fill("[name=search]", missing)
+        assert page.inner_text("#flagged-gallery .picture") == "no picture in this report"
+
+
+@needs_browser
+def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str, Path]) -> None:
+    with _Opened(browser, reports["injected"], scheme="dark") as opened:
+        page = opened.page
+        opened.draw_all()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 21, 27)"
+        stroke = "getComputedStyle(document.querySelector('[data-figure=loss_curves] .js-line')).stroke"
+        assert page.evaluate(stroke) == "rgb(111, 180, 240)"
+        page.click("#theme")
+        page.wait_for_function(f"{stroke} === 'rgb(31, 111, 180)'")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(247, 248, 250)"
+        page.reload()
+        assert page.evaluate("document.documentElement.dataset.theme") == "light"
+        assert opened.complaints == []
+
+
+@needs_browser
+def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dict[str, Path]) -> None:
+    with _Opened(browser, reports["injected"], scheme="dark") as opened:
+        page = opened.page
+        page.emulate_media(media="print")
+        page.wait_for_function(
+            "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'light')"
+        )
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.is_visible("#flagged-filters")
+        assert not page.is_visible("#theme")
+        assert len(page.pdf()) > 50_000
+        assert opened.complaints == []
+
+
+@needs_browser
+def test_class_gallery_follows_its_choice(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
+    rows = injected.scores[(injected.scores["label"] == "digit 7") & (injected.scores["split"] == "train")]
+    with _Opened(browser, reports["injected"]) as opened:
+        opened.page.select_option("#class-choice", label="digit 7")
+        assert opened.shown_ids("class-harmful") == list(rows.sort_values("influence").index[:8])
+        targets = pd.unique(injected.explanations["target"])
+        shown = opened.page.eval_on_selector_all(
+            "#explained-list > .explained > .grid .card", "cards => cards.map(card => card.dataset.sample)"
+        )
+        assert shown == list(targets)
