@@ -45,4 +45,4 @@ def thumbnails(samples: Samples, ids: Iterable[str]) -> pd.DataFrame:
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", quality=82)
         images.append(buffer.getvalue())
-    return pd.DataFrame({"image": images}, index=pd.Index(wanted, name="id", dtype=object), dtype=object)
+    return pd.DataFrame({"image": images}, index=pd.Index(wanted, name="id"), dtype=object)

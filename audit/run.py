@@ -232,7 +232,7 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
         }
     summary["notes"] = stages.notes
     summary["timings"] = stages.seconds
-    empty = pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id", dtype=object))
+    empty = pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id"))
     return AuditResult(
         scores=scores,
         summary=summary,
@@ -371,7 +371,7 @@ def _scores(material: _Material, evidence: Evidence, flag: np.ndarray, given: np
     if given is not None:
         columns["injected"] = evidence.labels != given
         columns["original_label"] = material.classes[given]
-    return pd.DataFrame(columns, index=pd.Index(material.ids, name="id", dtype=object))
+    return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
 
 
 def _counts(material: _Material, flag: np.ndarray, injected: np.ndarray) -> dict[str, int]:

@@ -8,9 +8,24 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 _SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
 
@@ -69,6 +84,20 @@ def dataset_name() -> Iterator[Callable[[str], str]]:
     for text in given:
         if fo.dataset_exists(text):
             fo.delete_dataset(text)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium or Chrome; where there is none, the tests that ask for it are reported as not made."""
+    from playwright.sync_api import sync_playwright
+
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"browser test not made: none of {', '.join(BROWSERS)} is on this machine")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=BROWSER_OPTIONS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

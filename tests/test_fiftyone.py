@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import numpy as np
@@ -29,6 +29,9 @@ from integrations.fiftyone.importing import import_images
 from integrations.labelled_images import LabelledImages
 from integrations.sources import resolve_source
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 Names = Callable[[str], str]
 
 FIELDS = {
@@ -40,13 +43,15 @@ FIELDS = {
     "audit_suggested",
     "audit_split",
     "audit_status",
+    "audit_corrected",
+    "audit_original",
+    "audit_decisions",
 }
 INJECTION_FIELDS = {"audit_injected", "audit_injected_label"}
-CHROMIUM_OPTIONS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-sync", "--disable-background-networking", "--disable-component-update"),
-]
-VIEWS = {"audit: flagged", "audit: most harmful", "audit: most helpful"}
+VIEWS = {
+    *("audit: flagged", "audit: most harmful", "audit: most helpful"),
+    *("audit: to review", "audit: confirmed mistakes", "audit: dismissed"),
+}
 INJECTION_VIEWS = {"audit: injected and missed", "audit: flagged but not injected"}
 
 
@@ -398,27 +403,22 @@ def app_address(dataset: fo.Dataset) -> Iterator[str]:
         assert server.wait(timeout=30) == 0
 
 
-def test_the_app_opens_on_the_flagged_samples(dataset: fo.Dataset, app_address: str, tmp_path: Path) -> None:
+def test_the_app_opens_on_the_flagged_samples(
+    dataset: fo.Dataset, app_address: str, browser: Browser, tmp_path: Path
+) -> None:
     """The picture is kept where INFLUENCE_AUDIT_SCREENSHOTS names a folder."""
-    from playwright.sync_api import sync_playwright
-
     flagged = opening_view(dataset.name)
     folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
-            args=CHROMIUM_OPTIONS,
-        )
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script("window.IS_PLAYWRIGHT = true")
-        page.goto(app_address)
-        page.wait_for_selector("[data-cy=spotlight-section-forward]", timeout=60_000)
-        page.wait_for_selector("canvas[canvas-loaded=true]", timeout=60_000)
-        assert page.get_by_text("audit: flagged").first.is_visible()
-        assert page.get_by_text(f"{len(flagged)} samples").first.is_visible()
-        page.screenshot(path=folder / "app-flagged.png")
-        assert page.locator("[data-cy='sidebar-group-label audit (audit)-field']").is_visible()
-        for field in FIELDS | INJECTION_FIELDS:
-            assert page.locator(f"[data-cy=sidebar-field-{field}]").is_visible()
-        browser.close()
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.add_init_script("window.IS_PLAYWRIGHT = true")
+    page.goto(app_address)
+    page.wait_for_selector("[data-cy=spotlight-section-forward]", timeout=60_000)
+    page.wait_for_selector("canvas[canvas-loaded=true]", timeout=60_000)
+    assert page.get_by_text("audit: flagged").first.is_visible()
+    assert page.get_by_text(f"{len(flagged)} samples").first.is_visible()
+    page.screenshot(path=folder / "app-flagged.png")
+    assert page.locator("[data-cy='sidebar-group-label audit (audit)-field']").is_visible()
+    for field in FIELDS | INJECTION_FIELDS:
+        assert page.locator(f"[data-cy=sidebar-field-{field}]").is_visible()
+    page.close()
     assert (folder / "app-flagged.png").stat().st_size > 10_000

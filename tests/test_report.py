@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,22 +20,8 @@ from reports import figures, verdict
 from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
 from reports.html import render_report, write_report
 
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-BROWSER_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine: report not opened")
 
 
 @pytest.fixture(scope="module")
@@ -315,16 +299,6 @@ def test_labels_in_figures_are_escaped_and_short() -> None:
 # -- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
-
-
 class _Opened:
     """A report in a browser page, with every complaint and every request that it made."""
 
@@ -374,7 +348,6 @@ INJECTED_PLOTS = [
 ]
 
 
-@needs_browser
 @pytest.mark.parametrize(
     ("name", "plots"),
     [
@@ -400,7 +373,6 @@ def test_opens_without_complaint_and_draws_every_plot(
         assert outside == []
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["injected", "hostile", "many"])
 def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None:
     with _Opened(browser, reports[name], PHONE) as opened:
@@ -409,7 +381,6 @@ def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None
         assert opened.complaints == []
 
 
-@needs_browser
 def test_filters_search_and_order(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
     flagged = injected.flagged
     with _Opened(browser, reports["injected"]) as opened:
@@ -442,7 +413,6 @@ def test_filters_search_and_order(browser: Any, reports: dict[str, Path], inject
         assert opened.complaints == []
 
 
-@needs_browser
 def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
     detection = injected.summary["detection"]
     with _Opened(browser, reports["injected"]) as opened:
@@ -454,7 +424,6 @@ def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path],
         assert set(opened.shown_ids("missed-gallery")) == set(missed.index)
 
 
-@needs_browser
 def test_a_sample_opens_by_keyboard_with_all_its_scores(
     browser: Any, reports: dict[str, Path], injected: AuditResult
 ) -> None:
@@ -474,7 +443,6 @@ def test_a_sample_opens_by_keyboard_with_all_its_scores(
         assert opened.complaints == []
 
 
-@needs_browser
 def test_pictures_are_decoded_and_a_missing_one_has_a_placeholder(
     browser: Any, reports: dict[str, Path], injected: AuditResult
 ) -> None:
@@ -487,7 +455,6 @@ def test_pictures_are_decoded_and_a_missing_one_has_a_placeholder(
         assert page.inner_text("#flagged-gallery .picture") == "no picture in this report"
 
 
-@needs_browser
 def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str, Path]) -> None:
     with _Opened(browser, reports["injected"], scheme="dark") as opened:
         page = opened.page
@@ -503,7 +470,6 @@ def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str
         assert opened.complaints == []
 
 
-@needs_browser
 def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dict[str, Path]) -> None:
     with _Opened(browser, reports["injected"], scheme="dark") as opened:
         page = opened.page
@@ -518,7 +484,6 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
         assert opened.complaints == []
 
 
-@needs_browser
 def test_class_gallery_follows_its_choice(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
     rows = injected.scores[(injected.scores["label"] == "digit 7") & (injected.scores["split"] == "train")]
     with _Opened(browser, reports["injected"]) as opened:

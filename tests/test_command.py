@@ -1,0 +1,224 @@
+"""The command as its users run it: as a process of its own, on a real MongoDB, to a report in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+import numpy as np
+import pytest
+
+from audit.result import AuditResult
+from reports.html import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+Names = Callable[[str], str]
+COMMAND = Path(sys.executable).with_name("influence-audit")
+
+
+def command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "120", "INFLUENCE_AUDIT_CACHE": os.environ["INFLUENCE_AUDIT_CACHE"]} | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def means_printed(output: str) -> dict[str, tuple[float, float]]:
+    """The table 'Mean influence' of the command's summary."""
+    number = r"([+-]\d+\.\d{4})"
+    rows = re.findall(rf"^\s+(\S.*?)\s+{number}\s+{number}\s*$", output, re.MULTILINE)
+    return {name: (float(clean), float(corrupted)) for name, clean, corrupted in rows}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, command("demo", cwd=folder)
+
+
+def test_the_demo_leaves_a_report_and_a_dataset_with_everything_in_it(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = demo
+    assert done.returncode == 0, done.stderr
+    report = folder / "audit-results" / "influence-audit-demo" / "audit" / "report.html"
+    assert str(report) in done.stdout
+    assert "influence-audit app influence-audit-demo" in done.stdout
+    result = AuditResult.load(report.parent)
+    assert result.summary["counts"]["samples"] == 1797
+    assert len(result.thumbnails.dropna()) == len(result.thumbnails) > 200
+    dataset = fo.load_dataset("influence-audit-demo")
+    assert dataset.persistent
+    assert len(dataset) == 1797
+    fields = dataset.get_field_schema()
+    for name in ("influence", "self_influence", "suspicion", "flag", "suggested", "injected", "status"):
+        assert f"audit_{name}" in fields
+    assert "audit" in dataset.list_runs()
+    views = {f"audit: {name}" for name in ("flagged", "most harmful", "most helpful", "injected and missed")}
+    assert views <= set(dataset.list_saved_views())
+    assert len(dataset.load_saved_view("audit: flagged")) == result.summary["counts"]["flagged"]
+
+
+def test_the_averages_printed_are_those_of_the_result_the_report_and_fiftyone(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = demo
+    printed = means_printed(done.stdout)
+    result = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
+    dataset = fo.load_dataset("influence-audit-demo")
+    influence, injected, changed, given = dataset.values(
+        ["audit_influence", "audit_injected", "audit_injected_label.label", "ground_truth.label"]
+    )
+    labels = [new if was else old for was, new, old in zip(injected, changed, given, strict=True)]
+    assert set(printed) == {str(digit) for digit in range(10)} | {"all classes"}
+    report = (folder / "audit-results" / "influence-audit-demo" / "audit" / "report.html").read_text(encoding="utf-8")
+    for row in result.summary["influence_by_class"]:
+        name = "all classes" if row["class"] is None else row["class"]
+        for kind, mean in zip(("clean", "corrupted"), printed[name], strict=True):
+            rows = [
+                value
+                for value, was, label in zip(influence, injected, labels, strict=True)
+                if was == (kind == "corrupted") and name in ("all classes", label)
+            ]
+            assert mean == pytest.approx(row[kind], abs=5e-5)
+            assert np.mean(rows) == pytest.approx(row[kind])
+            assert len(rows) == row[f"{kind}_count"]
+    assert f"{result.summary['counts']['flagged']}" in report
+
+
+def test_running_again_computes_no_embedding_and_doubles_nothing(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = demo
+    first = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
+    done = command("demo", "--seed", "1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    again = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
+    assert again.summary["backbone"]["computed"] == 0
+    assert len(fo.load_dataset("influence-audit-demo")) == 1797
+    assert again.scores.index.tolist() == first.scores.index.tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_main_job_finds_injected_mislabels(
+    tables_boats: Path, tmp_path: Path, dataset_name: Names, seed: int
+) -> None:
+    name = dataset_name(f"main-job-{seed}")
+    done = command(
+        "run",
+        tables_boats,
+        "--inject",
+        "0.1",
+        "--seed",
+        str(seed),
+        "--dataset",
+        name,
+        "-o",
+        tmp_path / "r",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = AuditResult.load(tmp_path / "r").summary
+    assert summary["heads"]["given"]["test"]["f1"] >= 0.95
+    assert summary["detection"]["precision"] >= 0.85
+    assert summary["detection"]["recall"] >= 0.85
+    printed = means_printed(done.stdout)["all classes"]
+    assert printed[1] < 0 < printed[0]
+    dataset = fo.load_dataset(name)
+    assert sum(dataset.values("audit_injected")) == summary["counts"]["injected"]
+    assert set(dataset.values("ground_truth.label")) == {"dining table", "gondola"}
+
+
+def test_the_report_can_be_made_again_elsewhere_and_opens_in_a_browser(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, browser: Browser
+) -> None:
+    folder, _ = demo
+    moved = shutil.copytree(folder / "audit-results" / "influence-audit-demo" / "audit", tmp_path / "elsewhere")
+    (moved / "report.html").unlink()
+    done = command("report", moved, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (moved / "report.html").read_bytes() == write_report(moved, tmp_path / "again.html").read_bytes()
+    messages: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto((moved / "report.html").as_uri())
+    pictures = page.locator("img").evaluate_all("images => images.map(i => i.src.slice(0, 16))")
+    assert page.locator("h1").inner_text().startswith("About ")
+    page.close()
+    assert messages == []
+    assert any(picture.startswith("data:image/webp") for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "no-such-source"], "no-such-source"),
+        (["run", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
+        (["run", "digits", "--keep-labels", "3,eleven"], "eleven"),
+        (["run", "digits", "--keep-labels", "3"], "fewer than two classes"),
+        (["run", "digits", "--weights", "nowhere.pth"], "weights 'nowhere.pth' do not exist"),
+        (["run", "digits", "--inject", "0.9"], "inject is 0.9; it takes a share from 0 to 0.5"),
+        (["run", "digits", "--audit-key", "../up"], "audit key '../up' is no identifier"),
+        (["run", "digits", "--device", "cuda:7"], "device 'cuda:7' is not here"),
+        (["report", "nowhere"], "'nowhere' holds no complete audit result"),
+        (["app", "no-such-dataset"], "no-such-dataset"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: Path, dataset_name: Names) -> None:
+    from integrations.digits import digits
+
+    for number, image in enumerate(list(digits(["3", "8"]))[:40]):
+        target = tmp_path / "images" / str(image.label) / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.image)  # type: ignore[arg-type]
+    for number in range(2):
+        rare = tmp_path / "images" / "rare" / f"{number}.png"
+        rare.parent.mkdir(exist_ok=True)
+        shutil.copy(next((tmp_path / "images" / "3").iterdir()), rare)
+    name = dataset_name("few-samples")
+    done = command("run", tmp_path / "images", "--dataset", name, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'rare' (2)" in done.stderr
+    sample = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "3").first()
+    os.remove(sample.filepath)
+    unlabelled = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "rare")
+    unlabelled.set_field("ground_truth", None).save("ground_truth")
+    done = command("run", f"fiftyone:{name}", "--weights", "bundled", "-o", tmp_path / "r", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 42 samples have no label" in done.stderr
+    assert "left out: 2 without a label, 1 unreadable" in done.stdout
+    skipped = AuditResult.load(tmp_path / "r").skipped
+    assert sorted(skipped["reason"]) == ["file does not exist", "no label", "no label"]
+    assert sample.filepath in set(skipped["filepath"])
+
+
+def test_help_is_there_for_every_command(tmp_path: Path) -> None:
+    whole = command("--help", cwd=tmp_path)
+    for name in ("run", "demo", "report", "app"):
+        assert name in whole.stdout
+        assert command(name, "--help", cwd=tmp_path).returncode == 0
+    assert "--inject-strategy" in command("run", "--help", cwd=tmp_path).stdout
