@@ -34,7 +34,9 @@ def choose_flags(suspicion: np.ndarray, threshold: float | None = None) -> Flags
     """Flag what is suspicious enough.
 
     With suspicions s read as probabilities, flagging the k most suspicious samples finds Σ_{i≤k} s_i of Σ s mistakes
-    in expectation; the threshold maximises the F1 of these expectations, 2 Σ_{i≤k} s_i / (k + Σ s).
+    in expectation; the threshold maximises the F1 of these expectations, 2 Σ_{i≤k} s_i / (k + Σ s). Where even the best
+    is below one half, as on a dataset with hardly a mistake, only samples that are more likely wrong than right are
+    flagged, and there may be none.
 
     Args:
         suspicion: (n,) in [0, 1].
@@ -44,8 +46,13 @@ def choose_flags(suspicion: np.ndarray, threshold: float | None = None) -> Flags
     if threshold is None:
         ordered = np.sort(suspicion)[::-1]
         expected_f1 = 2 * ordered.cumsum() / (np.arange(1, len(ordered) + 1) + ordered.sum())
-        threshold = float(ordered[int(expected_f1.argmax())])
-        rule = "The threshold gives the best F1 that is to be expected under the suspicions."
+        best = int(expected_f1.argmax())
+        if expected_f1[best] >= 0.5:
+            threshold = float(ordered[best])
+            rule = "The threshold gives the best F1 that is to be expected under the suspicions."
+        else:
+            threshold = 0.5
+            rule = "Samples are flagged that are more likely wrong than right: there are too few of them for better."
     flag = suspicion >= threshold
     mistakes = float(suspicion.sum())
     spread = 1.96 * float(np.sqrt((suspicion * (1 - suspicion)).sum()))

@@ -137,10 +137,21 @@ def test_the_threshold_has_the_best_expected_f1(suspicions: list[float]) -> None
         flag = suspicion >= threshold
         return 2 * suspicion[flag].sum() / (flag.sum() + suspicion.sum())
 
-    assert flags.flag.any()
-    assert expected_f1(flags.threshold) >= max(expected_f1(s) for s in suspicion) - 1e-12
+    best = max(expected_f1(s) for s in suspicion) if suspicion.any() else 0.0
+    if best >= 0.5:
+        assert flags.flag.any()
+        assert expected_f1(flags.threshold) >= best - 1e-12
+    else:
+        assert flags.threshold == 0.5
+    assert (flags.flag == (suspicion >= flags.threshold)).all()
     estimates = flags.estimates
     assert estimates["mistakes_low"] <= estimates["mistakes"] <= estimates["mistakes_high"] + 1e-12  # type: ignore[operator]
+
+
+def test_nothing_is_flagged_where_nothing_is_likely_wrong() -> None:
+    flags = choose_flags(np.full(1000, 1e-4))
+    assert not flags.flag.any()
+    assert flags.estimates["precision"] is None
 
 
 def test_a_given_threshold_is_used_and_said_so() -> None:

@@ -23,17 +23,19 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from audit.head import PATH_TOLERANCE, Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot
-from audit.influence.hessian import DENSE_PARAMETERS, HeadHessian, chunks
+from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot
+from audit.influence.hessian import HeadHessian, SecondMoment, chunks
 from audit.influence.leave_one_out import leave_one_out
 from audit.progress import ProgressCallback, Step, silent
 
 NEIGHBOURS = 20
-FOLDS = 5
-MAX_ROUNDS = 4
+FOLDS = 10
+HELD_FOLDS = 2  # held out together while L2 is chosen
+MAX_ROUNDS = 3
 MIXTURE_STEPS = 12
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
-EXACT_FLOP = 1e11  # n (C·D)² up to which leave-one-out is had in closed form, a second or so a round on two cores
+FIT_TOLERANCE = 1e-3  # gradient norm of the folds' heads: their predictions are compared, not their weights
+EXPONENT_SPREAD = 3.0  # standard deviation of the prior on the exponents, which keeps separable data from certainty
 FLOOR = 1e-12
 
 
@@ -47,7 +49,7 @@ class Diagnosis:
         loo_probabilities: (n, C) its predictions for each sample as if it had not been trained on it.
         self_influence: (n,) ≥ 0, nats.
         transition: T (C, C), row = true class, column = given label.
-        method: how out-of-sample predictions were had: 'leave-one-out' (closed form) or 'N folds'.
+        method: how loo_probabilities were had: 'exact' (leave-one-out in closed form) or 'N folds'.
         l2: λ of the head.
         rounds: of every round, the exponents of head and neighbours, the mean log-likelihood of the given labels
             (nats), and how far the posteriors of the given labels moved on average.
@@ -76,15 +78,14 @@ def diagnose(x: Tensor, labels: Tensor, classes: int, seed: int = 0, progress: P
     z = Standardiser.fit(x)(x)
     given = one_hot(labels, classes, z.dtype)
     votes_of = NeighbourVotes(x)
-    predictor = OutOfSample(z, labels, seed)
-    l2 = predictor.choose_l2(given)
-    predicted = predictor.predict(given, l2)
-    loo_probabilities = predicted
+    folds = Folds(z, seed)
+    l2 = folds.choose_l2(given)
+    predicted = out_of_sample = folds.predict(given, l2)
     rounds: list[dict[str, float]] = []
     targets = predicted
     for number in range(1, MAX_ROUNDS + 1):
         if rounds:
-            predicted = predictor.predict(targets, l2)
+            predicted = folds.predict(targets, l2)
         mixture = fit_mixture(predicted, votes_of(targets), labels)
         moved = float((mixture.posterior - targets).gather(1, labels[:, None]).abs().mean())
         targets = mixture.posterior
@@ -99,73 +100,65 @@ def diagnose(x: Tensor, labels: Tensor, classes: int, seed: int = 0, progress: P
         progress(Step("detection", number, MAX_ROUNDS, "rounds"))
         if moved < SETTLED:
             break
-    probabilities, self_influence = in_sample(z, given, l2)
+    weight, _ = fit_softmax(z, given, l2)
+    logits = z @ weight.T
+    probabilities = logits.softmax(1)
+    left_out = leave_one_out(HeadHessian(z, probabilities, l2), z, logits, probabilities - given)
+    exact = left_out.method == "exact"
     return Diagnosis(
         posterior=mixture.posterior,
         probabilities=probabilities,
-        loo_probabilities=loo_probabilities,
-        self_influence=self_influence,
+        loo_probabilities=left_out.probabilities if exact else out_of_sample,
+        self_influence=left_out.self_influence,
         transition=mixture.transition,
-        method=predictor.method,
+        method=left_out.method if exact else f"{FOLDS} folds",
         l2=l2,
         rounds=rounds,
     )
 
 
-def in_sample(z: Tensor, targets: Tensor, l2: float) -> tuple[Tensor, Tensor]:
-    """Predictions (n, C) of a head for the samples it was trained on, and their self-influence (n,)."""
-    weight, _ = fit_softmax(z, targets, l2)
-    logits = z @ weight.T
-    probabilities = logits.softmax(1)
-    residuals = probabilities - targets
-    left_out = leave_one_out(HeadHessian(z, probabilities, l2), z, logits, residuals)
-    return probabilities, left_out.self_influence
-
-
-class OutOfSample:
+class Folds:
     """Predicts every sample with a head that was not trained on it.
 
-    In closed form (leave-one-out) where (C·D)² is small, else by folds whose heads start from their own last weights.
+    In single precision: what the folds leave out moves predictions by far more than rounding does.
 
     Args:
         z: features (n, D).
-        labels: given class numbers (n,).
-        seed: of the folds.
+        seed: of the partition.
     """
 
-    def __init__(self, z: Tensor, labels: Tensor, seed: int) -> None:
-        self.z = z
-        n, features = z.shape
-        parameters = float(features * (int(labels.max()) + 1))
-        self.exact = n * parameters**2 <= EXACT_FLOP and parameters <= DENSE_PARAMETERS
-        self.method = "leave-one-out" if self.exact else f"{FOLDS} folds"
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(z.device)
-        self.fold = torch.empty_like(order)
-        self.fold[order] = torch.arange(n, device=z.device) % FOLDS
-        self.weights: list[Tensor | None] = [None] * (1 if self.exact else FOLDS)
+    def __init__(self, z: Tensor, seed: int) -> None:
+        order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
+        self.parts = [order[number::FOLDS] for number in range(FOLDS)]
+        self.z = z.float()
+        self.moment = SecondMoment.of(self.z)  # of all samples: it only preconditions the folds' fits
+        self.weights: list[Tensor | None] = [None] * FOLDS
 
     def choose_l2(self, targets: Tensor) -> float:
-        """λ of the smallest loss on the first fold, from strong to weak."""
-        held, kept = self.fold == 0, self.fold != 0
-        return choose_l2(self.z[kept], targets[kept], lambda w: cross_entropy(self.z[held], w, targets[held]))[0]
+        """λ of the smallest loss on a held-out fifth, from strong to weak."""
+        held = torch.cat(self.parts[:HELD_FOLDS])
+        kept = torch.cat(self.parts[HELD_FOLDS:])
+        targets = targets.to(self.z.dtype)
+        z_held = self.z[held]
+        return choose_l2(
+            self.z[kept], targets[kept], lambda w: cross_entropy(z_held, w, targets[held]), moment=self.moment
+        )[0]
 
     def predict(self, targets: Tensor, l2: float) -> Tensor:
-        """(n, C) from heads trained on target distributions (n, C)."""
-        if self.exact:
-            weight, _ = fit_softmax(self.z, targets, l2, initial=self.weights[0], tolerance=PATH_TOLERANCE)
-            self.weights[0] = weight
-            logits = self.z @ weight.T
-            probabilities = logits.softmax(1)
-            hessian = HeadHessian(self.z, probabilities, l2)
-            return leave_one_out(hessian, self.z, logits, probabilities - targets, method="exact").probabilities
+        """(n, C) from heads trained on target distributions (n, C); each starts from its own last weights."""
         out = torch.empty_like(targets)
-        for number in range(FOLDS):
-            held, kept = self.fold == number, self.fold != number
+        for number, held in enumerate(self.parts):
+            kept = torch.cat([part for other, part in enumerate(self.parts) if other != number])
             weight, _ = fit_softmax(
-                self.z[kept], targets[kept], l2, initial=self.weights[number], tolerance=PATH_TOLERANCE
+                self.z[kept],
+                targets[kept].to(self.z.dtype),
+                l2,
+                initial=self.weights[number],
+                tolerance=FIT_TOLERANCE,
+                moment=self.moment,
             )
             self.weights[number] = weight
-            out[held] = (self.z[held] @ weight.T).softmax(1)
+            out[held] = (self.z[held] @ weight.T).softmax(1).to(out.dtype)
         return out
 
 
@@ -244,8 +237,12 @@ def _fit_exponents(readings: Tensor, transition: Tensor, labels: Tensor, start: 
         prior = torch.einsum("r,rnc->nc", readings.new_tensor(exponents), readings).softmax(1)
         joint = prior * likelihood_of_label
         evidence = joint.sum(1, keepdim=True).clamp_min(FLOOR)
-        slope = ((joint / evidence - prior) * readings).sum(2).mean(1)
-        return -float(evidence.log().mean()), -slope.cpu().numpy()
+        slope = ((joint / evidence - prior) * readings).sum(2).mean(1).cpu().numpy()
+        precision = 1 / (EXPONENT_SPREAD**2 * readings.shape[1])
+        return (
+            -float(evidence.log().mean()) + precision / 2 * float((exponents**2).sum()),
+            -slope + precision * exponents,
+        )
 
     return minimize(loss, start, jac=True, bounds=[(0, 10), (0, 10)], method="L-BFGS-B").x
 
