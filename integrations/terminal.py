@@ -71,6 +71,7 @@ class StageDisplay:
             disable=quiet or not console.is_terminal,
         )
         self._stage = ""
+        self._counted = False  # the stage counts something of its own, which its end does not replace by 1 of 1
         self._task: TaskID | None = None
 
     def __enter__(self) -> StageDisplay:
@@ -89,12 +90,14 @@ class StageDisplay:
             return
         if step.stage != self._stage:
             self._start(step)
-        if self._task is not None and step.total:
+        if self._task is not None and step.total and (step.unit or not self._counted):
+            self._counted = bool(step.unit)
             self._bars.update(self._task, completed=step.done, total=step.total, unit=step.unit)
 
     def _start(self, step: Step) -> None:
         self._close()
         self._stage = step.stage
+        self._counted = False
         name = STAGE_NAMES.get(step.stage, step.stage)
         if self._bars.disable:
             if not self._quiet:

@@ -70,8 +70,8 @@ def headline(summary: dict[str, Any]) -> str:
     if round(estimates["mistakes_high"]) == 0:
         return f"No label of {count(samples)} looks wrong."
     injected = summary["counts"]["injected"]
-    included = f", including {count(injected)} changed on purpose" if injected else ""
-    return f"About {count(estimates['mistakes'])} of {count(samples)} labels look wrong{included}."
+    changed = f"; {count(injected)} were changed on purpose" if injected else ""
+    return f"About {count(estimates['mistakes'])} of {count(samples)} labels look wrong{changed}."
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
@@ -158,7 +158,7 @@ def next_steps(summary: dict[str, Any]) -> list[NextStep]:
     """What to do with this outcome, with the commands."""
     source = summary.get("source") or {}
     dataset = shlex.quote(str(source["dataset"])) if source.get("dataset") else "DATASET"
-    origin = shlex.quote(str(source["source"])) if source.get("source") else "SOURCE"
+    again = f"influence-audit run {_as_source(source)}"
     counts, detection = summary["counts"], summary["detection"]
     steps = []
     if counts["flagged"]:
@@ -177,12 +177,11 @@ def next_steps(summary: dict[str, Any]) -> list[NextStep]:
                 "Measure how far to trust the flags",
                 "Run the audit again with a tenth of the labels changed on purpose. Your labels are not overwritten, "
                 "and the report then says which share of the injected mislabels was found.",
-                f"influence-audit run {origin} --inject 0.1",
+                f"{again} --inject 0.1",
             )
         )
-        again = f"influence-audit run {origin}"
     else:
-        again = f"influence-audit run {origin} --inject {summary['config']['inject']:g}"
+        again += f" --inject {summary['config']['inject']:g}"
     steps.append(
         NextStep(
             "Correct and audit again",
@@ -191,6 +190,18 @@ def next_steps(summary: dict[str, Any]) -> list[NextStep]:
         )
     )
     return steps
+
+
+def _as_source(source: dict[str, Any]) -> str:
+    """The audited dataset, where corrections are, as the command takes it."""
+    if not source.get("dataset"):
+        return "SOURCE"
+    text = shlex.quote(f"fiftyone:{source['dataset']}")
+    if source["label_field"] != "ground_truth":
+        text += f" --label-field {shlex.quote(source['label_field'])}"
+    if source["audit_key"] != "audit":
+        text += f" --audit-key {shlex.quote(source['audit_key'])}"
+    return text
 
 
 def _about(value: float | None) -> str:

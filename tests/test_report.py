@@ -159,7 +159,7 @@ def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, re
     page = _Page(reports["injected"].read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
     detection, estimates = injected.summary["detection"], injected.summary["estimates"]
-    assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong, including 180 changed on purpose." in text
+    assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
     assert f"between {estimates['mistakes_low']:.0f} and {estimates['mistakes_high']:.0f}" in text
     assert f"recall {100 * detection['recall']:.1f}%" in text
     for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
@@ -191,18 +191,19 @@ def test_estimates_look_different_from_measurements(plain: AuditResult, injected
 def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, Path]) -> None:
     text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
     assert "There is no measurement in this report" in text
-    assert "influence-audit run SOURCE --inject 0.1" in text
+    assert "influence-audit run fiftyone:influence-audit-demo --inject 0.1" in text
     assert "Flagged against injected" not in text
     assert "changed on purpose to" not in text
 
 
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
-    summary = plain.summary | {"source": {"dataset": "my set; rm -rf", "source": "data/a b"}}
+    source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
+    summary = plain.summary | {"source": source}
     commands = [step.command for step in verdict.next_steps(summary)]
     assert commands == [
         "influence-audit app 'my set; rm -rf'",
-        "influence-audit run 'data/a b' --inject 0.1",
-        "influence-audit run 'data/a b'",
+        "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second --inject 0.1",
+        "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import socket
 from collections.abc import Callable
 from urllib.parse import quote
@@ -45,7 +47,8 @@ def open_app(
     # A server that already listens there may serve another database: FiftyOne would join it without asking.
     free = _free_port(address, port)
     # Always told the address: without one FiftyOne listens to the whole network when it runs in a container.
-    session = fo.launch_app(view, address=address, port=free, remote=not browser)
+    with contextlib.redirect_stdout(io.StringIO()):  # FiftyOne tells how to tunnel to another machine
+        session = fo.launch_app(view, address=address, port=free, remote=not browser)
     try:
         path = f"datasets/{quote(dataset_name)}" + (f"?view={to_slug(view.name)}" if view.name else "")
         ready(f"http://{address}:{free}/{path}")
