@@ -29,6 +29,10 @@ lint: setup ## ruff and mypy
 test: setup browser lint ## set up everything and run all tests
 	$(BIN)/python -m pytest
 
+.PHONY: pictures
+pictures: setup ## take the README's pictures, after make demo
+	$(BIN)/python tests/pictures/take.py
+
 .PHONY: clean
 clean: ## remove the environment
 	rm -rf .venv

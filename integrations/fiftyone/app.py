@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
+import logging
 import socket
 from collections.abc import Callable
 from urllib.parse import quote
@@ -47,8 +46,11 @@ def open_app(
     # A server that already listens there may serve another database: FiftyOne would join it without asking.
     free = _free_port(address, port)
     # Always told the address: without one FiftyOne listens to the whole network when it runs in a container.
-    with contextlib.redirect_stdout(io.StringIO()):  # FiftyOne tells how to tunnel to another machine
-        session = fo.launch_app(view, address=address, port=free, remote=not browser)
+    chatter = logging.getLogger("fiftyone")
+    level = chatter.level
+    chatter.setLevel(logging.WARNING)  # how to tunnel to another machine, and that a session was launched
+    session = fo.launch_app(view, address=address, port=free, remote=not browser)
+    chatter.setLevel(level)
     try:
         path = f"datasets/{quote(dataset_name)}" + (f"?view={to_slug(view.name)}" if view.name else "")
         ready(f"http://{address}:{free}/{path}")
