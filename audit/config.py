@@ -72,6 +72,10 @@ class AuditConfig:
     threshold: float | None = _setting(
         None, "Flag samples whose suspicion is at least this; default: chosen for the best expected F1."
     )
+    target_precision: float | None = _setting(
+        None, "Flag as many samples as keep the expected precision of the flags at this or above."
+    )
+    max_review: int | None = _setting(None, "Flag at most this many samples, the most suspicious ones.")
 
     def __post_init__(self) -> None:
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
@@ -103,6 +107,15 @@ class AuditConfig:
         )
         _check(self.inject_into in INJECTION_TARGETS, "inject_into", self.inject_into, _one_of(INJECTION_TARGETS))
         _check(self.threshold is None or 0 <= self.threshold <= 1, "threshold", self.threshold, "a number from 0 to 1")
+        _check(
+            self.target_precision is None or 0 < self.target_precision <= 1,
+            "target_precision",
+            self.target_precision,
+            "a number above 0, up to 1",
+        )
+        _check(self.max_review is None or self.max_review >= 1, "max_review", self.max_review, "1 or more")
+        stated = [name for name in ("threshold", "target_precision", "max_review") if getattr(self, name) is not None]
+        _check(len(stated) <= 1, " and ".join(stated), "both set", "one of the three")
 
     def replace(self, **changes: Any) -> AuditConfig:
         """A copy with some settings changed, checked again."""

@@ -188,7 +188,9 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
         explanations = _explain(x, labels, audited, hessian, material, config, beliefs)
         evidence = _evidence(labels, influence, diagnosis)
     with stages.stage("flagging"):
-        flags = choose_flags(DETECTORS["suspicion"](evidence), config.threshold)
+        flags = choose_flags(
+            DETECTORS["suspicion"](evidence), config.threshold, config.target_precision, config.max_review
+        )
         scores = _scores(material, evidence, flags.flag, given if config.inject else None)
     with stages.stage("evaluation"):
         detection = None

@@ -36,6 +36,7 @@ STAGE_NAMES = {
     "thumbnails": "making thumbnails",
     "fiftyone": "writing to FiftyOne",
     "report": "writing the report",
+    "benchmark": "measuring methods",
 }
 
 

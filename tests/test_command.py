@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -222,3 +223,22 @@ def test_help_is_there_for_every_command(tmp_path: Path) -> None:
         assert name in whole.stdout
         assert command(name, "--help", cwd=tmp_path).returncode == 0
     assert "--inject-strategy" in command("run", "--help", cwd=tmp_path).stdout
+
+
+def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) -> None:
+    arguments = ("digits", "--noise", "class-pair:0.1", "--seeds", "0", "--weights", "bundled", "-o", tmp_path / "b")
+    done = command("benchmark", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "b" / "measurements.json").read_text())
+    by_method = {row["method"]: row for row in measured["measurements"]}
+    assert {"influence-audit", "cleanlab self_confidence", "FiftyOne mistakenness"} <= set(by_method)
+    assert {row["wrong"] for row in by_method.values()} == {180}
+    ours = by_method["influence-audit"]["average_precision"]
+    assert ours >= max(row["average_precision"] for row in by_method.values())
+    table = (tmp_path / "b" / "table.md").read_text()
+    assert f"**{ours:.3f}**" in table
+    assert "digits, class-pair 10%" in done.stdout
+    assert len(fo.list_datasets()) == len(set(fo.list_datasets()) - {"digits"})  # nothing was imported
+    refused = command("benchmark", "digits", "--noise", "purple:0.1", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "noise 'purple:0.1' is unknown" in refused.stderr

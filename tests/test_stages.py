@@ -30,6 +30,7 @@ from audit.split import own_split, stratified_split
         ({"solver": "magic"}, "solver is 'magic'; it takes one of auto, cholesky, cg"),
         ({"l2": 0.0}, "l2 is 0.0; it takes a number above 0"),
         ({"trainer": "adam"}, "damping is 0.0; it takes a number above 0 with trainer 'adam'"),
+        ({"threshold": 0.5, "max_review": 5}, "threshold and max_review is 'both set'; it takes one of the three"),
         ({"image_size": 4}, "image_size is 4; it takes 16 to 4096"),
     ],
 )
@@ -159,6 +160,26 @@ def test_a_given_threshold_is_used_and_said_so() -> None:
     assert flags.flag.tolist() == [False, True, True]
     assert "given by the user" in flags.rule
     assert flags.estimates["precision"] == pytest.approx(0.7)
+
+
+@given(
+    suspicions=st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=40),
+    target=st.floats(0.05, 1),
+    budget=st.integers(1, 50),
+)
+@settings(max_examples=80, deadline=None)
+def test_flags_keep_the_precision_or_the_budget_asked_for(suspicions: list[float], target: float, budget: int) -> None:
+    suspicion = np.array(suspicions)
+    precise = choose_flags(suspicion, target_precision=target)
+    if precise.flag.any():
+        assert suspicion[precise.flag].mean() >= target - 1e-12
+    for threshold in set(suspicions):  # no lower threshold would have kept it
+        if threshold < precise.threshold:
+            assert suspicion[suspicion >= threshold].mean() < target
+    within = choose_flags(suspicion, max_review=budget)
+    assert within.flag.sum() <= budget
+    lower = suspicion[suspicion < within.threshold]
+    assert not len(lower) or (suspicion >= lower.max()).sum() > budget
 
 
 def test_detection_quality_agrees_with_scikit_learn() -> None:

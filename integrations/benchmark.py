@@ -1,0 +1,424 @@
+"""The audit against its peers, on the same embeddings, labels and folds.
+
+Every peer that needs out-of-sample predictions gets them as its documentation asks, from five-fold cross-validation of
+the same L2-regularised softmax head, whose L2 is chosen as carefully as ours (by held-out loss on the audited labels).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audit.backbone import Backbone
+from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, diagnose
+from audit.embedding import embed
+from audit.errors import InputError
+from audit.evaluation import detection_quality
+from audit.flagging import choose_flags
+from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian, SecondMoment
+from audit.noise import inject_mislabels
+from audit.progress import ProgressCallback, Step, silent
+from audit.samples import Samples, check_classes
+from audit.split import stratified_split
+from integrations.sources import ImportedSource, Source, resolve_source
+
+PEER_FOLDS = 5
+OURS = "influence-audit"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelling to audit.
+
+    Attributes:
+        name: e.g. 'digits, uniform 10 %'.
+        seed: of the noise, the folds and the split.
+        x: embeddings (n, d).
+        given: the labels that are audited (n,), class numbers.
+        true: the labels that count as right (n,).
+        classes: C.
+    """
+
+    name: str
+    seed: int
+    x: np.ndarray
+    given: np.ndarray
+    true: np.ndarray
+    classes: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How one method did on one case; `None` where a method does not say."""
+
+    case: str
+    seed: int
+    samples: int
+    wrong: int
+    method: str
+    average_precision: float
+    auroc: float
+    precision_at_wrong: float
+    flagged: int | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    estimated_precision: float | None
+    estimated_wrong: float | None
+    suggestion_right: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a method says: scores (n,), larger = more suspicious; flags, estimates and suggestions where it has them."""
+
+    scores: np.ndarray
+    flags: np.ndarray | None = None
+    estimated_precision: float | None = None
+    estimated_wrong: float | None = None
+    suggested: np.ndarray | None = None
+
+
+def labelled_samples(source: Source) -> Samples:
+    """The images of a source that have a label; nothing is imported into FiftyOne."""
+    if isinstance(source, ImportedSource):
+        kept = [image for image in source.images if image.image is not None]
+        samples = Samples(
+            [image.source_id for image in kept], [image.image or b"" for image in kept], [image.label for image in kept]
+        )
+    else:
+        from integrations.fiftyone import read_samples
+
+        samples = read_samples(source.open(), source.label_field)
+    return samples.take([row for row, label in enumerate(samples.labels) if label is not None])
+
+
+def source_cases(
+    text: str,
+    backbone: Backbone,
+    noises: Sequence[tuple[str, float]],
+    label_columns: Sequence[str],
+    seeds: Sequence[int],
+    progress: ProgressCallback = silent,
+) -> list[Case]:
+    """The cases of one source: each noise injected into its labels, and each other label column against them.
+
+    Args:
+        text: the source, as `resolve_source` takes it.
+        backbone: the frozen network.
+        noises: kinds ('uniform', 'class-pair') and fractions.
+        label_columns: columns of labels that somebody gave, of a Hugging Face or parquet source.
+        seeds: of noise, folds and splits.
+        progress: told about embeddings.
+
+    Raises:
+        InputError: if there is no such source or column, or the labels cannot be audited.
+    """
+    samples = labelled_samples(resolve_source(text))
+    embedded = embed(samples, backbone, progress=progress)
+    x, ids = embedded.values, [samples.ids[row] for row in embedded.rows]
+    true = np.array([samples.labels[row] for row in embedded.rows])
+    check_classes(true)
+    name = Path(text).name
+    cases = list(noisy_cases(name, x, true, noises, seeds))
+    for column in label_columns:
+        other = labelled_samples(resolve_source(text, label_column=column))
+        given = dict(zip(other.ids, other.labels, strict=True))
+        rows = [row for row, sample_id in enumerate(ids) if sample_id in given]
+        labels = np.array([given[ids[row]] for row in rows])
+        cases += relabelled_cases(f"{name}, {column}", x[rows], true[rows], labels, seeds)
+    return cases
+
+
+def noisy_cases(
+    name: str, x: np.ndarray, labels: np.ndarray, noises: Sequence[tuple[str, float]], seeds: Sequence[int]
+) -> Iterator[Case]:
+    """A case for every kind of noise and seed, on labels that count as right."""
+    classes, true = np.unique(labels, return_inverse=True)
+    for kind, fraction in noises:
+        for seed in seeds:
+            given = inject_mislabels(true, len(classes), fraction, kind, seed, embeddings=x)
+            yield Case(f"{name}, {kind} {fraction:.0%}", seed, x, given, true, len(classes))
+
+
+def relabelled_cases(
+    name: str, x: np.ndarray, true: np.ndarray, given: np.ndarray, seeds: Sequence[int]
+) -> Iterator[Case]:
+    """Labels that somebody really gave, against the ones that count as right; seeds move folds and splits only.
+
+    Raises:
+        InputError: if the two do not use the same class names, or agree everywhere.
+    """
+    classes = np.unique(true)
+    if not set(given) <= set(classes):
+        raise InputError(f"{name}: the given labels have classes that the true ones lack; compare like with like")
+    if (true == given).all():
+        raise InputError(f"{name}: given and true labels are the same, so there is nothing to find")
+    for seed in seeds:
+        yield Case(name, seed, x, np.searchsorted(classes, given), np.searchsorted(classes, true), len(classes))
+
+
+def run_cases(cases: Sequence[Case], progress: ProgressCallback = silent) -> list[Measurement]:
+    """Measure every method on every case.
+
+    Raises:
+        InputError: if a peer is not installed.
+    """
+    if find_spec("cleanlab") is None:
+        raise InputError(
+            "cleanlab is not installed; install it beside this package: pip install 'influence-audit[benchmark]'"
+        )
+    measurements = []
+    for number, case in enumerate(cases):
+        progress(Step("benchmark", number, len(cases), "cases"))
+        measurements += [_measure(case, method, verdict, seconds) for method, verdict, seconds in _verdicts(case)]
+    progress(Step("benchmark", len(cases), len(cases), "cases"))
+    return measurements
+
+
+def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, float]]:
+    yield OURS, *_timed(lambda: _ours(case))
+    (folds, seconds) = _timed(lambda: _cross_validation(case))
+    for name, judge in _ON_PREDICTIONS.items():
+        verdict, more = _timed(lambda judge=judge: judge(case, folds))  # type: ignore[misc]
+        yield name, verdict, seconds + more
+    yield "k nearest neighbours", *_timed(lambda: _neighbours(case))
+    yield "averaged influence, given validation labels", *_timed(lambda: _plain_influence(case))
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    done = work()
+    return done, time.perf_counter() - began
+
+
+def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(case.x).double(), torch.from_numpy(case.given)
+
+
+def _ours(case: Case) -> Verdict:
+    x, given = _tensors(case)
+    posterior = diagnose(x, given, case.classes, case.seed).posterior.numpy()
+    suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
+    flags = choose_flags(suspicion)
+    precision, wrong = flags.estimates["precision"], flags.estimates["mistakes"]
+    assert not isinstance(precision, str)
+    assert isinstance(wrong, float)
+    return Verdict(suspicion, flags.flag, precision, wrong, posterior.argmax(1))
+
+
+def _cross_validation(case: Case) -> np.ndarray:
+    """Out-of-sample predictions (n, C) of a head with the best L2 by held-out loss."""
+    x, given = _tensors(case)
+    z = Standardiser.fit(x)(x).float()
+    targets = one_hot(given, case.classes, z.dtype)
+    fold = torch.randperm(len(z), generator=torch.Generator().manual_seed(case.seed)) % PEER_FOLDS
+    moment = SecondMoment.of(z)
+    kept, held = fold != 0, fold == 0
+    l2, _ = choose_l2(
+        z[kept], targets[kept], lambda weight: cross_entropy(z[held], weight, targets[held]), moment=moment
+    )
+    out = torch.empty_like(targets)
+    for number in range(PEER_FOLDS):
+        kept, held = fold != number, fold == number
+        weight, _ = fit_softmax(z[kept], targets[kept], l2, tolerance=FIT_TOLERANCE, moment=moment)
+        out[held] = (z[held] @ weight.T).softmax(1)
+    return out.double().numpy()
+
+
+def _cleanlab(method: str, filter_by: str) -> Callable[[Case, np.ndarray], Verdict]:
+    def judge(case: Case, folds: np.ndarray) -> Verdict:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+
+        quality = get_label_quality_scores(case.given, folds, method=method)
+        flags = find_label_issues(case.given, folds, filter_by=filter_by, n_jobs=1)
+        return Verdict(1 - quality, flags, suggested=folds.argmax(1))
+
+    return judge
+
+
+def _mistakenness(case: Case, folds: np.ndarray) -> Verdict:
+    """FiftyOne Brain's own, on a dataset of its own that is deleted afterwards."""
+    import fiftyone as fo
+    import fiftyone.brain as fob
+
+    names = [str(number) for number in range(case.classes)]
+    dataset = fo.Dataset()
+    try:
+        dataset.add_samples(
+            [
+                fo.Sample(
+                    filepath=f"sample-{row}.png",
+                    given=fo.Classification(label=names[case.given[row]]),
+                    predicted=fo.Classification(
+                        label=names[int(p.argmax())], confidence=float(p.max()), logits=np.log(p.clip(1e-12))
+                    ),
+                )
+                for row, p in enumerate(folds)
+            ],
+            progress=False,
+        )
+        fob.compute_mistakenness(dataset, "predicted", label_field="given", use_logits=True, progress=False)
+        return Verdict(np.array(dataset.values("mistakenness")), suggested=folds.argmax(1))
+    finally:
+        dataset.delete()
+
+
+_ON_PREDICTIONS: dict[str, Callable[[Case, np.ndarray], Verdict]] = {
+    "cleanlab self_confidence": _cleanlab("self_confidence", "prune_by_noise_rate"),
+    "cleanlab normalized_margin": _cleanlab("normalized_margin", "both"),
+    "cleanlab confidence_weighted_entropy": _cleanlab("confidence_weighted_entropy", "confident_learning"),
+    "FiftyOne mistakenness": _mistakenness,
+}
+
+
+def _neighbours(case: Case) -> Verdict:
+    x, given = _tensors(case)
+    votes = NeighbourVotes(x)(one_hot(given, case.classes, x.dtype)).numpy()
+    return Verdict(1 - votes[np.arange(len(votes)), case.given], suggested=votes.argmax(1))
+
+
+def _plain_influence(case: Case) -> Verdict:
+    """The textbook way: a validation split with its labels as they are."""
+    x, given = _tensors(case)
+    split = stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
+    train, validation = (torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation"))
+    head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
+    z = head.features(x)
+    p = (z @ head.weight.T).softmax(1)
+    residuals = p - one_hot(given, case.classes, z.dtype)
+    hessian = HeadHessian(z[train], p[train], head.l2)
+    influence, _ = influence_on_validation(hessian, z, residuals, validation, residuals[validation])
+    return Verdict(-influence.numpy())
+
+
+def _measure(case: Case, method: str, verdict: Verdict, seconds: float) -> Measurement:
+    wrong = case.given != case.true
+    flags = verdict.flags
+    quality = detection_quality(
+        wrong, np.zeros(len(wrong), dtype=bool) if flags is None else flags, {"suspicion": verdict.scores}
+    )
+    found = wrong if flags is None else wrong & flags
+    suggested = verdict.suggested
+    return Measurement(
+        case=case.name,
+        seed=case.seed,
+        samples=len(wrong),
+        wrong=int(wrong.sum()),
+        method=method,
+        average_precision=quality["average_precision"],
+        auroc=quality["auroc"],
+        precision_at_wrong=quality["precision_at_k"][str(int(wrong.sum()))],
+        flagged=None if flags is None else int(flags.sum()),
+        precision=None if flags is None else quality["precision"],
+        recall=None if flags is None else quality["recall"],
+        f1=None if flags is None else quality["f1"],
+        estimated_precision=verdict.estimated_precision,
+        estimated_wrong=verdict.estimated_wrong,
+        suggestion_right=None
+        if suggested is None or not found.any()
+        else float((suggested[found] == case.true[found]).mean()),
+        seconds=seconds,
+    )
+
+
+def save_measurements(measurements: list[Measurement], backbone: Backbone, folder: Path) -> Path:
+    """Write measurements.json and table.md, with the machine and the versions that they were made on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    origin = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "backbone": f"{backbone.name}, {backbone.weights} weights, {backbone.image_size} px",
+        "versions": {name: version(name) for name in ("influence-audit", "cleanlab", "fiftyone-brain", "torch")},
+    }
+    records = {"origin": origin, "measurements": [asdict(measurement) for measurement in measurements]}
+    (folder / "measurements.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    path = folder / "table.md"
+    path.write_text(markdown_table(measurements, origin), encoding="utf-8")
+    return path
+
+
+def mean_by_case(measurements: list[Measurement], field: str) -> dict[str, dict[str, float | None]]:
+    """Mean over seeds of a field, by case and method; None where a method does not say."""
+    values: dict[str, dict[str, list[float | None]]] = {}
+    for measured in measurements:
+        values.setdefault(measured.case, {}).setdefault(measured.method, []).append(getattr(measured, field))
+    return {
+        case: {
+            method: None if None in known else float(np.mean([v for v in known if v is not None]))
+            for method, known in by_method.items()
+        }
+        for case, by_method in values.items()
+    }
+
+
+def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> str:
+    """Average precision by case and method, and how the flags did; means over seeds."""
+    means = {
+        field: mean_by_case(measurements, field)
+        for field in (
+            *("average_precision", "precision", "recall", "estimated_precision", "estimated_wrong"),
+            *("suggestion_right", "wrong", "seconds"),
+        )
+    }
+    methods = list(dict.fromkeys(measured.method for measured in measurements))
+    peer = "cleanlab self_confidence"
+
+    def row(*cells: str) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    def number(field: str, case: str, method: str, digits: int = 3) -> str:
+        value = means[field][case][method]
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    seeds = sorted({measured.seed for measured in measurements})
+    versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
+    lines = [
+        f"{origin['date']}, {origin['machine']}, {origin['backbone']}, seeds {', '.join(map(str, seeds))}; {versions}.",
+        "",
+        "Average precision of the ranking, mean over seeds:",
+        "",
+        row("labels", *methods),
+        row("---", *("---" for _ in methods)),
+    ]
+    for case, by_method in means["average_precision"].items():
+        best = max(value for value in by_method.values() if value is not None)
+        cells = [number("average_precision", case, method) for method in methods]
+        marked = [f"**{c}**" if by_method[m] == best else c for c, m in zip(cells, methods, strict=True)]
+        lines.append(row(case, *marked))
+    titles = (
+        *("labels", "wrong", "estimated wrong", "precision / recall", "estimated precision", "suggestions right"),
+        *("seconds", "cleanlab: precision / recall", "suggestions right", "seconds"),
+    )
+    lines += ["", f"Flags, ours and those of {peer} with cleanlab's default filter:", ""]
+    lines += [row(*titles), row(*("---" for _ in titles))]
+    for case in means["average_precision"]:
+        lines.append(
+            row(
+                case,
+                number("wrong", case, OURS, 0),
+                number("estimated_wrong", case, OURS, 0),
+                f"{number('precision', case, OURS)} / {number('recall', case, OURS)}",
+                number("estimated_precision", case, OURS),
+                number("suggestion_right", case, OURS),
+                number("seconds", case, OURS, 1),
+                f"{number('precision', case, peer)} / {number('recall', case, peer)}",
+                number("suggestion_right", case, peer),
+                number("seconds", case, peer, 1),
+            )
+        )
+    return "\n".join(lines) + "\n"
