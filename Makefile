@@ -33,6 +33,10 @@ test: setup browser lint ## set up everything and run all tests
 pictures: setup ## take the README's pictures, after make demo
 	$(BIN)/python tests/pictures/take.py
 
+.PHONY: bench
+bench: setup ## measure the influence engine's speed (tests/benchmarks/influence.md)
+	@$(BIN)/python -W ignore -m tests.benchmarks.influence
+
 .PHONY: clean
 clean: ## remove the environment
 	rm -rf .venv

@@ -11,6 +11,16 @@ from audit.errors import InputError
 SPLITS = ("train", "validation", "test")
 TRAINERS = ("newton", "adam")
 SOLVERS = ("auto", "cholesky", "cg")
+ENGINES = (
+    "exact",
+    "pydvl-direct",
+    "pydvl-cg",
+    "pydvl-lissa",
+    "pydvl-arnoldi",
+    "pydvl-nystroem",
+    "pydvl-ekfac",
+    "pydvl-inverse-harmonic-mean",
+)
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 INJECTION_TARGETS = ("all", "train")
 
@@ -59,6 +69,12 @@ class AuditConfig:
         "The validation labels are known to be right: influence refers to them as given. Otherwise it refers to what "
         "the audit believes them to be, because mislabels among them would turn it around.",
     )
+    engine: str = _setting(
+        "exact",
+        "What computes the influence of the samples: 'exact' (ours), or one of pyDVL's ways to invert the head's "
+        "Hessian, to compare with: 'pydvl-direct', 'pydvl-cg', 'pydvl-lissa', 'pydvl-arnoldi', 'pydvl-nystroem', "
+        "'pydvl-ekfac', 'pydvl-inverse-harmonic-mean'.",
+    )
     solver: str = _setting(
         "auto", "How H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' by size."
     )
@@ -97,6 +113,7 @@ class AuditConfig:
         _check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
         _check(self.head_batch_size >= 1, "head_batch_size", self.head_batch_size, "1 or more")
+        _check(self.engine in ENGINES, "engine", self.engine, _one_of(ENGINES))
         _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
         _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
         _check(

@@ -20,6 +20,7 @@ from audit.backbone import Backbone
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from audit.samples import Samples, content_key, decode_image, image_bytes
+from audit.storage import replace_file
 
 SHARD_ROWS = 4096
 
@@ -182,9 +183,7 @@ class EmbeddingCache:
         values = np.stack([value for _, value in self._waiting])
         content = save({"keys": keys, "embeddings": values}, {"digest": _shard_digest(keys, values)})
         shard = self._folder / f"{uuid.uuid4().hex}.safetensors"
-        temporary = shard.with_suffix(".tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, shard)
+        replace_file(shard, content)
         self._waiting.clear()
 
     def read(self, found: dict[int, bytes], values: np.ndarray) -> None:

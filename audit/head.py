@@ -12,10 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.errors import ConvergenceError, InputError
-from audit.influence.hessian import HeadHessian, SecondMoment, conjugate_gradients
+from audit.influence.hessian import HeadHessian, SecondMoment, chunks, conjugate_gradients
 
-GRADIENT_TOLERANCE = 1e-7
+GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
+FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
+MAX_INNER_STEPS = 500
 PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
+PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
 L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
 RISES_BEFORE_STOP = 2
 
@@ -161,7 +164,8 @@ def choose_l2(
     weight = None
     best, rises = math.inf, 0
     for l2 in L2_PATH:
-        weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=PATH_TOLERANCE, moment=moment)
+        tolerance = max(PATH_TOLERANCE, math.sqrt(2 * l2 * PATH_LOSS))
+        weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
         loss = held_out_loss(weight)
         path.append((l2, loss))
         rises = 0 if loss < best else rises + 1
@@ -177,22 +181,24 @@ def fit_softmax(
     l2: float,
     weights: Tensor | None = None,
     initial: Tensor | None = None,
-    tolerance: float = GRADIENT_TOLERANCE,
+    tolerance: float | None = None,
     max_steps: int = 100,
     moment: SecondMoment | None = None,
     watch: Callable[[Tensor], None] | None = None,
 ) -> tuple[Tensor, float]:
     """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖² by Newton's method.
 
-    Each step is solved by K-FAC preconditioned conjugate gradients, so nothing of size (C·D)² is made.
+    Each step is solved by K-FAC preconditioned conjugate gradients in single precision, so nothing of size (C·D)² is
+    made, and only as far as it pays (Eisenstat & Walker, SIAM J. Sci. Comput. 17, 1996); objective and gradient, which
+    decide where it ends, are summed in double precision.
 
     Args:
-        z: features (n, D).
+        z: features (n, D), float32 or float64.
         targets: distributions (n, C), one-hot or soft.
         l2: λ > 0, on all of W (the bias too, which makes the minimum unique).
-        weights: w (n,); None for ones.
+        weights: w (n,) ≥ 0; None for ones.
         initial: start (C, D); None for zeros.
-        tolerance: gradient norm to reach.
+        tolerance: gradient norm to reach; None for GRADIENT_TOLERANCE of z's precision.
         max_steps: most Newton steps.
         moment: the factorised second moment of z, where it is known already.
         watch: is shown W before the first step and after each.
@@ -201,50 +207,75 @@ def fit_softmax(
         W (C, D) and the gradient norm there.
 
     Raises:
+        InputError: if l2 is not above 0, where separable data have no optimum.
         ConvergenceError: if the gradient norm is not reached.
     """
-    n = len(z)
+    if not l2 > 0:
+        raise InputError(f"l2 is {l2}; separable data have no optimum without, give more than 0")
+    tolerance = tolerance or GRADIENT_TOLERANCE[z.dtype]
     weight = torch.zeros(targets.shape[1], z.shape[1], dtype=z.dtype, device=z.device) if initial is None else initial
-    w = torch.ones(n, dtype=z.dtype, device=z.device) if weights is None else weights
-
-    def objective(candidate: Tensor) -> tuple[Tensor, Tensor]:
-        log_p = (z @ candidate.T).log_softmax(1)
-        return -(w * (targets * log_p).sum(1)).sum() / n + l2 / 2 * (candidate**2).sum(), log_p
-
-    value, log_p = objective(weight)
+    moment = moment or SecondMoment.of(z)
+    single, single_weights = z.float(), None if weights is None else weights.float()
+    rounding = 500 * torch.finfo(z.dtype).eps
+    here = _Point.at(z, targets, l2, weights, weight)
     if watch:
         watch(weight)
-    first_norm = None
-    moment = moment or SecondMoment.of(z)
+    forcing = FIRST_FORCING
     for _ in range(max_steps):
-        p = log_p.exp()
-        gradient = ((p * targets.sum(1, keepdim=True) - targets) * w[:, None]).T @ z / n + l2 * weight
-        norm = float(gradient.norm())
-        if norm <= tolerance:
-            return weight, norm
-        first_norm = first_norm or norm
-        hessian = HeadHessian(z, p, l2, weights=weights, moment=moment)
-        accuracy = min(0.1, math.sqrt(norm / first_norm), norm)
-        step = conjugate_gradients(hessian, gradient[None], max(accuracy, 1e-10), 500)[0][0]
-        slope = float((gradient * step).sum())
+        if here.norm <= tolerance:
+            return weight, here.norm
+        hessian = HeadHessian(single, here.probabilities.float(), l2, weights=single_weights, moment=moment)
+        unit = (here.gradient / here.norm).float()
+        # No further than the last step needs, and no further than single precision goes.
+        accuracy = max(forcing, 0.3 * tolerance / here.norm, 1e-5)
+        step = conjugate_gradients(hessian, unit[None], accuracy, MAX_INNER_STEPS)[0][0].double() * here.norm
+        slope = float((here.gradient * step).sum())
         length = 1.0
         while True:
-            candidate = weight - length * step
-            new_value, new_log_p = objective(candidate)
+            candidate = (weight - length * step).to(z.dtype)
+            there = _Point.at(z, targets, l2, weights, candidate)
             # Rounding: near the optimum the objective cannot fall any more, though the gradient still can.
-            if float(new_value) <= float(value) - 1e-4 * length * slope + 1e-13 * abs(float(value)):
+            if there.value <= here.value - 1e-4 * length * slope + rounding * abs(here.value):
                 break
             length /= 2
             if length < 1e-10:
                 raise ConvergenceError(
-                    f"training the head stalled at gradient norm {norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
+                    f"training the head stalled at gradient norm {here.norm:.1e} (asked: {tolerance:.0e}); "
+                    "use a larger L2"
                 )
-        weight, value, log_p = candidate, new_value, new_log_p
+        forcing = min(FIRST_FORCING, 0.9 * (there.norm / here.norm) ** 2)
+        weight, here = candidate, there
         if watch:
             watch(weight)
     raise ConvergenceError(
         f"training the head did not reach gradient norm {tolerance:.0e} in {max_steps} steps; use a larger L2"
     )
+
+
+@dataclass(frozen=True)
+class _Point:
+    """The objective at W: its value, its gradient (C, D) in double precision with its norm, and p (n, C)."""
+
+    value: float
+    gradient: Tensor
+    norm: float
+    probabilities: Tensor
+
+    @classmethod
+    def at(cls, z: Tensor, targets: Tensor, l2: float, weights: Tensor | None, weight: Tensor) -> _Point:
+        probabilities = torch.empty(targets.shape, dtype=z.dtype, device=z.device)
+        total = torch.zeros((), dtype=torch.float64, device=z.device)
+        gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
+        for rows in chunks(len(z), 4 * targets.shape[1] + z.shape[1], z.element_size()):
+            log_p = (z[rows] @ weight.T).log_softmax(1)
+            t = targets[rows] if weights is None else targets[rows] * weights[rows, None]
+            total -= (t * log_p).sum(dtype=torch.float64)
+            p = torch.exp(log_p, out=probabilities[rows])
+            gradient += (p * t.sum(1, keepdim=True) - t).T @ z[rows]
+        wide = weight.double()
+        gradient = gradient / len(z) + l2 * wide
+        value = float(total) / len(z) + l2 / 2 * float((wide**2).sum())
+        return cls(value, gradient, float(gradient.norm()), probabilities)
 
 
 def train_head_by_recipe(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from audit.errors import InputError
+from audit.storage import replace_file
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
@@ -77,7 +77,7 @@ class AuditResult:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write the result as parquet, safetensors and JSON; an earlier result there is replaced.
+        """Write the result as parquet, safetensors and JSON, and the scores as CSV too; an earlier one is replaced.
 
         The summary is removed first and written last, so that a folder without it is known to be incomplete.
         """
@@ -90,15 +90,16 @@ class AuditResult:
             raise InputError(f"result folder {str(folder)!r} cannot be made ({error.strerror}); give another") from None
         (folder / SUMMARY_FILE).unlink(missing_ok=True)
         for name in _TABLES:
-            _replace(folder / f"{name}.parquet", getattr(self, name).to_parquet())
+            replace_file(folder / f"{name}.parquet", getattr(self, name).to_parquet())
+        replace_file(folder / "scores.csv", self.scores.to_csv().encode("utf-8", errors="replace"))
         tensors = {
             f"{head}.{name}": np.ascontiguousarray(array)
             for head, arrays in self.heads.items()
             for name, array in arrays.items()
         }
-        _replace(folder / "heads.safetensors", save(tensors))
+        replace_file(folder / "heads.safetensors", save(tensors))
         text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
-        _replace(folder / SUMMARY_FILE, text.encode() + b"\n")
+        replace_file(folder / SUMMARY_FILE, text.encode() + b"\n")
         return folder
 
     @classmethod
@@ -137,13 +138,3 @@ class AuditResult:
                 "run the audit again"
             ) from None
         return cls(summary=summary, heads=heads, **tables)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

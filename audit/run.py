@@ -25,7 +25,8 @@ from audit.flagging import choose_flags
 from audit.gallery import shown_samples, thumbnails
 from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian, Solution
+from audit.influence.engine import Labelled, engine_on_validation, make_engine
+from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, silent
@@ -184,7 +185,7 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
         diagnosis = diagnose(x, torch.from_numpy(labels).to(x.device), len(material.classes), config.seed, step)
     with stages.stage("influence"):
         beliefs = None if config.validation_trusted else diagnosis.posterior
-        influence, solution, hessian = _influence(x, labels, audited, material, config, beliefs)
+        influence, solved, hessian = _influence(x, labels, audited, material, config, beliefs)
         explanations = _explain(x, labels, audited, hessian, material, config, beliefs)
         evidence = _evidence(labels, influence, diagnosis)
     with stages.stage("flagging"):
@@ -214,8 +215,8 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
             "influence_by_class": influence_by_class(scores, material.classes.tolist()),
             "heads": {name: _describe_head(head, x, given, material) for name, head in heads.items()},
             "influence": {
-                "method": solution.method,
-                "residual": solution.residual,
+                "engine": config.engine,
+                **solved,
                 "parameters": hessian.parameters,
                 "damping": config.damping,
                 "validation_samples": len(material.rows("validation")),
@@ -303,13 +304,21 @@ def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influen
 
 def _influence(
     x: Tensor, labels: np.ndarray, head: Head, material: _Material, config: AuditConfig, beliefs: Tensor | None
-) -> tuple[Tensor, Solution, HeadHessian]:
+) -> tuple[Tensor, dict[str, Any], HeadHessian]:
+    """Influence (n,), how it was solved for and with what residual, and the Hessian."""
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
     hessian = HeadHessian(z[train], p[train], head.l2, damping=config.damping)
-    held_out = p[validation] - (targets if beliefs is None else beliefs)[validation]
-    influence, solution = influence_on_validation(hessian, z, p - targets, validation, held_out, config.solver)
-    return influence, solution, hessian
+    held_out = (targets if beliefs is None else beliefs)[validation]
+    if config.engine != "exact":
+        engine = make_engine(config.engine, head, Labelled(x[train], targets[train]), config.damping)
+        influence = engine_on_validation(engine, Labelled(x, targets), validation, held_out)
+        return influence, {"method": engine.name, "residual": engine.residual}, hessian
+    residuals = p - targets
+    influence, solution = influence_on_validation(
+        hessian, z, residuals, validation, p[validation] - held_out, config.solver
+    )
+    return influence, {"method": solution.method, "residual": solution.residual}, hessian
 
 
 def _predictions(x: Tensor, labels: np.ndarray, head: Head) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,8 @@ from audit.config import AuditConfig, help_of
 from audit.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from audit.result import AuditResult
     from integrations.benchmark import Measurement
     from integrations.sources import Source
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 DEMO_DATASET = "influence-audit-demo"
 RESULTS_FOLDER = "audit-results"
 REPORT_FILE = "report.html"
+MARKDOWN_FILE = "summary.md"
 CLASSES_IN_SUMMARY = 10
 
 cli = typer.Typer(
@@ -66,6 +69,7 @@ Epochs = Annotated[int, _option("epochs", "--epochs", panel=_HEAD)]
 LearningRate = Annotated[float, _option("learning_rate", "--learning-rate", panel=_HEAD)]
 HeadBatchSize = Annotated[int, _option("head_batch_size", "--head-batch-size", panel=_HEAD)]
 ValidationTrusted = Annotated[bool, _option("validation_trusted", "--validation-trusted", panel=_HEAD)]
+Engine = Annotated[str, _option("engine", "--engine", panel=_HEAD)]
 Solver = Annotated[str, _option("solver", "--solver", panel=_HEAD)]
 Threshold = Annotated[float | None, _option("threshold", "--threshold", panel=_HEAD)]
 TargetPrecision = Annotated[float | None, _option("target_precision", "--target-precision", panel=_HEAD)]
@@ -82,6 +86,20 @@ Output = Annotated[
 AuditKey = Annotated[
     str,
     typer.Option("--audit-key", help="Name under which FiftyOne keeps this audit's fields.", rich_help_panel=_WHERE),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the summary as JSON on standard output, all else on standard error.",
+        rich_help_panel=_WHERE,
+    ),
+]
+FailAbove = Annotated[
+    float | None,
+    typer.Option(
+        help="Exit with code 3 when the estimated share of wrong labels is above this.", rich_help_panel=_WHERE
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show notes and the summary only.", rich_help_panel=_WHERE)]
 
@@ -121,6 +139,8 @@ def run(
     ] = None,
     output: Output = None,
     audit_key: AuditKey = "audit",
+    as_json: AsJson = False,
+    fail_above: FailAbove = None,
     quiet: Quiet = False,
     seed: Seed = _DEFAULT.seed,
     inject: Inject = _DEFAULT.inject,
@@ -143,6 +163,7 @@ def run(
     learning_rate: LearningRate = _DEFAULT.learning_rate,
     head_batch_size: HeadBatchSize = _DEFAULT.head_batch_size,
     validation_trusted: ValidationTrusted = _DEFAULT.validation_trusted,
+    engine: Engine = _DEFAULT.engine,
     solver: Solver = _DEFAULT.solver,
     threshold: Threshold = _DEFAULT.threshold,
     target_precision: TargetPrecision = _DEFAULT.target_precision,
@@ -172,12 +193,15 @@ def run(
             learning_rate=learning_rate,
             head_batch_size=head_batch_size,
             validation_trusted=validation_trusted,
+            engine=engine,
             solver=solver,
             threshold=threshold,
             target_precision=target_precision,
             max_review=max_review,
         )
         _check_audit_key(audit_key)
+        if fail_above is not None and inject:
+            raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
         from integrations.sources import resolve_source
 
         resolved = resolve_source(
@@ -189,7 +213,11 @@ def run(
             label_column=label_column,
             keep_labels=[part.strip() for part in keep_labels.split(",")] if keep_labels else None,
         )
-        _audit(resolved, config, audit_key, output, quiet)
+        result = _audit(resolved, config, audit_key, output, quiet, as_json)
+    wrong = result.summary["estimates"]["mistakes"] / result.summary["counts"]["samples"]
+    if fail_above is not None and wrong > fail_above:
+        typer.echo(f"about {wrong:.1%} of the labels look wrong, above the limit of {fail_above:.1%}", err=True)
+        raise typer.Exit(3)
 
 
 @cli.command()
@@ -335,10 +363,50 @@ def open_dataset(
     with _one_line_errors():
         _quieten_fiftyone()
         from integrations.fiftyone.app import open_app
+        from integrations.fiftyone.plugin_install import install_plugin
 
+        install_plugin()
         open_app(
             dataset, address=address, port=port, browser=browser, ready=lambda url: typer.echo(f"FiftyOne App: {url}")
         )
+
+
+plugin_cli = typer.Typer(help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True)
+cli.add_typer(plugin_cli, name="plugin")
+
+
+@plugin_cli.command(name="install")
+def install() -> None:
+    """Make the plugin available to FiftyOne, however the App is started. `influence-audit app` does so too."""
+    with _one_line_errors():
+        _quieten_fiftyone()
+        from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+
+        typer.echo(f"{PLUGIN}: {install_plugin(enable=True)}")
+
+
+@cli.command()
+def doctor() -> None:
+    """Check versions, GPU, weights, MongoDB and disk, and say how to mend what is wrong."""
+    with _one_line_errors():
+        from rich.console import Console
+        from rich.markup import escape
+
+        _quieten_fiftyone()
+        from integrations.doctor import examine
+
+        console = Console()
+        marks = {"ok": "[green]✓[/green]", "note": "[yellow]–[/yellow]", "problem": "[red]✗[/red]"}
+        problems = 0
+        for finding in examine():
+            console.print(
+                f"{marks[finding.state]} {finding.name:9} {escape(finding.text)}", soft_wrap=True, highlight=False
+            )
+            if finding.remedy:
+                console.print(f"            → {escape(finding.remedy)}", soft_wrap=True, highlight=False)
+            problems += finding.state == "problem"
+    if problems:
+        raise typer.Exit(1)
 
 
 def _version(wanted: bool) -> None:
@@ -356,8 +424,12 @@ def _top(
     """What comes before the subcommand."""
 
 
-def _audit(source: Source, config: AuditConfig, audit_key: str, output: Path | None, quiet: bool) -> None:
+def _audit(
+    source: Source, config: AuditConfig, audit_key: str, output: Path | None, quiet: bool, as_json: bool = False
+) -> AuditResult:
     """Open the source, audit it, write FiftyOne and the report, and say where they are."""
+    import json
+
     from rich.console import Console
 
     from integrations.terminal import StageDisplay
@@ -373,19 +445,22 @@ def _audit(source: Source, config: AuditConfig, audit_key: str, output: Path | N
         result = audit_dataset(collection, source.label_field, audit_key, config, display, save_to=folder)
         display(Step("report"))
         from reports.html import write_report
+        from reports.markdown import write_markdown
 
         path = write_report(result, folder / REPORT_FILE)
+        write_markdown(result, folder / MARKDOWN_FILE)
         display(Step("report", 1, 1))
-    _show_summary(result, dataset, path)
+    _show_summary(Console(stderr=as_json), result, dataset, path)
+    if as_json:
+        typer.echo(json.dumps(result.summary, ensure_ascii=False))
+    return result
 
 
-def _show_summary(result: AuditResult, dataset: str, report_path: Path) -> None:
+def _show_summary(console: Console, result: AuditResult, dataset: str, report_path: Path) -> None:
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
     summary = result.summary
     counts, estimates = summary["counts"], summary["estimates"]
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), title="Label audit", title_justify="left")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +18,7 @@ from markupsafe import Markup
 from audit.config import help_of
 from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
+from audit.storage import replace_file
 from reports import figures, verdict
 from reports.galleries import gallery_values
 
@@ -43,17 +42,11 @@ def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
     path = Path(path)
     # Names from a file system may hold lone surrogates, which UTF-8 cannot carry.
     content = render_report(result).encode("utf-8", errors="replace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        return replace_file(path, content)
     except OSError as error:
         raise InputError(f"report {str(path)!r} cannot be written ({error.strerror}); give another path") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return path
 
 
 def render_report(result: AuditResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,16 +34,16 @@ _SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
 os.environ.update(
     {
         "FIFTYONE_DATABASE_DIR": str(_SESSION / "database"),
-        "FIFTYONE_DATABASE_NAME": "influence_audit_tests",
+        "FIFTYONE_DATABASE_NAME": f"influence_audit_tests_{os.getpid()}",
         "FIFTYONE_DEFAULT_DATASET_DIR": str(_SESSION / "datasets"),
         "FIFTYONE_PLUGINS_DIR": str(_SESSION / "plugins"),
         "FIFTYONE_DO_NOT_TRACK": "true",
         "HF_DATASETS_CACHE": str(_SESSION / "huggingface"),
         "INFLUENCE_AUDIT_CACHE": str(_SESSION / "cache"),
         "INFLUENCE_AUDIT_HOME": str(_SESSION / "home"),
+        "OMP_WAIT_POLICY": "PASSIVE",  # as `import audit` sets it, for tests that import torch first
     }
 )
-os.environ.pop("FIFTYONE_DATABASE_URI", None)
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 
@@ -50,6 +51,9 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 @atexit.register
 def _leave_nothing() -> None:
     """Stop what this process started and is still there (mongod's keeper waits for us to be gone), and clean up."""
+    # On a server of the user's own, only our database goes.
+    if os.environ.get("FIFTYONE_DATABASE_URI") and "fiftyone" in sys.modules:
+        sys.modules["fiftyone"].core.odm.drop_database()
     started = psutil.Process().children(recursive=True)
     for process in started:
         try:

@@ -35,6 +35,7 @@ MAX_ROUNDS = 3
 MIXTURE_STEPS = 12
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the folds' heads: their predictions are compared, not their weights
+EXACT_FLOP = 1e11  # n (C·D)² up to which leave-one-out is had exactly: a second on two cores
 EXPONENT_SPREAD = 3.0  # standard deviation of the prior on the exponents, which keeps separable data from certainty
 FLOOR = 1e-12
 
@@ -49,7 +50,7 @@ class Diagnosis:
         loo_probabilities: (n, C) its predictions for each sample as if it had not been trained on it.
         self_influence: (n,) ≥ 0, nats.
         transition: T (C, C), row = true class, column = given label.
-        method: how loo_probabilities were had: 'exact' (leave-one-out in closed form) or 'N folds'.
+        method: how loo_probabilities were had in closed form: 'exact', or 'kfac' (Kronecker factors of the Hessian).
         l2: λ of the head.
         rounds: of every round, the exponents of head and neighbours, the mean log-likelihood of the given labels
             (nats), and how far the posteriors of the given labels moved on average.
@@ -80,7 +81,7 @@ def diagnose(x: Tensor, labels: Tensor, classes: int, seed: int = 0, progress: P
     votes_of = NeighbourVotes(x)
     folds = Folds(z, seed)
     l2 = folds.choose_l2(given)
-    predicted = out_of_sample = folds.predict(given, l2)
+    predicted = folds.predict(given, l2)
     rounds: list[dict[str, float]] = []
     targets = predicted
     for number in range(1, MAX_ROUNDS + 1):
@@ -103,15 +104,16 @@ def diagnose(x: Tensor, labels: Tensor, classes: int, seed: int = 0, progress: P
     weight, _ = fit_softmax(z, given, l2)
     logits = z @ weight.T
     probabilities = logits.softmax(1)
-    left_out = leave_one_out(HeadHessian(z, probabilities, l2), z, logits, probabilities - given)
-    exact = left_out.method == "exact"
+    hessian = HeadHessian(z, probabilities, l2)
+    exact = hessian.use_cholesky("auto") and len(z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
+    left_out = leave_one_out(hessian, z, logits, probabilities - given, method="exact" if exact else "kfac")
     return Diagnosis(
         posterior=mixture.posterior,
         probabilities=probabilities,
-        loo_probabilities=left_out.probabilities if exact else out_of_sample,
+        loo_probabilities=left_out.probabilities,
         self_influence=left_out.self_influence,
         transition=mixture.transition,
-        method=left_out.method if exact else f"{FOLDS} folds",
+        method=left_out.method,
         l2=l2,
         rounds=rounds,
     )

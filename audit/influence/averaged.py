@@ -10,31 +10,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.influence.hessian import HeadHessian, Solution
+from audit.influence.hessian import HeadHessian, Solution, chunks
 
 
 def mean_gradient(z: Tensor, residuals: Tensor) -> Tensor:
-    """Gradient (C, D) of the mean loss of samples with features z (m, D) and residuals p − t (m, C)."""
-    return residuals.T @ z / len(z)
+    """Gradient (C, D), float64, of the mean loss of samples with features z (m, D) and residuals p − t (m, C)."""
+    return (residuals.T @ z).double() / len(z)
 
 
-def averaged_influence(
-    hessian: HeadHessian, gradient: Tensor, z: Tensor, residuals: Tensor, method: str = "auto"
-) -> tuple[Tensor, Solution]:
-    """Influence on the mean validation loss of every sample, with one solve.
-
-    Args:
-        hessian: of the training objective.
-        gradient: ḡ (C, D) of the mean validation loss.
-        z: features (n, D) of the samples.
-        residuals: p − t (n, C) of the samples.
-        method: 'auto', 'cholesky' or 'cg'.
-
-    Returns:
-        (n,), unbounded, positive = helps; and the solution S with its residual.
-    """
-    solution = hessian.solve(gradient[None], method)
-    return (residuals * (z @ solution.values[0].T)).sum(1), solution
+def inner_products(z: Tensor, residuals: Tensor, solutions: Tensor) -> Tensor:
+    """r_iᵀ S_j z_i: (k, n) of features z (n, D), residuals (n, C) and solutions S (k, C, D)."""
+    k, classes, features = solutions.shape
+    out = z.new_empty(k, len(z))
+    flat = solutions.to(z.dtype).reshape(-1, features).T
+    for rows in chunks(len(z), 2 * k * classes, z.element_size()):
+        out[:, rows] = ((z[rows] @ flat).view(-1, k, classes) * residuals[rows, None, :]).sum(2).T
+    return out
 
 
 def influence_on_validation(
@@ -65,9 +56,18 @@ def influence_on_validation(
         [mean_gradient(z[half], validation_residuals[start::2]) for start, half in enumerate(halves)]
     )
     solution = hessian.solve(gradients, method)
-    shares = [len(half) / len(validation) for half in halves]
-    both = shares[0] * solution.values[0] + shares[1] * solution.values[1]
-    influence = (residuals * (z @ both.T)).sum(1)
-    for half, other in ((halves[0], solution.values[1]), (halves[1], solution.values[0])):
-        influence[half] = (residuals[half] * (z[half] @ other.T)).sum(1)
-    return influence, solution
+    return merge_halves(inner_products(z, residuals, solution.values), halves), solution
+
+
+def merge_halves(influence: Tensor, halves: list[Tensor]) -> Tensor:
+    """Influence (n,) on the mean validation loss, of each validation sample on that of the half it is not in.
+
+    Args:
+        influence: (2, n) on the mean loss of either half.
+        halves: positions of the validation samples in them.
+    """
+    first, second = influence
+    share = len(halves[0]) / (len(halves[0]) + len(halves[1]))
+    merged = share * first + (1 - share) * second
+    merged[halves[0]], merged[halves[1]] = second[halves[0]], first[halves[1]]
+    return merged

@@ -5,21 +5,29 @@ probabilities, w (n,) sample weights, λ the L2 penalty. The objective is the we
 
     H = (1/n) Σ w_i (diag p_i − p_i p_iᵀ) ⊗ z_i z_iᵀ + (λ + damping) I
 
-which is also its Gauss-Newton matrix and its Fisher information (softmax with cross-entropy).
+which is also its Gauss-Newton matrix and its Fisher information (softmax with cross-entropy). Adding one vector to the
+weights of all classes changes no prediction: on such directions H is (λ + damping) I, so that all factors are of
+size (C − 1)·D, in coordinates in which the Kronecker-factored H (K-FAC) is the identity.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from audit.errors import ConvergenceError
+from audit.errors import ConvergenceError, InputError
 
 DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 288 MB
-CHUNK_BYTES = 128 * 2**20
+DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single
+CHUNK_BYTES = 64 * 2**20
+CG_STEPS = 20  # conjugate-gradient steps that a solution usually takes, for choosing the cheaper way
+BLOCKS = 4  # a symmetric product computes (BLOCKS + 1) / (2 · BLOCKS) of its entries
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class Solution:
     Attributes:
         values: the shape of B.
         residual: the largest ‖B − H S‖ / ‖B‖ over the right-hand sides.
-        method: 'cholesky' or 'cg'.
-        iterations: conjugate-gradient steps; 0 for Cholesky.
+        method: 'cholesky' or 'cg': what preconditioned the steps.
+        iterations: conjugate-gradient steps; for Cholesky those of the refinement.
     """
 
     values: Tensor
@@ -49,12 +57,15 @@ class HeadHessian:
     """H of a head at its parameters.
 
     Args:
-        z: features (n, D).
+        z: features (n, D), float32 or float64.
         probabilities: predicted probabilities p (n, C).
         l2: λ > 0, or 0 with damping.
-        weights: sample weights w (n,); None for ones.
+        weights: sample weights w (n,) ≥ 0; None for ones.
         damping: added to the diagonal beside λ.
         moment: the factorised second moment of z, where it is known already.
+
+    Raises:
+        InputError: if l2 + damping is not above 0, since H is singular then.
     """
 
     def __init__(
@@ -66,6 +77,10 @@ class HeadHessian:
         damping: float = 0.0,
         moment: SecondMoment | None = None,
     ) -> None:
+        if not l2 + damping > 0:
+            raise InputError(
+                f"l2 + damping is {l2 + damping}; the head's Hessian is singular without, give more than 0"
+            )
         self.z = z
         self._moment = moment
         self.p = probabilities
@@ -79,13 +94,27 @@ class HeadHessian:
         """C · D."""
         return self.classes * self.features
 
+    @cached_property
+    def moment(self) -> SecondMoment:
+        """The factorised second moment of z."""
+        return self._moment or SecondMoment.of(self.z)
+
+    @cached_property
+    def single(self) -> HeadHessian:
+        """The same in single precision: itself if it is."""
+        if self.z.dtype == torch.float32:
+            return self
+        weights = None if self.w is None else self.w.float()
+        moment = self.__dict__.get("moment", self._moment)
+        return HeadHessian(self.z.float(), self.p.float(), self.ridge, weights, moment=moment)
+
     def product(self, v: Tensor) -> Tensor:
-        """H v for v (k, C, D): two passes over z, no per-sample gradient."""
+        """H v for v (k, C, D), in v's precision: two passes over z, no per-sample gradient."""
         k = len(v)
         flat = v.reshape(k * self.classes, self.features)
         out = self.ridge * v
-        for rows in chunks(self.n, 2 * k * self.classes, v.element_size()):
-            z, p = self.z[rows], self.p[rows, None, :]
+        for rows in chunks(self.n, 2 * k * self.classes + self.features, v.element_size()):
+            z, p = self.z[rows].to(v.dtype), self.p[rows, None, :].to(v.dtype)
             u = (z @ flat.T).view(len(z), k, self.classes)
             u = p * (u - (p * u).sum(-1, keepdim=True))
             if self.w is not None:
@@ -94,72 +123,80 @@ class HeadHessian:
         return out
 
     @cached_property
-    def dense(self) -> Tensor:
-        """H as a matrix (C·D, C·D), index c·D + j."""
-        size, classes, features = self.parameters, self.classes, self.features
-        out = torch.zeros(classes, features, classes, features, dtype=self.z.dtype, device=self.z.device)
-        for rows in chunks(self.n, features, self.z.element_size()):
-            z, p = self.z[rows], self.p[rows]
-            w = p / self.n if self.w is None else p * self.w[rows, None] / self.n
-            for c in range(classes):
-                for e in range(c, classes):
-                    a = w[:, c] * ((1.0 if c == e else 0.0) - p[:, e])
-                    out[c, :, e, :] += z.T @ (a[:, None] * z)
-        for c in range(classes):
-            for e in range(c):
-                out[c, :, e, :] = out[e, :, c, :]
-        matrix = out.view(size, size)
-        matrix.diagonal().add_(self.ridge)
-        return matrix
+    def kfac(self) -> KroneckerFactors:
+        """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n, on contrasts between classes."""
+        w = self.p if self.w is None else self.p * self.w[:, None]
+        return kronecker_factors(torch.diag(w.sum(0)) - w.T @ self.p, self.n, self.moment, self.ridge)
+
+    @property
+    def factor_flop(self) -> float:
+        """What making the dense factor costs."""
+        size = float((self.classes - 1) * self.features)
+        return self.n * size**2 * (BLOCKS + 1) / (2 * BLOCKS) + size**3 / 3
 
     @cached_property
-    def cholesky(self) -> Tensor:
-        """Lower Cholesky factor of the dense H.
+    def factor(self) -> DenseFactor:
+        """The Cholesky factor of H.
 
         Raises:
-            ConvergenceError: if H is not positive definite at this precision.
+            ConvergenceError: if H is not positive definite in double precision.
         """
-        factor, info = torch.linalg.cholesky_ex(self.dense)
-        if int(info) != 0:
+        if self.factor_flop > DOUBLE_FLOP:
+            factor = DenseFactor.of(self, torch.float32)
+            if factor is not None:
+                return factor
+        factor = DenseFactor.of(self, torch.float64)
+        if factor is None:
             raise ConvergenceError("the head's Hessian is not positive definite; use a larger L2 or damping")
         return factor
 
-    @cached_property
-    def kfac(self) -> KroneckerFactors:
-        """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n: the preconditioner."""
-        w = self.p if self.w is None else self.p * self.w[:, None]
-        g = (torch.diag(w.sum(0)) - w.T @ self.p) / self.n
-        moment = self._moment or SecondMoment.of(self.z)
-        g_values, g_vectors = torch.linalg.eigh(g.double())
-        scales = 1 / (g_values.clamp_min(0)[:, None] * moment.values[None, :] + self.ridge)
-        return KroneckerFactors(g_vectors.to(g.dtype), moment.vectors, scales.to(g.dtype))
-
-    def use_cholesky(self, method: str) -> bool:
-        """What 'auto' means for this size."""
-        return method == "cholesky" or (method == "auto" and self.parameters <= DENSE_PARAMETERS)
+    def use_cholesky(self, method: str, right_hand_sides: float = math.inf) -> bool:
+        """What 'auto' means for this size and this many right-hand sides."""
+        if method != "auto":
+            return method == "cholesky"
+        if "factor" in self.__dict__:
+            return True
+        steps = CG_STEPS * 4.0 * self.n * self.parameters * right_hand_sides
+        return self.parameters <= DENSE_PARAMETERS and self.factor_flop <= max(steps, DOUBLE_FLOP / 20)
 
     def solve(self, b: Tensor, method: str = "auto", tolerance: float = 1e-8, max_iterations: int = 1000) -> Solution:
         """Solve H S = B for B (k, C, D).
 
+        Conjugate gradients in single precision correct a solution whose residual is taken in double precision
+        (iterative refinement); where single precision gains nothing any more, double precision goes on.
+
         Args:
-            b: right-hand sides.
-            method: 'cholesky', 'cg', or 'auto' by the number of parameters.
+            b: right-hand sides, float64 for residuals below 1e-6.
+            method: 'cholesky' (preconditioned with the factor of H), 'cg' (with K-FAC), or 'auto' by cost.
             tolerance: largest relative residual that is accepted.
             max_iterations: most conjugate-gradient steps.
 
         Raises:
             ConvergenceError: if the residual stays above the tolerance, with what to do.
         """
-        if self.use_cholesky(method):
-            flat = b.reshape(len(b), -1).T
-            values = torch.cholesky_solve(flat, self.cholesky).T.reshape(b.shape)
-            iterations, used = 0, "cholesky"
-        else:
-            values, iterations = conjugate_gradients(self, b, tolerance / 2, max_iterations)
-            used = "cg"
-        norms = b.flatten(1).norm(dim=1)
-        errors = (b - self.product(values)).flatten(1).norm(dim=1)
-        residual = float((errors / norms.clamp_min(torch.finfo(b.dtype).tiny)).max()) if len(b) else 0.0
+        dense = self.use_cholesky(method, len(b))
+        used = "cholesky" if dense else "cg"
+        norms = b.flatten(1).norm(dim=1).clamp_min(torch.finfo(b.dtype).tiny)
+        values, r, residual, iterations = torch.zeros_like(b), b, 1.0 if bool((b != 0).any()) else 0.0, 0
+        working = self.single
+        while residual > tolerance / 2 and iterations < max_iterations:
+            precondition = (self.factor if dense else working.kfac).solve
+            reach = max(tolerance / 4 / residual, 1e-4 if working.z.dtype == torch.float32 else 1e-10)
+            unit = (r / norms[:, None, None] / residual).to(working.z.dtype)
+            step, steps = conjugate_gradients(working, unit, reach, max_iterations - iterations, precondition)
+            candidate = values + step.to(b.dtype) * (norms[:, None, None] * residual)
+            new_r = b - self.product(candidate)
+            new_residual = float((new_r.flatten(1).norm(dim=1) / norms).max())
+            iterations += max(steps, 1)
+            gained = new_residual < residual
+            if gained:
+                values, r = candidate, new_r
+            if not new_residual < residual / 4:
+                if working is self:
+                    residual = min(residual, new_residual) if gained else residual
+                    break
+                working = self
+            residual = new_residual if gained else residual
         if not residual <= tolerance:
             raise ConvergenceError(
                 f"solving with the head's Hessian stopped at relative residual {residual:.1e} (asked: {tolerance:.0e}, "
@@ -178,26 +215,149 @@ class SecondMoment:
     @classmethod
     def of(cls, z: Tensor) -> SecondMoment:
         """Factorise in double precision, which single precision does not always survive."""
-        values, vectors = torch.linalg.eigh((z.T @ z / len(z)).double())
+        total = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
+        for rows in chunks(len(z), 2 * z.shape[1], z.element_size()):
+            total += z[rows].T @ z[rows]
+        values, vectors = torch.linalg.eigh(total / len(z))
         return cls(values.clamp_min(0), vectors.to(z.dtype))
+
+
+def contrasts(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An orthonormal basis (C, C − 1) of what is orthogonal to (1, ..., 1) (Helmert's)."""
+    rows = torch.arange(1, classes, dtype=torch.float64)
+    basis = torch.triu(torch.ones(classes, classes - 1, dtype=torch.float64)) - torch.diag_embed(rows, -1)[:, :-1]
+    return (basis / (rows * (rows + 1)).sqrt()).to(device, dtype)
+
+
+def kronecker_factors(curvature: Tensor, n: int, moment: SecondMoment, ridge: float) -> KroneckerFactors:
+    """(G ⊗ A + ridge I) for G = curvature / n (C, C), whose rows sum to zero."""
+    basis = contrasts(len(curvature), torch.float64, curvature.device)
+    values, vectors = torch.linalg.eigh(basis.T @ (curvature.double() / n) @ basis)
+    scales = 1 / (values.clamp_min(0)[:, None] * moment.values[None, :] + ridge)
+    dtype = moment.vectors.dtype
+    return KroneckerFactors((basis @ vectors).to(dtype), moment.vectors, scales.to(dtype), ridge)
 
 
 @dataclass(frozen=True)
 class KroneckerFactors:
-    """(G ⊗ A + ridge I)⁻¹ through the eigenvectors of G (C, C) and A (D, D)."""
+    """(G ⊗ A + ridge I)⁻¹ through the eigenvectors of G and A.
+
+    Attributes:
+        g_vectors: U (C, C − 1), orthogonal to (1, ..., 1).
+        a_vectors: V (D, D).
+        scales: 1 / (g a + ridge) (C − 1, D), for the eigenvalues g of G and a of A.
+        ridge: what the inverse is 1 / ridge for on the direction (1, ..., 1).
+    """
 
     g_vectors: Tensor
     a_vectors: Tensor
     scales: Tensor
+    ridge: float
+
+    @classmethod
+    def of_identity(cls, hessian: HeadHessian) -> KroneckerFactors:
+        """Coordinates that leave features and contrasts as they are, in double precision."""
+        u = contrasts(hessian.classes, torch.float64, hessian.z.device)
+        eye = torch.eye(hessian.features, dtype=torch.float64, device=u.device)
+        return cls(u, eye, torch.ones(u.shape[1], len(eye), dtype=u.dtype, device=u.device), hessian.ridge)
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply the inverse to b (k, C, D)."""
-        inner = self.g_vectors.T @ b @ self.a_vectors
-        return self.g_vectors @ (inner * self.scales) @ self.a_vectors.T
+        dtype = b.dtype
+        u, v = self.g_vectors.to(dtype), self.a_vectors.to(dtype)
+        inner = u.T @ b @ v
+        return u @ (inner * self.scales.to(dtype)) @ v.T + b.mean(1, keepdim=True) / self.ridge
 
 
-def conjugate_gradients(hessian: HeadHessian, b: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, int]:
-    """K-FAC preconditioned conjugate gradients on all right-hand sides at once.
+@dataclass(frozen=True)
+class DenseFactor:
+    """Cholesky factor L of H in the coordinates T, W = U (√scales ∘ T) Vᵀ, of its Kronecker factors.
+
+    There K-FAC is the identity, so that single precision loses little. Double precision does without: its factors are
+    those of the identity.
+
+    Attributes:
+        kfac: the Kronecker factors, in L's precision.
+        lower: L ((C − 1)·D, (C − 1)·D), index g·D + j.
+    """
+
+    kfac: KroneckerFactors
+    lower: Tensor
+
+    @classmethod
+    def of(cls, hessian: HeadHessian, dtype: torch.dtype) -> DenseFactor | None:
+        """Assemble and factorise in this precision; None if the matrix is not positive definite in it."""
+        if dtype == torch.float64:
+            kfac = KroneckerFactors.of_identity(hessian)
+        else:
+            found = hessian.kfac
+            vectors = found.g_vectors.to(dtype), found.a_vectors.to(dtype)
+            kfac = KroneckerFactors(*vectors, found.scales.to(dtype), found.ridge)
+        u = kfac.g_vectors
+        groups, features = kfac.scales.shape
+        matrix = torch.zeros(groups, features, groups, features, dtype=dtype, device=u.device)
+        for rows in chunks(hessian.n, 3 * features, u.element_size()):
+            z, p = hessian.z[rows].to(dtype) @ kfac.a_vectors, hessian.p[rows].to(dtype)
+            scaled = 1 / hessian.n if hessian.w is None else hessian.w[rows].to(dtype) / hessian.n
+            pu = p @ u
+            for g in range(groups):
+                for h in range(g, groups):
+                    curvature = (p @ (u[:, g] * u[:, h]) - pu[:, g] * pu[:, h]) * scaled
+                    _add_symmetric_product(matrix[g, :, h, :], z, curvature)
+        root = kfac.scales.sqrt()
+        for g in range(groups):
+            for h in range(g, groups):
+                block = matrix[g, :, h, :]
+                block.copy_(torch.triu(block) + torch.triu(block, 1).T)
+                if g == h:
+                    block.diagonal().add_(kfac.ridge)
+                block *= root[g, :, None] * root[h, None, :]
+                if g != h:
+                    matrix[h, :, g, :] = block.T
+        size = groups * features
+        lower, info = torch.linalg.cholesky_ex(matrix.view(size, size))
+        return cls(kfac, lower) if int(info) == 0 else None
+
+    def solve(self, b: Tensor) -> Tensor:
+        """Apply H⁻¹ to b (k, C, D)."""
+        u, v = self.kfac.g_vectors, self.kfac.a_vectors
+        root = self.kfac.scales.sqrt()
+        inner = (u.T @ b.to(u.dtype) @ v) * root
+        solved = torch.cholesky_solve(inner.flatten(1).T, self.lower).T.reshape(inner.shape)
+        return (u @ (solved * root) @ v.T).to(b.dtype) + b.mean(1, keepdim=True) / self.kfac.ridge
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """H⁻¹ (C − 1, D, C − 1, D) in the eigenvectors U and V."""
+        groups, features = self.kfac.scales.shape
+        root = self.kfac.scales.sqrt()
+        inverse = torch.cholesky_inverse(self.lower).view(groups, features, groups, features)
+        return inverse * root[:, :, None, None] * root
+
+
+def _add_symmetric_product(out: Tensor, z: Tensor, a: Tensor) -> None:
+    """Add zᵀ diag(a) z to out (D, D), on and above its diagonal (some of what is below is touched too)."""
+    scaled = a[:, None] * z
+    edges = [round(part * z.shape[1] / BLOCKS) for part in range(BLOCKS + 1)]
+    for start, stop in pairwise(edges):
+        out[start:stop, start:].addmm_(z[:, start:stop].T, scaled[:, start:])
+
+
+def conjugate_gradients(
+    hessian: HeadHessian,
+    b: Tensor,
+    tolerance: float,
+    max_iterations: int,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, int]:
+    """Preconditioned conjugate gradients on all right-hand sides at once.
+
+    Args:
+        hessian: H.
+        b: right-hand sides (k, C, D).
+        tolerance: relative residual to reach for each.
+        max_iterations: most steps.
+        precondition: applies an approximate H⁻¹; None for K-FAC.
 
     Returns:
         S (k, C, D) with ‖B − H S‖ ≤ tolerance · ‖B‖ for each right-hand side unless the steps ran out, and the steps.
@@ -209,10 +369,10 @@ def conjugate_gradients(hessian: HeadHessian, b: Tensor, tolerance: float, max_i
     def along(scale: Tensor, v: Tensor) -> Tensor:
         return scale[:, None, None] * v
 
-    kfac = hessian.kfac
+    precondition = precondition or hessian.kfac.solve
     x = torch.zeros_like(b)
     r = b.clone()
-    s = kfac.solve(r)
+    s = precondition(r)
     d = s.clone()
     rs = dot(r, s)
     limit = tolerance * b.flatten(1).norm(dim=1)
@@ -224,7 +384,7 @@ def conjugate_gradients(hessian: HeadHessian, b: Tensor, tolerance: float, max_i
         alpha = rs / dot(d, hd).clamp_min(tiny)
         x += along(alpha, d)
         r -= along(alpha, hd)
-        s = kfac.solve(r)
+        s = precondition(r)
         rs_next = dot(r, s)
         d = s + along(rs_next / rs.clamp_min(tiny), d)
         rs = rs_next

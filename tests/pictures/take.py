@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the demo's report and of the App on its dataset: `make pictures`, after `make demo`."""
+"""Takes the README's pictures of the demo's report and of the App on its dataset: `make pictures`, after a demo."""
 
 from __future__ import annotations
 

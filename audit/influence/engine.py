@@ -1,0 +1,310 @@
+"""One interface to influence, whichever engine computes it, and the exact engine.
+
+Signs and units are the same everywhere: positive = the sample helps; leaving it out raises the loss in question by
+about influence / n nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from audit.errors import InputError
+from audit.head import Head, one_hot
+from audit.influence.averaged import inner_products, mean_gradient, merge_halves
+from audit.influence.hessian import HeadHessian, Solution
+from audit.influence.leave_one_out import HeldOut, LeaveOneOut, leave_one_out
+from audit.influence.pairwise import MEMORY, pairwise_influence, stream_pairwise, targets_at_once
+from audit.influence.perturbation import influence_of_pixels
+
+SHOWN_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What an engine is given: inputs with what the loss takes their labels to be.
+
+    Attributes:
+        inputs: embeddings (n, d); pixels (n, channels, height, width) for an engine on the whole model.
+        targets: distributions over the classes (n, C), one-hot or soft.
+
+    Raises:
+        InputError: if the lengths differ, or an input or a target is NaN or infinite, naming the first such row.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if self.targets.ndim != 2 or len(self.inputs) != len(self.targets):
+            raise InputError(
+                f"inputs have shape {tuple(self.inputs.shape)}, targets {tuple(self.targets.shape)}; "
+                "give (n, ...) and (n, classes) of the same n"
+            )
+        for name, values in (("inputs", self.inputs), ("targets", self.targets)):
+            bad = torch.nonzero(~torch.isfinite(values).flatten(1).all(1)).flatten()
+            if len(bad):
+                shown = ", ".join(str(row) for row in bad[:SHOWN_ROWS].tolist())
+                raise InputError(f"{name} of {len(bad)} row(s) are NaN or infinite ({shown}); leave them out")
+
+    @classmethod
+    def of(cls, inputs: Tensor, labels: Tensor, classes: int) -> Labelled:
+        """With class numbers (n,) for labels."""
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise InputError(
+                f"labels run from {int(labels.min())} to {int(labels.max())}; classes are 0 to {classes - 1}"
+            )
+        return cls(inputs, one_hot(labels, classes, inputs.dtype))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class Engine(Protocol):
+    """What every engine answers; made from the training samples, which fix n and the Hessian."""
+
+    name: str
+
+    @property
+    def residual(self) -> float | None:
+        """The largest relative residual of the last solution; None where it is not known."""
+
+    def averaged(self, samples: Labelled, validation: Labelled) -> Tensor:
+        """Influence (n,) of every sample on the mean validation loss."""
+
+    def pairwise(
+        self, validation: Labelled, samples: Labelled, folder: str | Path | None = None, memory: int = MEMORY
+    ) -> Any:
+        """Influence (m, n) of every sample on the loss of every validation sample.
+
+        A tensor if it fits into `memory` bytes, otherwise a zarr array in `folder`.
+        """
+
+    def self_influence(self, samples: Labelled) -> Tensor:
+        """(n,) ≥ 0, nats: about the rise of a sample's own loss on leaving it out."""
+
+    def leave_one_out(self, validation: Labelled | None = None) -> LeaveOneOut:
+        """What the head would predict for each training sample without it, and the mean validation loss change."""
+
+    def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:
+        """Derivative (channels, height, width) of one sample's influence on the mean validation loss by its pixels."""
+
+
+class ExactEngine:
+    """Influence of the head at its optimum: Cholesky or conjugate gradients to a stated residual.
+
+    Args:
+        head: trained, with its L2.
+        train: the embeddings and labels that it was trained on.
+        weights: of the samples in its objective (n,), ≥ 0; None for ones.
+        damping: added to the Hessian's diagonal beside the L2.
+        solver: 'auto', 'cholesky' or 'cg'.
+
+    Attributes:
+        solution: how the last system was solved; None before.
+        residual: its largest relative residual; None before.
+
+    Raises:
+        InputError: if shapes do not match, a weight is negative, NaN or infinite, or L2 + damping is 0.
+    """
+
+    name = "exact"
+
+    def __init__(
+        self,
+        head: Head,
+        train: Labelled,
+        weights: Tensor | None = None,
+        damping: float = 0.0,
+        solver: str = "auto",
+    ) -> None:
+        self.head, self.train, self.weights, self.solver = head, train, weights, solver
+        self.solution: Solution | None = None
+        check_fits(head, train)
+        if weights is not None:
+            if weights.shape != (len(train),):
+                raise InputError(
+                    f"weights have shape {tuple(weights.shape)}; give one for each of {len(train)} samples"
+                )
+            if not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+                raise InputError("a sample weight is negative, NaN or infinite; give weights of 0 or more")
+        z, p, self._train_residuals = self._material(train)
+        self.hessian = HeadHessian(z, p, head.l2, weights, damping)
+
+    @property
+    def residual(self) -> float | None:
+        """The largest relative residual of the last solution; None before."""
+        return None if self.solution is None else self.solution.residual
+
+    def _material(self, samples: Labelled) -> tuple[Tensor, Tensor, Tensor]:
+        """Features z (n, D), predicted probabilities p (n, C) and residuals p·Σt − t (n, C)."""
+        check_fits(self.head, samples)
+        z = self.head.features(samples.inputs)
+        p = (z @ self.head.weight.T.to(z)).softmax(1)
+        return z, p, p * samples.targets.sum(1, keepdim=True) - samples.targets
+
+    def _solution_for(self, validation: Labelled) -> Tensor:
+        if not len(validation):
+            raise InputError("there are no validation samples; influence refers to their mean loss, give one or more")
+        z, _, residuals = self._material(validation)
+        self.solution = self.hessian.solve(mean_gradient(z, residuals)[None], self.solver)
+        return self.solution.values[0]
+
+    def averaged(self, samples: Labelled, validation: Labelled) -> Tensor:
+        """Influence (n,) of every sample on the mean validation loss, with one solve.
+
+        Raises:
+            InputError: if shapes do not match or there is no validation sample.
+            ConvergenceError: if the stated residual is not reached.
+        """
+        z, _, residuals = self._material(samples)
+        return inner_products(z, residuals, self._solution_for(validation)[None])[0]
+
+    def pairwise(
+        self, validation: Labelled, samples: Labelled, folder: str | Path | None = None, memory: int = MEMORY
+    ) -> Any:
+        """Influence (m, n) of every sample on the loss of every validation sample.
+
+        Args:
+            validation, samples: m and n of them.
+            folder: where to write the matrix, as a zarr array, a few rows at a time; None to return a tensor.
+            memory: bytes that the work may take beside inputs and the Hessian's factor.
+
+        Raises:
+            InputError: if shapes do not match, or the matrix does not fit into `memory` and no folder is given.
+            ConvergenceError: if the stated residual is not reached.
+        """
+        z_validation, _, residuals_validation = self._material(validation)
+        z, _, residuals = self._material(samples)
+        parts = (z_validation, residuals_validation, z, residuals)
+        if folder is not None:
+            return stream_pairwise(self.hessian, *parts, folder, self.solver, memory)
+        size = len(validation) * len(samples) * z.element_size()
+        if size > memory // 2:
+            raise InputError(
+                f"{len(validation)} × {len(samples)} pairwise influences take {size} bytes, more than half of the "
+                f"{memory} allowed; give a folder to stream them to, or more memory"
+            )
+        rows = targets_at_once(self.hessian, len(samples), z.element_size(), memory - size)
+        return pairwise_influence(self.hessian, *parts, self.solver, rows)
+
+    def self_influence(self, samples: Labelled) -> Tensor:
+        """rᵀ M r (n,) ≥ 0, nats: about the rise of a sample's own loss on leaving it out."""
+        z, _, residuals = self._material(samples)
+        return leave_one_out(self.hessian, z, z @ self.head.weight.T.to(z), residuals).self_influence
+
+    def leave_one_out(self, validation: Labelled | None = None, method: str = "auto") -> LeaveOneOut:
+        """What the head would predict for each training sample without it.
+
+        Args:
+            validation: to have the change of its mean loss on leaving each sample out, too.
+            method: 'exact', 'kfac' or 'auto' by cost; the result says which.
+        """
+        z = self.hessian.z
+        logits = z @ self.head.weight.T.to(z)
+        held_out = None
+        if validation is not None:
+            z_validation, _, _ = self._material(validation)
+            held_out = HeldOut(z_validation, z_validation @ self.head.weight.T.to(z), validation.targets)
+        return leave_one_out(
+            self.hessian, z, logits, self._train_residuals, self.weights, method=method, validation=held_out
+        )
+
+    def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:
+        """Which pixels of a training image would move the mean validation loss.
+
+        Args:
+            sample: one image, pixels (1, channels, height, width) in [0, 1], with its target.
+            validation: embeddings, as `averaged` takes them.
+            backbone: pixels (b, channels, height, width) to embeddings (b, d), differentiable
+                (`audit.influence.perturbation.pixels_to_embedding`).
+
+        Returns:
+            (channels, height, width): ∂ influence / ∂ pixel; raising a pixel by δ lowers the mean validation loss of
+            the retrained head by δ / n times this (Koh & Liang, arXiv 1703.04730, section 2.2).
+
+        Raises:
+            InputError: if there is no backbone or the sample is not one image.
+        """
+        if backbone is None or sample.inputs.ndim != 4 or len(sample) != 1:
+            raise InputError(
+                "perturbation takes one image (1, channels, height, width) and the backbone that embeds it"
+            )
+        solution = self._solution_for(validation)
+        return influence_of_pixels(backbone, self.head, solution, sample.inputs, sample.targets)
+
+
+def make_engine(name: str, head: Head, train: Labelled, damping: float = 0.0, solver: str = "auto") -> Engine:
+    """An engine on the head by its name.
+
+    Args:
+        name: 'exact', or 'pydvl-' and one of pyDVL's methods (`audit.influence.pydvl.METHODS`).
+        head, train, damping, solver: as `ExactEngine` takes them; the solver is its own.
+
+    Raises:
+        InputError: if the name is unknown, or the engine cannot be had, with the reason.
+    """
+    if name == "exact":
+        return ExactEngine(head, train, damping=damping, solver=solver)
+    from audit.influence.pydvl import PydvlEngine
+
+    return PydvlEngine(name.removeprefix("pydvl-"), head, train, damping)
+
+
+def engine_on_validation(engine: Engine, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Tensor:
+    """`audit.influence.averaged.influence_on_validation` with any engine.
+
+    Args:
+        engine: made from the training samples.
+        samples: n, those of the validation split included.
+        validation: positions (m,) of the validation samples, m ≥ 2.
+        validation_targets: (m, C), what the validation loss takes their labels to be.
+
+    Returns:
+        (n,), positive = helps.
+    """
+    halves = [validation[0::2], validation[1::2]]
+    each = [
+        engine.averaged(samples, Labelled(samples.inputs[half], validation_targets[start::2]))
+        for start, half in enumerate(halves)
+    ]
+    return merge_halves(torch.stack(each), halves).to(samples.inputs.dtype)
+
+
+def check_fits(head: Head, samples: Labelled) -> None:
+    """Refuse samples of another embedding length or number of classes than the head's.
+
+    Raises:
+        InputError: saying both shapes.
+    """
+    classes, features = head.weight.shape
+    if samples.inputs.ndim != 2 or samples.inputs.shape[1] != features - 1 or samples.targets.shape[1] != classes:
+        raise InputError(
+            f"embeddings have shape {tuple(samples.inputs.shape)} and targets {tuple(samples.targets.shape)}; "
+            f"the head takes (n, {features - 1}) and (n, {classes})"
+        )
+
+
+def helpful_and_harmful(
+    influence: Tensor, count: int, within: Sequence[int] | Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Positions of the strongest helpers and of the strongest harmers, strongest first.
+
+    Args:
+        influence: (n,): a row of the pairwise matrix for the training samples that help and harm a validation sample,
+            a column for the validation samples that a training sample helps and harms.
+        count: most positions of each kind.
+        within: positions to choose from, e.g. those of one class; None for all.
+    """
+    device = influence.device
+    places = torch.arange(len(influence), device=device) if within is None else torch.as_tensor(within, device=device)
+    chosen = influence[places]
+    order = torch.argsort(chosen, descending=True, stable=True)
+    helpful = [place for place in order[:count].tolist() if chosen[place] > 0]
+    harmful = [place for place in order.flip(0)[:count].tolist() if chosen[place] < 0]
+    return places[helpful], places[harmful]

@@ -1,0 +1,399 @@
+"""pyDVL 0.10's influence engines behind our interface, used so that its known defects do not bite.
+
+pyDVL (Transferlab) has seven ways to invert the Hessian of any torch model. What this module does about them:
+
+1. `CgInfluence` by default leaves rows of zeros beyond the first n_parameters right-hand sides, and its block variant
+   stops after 10 steps for each right-hand side: it is always given `solve_simultaneously=True` and its own limit.
+2. Its Hessian operator averages batches without regard to their sizes: batches are made equal. The last one is filled
+   up with samples whose target is 0, which have no loss. Sample weights scale targets, too.
+3. Its Gauss-Newton mode divides by the number of parameters and skips the first batch: it is not offered. For a head
+   the Hessian is the Gauss-Newton matrix anyway.
+   `InverseHarmonicMeanInfluence` has the same averaging: it is asked for one right-hand side at a time, where the
+   divisor is 1, and its batches divide the samples evenly.
+4. `EkfacInfluence` differentiates Σ √p log p in place of the loss under sampled labels, which makes its G factor wrong:
+   during `fit` the model's last step returns the gradients of all labels, weighted by their probability. Its solution
+   takes every layer for one with a bias, wrongly and silently: the head is always given as one.
+5. `SequentialInfluenceCalculator` solves again for every batch of training samples: `influence_factors` is called once.
+
+It leaves out the factor 1/n, as our influence does.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from audit.errors import ConvergenceError, InputError
+from audit.head import Head
+from audit.influence.engine import Labelled, check_fits
+from audit.influence.hessian import CHUNK_BYTES, HeadHessian
+from audit.influence.leave_one_out import LeaveOneOut
+from audit.influence.pairwise import MEMORY, write_rows
+from audit.influence.perturbation import influence_of_pixels
+
+if TYPE_CHECKING:
+    from audit.backbone import Backbone
+
+METHODS = ("direct", "cg", "lissa", "arnoldi", "nystroem", "ekfac", "inverse-harmonic-mean")
+SCOPES = ("head", "model")
+SOLVES = ("direct", "cg", "lissa")  # claim to solve the system: their residual is checked
+ON_THE_MODEL = ("cg", "arnoldi", "nystroem", "inverse-harmonic-mean")
+TOLERANCE = 1e-3  # largest relative residual of those that claim to solve
+DIRECT_PARAMETERS = 6000
+MODEL_BATCH = 128  # images a pass through the whole model
+GRADIENTS_BATCH = 16  # images whose gradients by all of the model's parameters are kept at a time
+RANK = 100
+MAX_ITERATIONS = 2000
+LISSA_ITERATIONS = 20_000
+
+
+class PydvlEngine:
+    """Influence by one of pyDVL's engines.
+
+    Args:
+        method: 'direct', 'cg', 'lissa', 'arnoldi', 'nystroem', 'ekfac' or 'inverse-harmonic-mean'.
+        head: trained, with its L2.
+        train: embeddings and labels that it was trained on; pixels (n, 3, size, size) in [0, 1] with scope 'model'.
+        damping: added to the Hessian's diagonal beside the L2.
+        weights: of the samples in the objective (n,); None for ones.
+        scope: 'head', or 'model' for all parameters of backbone and head.
+        backbone: with scope 'model', the network that the head's embeddings are from.
+        rank: of 'arnoldi' and 'nystroem'.
+
+    Attributes:
+        residual: the largest relative residual of the last solution, scope 'head' only; None before.
+
+    Raises:
+        InputError: if pyDVL is not installed, a name is unknown, or the method cannot do what is asked, and why.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        head: Head,
+        train: Labelled,
+        damping: float = 0.0,
+        weights: Tensor | None = None,
+        scope: str = "head",
+        backbone: Backbone | None = None,
+        rank: int = RANK,
+    ) -> None:
+        _check_request(method, scope, backbone, weights)
+        self.name = f"pydvl-{method}"
+        self.method, self.scope, self.head, self.train = method, scope, head, train
+        self.regularization = head.l2 + damping
+        if not self.regularization > 0:
+            raise InputError("l2 + damping is 0; the Hessian is singular without, give more than 0")
+        self.residual: float | None = None
+        # pyDVL's EK-FAC makes its factors in single precision.
+        self.dtype = torch.float32 if method == "ekfac" or scope == "model" else torch.float64
+        if scope == "head":
+            check_fits(head, train)
+            z = head.features(train.inputs)
+            self.hessian = HeadHessian(z, (z @ head.weight.T).softmax(1), head.l2, weights, damping)
+        self.fisher = _Fisher()
+        self.model = self._model(backbone)
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        if method == "direct" and parameters > DIRECT_PARAMETERS:
+            raise InputError(f"pydvl-direct would make a matrix of {parameters}² numbers; use pydvl-cg")
+        self._fit(min(rank, parameters - 1), weights)
+
+    def _model(self, backbone: Backbone | None) -> nn.Module:
+        weight = self.head.weight.detach()
+        linear = nn.Linear(weight.shape[1] - 1, len(weight))
+        linear.weight, linear.bias = nn.Parameter(weight[:, :-1].clone()), nn.Parameter(weight[:, -1].clone())
+        layers: list[nn.Module] = [linear, self.fisher]
+        if backbone is not None:
+            from audit.influence.perturbation import pixels_to_embedding
+
+            body = copy.deepcopy(pixels_to_embedding(backbone)).requires_grad_(True)
+            layers = [body, _Standardised(self.head), *layers]
+        return nn.Sequential(*layers).to(self.train.inputs.device, self.dtype).eval()
+
+    def _fit(self, rank: int, weights: Tensor | None) -> None:
+        from pydvl.influence import torch as peers
+
+        loss, ridge = functional.cross_entropy, self.regularization
+        x, targets = self._inputs(self.train.inputs), self.train.targets.to(self.dtype)
+        if weights is not None:
+            targets = targets * weights[:, None].to(self.dtype)
+        if self.method == "inverse-harmonic-mean":
+            limit = len(x) if self.scope == "head" else GRADIENTS_BATCH
+            size = max(divisor for divisor in range(1, limit + 1) if len(x) % divisor == 0)
+        else:
+            size = len(x) if self.scope == "head" else MODEL_BATCH
+        batches = equal_batches(x, targets, size)
+        if self.method == "direct":
+            fitted = peers.DirectInfluence(self.model, loss, ridge).fit(batches)
+        elif self.method == "cg":
+            # pyDVL stops at rtol² · ‖b‖; a whole model is in single precision, which does not get as far.
+            rtol = 1e-5 if self.scope == "head" else 3e-2
+            fitted = peers.CgInfluence(
+                self.model, loss, ridge, rtol=rtol, atol=1e-10, maxiter=MAX_ITERATIONS, solve_simultaneously=True
+            ).fit(batches)
+        elif self.method == "lissa":
+            scale = 1.1 * largest_eigenvalue(self.hessian)
+            fitted = peers.LissaInfluence(
+                self.model, loss, ridge, maxiter=LISSA_ITERATIONS, scale=scale, rtol=1e-6, warn_on_max_iteration=False
+            ).fit(batches)
+        elif self.method == "arnoldi":
+            fitted = peers.ArnoldiInfluence(self.model, loss, ridge, rank=rank, use_woodbury=True).fit(batches)
+        elif self.method == "nystroem":
+            fitted = peers.NystroemSketchInfluence(self.model, loss, ridge, rank=rank).fit(batches)
+        elif self.method == "ekfac":
+            passes: Any = _AllLabels(self.fisher, x, self.train.targets.shape[1])
+            fitted = peers.EkfacInfluence(self.model, update_diagonal=True, hessian_regularization=ridge).fit(passes)
+            self.fisher.label = None
+        else:
+            fitted = peers.InverseHarmonicMeanInfluence(self.model, loss, ridge).fit(batches)
+        self.fitted: Any = fitted
+
+    def _inputs(self, inputs: Tensor) -> Tensor:
+        """What the model takes: standardised embeddings (n, d), or pixels."""
+        features = self.head.features(inputs)[:, :-1] if self.scope == "head" else inputs
+        return features.to(self.dtype)
+
+    def _as_weights(self, factors: Tensor) -> Tensor:
+        """(k, C, D) of factors (k, C·D), in which the biases come last."""
+        classes = len(self.head.weight)
+        return torch.cat([factors[:, :-classes].view(len(factors), classes, -1), factors[:, -classes:, None]], 2)
+
+    def _chunks(self, samples: Labelled) -> Iterator[slice]:
+        """So that per-sample gradients fit into a few CHUNK_BYTES."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        step = max(1, 4 * CHUNK_BYTES // (8 * parameters))
+        return (slice(start, start + step) for start in range(0, len(samples), step))
+
+    def _factors(self, samples: Labelled, rows: slice) -> Tensor:
+        """H⁻¹ g (k, parameters) of the loss gradients of some samples."""
+        x, targets = self._inputs(samples.inputs[rows]), samples.targets[rows].to(self.dtype)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Reached max number of iterations")
+            try:
+                if self.method == "inverse-harmonic-mean":
+                    singles = zip(x.split(1), targets.split(1), strict=True)
+                    factors = torch.cat([self.fitted.influence_factors(*single) for single in singles])
+                else:
+                    factors = self.fitted.influence_factors(x, targets)
+            except UserWarning as warning:
+                raise ConvergenceError(
+                    f"{self.name}: {str(warning).splitlines()[0].strip()}; use a larger L2 or damping"
+                ) from None
+        if self.scope == "head":
+            self._check_residual(samples.inputs[rows], samples.targets[rows], self._as_weights(factors.double()))
+        return factors
+
+    def _check_residual(self, inputs: Tensor, targets: Tensor, solutions: Tensor) -> None:
+        z = self.head.features(inputs)
+        residuals = (z @ self.head.weight.T).softmax(1) * targets.sum(1, keepdim=True) - targets
+        b = residuals[:, :, None] * z[:, None, :]
+        left = (b - self.hessian.product(solutions)).flatten(1).norm(dim=1)
+        self.residual = float((left / b.flatten(1).norm(dim=1).clamp_min(1e-12)).max())
+        if self.method in SOLVES and not self.residual <= TOLERANCE:
+            raise ConvergenceError(
+                f"{self.name} stopped at relative residual {self.residual:.1e} (accepted: {TOLERANCE:.0e}); "
+                "use a larger L2 or damping, or engine 'exact'"
+            )
+
+    def _products(self, factors: Tensor, samples: Labelled) -> Tensor:
+        """(k, n)."""
+        parts = [
+            self.fitted.influences_from_factors(
+                factors, self._inputs(samples.inputs[rows]), samples.targets[rows].to(self.dtype)
+            )
+            for rows in self._chunks(samples)
+        ]
+        return torch.cat(parts, 1) if parts else factors.new_empty(len(factors), 0)
+
+    def _mean_factor(self, validation: Labelled) -> Tensor:
+        if not len(validation):
+            raise InputError("there are no validation samples; influence refers to their mean loss, give one or more")
+        total = sum(self._factors(validation, rows).sum(0, keepdim=True) for rows in self._chunks(validation))
+        return torch.as_tensor(total) / len(validation)
+
+    def averaged(self, samples: Labelled, validation: Labelled) -> Tensor:
+        """Influence (n,) of every sample on the mean validation loss.
+
+        Raises:
+            InputError: if there is no validation sample.
+            ConvergenceError: if a method that claims to solve leaves more than TOLERANCE.
+        """
+        return self._products(self._mean_factor(validation), samples)[0]
+
+    def pairwise(
+        self, validation: Labelled, samples: Labelled, folder: str | Path | None = None, memory: int = MEMORY
+    ) -> Any:
+        """Influence (m, n) of every sample on the loss of every validation sample; see `ExactEngine.pairwise`."""
+        rows = list(self._chunks(validation))
+        if folder is None and len(validation) * len(samples) * 8 > memory:
+            raise InputError(f"{len(validation)} × {len(samples)} influences do not fit; give a folder, or more memory")
+        if folder is None:
+            parts = [self._products(self._factors(validation, part), samples) for part in rows]
+            return torch.cat(parts) if parts else self.train.inputs.new_empty(0, len(samples))
+        at_once = min(rows[0].stop if rows else 1, max(1, memory // (16 * max(1, len(samples)))))
+        return write_rows(
+            folder,
+            (len(validation), len(samples)),
+            self.dtype,
+            at_once,
+            lambda part: self._products(self._factors(validation, part), samples),
+        )
+
+    def self_influence(self, samples: Labelled) -> Tensor:
+        """Influence of each sample on its own loss / n (n,), nats."""
+        out = self.train.inputs.new_empty(len(samples))
+        for rows in self._chunks(samples):
+            part = Labelled(samples.inputs[rows], samples.targets[rows])
+            out[rows] = self._products(self._factors(samples, rows), part).diagonal().to(out.dtype)
+        return out / len(self.train)
+
+    def leave_one_out(self, validation: Labelled | None = None) -> LeaveOneOut:
+        """pyDVL has none.
+
+        Raises:
+            InputError: always, saying what to use.
+        """
+        raise InputError(f"{self.name} has no leave-one-out: pyDVL does not solve for it; use engine 'exact'")
+
+    def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:
+        """Derivative (channels, height, width) of one image's influence on the mean validation loss by its pixels.
+
+        Args:
+            sample: one image, pixels (1, channels, height, width) in [0, 1].
+            validation: embeddings with scope 'head', pixels with scope 'model'.
+            backbone: with scope 'head', pixels to embeddings (`pixels_to_embedding`).
+
+        Raises:
+            InputError: if there is no backbone for scope 'head', or the sample is not one image.
+        """
+        if sample.inputs.ndim != 4 or len(sample) != 1 or (self.scope == "head" and backbone is None):
+            raise InputError(
+                "perturbation takes one image (1, channels, height, width) and the backbone that embeds it"
+            )
+        factor = self._mean_factor(validation)
+        if self.scope == "head":
+            assert backbone is not None
+            solution = self._as_weights(factor)[0]
+            return influence_of_pixels(backbone, self.head, solution, sample.inputs, sample.targets)
+        # pyDVL's own would make a matrix of pixels × parameters, more than a hundred GB for a ResNet-18.
+        pixels = sample.inputs.to(self.dtype).detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            loss = functional.cross_entropy(self.model(pixels), sample.targets.to(self.dtype))
+            gradients = torch.autograd.grad(loss, list(self.model.parameters()), create_graph=True)
+            influence = torch.cat([gradient.flatten() for gradient in gradients]) @ factor[0]
+        return torch.autograd.grad(influence, pixels)[0][0]
+
+
+def _check_request(method: str, scope: str, backbone: Backbone | None, weights: Tensor | None) -> None:
+    if method not in METHODS:
+        raise InputError(f"pyDVL engine {method!r} is unknown; it takes {', '.join(METHODS)}")
+    if scope not in SCOPES:
+        raise InputError(f"scope {scope!r} is unknown; it takes {', '.join(SCOPES)}")
+    if (scope == "model") != (backbone is not None):
+        raise InputError(f"scope {scope!r} {'needs' if scope == 'model' else 'takes no'} backbone")
+    if scope == "model" and method not in ON_THE_MODEL:
+        reason = {
+            "direct": "its matrix would have a row for each of the model's millions of parameters",
+            "lissa": "it diverges unless it knows the Hessian's largest eigenvalue, as it does for the head only",
+            "ekfac": "pyDVL has it for linear layers only",
+        }[method]
+        raise InputError(f"pydvl-{method} cannot take scope 'model': {reason}; it takes {', '.join(ON_THE_MODEL)}")
+    if weights is not None and method in ("ekfac", "inverse-harmonic-mean"):
+        raise InputError(f"pydvl-{method} has no sample weights; use pydvl-cg or engine 'exact'")
+    try:
+        import pydvl.influence.torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"pyDVL cannot be imported ({error}); install pydvl[influence], or use engine 'exact'"
+        ) from None
+
+
+def equal_batches(x: Tensor, targets: Tensor, size: int) -> DataLoader:
+    """Batches of one size whose plain mean loss is the mean loss of the samples.
+
+    Samples are added to the last batch whose target is all 0: the cross-entropy −Σ t log p has neither value nor
+    curvature there. The targets of the others make up for the larger count.
+    """
+    count = -(-len(x) // size)
+    size = -(-len(x) // count)
+    missing = count * size - len(x)
+    if missing:
+        x = torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
+        targets = torch.cat([targets, targets.new_zeros(missing, targets.shape[1])]) * (len(x) / (len(x) - missing))
+    return DataLoader(TensorDataset(x, targets), batch_size=size)
+
+
+def largest_eigenvalue(hessian: HeadHessian, steps: int = 50) -> float:
+    """Of H, by power iteration; a lower bound that is near after this many steps."""
+    vector = torch.ones(1, hessian.classes, hessian.features, dtype=torch.float64, device=hessian.z.device)
+    vector[:, ::2] *= -1
+    value = 0.0
+    for _ in range(steps):
+        vector = hessian.product(vector / vector.norm())
+        value = float(vector.norm())
+    return value
+
+
+class _Standardised(nn.Module):
+    """The head's features of embeddings."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.register_buffer("mean", head.standardiser.mean.clone())
+        self.register_buffer("scale", head.standardiser.scale.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+
+class _Fisher(nn.Module):
+    """Passes logits on; with a label set, passes back √(C p_label) (e_label − p) whatever the loss was.
+
+    Over all C labels these have the mean outer product diag p − ppᵀ.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label: int | None = None
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits if self.label is None else _GradientOfLabel.apply(logits, self.label)
+
+
+class _GradientOfLabel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, label: int) -> Tensor:
+        ctx.save_for_backward(logits)
+        ctx.label = label
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (logits,) = ctx.saved_tensors
+        p = logits.softmax(1)
+        gradient = -p
+        gradient[:, ctx.label] += 1
+        return gradient * (p.shape[1] * p[:, ctx.label, None]).sqrt(), None
+
+
+class _AllLabels:
+    """What `EkfacInfluence.fit` iterates over: the training samples once for each label."""
+
+    def __init__(self, fisher: _Fisher, x: Tensor, classes: int) -> None:
+        self.fisher, self.x, self.classes = fisher, x, classes
+
+    def __iter__(self) -> Iterator[tuple[Tensor]]:
+        for label in range(self.classes):
+            self.fisher.label = label
+            yield (self.x,)

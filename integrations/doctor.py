@@ -1,0 +1,113 @@
+"""What this machine has of what an audit needs, each with its remedy."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "pydvl", "datasets", "numpy", "pandas", "scikit-learn")
+LEAST_FREE_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check.
+
+    Attributes:
+        name: what was checked.
+        state: 'ok', 'note' (works, with a restriction) or 'problem'.
+        text: what was found.
+        remedy: what to do; '' where nothing is.
+    """
+
+    name: str
+    state: str
+    text: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Check versions, accelerator, weights, MongoDB and disk, one at a time."""
+    yield _python()
+    yield _packages()
+    yield _accelerator()
+    yield _weights()
+    yield _mongodb()
+    yield _disk()
+
+
+def _python() -> Finding:
+    found = platform.python_version()
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Finding("Python", "ok", found)
+    return Finding("Python", "problem", found, "use Python 3.11 or 3.12")
+
+
+def _packages() -> Finding:
+    found, missing = [], []
+    for name in NEEDED:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    try:
+        import torchvision  # noqa: F401  # fails where torch and torchvision are no pair
+    except Exception as error:
+        remedy = "install a matching pair of torch and torchvision (constraints.txt has one)"
+        return Finding("packages", "problem", str(error).splitlines()[0], remedy)
+    return Finding("packages", "ok", ", ".join(found))
+
+
+def _accelerator() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
+    return Finding("GPU", "note", f"none; audits run on the CPU with {torch.get_num_threads()} threads")
+
+
+def _weights() -> Finding:
+    from audit.backbone import load_backbone
+
+    notes: list[str] = []
+    backbone = load_backbone(note=notes.append)
+    text = f"{backbone.name}, {backbone.weights} weights"
+    if not notes:
+        return Finding("weights", "ok", text)
+    from torch import hub
+
+    folder = Path(hub.get_dir()) / "checkpoints"
+    return Finding("weights", "note", notes[0], f"for ImageNet weights, put torchvision's file into {folder}")
+
+
+def _mongodb() -> Finding:
+    try:
+        import fiftyone as fo
+        from fiftyone.core.odm.database import get_db_conn
+
+        found = get_db_conn().client.server_info()["version"]
+        return Finding("MongoDB", "ok", f"{found}, {len(fo.list_datasets())} FiftyOne datasets")
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "set FIFTYONE_DATABASE_URI to a MongoDB 6 or later, or run `make setup` again"
+        return Finding("MongoDB", "problem", f"does not start: {reason}", remedy)
+
+
+def _disk() -> Finding:
+    from audit.embedding import default_cache_dir
+
+    folder = default_cache_dir()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free / 2**30
+    text = f"{free:.1f} GiB free for the embedding cache in {folder}"
+    if free < LEAST_FREE_GIB:
+        return Finding("disk", "problem", text, "free some, or set INFLUENCE_AUDIT_CACHE to another folder")
+    return Finding("disk", "ok", text)

@@ -1,0 +1,45 @@
+"""The verdict as Markdown, for a pull request or a chat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audit.result import AuditResult
+from audit.storage import replace_file
+from reports import verdict
+
+MOST_SUSPICIOUS = 10
+
+
+def write_markdown(result: AuditResult, path: str | Path) -> Path:
+    """Write `render_markdown` to a file."""
+    return replace_file(Path(path), render_markdown(result).encode("utf-8", errors="replace"))
+
+
+def render_markdown(result: AuditResult) -> str:
+    """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
+    summary = result.summary
+    lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary), ""]
+    lines += ["| | | |", "|---|---|---|"]
+    for number in verdict.key_numbers(summary):
+        lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
+    flagged = result.flagged[:MOST_SUSPICIOUS]
+    if len(flagged):
+        lines += [
+            "",
+            f"The {len(flagged)} most suspicious of {verdict.count(summary['counts']['flagged'])} flagged:",
+            "",
+        ]
+        lines += ["| sample | label | suggested | suspicion |", "|---|---|---|---|"]
+        for sample_id, row in flagged.iterrows():
+            cells = (sample_id, row["label"], row["suggested_label"], f"{row['suspicion']:.3f}")
+            lines.append("| " + " | ".join(_cell(str(cell)) for cell in cells) + " |")
+    lines += ["", *(f"- {step.title}: `{step.command}`" for step in verdict.next_steps(summary) if step.command)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown and the HTML in it show as it is."""
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())
