@@ -10,7 +10,7 @@ from fiftyone import ViewField as F
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
-from integrations.fiftyone.fields import ALL_FIELDS, audit_fields, owner
+from integrations.fiftyone.fields import ALL_FIELDS, DISMISSED, UNREVIEWED, WRONG, audit_fields, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,27 @@ VIEWS = (
         "Labels that are probably wrong, the most suspicious first.",
         "#FF6D04",
         lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_flag") == True), key),  # noqa: E712
+    ),
+    AuditView(
+        "to review",
+        "Flagged labels that nobody has decided on yet, the most suspicious first.",
+        "#FFB682",
+        lambda dataset, key: _most_suspicious_first(
+            dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_status") == UNREVIEWED)),  # noqa: E712
+            key,
+        ),
+    ),
+    AuditView(
+        "confirmed mistakes",
+        "Labels that a reviewer found wrong, with a correction or without.",
+        "#C026D3",
+        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_status").is_in(list(WRONG))), key),
+    ),
+    AuditView(
+        "dismissed",
+        "Labels that a reviewer found right.",
+        "#6D7888",
+        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_status") == DISMISSED), key),
     ),
     AuditView(
         "most harmful",
@@ -147,9 +168,11 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
     groups = config.sidebar_groups
     if groups is None:
         groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    for group in groups:
-        if group.name != group_name(key):
+    for group in list(groups):
+        if group.name != group_name(key) and set(group.paths) & set(names):
             group.paths = [path for path in group.paths if path not in names]
+            if not group.paths:  # a default group that was there for our fields alone
+                groups.remove(group)
     ours = next((group for group in groups if group.name == group_name(key)), None)
     first_time = ours is None
     if ours is None:

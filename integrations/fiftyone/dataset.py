@@ -24,12 +24,15 @@ from integrations.fiftyone.appearance import check_view_names, save_views, show_
 from integrations.fiftyone.fields import (
     FIELDS,
     INJECTION_FIELDS,
+    REVIEW_FIELDS,
     STATUS,
     UNREVIEWED,
     check_audit_key,
     declare,
+    index_fields,
 )
 from integrations.fiftyone.importing import source_of
+from integrations.fiftyone.review import corrected_since
 from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
 
 if TYPE_CHECKING:
@@ -147,7 +150,7 @@ def audit_dataset(
     }
     if save_to is not None:
         result.save(save_to)
-    write_result(collection, result, audit_key, label_field, progress)
+    write_result(collection, result, audit_key, label_field, progress, save_to)
     return result
 
 
@@ -157,6 +160,7 @@ def write_result(
     audit_key: str = "audit",
     label_field: str = "ground_truth",
     progress: ProgressCallback = silent,
+    saved_to: str | Path | None = None,
 ) -> None:
     """Write an audit's scores, run, saved views and sidebar group into the dataset that it was made from.
 
@@ -169,6 +173,7 @@ def write_result(
         audit_key: the audit's fields are called `<audit_key>_...`.
         label_field: the field that was audited.
         progress: told about every field.
+        saved_to: the folder that holds the saved result; the App explains samples and makes reports from it.
 
     Raises:
         InputError: if the dataset is gone, or the key would overwrite something else.
@@ -179,7 +184,9 @@ def write_result(
         label_field,
         version=audit.__version__,
         audit_config=result.summary.get("config"),
-        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary},
+        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary}
+        | _since_last(dataset, result, audit_key),
+        result_folder=None if saved_to is None else str(Path(saved_to).resolve()),
     )
     dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
     with_injection = "injected" in result.scores.columns
@@ -187,7 +194,7 @@ def write_result(
         former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
         if former:
             dataset.delete_sample_fields(former)
-    declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), STATUS))
+    declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
     columns = _columns(result.scores, with_injection)
     scored = list(result.scores.index)
     # The status comes first: whatever sample an interrupted write reached has one, and so is found by the next.
@@ -200,10 +207,31 @@ def write_result(
     undecided = {sample: None for sample in unscored if statuses[sample] == UNREVIEWED}
     if undecided:
         dataset.set_values(STATUS.name(audit_key), undecided, key_field="id", validate=False)
+    index_fields(dataset, audit_key)
     save_views(dataset, audit_key)
     show_fields(dataset, audit_key, label_field)
     run.state = COMPLETE
     dataset.update_run_config(audit_key, run)
+
+
+def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dict[str, Any]:
+    """What changed since the audit that is replaced: flags, and labels that were corrected in between."""
+    if audit_key not in dataset.list_runs(method=METHOD):
+        return {}
+    former = dataset.get_run_info(audit_key)
+    if former.config.state != COMPLETE:
+        return {}
+    before = set(dataset.match(F(f"{audit_key}_flag") == True).values("id"))  # noqa: E712
+    now = set(result.flagged.index)
+    return {
+        "since_last": {
+            "flagged_before": len(before),
+            "flagged_now": len(now),
+            "no_longer_flagged": len(before - now),
+            "newly_flagged": len(now - before),
+            "labels_corrected": corrected_since(dataset, audit_key, former.timestamp),
+        }
+    }
 
 
 def _give_status(dataset: fo.Dataset, field: str, scored: list[str]) -> dict[str, str]:

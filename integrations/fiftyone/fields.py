@@ -15,7 +15,13 @@ INFO_KEY = "influence_audit"
 """Where a field's info holds the audit key that it was written under."""
 
 UNREVIEWED = "unreviewed"
-STATUSES = (UNREVIEWED, "confirmed", "relabelled", "dismissed")
+CONFIRMED = "confirmed"
+RELABELLED = "relabelled"
+DISMISSED = "dismissed"
+STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED)
+WRONG = (CONFIRMED, RELABELLED)
+"""The statuses that say that the label is a mistake."""
+
 LONGEST_KEY = 64
 
 
@@ -27,11 +33,13 @@ class AuditField:
         suffix: the field is called `<key>_<suffix>`.
         kind: its FiftyOne type.
         description: what it means, with unit and range.
+        subfield: of a list field, the type of its items.
     """
 
     suffix: str
     kind: type[fo.Field] | type[fo.Classification]
     description: str
+    subfield: type[fo.Field] | None = None
 
     def name(self, key: str) -> str:
         """The field's name under an audit key."""
@@ -65,7 +73,25 @@ INJECTION_FIELDS = (
 
 STATUS = AuditField("status", fo.StringField, f"What a person decided: {', '.join(STATUSES)}.")
 
-ALL_FIELDS = (*FIELDS[:3], STATUS, *FIELDS[3:], *INJECTION_FIELDS)
+CORRECTED = AuditField(
+    "corrected",
+    fo.Classification,
+    "The right label as a reviewer decided; 'apply corrections' writes it into the label field.",
+)
+ORIGINAL = AuditField(
+    "original", fo.Classification, "The label as it was before 'apply corrections' overwrote it in the label field."
+)
+DECISIONS = AuditField(
+    "decisions", fo.ListField, "Every review decision on the sample: what, who, when, before and after.", fo.DictField
+)
+
+REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS)
+"""What review writes; an audit declares them empty, so that windows that review at once need not."""
+
+INDEXED = ("suspicion", "status", "flag")
+"""What the panel and the App filter and sort by."""
+
+ALL_FIELDS = (*FIELDS[:3], STATUS, CORRECTED, *FIELDS[3:], *INJECTION_FIELDS, ORIGINAL, DECISIONS)
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 
 
@@ -116,4 +142,18 @@ def declare(dataset: fo.Dataset, key: str, fields: tuple[AuditField, ...]) -> No
         if issubclass(field.kind, fo.Classification):
             dataset.add_sample_field(field.name(key), fo.EmbeddedDocumentField, embedded_doc_type=field.kind, **options)
         else:
-            dataset.add_sample_field(field.name(key), field.kind, **options)
+            dataset.add_sample_field(field.name(key), field.kind, subfield=field.subfield, **options)
+
+
+def index_fields(dataset: fo.Dataset, key: str) -> None:
+    """Make the database find samples by what the panel asks for."""
+    for suffix in INDEXED:
+        dataset.create_index(f"{key}_{suffix}")
+
+
+def drop_indexes(dataset: fo.Dataset, key: str) -> None:
+    """Drop the audit's indexes, which FiftyOne leaves behind when fields are renamed or deleted."""
+    present = dataset.list_indexes()
+    for name in (f"{key}_{suffix}" for suffix in INDEXED):
+        if name in present:
+            dataset.drop_index(name)

@@ -13,7 +13,7 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.core.runs import Run, RunConfig
 
 from integrations.fiftyone.appearance import delete_views, forget_fields, rename_group, save_views
-from integrations.fiftyone.fields import INFO_KEY, audit_fields
+from integrations.fiftyone.fields import INFO_KEY, audit_fields, drop_indexes, index_fields
 
 METHOD = "influence-audit"
 WRITING = "writing"
@@ -28,7 +28,8 @@ class LabelAuditConfig(RunConfig):
         state: 'writing' until everything is in the dataset, then 'complete'.
         version: of influence-audit.
         audit_config: the audit's settings.
-        summary: the audit's main numbers.
+        summary: the audit's main numbers, and what changed since the audit that it replaced.
+        result_folder: where the whole result was saved, if it was.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class LabelAuditConfig(RunConfig):
         version: str | None = None,
         audit_config: dict[str, Any] | None = None,
         summary: dict[str, Any] | None = None,
+        result_folder: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("method", METHOD)
@@ -47,6 +49,7 @@ class LabelAuditConfig(RunConfig):
         self.version = version
         self.audit_config = audit_config or {}
         self.summary = summary or {}
+        self.result_folder = result_folder
 
 
 class LabelAudit(Run):
@@ -60,6 +63,7 @@ class LabelAudit(Run):
         """Delete what the audit wrote."""
         dataset = _root(samples)
         delete_views(dataset, key)
+        drop_indexes(dataset, key)
         names = audit_fields(dataset, key)
         if names:
             dataset.delete_sample_fields(names)
@@ -69,6 +73,7 @@ class LabelAudit(Run):
         """Rename the fields, views and sidebar group."""
         dataset = _root(samples)
         names = {name: new_key + name.removeprefix(key) for name in audit_fields(dataset, key)}
+        drop_indexes(dataset, key)
         dataset.rename_sample_fields(names)
         dataset.reload()  # a renamed field object still answers to its old path
         delete_views(dataset, key)
@@ -76,6 +81,7 @@ class LabelAudit(Run):
             field = dataset.get_field(name)
             field.info = {**field.info, INFO_KEY: new_key}
             field.save()
+        index_fields(dataset, new_key)
         rename_group(dataset, key, new_key)
         save_views(dataset, new_key)
 

@@ -1,0 +1,134 @@
+"""Why a sample is suspect: the training samples that help and harm the prediction of its label most.
+
+The pairwise influence of training sample i on sample t is rᵢᵀ S zᵢ with H S = r_t z_tᵀ: positive where training on i
+lowers the loss of t's given label, so that i speaks for the label; negative where i speaks against it (Koh & Liang,
+arXiv 1703.04730, with the sign turned, as for the averaged influence).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from audit.config import AuditConfig
+from audit.embedding import embed
+from audit.errors import InputError
+from audit.head import Head, head_from_arrays, one_hot
+from audit.influence.hessian import HeadHessian
+from audit.influence.pairwise import pairwise_influence
+from audit.progress import ProgressCallback, silent
+from audit.result import AuditResult
+from audit.samples import Samples
+
+
+class Explainer:
+    """Explains any sample by the training samples of one head; made once, it answers in one solve.
+
+    Args:
+        ids: n distinct ids of the training samples.
+        embeddings: their (n, d).
+        labels: their (n,) class numbers, those that the head was trained on.
+        head: the trained head.
+        damping: what the audit added to the Hessian's diagonal.
+    """
+
+    def __init__(
+        self, ids: list[str], embeddings: np.ndarray, labels: np.ndarray, head: Head, damping: float = 0.0
+    ) -> None:
+        self._ids = np.array(ids, dtype=object)
+        self._head = head
+        self._z, p = self._predict(embeddings)
+        self._residuals = p - one_hot(torch.from_numpy(labels), p.shape[1], p.dtype)
+        self._hessian = HeadHessian(self._z, p, head.l2, damping=damping)
+
+    def explain(self, sample_id: str, embedding: np.ndarray, label: int, count: int) -> pd.DataFrame:
+        """The training samples that speak for and against a sample's label.
+
+        Args:
+            sample_id: its id; where it is a training sample itself, it does not explain itself.
+            embedding: its (d,).
+            label: the class number in question.
+            count: how many of each kind, at most.
+
+        Returns:
+            Columns kind ('helpful' speaks for the label, 'harmful' against it), rank (1 is strongest), neighbour
+            (id), influence (on the loss of this label, nats times n). Only samples that really help or harm are in it.
+        """
+        z, p = self._predict(embedding[None])
+        residual = p - one_hot(torch.tensor([label]), p.shape[1], p.dtype)
+        # Conjugate gradients: a dense factor pays off over many solves only, and takes long to make.
+        row = pairwise_influence(self._hessian, z, residual, self._z, self._residuals, "cg")[0].numpy()
+        row = np.where(self._ids == sample_id, 0.0, row)
+        order = np.argsort(-row, kind="stable")
+        records = []
+        for kind, places in (("helpful", order[:count]), ("harmful", order[::-1][:count])):
+            sign = 1 if kind == "helpful" else -1
+            for rank, place in enumerate((place for place in places if sign * row[place] > 0), 1):
+                records.append((kind, rank, self._ids[place], float(row[place])))
+        return pd.DataFrame(records, columns=["kind", "rank", "neighbour", "influence"])
+
+    def _predict(self, embeddings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        x = torch.from_numpy(np.asarray(embeddings)).to(torch.float64)
+        return self._head.features(x), self._head.probabilities(x)
+
+
+class ResultExplainer:
+    """Explains the samples of a saved audit; the embeddings come from the cache, or are computed where it lacks them.
+
+    Args:
+        result: an audit of image files.
+        progress: told about the embeddings.
+
+    Raises:
+        InputError: if the result cannot be explained: it was made of embeddings, or its training images are gone.
+    """
+
+    def __init__(self, result: AuditResult, progress: ProgressCallback = silent) -> None:
+        from audit.backbone import load_backbone
+
+        described = result.summary["backbone"]
+        if described is None or not result.heads:
+            raise InputError("this audit was made of embeddings without images; only audits of images are explained")
+        config = AuditConfig(**result.summary["config"])
+        # What 'auto' took is known by now, and need not be looked for on the network again.
+        weights = described["weights"] if config.weights == "auto" else config.weights
+        self._backbone = load_backbone(described["name"], weights, described["image_size"], config.device)
+        if self._backbone.key != described["key"]:
+            raise InputError("the backbone's weights are not those of the audit any more; run the audit again")
+        self._config = config
+        self._scores = result.scores
+        self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
+        train = result.scores[result.scores["split"] == "train"]
+        embedded = embed(self._samples(train), self._backbone, config.batch_size, config.cache_dir, progress)
+        train = train.iloc[embedded.rows]
+        name = "corrupted" if "corrupted" in result.heads else "given"
+        described_head = result.summary["heads"][name]
+        head = head_from_arrays(result.heads[name], described_head["l2"], described_head["trainer"])
+        labels = np.array([self._classes[label] for label in train["label"]])
+        self._explainer = Explainer(list(train.index), embedded.values, labels, head, config.damping)
+
+    def explain(self, sample_id: str, count: int) -> pd.DataFrame:
+        """The training samples that speak for and against the label of a sample that was audited.
+
+        Returns:
+            The columns of `Explainer.explain`, and label: the one that the neighbour was trained on with.
+
+        Raises:
+            InputError: if the audit has not scored the sample, or its image cannot be read.
+        """
+        if sample_id not in self._scores.index:
+            raise InputError(f"sample {sample_id} was not scored by this audit; run the audit on it")
+        row = self._scores.loc[[sample_id]]
+        embedded = embed(self._samples(row), self._backbone, 1, self._config.cache_dir)
+        table = self._explainer.explain(sample_id, embedded.values[0], self._classes[row["label"].iloc[0]], count)
+        return table.assign(label=self._scores["label"].reindex(table["neighbour"]).to_numpy())
+
+    def judgement(self, sample_id: str) -> tuple[str, str, float]:
+        """The label that was audited, the suggested one, and its probability."""
+        row = self._scores.loc[sample_id].to_dict()
+        return row["label"], row["suggested_label"], float(row["suggested_probability"])
+
+    @staticmethod
+    def _samples(rows: pd.DataFrame) -> Samples:
+        return Samples(list(rows.index), [path or "" for path in rows["filepath"]], list(rows["label"]))

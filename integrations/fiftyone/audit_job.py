@@ -1,0 +1,202 @@
+"""Audits that outlive the App's patience: started as a process of their own, with progress that any window can read.
+
+FiftyOne cuts what runs inside its App after ten minutes. The request and the progress of such a job are in the
+dataset's execution store, which FiftyOne deletes with the dataset.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import platformdirs
+import psutil
+from fiftyone.core.collections import SampleCollection
+from fiftyone.core.utils import to_slug
+from fiftyone.core.view import DatasetView
+from fiftyone.operators.store import ExecutionStore
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.progress import ProgressCallback, Step, silent
+from integrations.fiftyone.importing import HOME_VARIABLE
+
+STORE = "influence_audit_jobs"
+RUNNING, FAILED, DONE = "running", "failed", "done"
+SECONDS_BETWEEN_REPORTS = 0.5
+
+
+@dataclass
+class AuditJob:
+    """One audit in a process of its own.
+
+    Attributes:
+        audit_key: of the audit that it makes.
+        label_field: what it audits.
+        config: the audit's settings.
+        view: the stages of the view that it audits; None for the whole dataset.
+        state: 'running', 'failed' or 'done'.
+        stage: what is being done.
+        progress: of that stage, 0 to 1; None where it is not known.
+        message: why it failed, or what it found.
+        pid: of the process; 0 before it has started.
+    """
+
+    audit_key: str
+    label_field: str
+    config: dict[str, Any]
+    view: list[dict[str, Any]] | None = None
+    state: str = RUNNING
+    stage: str = "starting"
+    progress: float | None = None
+    message: str = ""
+    pid: int = 0
+    started: float = field(default_factory=time.time)
+
+
+def results_home(dataset: fo.Dataset, audit_key: str) -> Path:
+    """The folder for the saved result of an audit that was started in the App."""
+    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
+    return Path(home).expanduser().absolute() / "results" / to_slug(dataset.name) / audit_key
+
+
+def start_job(collection: SampleCollection, label_field: str, audit_key: str, config: AuditConfig) -> AuditJob:
+    """Start an audit as its own process.
+
+    Raises:
+        InputError: if one under this key is running.
+    """
+    dataset = collection._root_dataset
+    running = find_job(dataset, audit_key)
+    if running is not None and running.state == RUNNING:
+        raise InputError(f"audit {audit_key!r} of dataset {dataset.name!r} is running already; wait for it to end")
+    view = collection._serialize() if isinstance(collection, DatasetView) else None
+    job = AuditJob(audit_key, label_field, config.to_dict(), view)
+    _save(dataset, job)
+    folder = results_home(dataset, audit_key)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "audit.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "integrations.fiftyone.audit_job", dataset.name, audit_key],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # closing the App does not end it
+        )
+    job.pid = process.pid
+    return job
+
+
+def find_job(dataset: fo.Dataset, audit_key: str) -> AuditJob | None:
+    """The job under a key as it is now; one whose process is gone without a word has failed."""
+    stored = _store(dataset).get(audit_key)
+    if stored is None:
+        return None
+    job = AuditJob(**stored)
+    if job.state == RUNNING and not _is_alive(job):
+        job.state, job.message = FAILED, "its process ended without a word (out of memory?)"
+    return job
+
+
+def running_jobs(dataset: fo.Dataset) -> list[AuditJob]:
+    """The jobs of a dataset that are running."""
+    jobs = [find_job(dataset, key) for key in _store(dataset).list_keys()]
+    return [job for job in jobs if job is not None and job.state == RUNNING]
+
+
+def forget_job(dataset: fo.Dataset, audit_key: str) -> None:
+    """Forget a job that has ended."""
+    _store(dataset).delete(audit_key)
+
+
+def audit_and_report(
+    collection: SampleCollection,
+    label_field: str,
+    audit_key: str,
+    config: AuditConfig,
+    progress: ProgressCallback = silent,
+) -> str:
+    """Audit, save the result where the App finds it, write the report beside it, and say in a line what was found."""
+    from integrations.fiftyone.dataset import audit_dataset
+    from reports.html import write_report
+
+    dataset = collection._root_dataset
+    folder = results_home(dataset, audit_key)
+    result = audit_dataset(collection, label_field, audit_key, config, progress, save_to=folder)
+    progress(Step("report"))
+    write_report(result, folder / "report.html")
+    counts, estimates = result.summary["counts"], result.summary["estimates"]
+    return (
+        f"{counts['flagged']:,} of {counts['samples']:,} labels flagged; about {estimates['mistakes']:,.0f} are "
+        "estimated to be wrong"
+    )
+
+
+def run_job(dataset: fo.Dataset, audit_key: str) -> None:
+    """Do a job that was started; its process calls this."""
+    job = find_job(dataset, audit_key)
+    if job is None:
+        raise InputError(f"dataset {dataset.name!r} has no audit job {audit_key!r}; start it in the App")
+    job.pid = os.getpid()
+    last = 0.0
+
+    def tell(step: Step) -> None:
+        nonlocal last
+        job.stage, job.progress = describe(step), share(step)
+        if time.monotonic() - last > SECONDS_BETWEEN_REPORTS or step.done == step.total:
+            last = time.monotonic()
+            _save(dataset, job)
+
+    try:
+        collection = dataset if job.view is None else DatasetView._build(dataset, job.view)
+        config = AuditConfig(**job.config)
+        job.message = audit_and_report(collection, job.label_field, audit_key, config, tell)
+        job.state = DONE
+    except BaseException as error:
+        job.state, job.message = FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not isinstance(error, InputError):
+            raise
+    finally:
+        _save(dataset, job)
+
+
+def describe(step: Step) -> str:
+    """A step of an audit in words."""
+    from integrations.terminal import STAGE_NAMES
+
+    if step.note:
+        return step.note
+    name = STAGE_NAMES.get(step.stage, step.stage)
+    return f"{name}: {step.done:,} of {step.total:,} {step.unit}" if step.unit and step.total else name
+
+
+def share(step: Step) -> float | None:
+    """How much of a step's stage is done, 0 to 1."""
+    return step.done / step.total if step.total else None
+
+
+def _store(dataset: fo.Dataset) -> ExecutionStore:
+    return ExecutionStore.create(STORE, dataset._doc.id)
+
+
+def _save(dataset: fo.Dataset, job: AuditJob) -> None:
+    _store(dataset).set(job.audit_key, asdict(job))
+
+
+def _is_alive(job: AuditJob) -> bool:
+    if not job.pid:
+        return time.time() - job.started < 60  # the process says its number once it has imported what it needs
+    try:
+        return psutil.Process(job.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+if __name__ == "__main__":
+    run_job(fo.load_dataset(sys.argv[1]), sys.argv[2])

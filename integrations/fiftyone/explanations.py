@@ -1,0 +1,125 @@
+"""Why the audit suspects a sample: the training samples that speak for its label and those that speak against it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+
+from audit.errors import InputError
+from audit.progress import ProgressCallback, silent
+from audit.result import SUMMARY_FILE
+from integrations.fiftyone.decision_log import audit_config
+
+if TYPE_CHECKING:
+    from audit.explain import ResultExplainer
+
+NEIGHBOURS = 6
+"""How many samples of each kind an explanation has, at most."""
+
+EXPLAINERS_KEPT = 2  # each holds the features of a training set
+_explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
+_preparing = Lock()
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training sample that helps or harms the prediction of the explained sample's label."""
+
+    id: str
+    filepath: str
+    label: str
+    influence: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the audit saw in a sample.
+
+    Attributes:
+        sample: its id.
+        label: the label that was audited.
+        suggested: the label that the audit would give.
+        probability: of the suggested label, 0 to 1.
+        helpful: training samples that speak for the label, the strongest first.
+        harmful: training samples that speak against it, the strongest first.
+    """
+
+    sample: str
+    label: str
+    suggested: str | None
+    probability: float | None
+    helpful: list[Neighbour]
+    harmful: list[Neighbour]
+
+
+def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
+    """The folder with the saved result of an audit.
+
+    Raises:
+        InputError: if there is no such audit, it was not saved, or the folder is gone.
+    """
+    folder = audit_config(dataset, audit_key).result_folder
+    if folder is None:
+        raise InputError(f"the result of audit {audit_key!r} was not saved with the run; run the audit again")
+    if not (Path(folder) / SUMMARY_FILE).is_file():
+        raise InputError(f"the result of audit {audit_key!r} is not in {folder!r} any more; run the audit again")
+    return Path(folder)
+
+
+def is_quick_to_explain(dataset: fo.Dataset, audit_key: str) -> bool:
+    """Whether this process has explained samples of the audit before, so that another takes no preparation."""
+    try:
+        return _identity(result_folder(dataset, audit_key)) in _explainers
+    except InputError:
+        return False
+
+
+def explain_sample(
+    dataset: fo.Dataset, audit_key: str, sample_id: str, progress: ProgressCallback = silent
+) -> Explanation:
+    """Explain a sample. The first one of an audit takes as long as reading its training images, the next ones do not.
+
+    Args:
+        dataset: the audited dataset.
+        audit_key: of the audit.
+        sample_id: the sample.
+        progress: told while the explanation is prepared.
+
+    Raises:
+        InputError: if there is no such audit, its result is gone, or the sample was not scored.
+    """
+    explainer = _explainer(result_folder(dataset, audit_key), progress)
+    table = explainer.explain(sample_id, NEIGHBOURS)
+    judgement = explainer.judgement(sample_id)
+    ids, filepaths = dataset.select(list(table["neighbour"])).values(["id", "filepath"])
+    present = dict(zip(ids, filepaths, strict=True))
+    sides: dict[str, list[Neighbour]] = {"helpful": [], "harmful": []}
+    columns = ("kind", "neighbour", "label", "influence")
+    for kind, neighbour, label, influence in zip(*(table[column] for column in columns), strict=True):
+        if neighbour in present:
+            sides[kind].append(Neighbour(neighbour, present[neighbour], label, float(influence)))
+    return Explanation(sample_id, *judgement, sides["helpful"], sides["harmful"])
+
+
+def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
+    from audit.explain import ResultExplainer
+    from audit.result import AuditResult
+
+    identity = _identity(folder)
+    with _preparing:  # the App's server answers several windows at once; one preparation is enough
+        if identity not in _explainers:
+            _explainers[identity] = ResultExplainer(AuditResult.load(folder), progress)
+            while len(_explainers) > EXPLAINERS_KEPT:
+                _explainers.popitem(last=False)
+        _explainers.move_to_end(identity)
+        return _explainers[identity]
+
+
+def _identity(folder: Path) -> tuple[str, int]:
+    """The saved result, told from one that replaces it in the same folder."""
+    return str(folder), (folder / SUMMARY_FILE).stat().st_mtime_ns

@@ -1,0 +1,166 @@
+"""What the App's panel shows of an audit: its numbers, its classes and its figures, made once a run and kept."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pandas as pd
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.result import AuditResult
+from integrations.fiftyone.decision_log import audit_config
+from integrations.fiftyone.runs import COMPLETE, LabelAuditConfig
+
+OVERVIEWS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of an audit.
+
+    Attributes:
+        label: its name.
+        samples: how many have it as their given label.
+        flagged: how many of them are flagged.
+        confused_with: what flagged ones are suggested most often, and how often.
+        mean_influence: of its samples on the mean validation loss.
+    """
+
+    label: str
+    samples: int
+    flagged: int
+    confused_with: str | None
+    confusions: int
+    mean_influence: float | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An audit as the panel shows it.
+
+    Attributes:
+        config: of its run.
+        threshold: the suspicion from which on samples are flagged.
+        classes: most flagged first.
+        figures: plotly figures as JSON values, 'suspicion' and 'influence'.
+        suspicions: sorted, to count the samples above any threshold.
+    """
+
+    config: LabelAuditConfig
+    threshold: float
+    classes: list[ClassRow]
+    figures: dict[str, dict[str, Any]]
+    suspicions: np.ndarray = field(repr=False)
+
+    def above(self, threshold: float) -> int:
+        """How many samples have at least this suspicion."""
+        return int(len(self.suspicions) - np.searchsorted(self.suspicions, threshold, side="left"))
+
+
+_overviews: OrderedDict[tuple[str, str, str], Overview] = OrderedDict()
+_making = Lock()
+
+
+def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
+    """The overview of an audit; made at the first call after the audit was written.
+
+    Raises:
+        InputError: if there is no such audit, or it is not complete.
+    """
+    config = audit_config(dataset, audit_key)
+    if config.state != COMPLETE:
+        raise InputError(f"audit {audit_key!r} was interrupted while it was written; run it again or delete it")
+    identity = (str(dataset._doc.id), audit_key, str(dataset.get_run_info(audit_key).timestamp))
+    with _making:
+        if identity not in _overviews:
+            _overviews[identity] = _make(_result(dataset, audit_key, config), config)
+            while len(_overviews) > OVERVIEWS_KEPT:
+                _overviews.popitem(last=False)
+        _overviews.move_to_end(identity)
+        return _overviews[identity]
+
+
+def _make(result: AuditResult, config: LabelAuditConfig) -> Overview:
+    from reports.figures import influence_by_class, suspicion_histogram
+
+    figures = {"suspicion": suspicion_histogram(result, "dark"), "influence": influence_by_class(result, "dark")}
+    return Overview(
+        config=config,
+        threshold=result.summary["threshold"],
+        classes=class_rows(result.scores),
+        figures={name: json.loads(figure.to_json()) for name, figure in figures.items()},
+        suspicions=np.sort(result.scores["suspicion"].dropna().to_numpy(dtype=float)),
+    )
+
+
+def class_rows(scores: pd.DataFrame) -> list[ClassRow]:
+    """The classes of an audit's scores, those with most flagged samples first."""
+    by_class = scores.groupby("label", sort=True)
+    table = pd.DataFrame(
+        {"samples": by_class.size(), "flagged": by_class["flag"].sum(), "influence": by_class["influence"].mean()}
+    )
+    flagged = scores[scores["flag"] & (scores["suggested_label"] != scores["label"])]
+    pairs = flagged.groupby(["label", "suggested_label"]).size().reset_index(name="count")
+    pairs = pairs.sort_values("count", ascending=False, kind="stable")
+    confused: dict[str, tuple[str, int]] = {}
+    for label, suggested, count in zip(pairs["label"], pairs["suggested_label"], pairs["count"], strict=True):
+        confused.setdefault(str(label), (str(suggested), int(count)))
+    table = table.sort_values("flagged", ascending=False, kind="stable")
+    rows = []
+    for label, samples, flags, influence in zip(table.index, *(table[name] for name in table), strict=True):
+        other, count = confused.get(str(label), (None, 0))
+        mean = None if influence != influence else float(influence)
+        rows.append(ClassRow(str(label), int(samples), int(flags), other, count, mean))
+    return rows
+
+
+def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> AuditResult:
+    """The saved result where it is there, else what the dataset's fields say."""
+    folder = config.result_folder
+    if folder is not None:
+        try:
+            saved = AuditResult.load(Path(folder))
+        except InputError:
+            pass
+        else:
+            if saved.summary["created"] == config.summary.get("created"):
+                return saved
+    return _result_of_fields(dataset, audit_key, config)
+
+
+def _result_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> AuditResult:
+    scored = dataset.exists(f"{key}_suspicion")
+    names = {
+        "label": f"{config.label_field}.label",
+        "influence": f"{key}_influence",
+        "suspicion": f"{key}_suspicion",
+        "flag": f"{key}_flag",
+        "suggested_label": f"{key}_suggested.label",
+    }
+    injected = dataset.has_field(f"{key}_injected")
+    if injected:
+        names |= {"injected": f"{key}_injected", "injected_label": f"{key}_injected_label.label"}
+    ids, *columns = scored.values(["id", *names.values()])
+    scores = pd.DataFrame(dict(zip(names, columns, strict=True)), index=pd.Index(ids, name="id", dtype=object))
+    scores["influence"] = scores["influence"].astype(float)
+    scores["flag"] = scores["flag"].fillna(False).astype(bool)
+    if injected:
+        scores["injected"] = scores["injected"].fillna(False).astype(bool)
+        scores["label"] = scores["injected_label"].fillna(scores["label"])
+    summary = {
+        "classes": sorted(scores["label"].dropna().unique()),
+        "detection": None,
+        "threshold": 0.5,
+        "config": AuditConfig().to_dict(),
+        **dict(config.summary),
+    }
+    empty = pd.DataFrame()
+    return AuditResult(scores, summary, empty, empty, empty, empty)

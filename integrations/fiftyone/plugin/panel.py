@@ -1,0 +1,386 @@
+"""The panel 'Label audit': from a flag to a decision, beside the image grid and in the sample view."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone import ViewField as F
+from fiftyone.operators import types
+
+from audit.errors import InputError
+from integrations.fiftyone import review
+from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
+from integrations.fiftyone.explanations import explain_sample, is_quick_to_explain
+from integrations.fiftyone.fields import UNREVIEWED
+from integrations.fiftyone.overview import Overview, audit_overview
+from integrations.fiftyone.runs import COMPLETE
+
+from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of
+from .panel_layout import PanelLayout
+from .review_operators import said, undone_said
+
+HELP = """
+**Label audit** finds labels that are probably wrong and lets you decide on them.
+
+1. Choose an audit, or start one.
+2. Move the threshold: the grid shows the samples at or above it, the most suspicious first. A click on a class shows
+   that class.
+3. Look at the next sample here, or select or open one: *given* is its label, *suggested* what the audit would give it,
+   and the thumbnails are the training samples that speak for the given label and against it.
+4. **Accept** the suggestion, **confirm** that the label is wrong, or **dismiss** the flag. **Undo** takes the last
+   decision back. To give another label, choose *Relabel*, or annotate the sample with the App's own editor.
+5. **Apply corrections** writes the corrected labels into the label field; the old ones are kept.
+
+Suspicion is the estimated probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
+validation loss: positive helps, negative harms.
+"""
+CLASSES_SHOWN = 50
+NEUTRAL = "#8b95a5"  # reads well on dark and on light
+
+
+class Draft:
+    """The panel's state while an event is dealt with: what changes is sent to the browser at once.
+
+    The App starts the next event with what it has got so far, and would meet half of a change otherwise.
+
+    Args:
+        state: FiftyOne's.
+        changes: what is known to change.
+    """
+
+    def __init__(self, state: Any, changes: dict[str, Any]) -> None:
+        self.__dict__.update(_state=state, _changes=changes)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._changes[name] if name in self._changes else self._state.get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._changes[name] = value
+
+    def send(self) -> None:
+        """Send what has changed since it was last sent."""
+        if self._changes:
+            self._state.set(self._changes)
+            self.__dict__["_changes"] = {}
+
+
+class LabelAuditPanel(foo.Panel):
+    """Numbers, filters and decisions of one audit; its state is what the browser keeps, its data what it only shows."""
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        """What FiftyOne asks of a panel."""
+        return foo.PanelConfig(
+            name=PANEL,
+            label="Label audit",
+            icon=ICON,
+            category=foo.Categories.CURATE,
+            help_markdown=HELP,
+            surfaces="grid modal",
+        )
+
+    def execute(self, ctx: Any) -> Any:
+        """Deal with an event and draw, unless the event says what the panel knows.
+
+        The App sends such echoes of its own changes, with the state from before them: drawing would bring it back.
+        """
+        return None if _is_echo(ctx) else super().execute(ctx)
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
+    def on_load(self, ctx: Any) -> None:
+        """Show the newest audit, or the one that the panel was opened for."""
+        self._guarded(ctx, self._load)
+
+    def on_change_dataset(self, ctx: Any) -> None:
+        """Start again on the new dataset."""
+        ctx.panel.state.clear()
+        self._guarded(ctx, self._load)
+
+    def on_change_current_sample(self, ctx: Any) -> None:
+        """Show the sample that was opened."""
+        self._guarded(ctx, self._show_sample, ctx.current_sample)
+
+    def on_change_selected(self, ctx: Any) -> None:
+        """Show the sample that was selected last; decisions are on all that are selected."""
+        if ctx.selected:
+            self._guarded(ctx, self._show_sample, ctx.selected[-1], selected=len(ctx.selected))
+        else:
+            ctx.panel.state.selected = 0
+
+    def choose_audit(self, ctx: Any) -> None:
+        """Another audit was chosen."""
+        self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None, sample=None)
+
+    def move_threshold(self, ctx: Any) -> None:
+        """The slider was moved: the grid follows."""
+        self._guarded(ctx, self._filter, threshold=float(ctx.params.get("value") or 0.0))
+
+    def choose_class(self, ctx: Any) -> None:
+        """A row of the table was clicked: show its class, or all of them again."""
+        rows = ctx.panel.state.class_names or []
+        row = ctx.params.get("row")
+        if row is None or not 0 <= row < len(rows):
+            return
+        chosen = rows[row]
+        self._guarded(ctx, self._filter, class_label=None if chosen == ctx.panel.state.class_label else chosen)
+
+    def toggle_unreviewed(self, ctx: Any) -> None:
+        """Show reviewed samples too, or only the others."""
+        self._guarded(ctx, self._filter, only_unreviewed=not ctx.panel.state.only_unreviewed)
+
+    def show_all(self, ctx: Any) -> None:
+        """Take the panel's filters off the grid."""
+        ctx.ops.clear_view()
+        self._guarded(ctx, self._count, class_label=None, only_unreviewed=False)
+
+    def confirm(self, ctx: Any) -> None:
+        """The label is wrong."""
+        self._guarded(ctx, self._decide, review.confirm)
+
+    def accept(self, ctx: Any) -> None:
+        """The suggestion is right."""
+        self._guarded(ctx, self._decide, review.accept)
+
+    def dismiss(self, ctx: Any) -> None:
+        """The label is right."""
+        self._guarded(ctx, self._decide, review.dismiss)
+
+    def undo(self, ctx: Any) -> None:
+        """Take the last decision back."""
+        self._guarded(ctx, self._undo)
+
+    def next_sample(self, ctx: Any) -> None:
+        """Go to the next sample to review, leaving this one undecided."""
+        self._guarded(ctx, self._advance)
+
+    def open_sample(self, ctx: Any) -> None:
+        """Open the sample that a thumbnail shows."""
+        ctx.ops.open_sample(id=ctx.params.get("sample"))
+
+    def explain(self, ctx: Any) -> None:
+        """Show what speaks for and against the label."""
+        self._guarded(ctx, self._explain)
+
+    def poll_job(self, ctx: Any) -> None:
+        """See how far an audit in its own process is."""
+        self._guarded(ctx, self._look_at_jobs)
+
+    def prompt(self, ctx: Any) -> None:
+        """Open the form of an operator, for the audit and the samples that are shown."""
+        state, name = ctx.panel.state, ctx.params["operator"]
+        given = {"audit_key": state.audit_key} if name != "audit_labels" else {}
+        if name == "relabel" and not ctx.selected:
+            given["samples"] = state.sample
+        ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
+
+    def changed(self, ctx: Any) -> None:
+        """An operator that was started from here is done."""
+        self._guarded(ctx, self._load)
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def _guarded(self, ctx: Any, action: Any, *arguments: Any, **changes: Any) -> None:
+        """Do it, and send what it changes of the state; a mistake, or an audit that is gone, is shown in the panel."""
+        state = Draft(ctx.panel.state, {"problem": None, **changes})
+        try:
+            action(ctx, dataset_of(ctx), state, *arguments)
+        except MISTAKES as mistake:
+            state.problem = str(mistake)
+        state.send()
+
+    def _load(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        keys = audit_keys(dataset)
+        state.keys = keys
+        self._look_at_jobs(ctx, dataset, state, reload=False)
+        if not keys:
+            state.audit_key = None
+            return
+        if state.audit_key not in keys:
+            state.audit_key = next((key for key in keys if dataset.get_run_info(key).config.state == COMPLETE), keys[0])
+        overview = audit_overview(dataset, state.audit_key)
+        if state.threshold_of != state.audit_key:
+            state.threshold, state.threshold_of = overview.threshold, state.audit_key
+            state.only_unreviewed = False
+        self._show_overview(ctx, state, overview)
+        self._count(ctx, dataset, state)
+        if ctx.current_sample or ctx.selected:
+            self._show_sample(ctx, dataset, state, ctx.current_sample or ctx.selected[-1])
+        elif state.sample is None:
+            self._advance(ctx, dataset, state)
+        else:
+            self._show_sample(ctx, dataset, state, state.sample)
+
+    def _show_overview(self, ctx: Any, state: Draft, overview: Overview) -> None:
+        state.label_field = overview.config.label_field
+        state.summary = _plain(overview.config.summary)
+        state.class_names = [row.label for row in overview.classes[:CLASSES_SHOWN]]
+        state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
+        ctx.panel.data.classes = _class_table(overview)
+        for name, figure in overview.figures.items():
+            ctx.panel.set_data(name, figure["data"])
+        state.layouts = {name: _panel_layout(figure["layout"]) for name, figure in overview.figures.items()}
+        state.above = overview.above(state.threshold)
+
+    def _count(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        state.progress = asdict(review.review_progress(dataset, state.audit_key))
+
+    def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        state.above = audit_overview(dataset, state.audit_key).above(state.threshold)
+        ctx.ops.set_view(view=self._shown(dataset, state).sort_by(f"{state.audit_key}_suspicion", reverse=True))
+
+    def _shown(self, dataset: fo.Dataset, state: Draft) -> fo.DatasetView:
+        """The samples that threshold, class and status leave."""
+        key = state.audit_key
+        wanted = F(f"{key}_suspicion") >= state.threshold
+        if state.class_label is not None:
+            given = F(f"{state.label_field}.label")
+            if dataset.has_field(f"{key}_injected_label"):
+                given = F(f"{key}_injected_label.label").if_else(F(f"{key}_injected_label.label"), given)
+            wanted &= given == state.class_label
+        if state.only_unreviewed:
+            wanted &= F(f"{key}_status") == UNREVIEWED
+        return dataset.match(wanted)
+
+    def _advance(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Show the most suspicious sample that nobody decided on, after the one that is shown."""
+        after = state.sample if ctx.params.get("skip") else None
+        upcoming = review.next_to_review(dataset, state.audit_key, state.threshold, state.class_label, after)
+        if upcoming is not None:
+            self._show_sample(ctx, dataset, state, upcoming)
+        else:
+            state.sample = state.facts = None
+
+    def _show_sample(self, ctx: Any, dataset: fo.Dataset, state: Draft, sample_id: str) -> None:
+        if not state.audit_key:
+            return
+        state.sample = sample_id
+        state.facts = _facts(dataset, state.audit_key, state.label_field, sample_id)
+        state.neighbours = None
+        if state.facts and state.facts["suspicion"] is not None and is_quick_to_explain(dataset, state.audit_key):
+            self._explain(ctx, dataset, state)
+
+    def _explain(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        explanation = explain_sample(dataset, state.audit_key, state.sample)
+        state.neighbours = {
+            kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")
+        }
+
+    def _decide(self, ctx: Any, dataset: fo.Dataset, state: Draft, decision: Any) -> None:
+        several = list(ctx.selected)
+        samples = several or ([state.sample] if state.sample else [])
+        if not samples:
+            raise InputError("no sample is selected; select one, or choose 'Next'")
+        decided = decision(dataset, state.audit_key, samples)
+        ctx.ops.notify(said(decided), variant="success" if decided.count else "warning")
+        ctx.ops.reload_samples()
+        state.selected = 0
+        self._count(ctx, dataset, state)
+        if ctx.current_sample:
+            self._show_sample(ctx, dataset, state, ctx.current_sample)
+        elif decided.count:
+            self._advance(ctx, dataset, state)
+        if several:
+            state.send()  # first, because the App tells at once that nothing is selected, with the state that it has
+            ctx.ops.clear_selected_samples()
+
+    def _undo(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        undone = review.undo_last(dataset, state.audit_key)
+        ctx.ops.notify(undone_said(undone), variant="info")
+        ctx.ops.reload_samples()
+        self._count(ctx, dataset, state)
+        if undone is not None:
+            self._show_sample(ctx, dataset, state, undone.sample)
+
+    def _look_at_jobs(self, ctx: Any, dataset: fo.Dataset, state: Draft, reload: bool = True) -> None:
+        """Show a running audit; once it has ended, show what came of it and load it."""
+        watched: AuditJob | None = find_job(dataset, state.job["audit_key"]) if state.job else None
+        if watched is None or watched.state == RUNNING:
+            running = running_jobs(dataset)
+            state.job = asdict(running[0]) if running else None
+            return
+        state.job = None
+        forget_job(dataset, watched.audit_key)
+        if watched.state == FAILED:
+            ctx.ops.notify(f"Audit {watched.audit_key!r} failed: {watched.message}", variant="error")
+        elif watched.state == DONE:
+            ctx.ops.notify(f"Audit {watched.audit_key!r}: {watched.message}.", variant="success")
+            state.audit_key, state.sample = watched.audit_key, None
+            ctx.ops.reload_dataset()
+            if reload:
+                self._load(ctx, dataset, state)
+
+    def render(self, ctx: Any) -> types.Property:
+        """Lay out what the state says."""
+        return PanelLayout(self, ctx.panel.state).whole()
+
+
+def _is_echo(ctx: Any) -> bool:
+    """Whether an event tells nothing new."""
+    state, value = ctx.panel_state or {}, ctx.params.get("value")
+    match ctx.params.get("__method__"):
+        case "on_change_selected":
+            return not ctx.selected and not state.get("selected")
+        case "on_change_current_sample":
+            return not ctx.current_sample
+        case "choose_audit":
+            return value == state.get("audit_key")
+        case "move_threshold":
+            return value == state.get("threshold")
+    return False
+
+
+def _facts(dataset: fo.Dataset, key: str, label_field: str, sample_id: str) -> dict[str, Any] | None:
+    """What the panel says about a sample, or None where it is gone."""
+    with_injection = dataset.has_field(f"{key}_injected_label")
+    names = {
+        "filepath": "filepath",
+        "label": f"{label_field}.label",
+        "suggested": f"{key}_suggested.label",
+        "probability": f"{key}_suggested.confidence",
+        "suspicion": f"{key}_suspicion",
+        "influence": f"{key}_influence",
+        "status": f"{key}_status",
+        "corrected": f"{key}_corrected.label",
+        **({"injected": f"{key}_injected_label.label"} if with_injection else {}),
+    }
+    found = dataset.select([sample_id]).values(list(names.values()))
+    if not found[0]:
+        return None
+    facts = {name: values[0] for name, values in zip(names, found, strict=True)}
+    facts["given"] = facts.get("injected") or facts["label"]
+    return facts
+
+
+def _class_table(overview: Overview) -> list[dict[str, str]]:
+    return [
+        {
+            "class": row.label,
+            "samples": f"{row.samples:,}",
+            "flagged": f"{row.flagged:,}",
+            "confused": "–" if row.confused_with is None else f"{row.confused_with} ({row.confusions:,})",
+            "influence": "–" if row.mean_influence is None else f"{row.mean_influence:+.3g}",
+        }
+        for row in overview.classes[:CLASSES_SHOWN]
+    ]
+
+
+def _panel_layout(layout: dict[str, Any]) -> dict[str, Any]:
+    """A figure's layout without its page's colors: the App sets its own, for the theme that the browser shows."""
+    layout = {name: value for name, value in layout.items() if name != "template"}
+    layout["annotations"] = [{**mark, "font": {"color": NEUTRAL}} for mark in layout.get("annotations", [])]
+    layout["shapes"] = [
+        {**shape, "line": {**shape.get("line", {}), "color": NEUTRAL}} for shape in layout.get("shapes", [])
+    ]
+    legend = {"orientation": "h", "x": 0, "y": 1.1, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+    axes = {name: {**layout.get(name, {}), "fixedrange": True, "zeroline": False} for name in ("xaxis", "yaxis")}
+    margin = {"l": 8, "r": 12, "t": 60, "b": 8}
+    return {**layout, **axes, "margin": margin, "showlegend": True, "legend": legend, "autosize": True}
+
+
+def _plain(summary: Any) -> dict[str, Any]:
+    """The parts of a run's summary that the panel shows, as JSON values."""
+    return {name: dict(summary[name]) for name in ("counts", "estimates", "since_last") if summary.get(name)}

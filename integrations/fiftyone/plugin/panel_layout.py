@@ -1,0 +1,317 @@
+"""How the panel looks: its state laid out as FiftyOne's types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fiftyone.operators import types
+
+from integrations.fiftyone.explanations import NEIGHBOURS
+from integrations.fiftyone.fields import UNREVIEWED
+
+from .forms import counted
+
+if TYPE_CHECKING:
+    from .panel import LabelAuditPanel
+
+FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as wide as the panel
+POLL_MILLISECONDS = 2000
+PICTURE, THUMBNAIL = "140px", "84px"
+
+NO_AUDIT = """
+### No audit yet
+
+*Audit labels* finds labels that are probably wrong. It leaves your labels as they are.
+"""
+
+
+class PanelLayout:
+    """The panel's layout for one state.
+
+    Args:
+        actions: the panel, whose methods the buttons call.
+        state: what the browser keeps of it.
+    """
+
+    def __init__(self, actions: LabelAuditPanel, state: Any) -> None:
+        self._actions = actions
+        self._state = state
+
+    def whole(self) -> types.Property:
+        """Everything that the state says."""
+        panel = types.Object()
+        state = self._state
+        self._header(panel)
+        if state.problem:
+            panel.view("problem_shown", types.AlertView(severity="warning", label=state.problem))
+        if state.job:
+            self._job(panel)
+        if not state.audit_key:
+            if not state.problem and not state.job:
+                panel.md(NO_AUDIT, name="nothing_yet")
+        elif state.progress and state.summary is not None:
+            self._cards(panel)
+            self._sample(panel)
+            self._filters(panel)
+            self._figures(panel)
+        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2))
+
+    def _header(self, panel: types.Object) -> None:
+        state = self._state
+        bar = _row(panel, "bar")
+        if state.keys:
+            choices = types.DropdownView(compact=True, componentsProps=FIT)
+            for key in state.keys:
+                choices.add_choice(key, label=key)
+            bar.enum(
+                "key_choice",
+                state.keys,
+                default=state.audit_key,
+                label="Audit",
+                view=choices,
+                on_change=self._actions.choose_audit,
+            )
+        bar.btn(
+            "audit_labels",
+            label="Audit labels",
+            icon="play_arrow",
+            variant="outlined" if state.keys else "contained",
+            on_click=self._actions.prompt,
+            params={"operator": "audit_labels"},
+            componentsProps=FIT,
+        )
+        if state.audit_key:
+            for name, label, icon in (
+                ("apply_corrections", "Apply", "save_as"),
+                ("export_corrections", "Export", "download"),
+                ("make_report", "Report", "summarize"),
+            ):
+                bar.btn(
+                    name,
+                    label=label,
+                    icon=icon,
+                    variant="outlined",
+                    on_click=self._actions.prompt,
+                    params={"operator": name},
+                    componentsProps=FIT,
+                )
+
+    def _job(self, panel: types.Object) -> None:
+        job = self._state.job
+        done = "" if job["progress"] is None else f" · {job['progress']:.0%}"
+        panel.view(
+            "job_shown",
+            types.AlertView(
+                severity="info",
+                label=f"Audit {job['audit_key']!r} is running: {job['stage']}{done}",
+                description="It goes on when you close the App.",
+            ),
+        )
+        panel.view("job_timer", types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_job))
+
+    def _cards(self, panel: types.Object) -> None:
+        state = self._state
+        counts, estimates = state.summary.get("counts", {}), state.summary.get("estimates") or {}
+        progress = state.progress
+        cards = [(f"{counts.get('samples', 0):,}", "samples"), (f"{progress['flagged']:,}", "flagged")]
+        if estimates.get("mistakes") is not None:
+            cards.append((f"≈\u00a0{estimates['mistakes']:,.0f}", "wrong labels, estimated"))
+        if estimates.get("precision") is not None:
+            cards.append((f"≈\u00a0{estimates['precision']:.0%}", "of the flags right, estimated"))
+        share = progress["reviewed"] / progress["flagged"] if progress["flagged"] else 1.0
+        cards.append((f"{progress['reviewed']:,} / {progress['flagged']:,}", f"reviewed ({share:.0%})"))
+        row = _columns(panel, "cards", len(cards))
+        for number, (value, label) in enumerate(cards):
+            row.md(f"#### {value}\n{label}", name=f"card_{number}")
+        since = state.summary.get("since_last")
+        if since:
+            panel.md(
+                f"Since the last audit: {since['labels_corrected']:,} labels corrected, flags "
+                f"{since['flagged_before']:,} → {since['flagged_now']:,} ({since['no_longer_flagged']:,} gone, "
+                f"{since['newly_flagged']:,} new).",
+                name="since_last",
+            )
+        if progress["to_apply"]:
+            panel.view(
+                "to_apply",
+                types.AlertView(
+                    severity="info",
+                    label=f"{counted(progress['to_apply'], 'corrected label')} not in {state.label_field!r} yet: "
+                    "choose 'Apply'.",
+                ),
+            )
+
+    def _sample(self, panel: types.Object) -> None:
+        state = self._state
+        box = panel.v_stack("sample_box", gap=1.5, pad=2, variant="outline")
+        facts = state.facts
+        many = state.selected or 0
+        if not facts:
+            text = "Every flagged sample that the filters leave is reviewed." if state.audit_key else ""
+            box.md(f"**Review**\n\n{text}", name="review_done")
+        elif facts["suspicion"] is None:
+            box.md("**Review**\n\nThis sample is not part of the audit.", name="not_audited")
+        else:
+            line = _row(box, "facts", gap=2)
+            self._picture(line, "picture", facts["filepath"], facts["given"], state.sample, PICTURE)
+            line.md(_facts_text(facts), name="facts_text", componentsProps=FIT)
+        buttons = _row(box, "decisions")
+        suffix = f" ({many})" if many > 1 else ""
+        undecidable = not many and (not facts or facts["suspicion"] is None)
+        for name, label, icon, action, variant in (
+            ("accept", "Accept suggestion", "auto_fix_high", self._actions.accept, "contained"),
+            ("confirm", "Confirm mistake", "report", self._actions.confirm, "outlined"),
+            ("dismiss", "Dismiss", "check_circle", self._actions.dismiss, "outlined"),
+        ):
+            buttons.btn(
+                name,
+                label=label + suffix,
+                icon=icon,
+                variant=variant,
+                on_click=action,
+                disabled=undecidable,
+                componentsProps=FIT,
+            )
+        if not undecidable:
+            buttons.btn(
+                "relabel",
+                label="Relabel",
+                icon="edit",
+                variant="outlined",
+                on_click=self._actions.prompt,
+                params={"operator": "relabel"},
+                componentsProps=FIT,
+            )
+        buttons.btn(
+            "undo", label="Undo last", icon="undo", variant="outlined", on_click=self._actions.undo, componentsProps=FIT
+        )
+        buttons.btn(
+            "next",
+            label="Next",
+            icon="skip_next",
+            variant="outlined",
+            on_click=self._actions.next_sample,
+            params={"skip": True},
+            componentsProps=FIT,
+        )
+        if facts and facts["suspicion"] is not None:
+            self._neighbours(box)
+
+    def _neighbours(self, box: types.Object) -> None:
+        state = self._state
+        if state.neighbours is None:
+            box.btn(
+                "explain",
+                label="Why is it suspect?",
+                icon="psychology",
+                variant="outlined",
+                on_click=self._actions.explain,
+            )
+            return
+        for kind, title in (
+            ("helpful", f"Training samples that speak **for** {state.facts['given']!r}"),
+            ("harmful", f"Training samples that speak **against** {state.facts['given']!r}"),
+        ):
+            box.md(title, name=f"{kind}_title")
+            row = _columns(box, f"{kind}_row", NEIGHBOURS)
+            for rank, near in enumerate(state.neighbours[kind]):
+                tile = row.v_stack(f"{kind}_{rank}", gap=0)
+                self._picture(tile, "picture", near["filepath"], near["label"], near["id"], THUMBNAIL)
+                tile.md(near["label"], name="label")
+
+    def _picture(self, box: types.Object, name: str, filepath: str, alt: str, sample: str, height: str) -> None:
+        """An image of the dataset that opens its sample when it is clicked."""
+        view = types.ImageView(
+            height=height,
+            alt=alt,
+            operator=self._actions.open_sample,
+            params={"sample": sample},
+            cursor=True,
+            componentsProps=FIT,
+        )
+        box.str(name, default=f"/media?filepath={quote(filepath)}", view=view)
+
+    def _filters(self, panel: types.Object) -> None:
+        state = self._state
+        panel.float(
+            "threshold_slider",
+            min=0,
+            max=1,
+            default=state.threshold,
+            label=f"Show suspicion of at least {state.threshold:.2f}: {counted(state.above or 0, 'sample')}",
+            view=types.SliderView(
+                label=f"Show suspicion of at least {state.threshold:.2f}: {counted(state.above or 0, 'sample')}",
+                label_position="top",
+                value_label_display="off",
+                value_precision=2,
+                view_multiple_of=0.01,
+            ),
+            on_change=self._actions.move_threshold,
+        )
+        panel.plot("suspicion", layout=(state.layouts or {}).get("suspicion"), config={"displayModeBar": False})
+        row = _row(panel, "filter_row")
+        row.btn(
+            "only_unreviewed",
+            label="Show reviewed too" if state.only_unreviewed else "Only unreviewed",
+            icon="filter_alt",
+            variant="outlined",
+            on_click=self._actions.toggle_unreviewed,
+            componentsProps=FIT,
+        )
+        row.btn(
+            "show_all",
+            label="Show all samples",
+            icon="clear_all",
+            variant="outlined",
+            on_click=self._actions.show_all,
+            componentsProps=FIT,
+        )
+        if state.class_label is not None:
+            row.md(f"class **{state.class_label}**", name="class_shown", componentsProps=FIT)
+
+    def _figures(self, panel: types.Object) -> None:
+        state = self._state
+        table = types.TableView(
+            on_click_row=self._actions.choose_class,
+            label="Classes (click one to filter the grid)",
+            componentsProps={"table": {"sx": {"minWidth": 0}}},
+        )
+        for key, label in (
+            ("class", "Class"),
+            ("samples", "Samples"),
+            ("flagged", "Flagged"),
+            ("confused", "Most confused with"),
+            ("influence", "Mean influence"),
+        ):
+            table.add_column(key, label=label)
+        panel.list("classes", types.Object(), view=table)
+        panel.plot("influence", layout=(state.layouts or {}).get("influence"), config={"displayModeBar": False})
+
+
+def _facts_text(facts: dict[str, Any]) -> str:
+    sure = "" if facts["probability"] is None else f" ({facts['probability']:.0%} sure)"
+    given = f"**{facts['given']}**"
+    if facts.get("injected"):
+        given += f" (changed on purpose; your label is {facts['label']})"
+    lines = [
+        f"given: {given}",
+        f"suggested: **{facts['suggested']}**{sure}",
+        f"suspicion: **{facts['suspicion']:.3f}**",
+    ]
+    if facts["influence"] is not None:
+        effect = "harms" if facts["influence"] < 0 else "helps"
+        lines.append(f"influence: **{facts['influence']:+.3g}** ({effect})")
+    status = facts["status"] or UNREVIEWED
+    lines.append(f"status: **{status}**" + (f" to **{facts['corrected']}**" if facts["corrected"] else ""))
+    return "\n\n".join(lines)
+
+
+def _row(box: types.Object, name: str, gap: float = 1) -> types.Object:
+    """A row that wraps where the panel is narrow; what is in it says `componentsProps=FIT`."""
+    return box.grid(name, orientation="2d", gap=gap, align_y="center")
+
+
+def _columns(box: types.Object, name: str, count: int) -> types.Object:
+    """Columns of the same width."""
+    return box.grid(name, orientation="horizontal", columns=count, gap=1)

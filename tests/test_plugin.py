@@ -1,0 +1,421 @@
+"""The plugin registers without errors, and each of its operators does its work from Python, delegated, and in forms."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import pytest
+import yaml
+from fiftyone import ViewField as F
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionRunState
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from integrations.digits import digits
+from integrations.fiftyone.audit_job import DONE, RUNNING, audit_and_report, find_job, results_home
+from integrations.fiftyone.fields import audit_fields
+from integrations.fiftyone.importing import import_images
+from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
+from integrations.labelled_images import LabelledImages
+
+SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
+PANEL = f"{PLUGIN}/label_audit"
+
+
+def import_digits(name: str) -> fo.Dataset:
+    listed = list(digits(["0", "1", "2"]))[:120]
+    import_images(LabelledImages("digits", "digits", len(listed), lambda: iter(listed)), name)
+    return fo.load_dataset(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    install_plugin()
+
+
+@pytest.fixture(scope="module")
+def audited() -> Iterator[fo.Dataset]:
+    """120 digits, six of them labelled wrong, with a real audit whose result is saved."""
+    dataset = import_digits("plugin digits")
+    wrong = dataset.match(F("ground_truth.label") == "0").limit(6)
+    wrong.set_values("ground_truth.label", ["1"] * 6)
+    audit_and_report(dataset, "ground_truth", "audit", AuditConfig(**SETTINGS))
+    dataset.reload()
+    yield dataset
+    fo.delete_dataset(dataset.name)
+
+
+@pytest.fixture
+def dataset(audited: fo.Dataset) -> fo.Dataset:
+    """The audited digits without decisions."""
+    audited.reload()
+    while operator("undo_last_decision")(audited)["count"]:
+        continue
+    return audited
+
+
+def operator(name: str) -> Any:
+    return foo.get_operator(f"{PLUGIN}/{name}")
+
+
+def suspects(dataset: fo.Dataset) -> list[str]:
+    """Flagged samples for which another label is suggested."""
+    view = dataset.load_saved_view("audit: flagged")
+    ids = view.match(F("audit_suggested.label") != F("ground_truth.label")).values("id")
+    assert len(ids) >= 3
+    return ids
+
+
+# --- registering ----------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_declared_registers_without_errors_and_without_torch() -> None:
+    declared = yaml.safe_load((SOURCE / "fiftyone.yml").read_text())
+    listing = (
+        "import sys, json, fiftyone.operators as foo; registry = foo.OperatorRegistry(); "
+        "print(json.dumps([registry.list_errors(), [o.uri for o in registry.list_operators(builtin=False)], "
+        "'torch' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", listing], check=True, env=os.environ, capture_output=True, text=True)
+    errors, uris, torch_imported = json.loads(done.stdout.splitlines()[-1])
+    assert errors == []
+    assert uris == [f"{PLUGIN}/{name}" for name in [*declared["operators"], *declared["panels"]]]
+    assert not torch_imported
+
+
+def test_installing_links_the_plugin_once_and_mends_an_old_copy(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    install = "from integrations.fiftyone.plugin_install import install_plugin; print(install_plugin())"
+
+    def installed() -> Path:
+        env = {**os.environ, "FIFTYONE_PLUGINS_DIR": str(plugins)}
+        done = subprocess.run([sys.executable, "-c", install], check=True, env=env, capture_output=True, text=True)
+        return Path(done.stdout.splitlines()[-1])
+
+    place = installed()
+    assert place == plugins / "@influence-audit" / "influence-audit"
+    assert place.resolve() == SOURCE.resolve()
+    place.unlink()
+    place.mkdir()
+    (place / "fiftyone.yml").write_text((SOURCE / "fiftyone.yml").read_text())
+    assert installed().resolve() == SOURCE.resolve()
+    place.rename(plugins / "downloaded")
+    assert installed() == plugins / "downloaded"
+
+
+# --- from Python ----------------------------------------------------------------------------------------------------
+
+
+def test_an_audit_runs_from_python_and_is_replaced_only_when_asked(dataset_name: Callable[[str], str]) -> None:
+    dataset = import_digits(dataset_name("operator digits"))
+    found = operator("audit_labels")(dataset, audit_key="mine", inject=0.1, **SETTINGS)
+    assert found["audit_key"] == "mine"
+    dataset.reload()
+    assert dataset.get_run_info("mine").config.audit_config["inject"] == 0.1
+    assert (results_home(dataset, "mine") / "report.html").is_file()
+    with pytest.raises(InputError, match="has an audit 'mine' already; tick 'replace'"):
+        operator("audit_labels")(dataset, audit_key="mine", **SETTINGS)
+    view = dataset.match(F("ground_truth.label") != "2")
+    operator("audit_labels")(view, audit_key="mine", replace=True, **SETTINGS)
+    dataset.reload()
+    assert len(dataset.exists("mine_suspicion")) == len(view)
+    assert "since_last" in dataset.get_run_info("mine").config.summary
+
+
+def test_decisions_are_made_undone_applied_and_exported_from_python(dataset: fo.Dataset, tmp_path: Path) -> None:
+    first, second, third, *_ = suspects(dataset)
+    assert operator("confirm")(dataset, [first])["count"] == 1
+    assert operator("dismiss")(dataset, [second])["count"] == 1
+    assert operator("relabel")(dataset, [third], label="2")["count"] == 1
+    assert operator("undo_last_decision")(dataset)["action"] == "relabel"
+    assert operator("accept_suggestion")(dataset.select([first, third]), by="ada")["count"] == 2
+    assert operator("apply_corrections")(dataset)["count"] == 2
+    dataset.reload()
+    assert dataset[first].ground_truth.label == dataset[first].audit_suggested.label
+    exported = operator("export_corrections")(dataset, str(tmp_path / "corrections.json"))
+    assert exported["count"] == len(json.loads((tmp_path / "corrections.json").read_text())) == 3
+    assert operator("undo_last_decision")(dataset)["action"] == "apply"
+
+
+def test_a_sample_is_explained_by_training_samples(dataset: fo.Dataset) -> None:
+    sample = suspects(dataset)[0]
+    found = operator("explain_sample")(dataset, sample)
+    assert (found["sample"], found["label"]) == (sample, dataset[sample].ground_truth.label)
+    assert found["suggested"] == dataset[sample].audit_suggested.label
+    for kind, sign in (("helpful", 1), ("harmful", -1)):
+        strengths = [sign * near["influence"] for near in found[kind]]
+        assert strengths == sorted(strengths, reverse=True)
+        assert min(strengths) > 0
+        splits = dataset.select([near["id"] for near in found[kind]]).values("audit_split")
+        assert set(splits) == {"train"}
+    assert sample not in [near["id"] for near in found["helpful"]]
+    assert found["helpful"][0]["label"] == found["label"]
+
+
+def test_the_report_is_made(dataset: fo.Dataset, tmp_path: Path) -> None:
+    made = operator("make_report")(dataset, str(tmp_path / "deep" / "report.html"))
+    assert "<html" in Path(made["path"]).read_text(encoding="utf-8")[:500]
+
+
+def test_mislabels_are_injected_into_a_field_of_their_own(dataset: fo.Dataset) -> None:
+    before = dataset.values("ground_truth.label")
+    for _ in range(2):  # the second time the field is made anew
+        made = operator("inject_mislabels")(dataset, into="corrupted", share=0.25, seed=3)
+        dataset.reload()
+        assert dataset.values("ground_truth.label") == before
+        changed = dataset.match(F("corrupted.label") != F("ground_truth.label"))
+        assert len(changed) == made["changed"] == 30
+    with pytest.raises(InputError, match="is there already; name a new one"):
+        operator("inject_mislabels")(dataset, into="ground_truth")
+    dataset.delete_sample_field("corrupted")
+
+
+def test_audits_are_loaded_renamed_and_deleted(dataset_name: Callable[[str], str]) -> None:
+    dataset = import_digits(dataset_name("renamed digits"))
+    operator("audit_labels")(dataset.limit(60), audit_key="one", **SETTINGS)
+    dataset.reload()
+    assert operator("load_audit")(dataset, "one") == {"audit_key": "one", "samples": 60}
+    with pytest.raises(InputError, match="is no valid name"):
+        operator("rename_audit")(dataset, "one", "2 words")
+    operator("rename_audit")(dataset, "one", "two")
+    dataset.reload()
+    assert dataset.list_runs() == ["two"]
+    with pytest.raises(InputError, match="has no label audit 'one'; it has: two"):
+        operator("delete_audit")(dataset, "one")
+    operator("delete_audit")(dataset, "two")
+    dataset.reload()
+    assert (dataset.list_runs(), audit_fields(dataset, "two"), dataset.list_saved_views()) == ([], [], [])
+
+
+# --- delegated ------------------------------------------------------------------------------------------------------
+
+
+def test_every_operator_runs_delegated(dataset: fo.Dataset, tmp_path: Path) -> None:
+    first, second, third, *_ = suspects(dataset)
+    by_name: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+        ("confirm", ([first],), {}),
+        ("dismiss", ([second],), {}),
+        ("accept_suggestion", ([third],), {}),
+        ("relabel", ([first],), {"label": "2"}),
+        ("apply_corrections", (), {"into": "fixed"}),
+        ("export_corrections", (str(tmp_path / "corrections.csv"),), {}),
+        ("undo_last_decision", (), {}),
+        ("explain_sample", (first,), {}),
+        ("make_report", (str(tmp_path / "report.html"),), {}),
+        ("inject_mislabels", (), {"into": "corrupted"}),
+        ("load_audit", (), {}),
+        ("audit_labels", (), {"audit_key": "queued", **SETTINGS}),
+        ("rename_audit", ("queued", "renamed"), {}),
+        ("delete_audit", ("renamed",), {}),
+    ]
+    service = DelegatedOperationService()
+    for name, arguments, options in by_name:
+        queued = operator(name)(dataset, *arguments, delegate=True, **options)
+        assert queued.delegated
+        service.execute_queued_operations(limit=1)
+        done = service.get(queued.result["id"])
+        assert done.run_state == ExecutionRunState.COMPLETED, (name, done.result)
+    dataset.reload()
+    assert dataset[third].audit_status == "relabelled"
+    assert dataset[third].fixed.label == dataset[third].ground_truth.label  # applied, and undone
+    assert (tmp_path / "corrections.csv").is_file()
+    assert (tmp_path / "report.html").is_file()
+    assert dataset.list_runs() == ["audit"]
+    dataset.delete_sample_fields(["fixed", "corrupted"])
+
+
+def test_an_audit_in_its_own_process_shows_its_progress_and_its_end(dataset_name: Callable[[str], str]) -> None:
+    dataset = import_digits(dataset_name("own process"))
+    assert operator("audit_labels")(dataset, own_process=True, **SETTINGS)["started"]
+    with pytest.raises(InputError, match="is running already"):
+        operator("audit_labels")(dataset, own_process=True, **SETTINGS)
+    stages = set()
+    deadline = time.monotonic() + 120
+    while (job := find_job(dataset, "audit")) is not None and job.state == RUNNING and time.monotonic() < deadline:
+        stages.add(job.stage)
+        time.sleep(0.2)
+    assert job is not None
+    assert job.state == DONE, job.message
+    assert "labels flagged" in job.message
+    assert len(stages) > 1
+    dataset.reload()
+    assert dataset.get_run_info("audit").config.state == "complete"
+
+
+# --- mistakes of the user -------------------------------------------------------------------------------------------
+
+
+def test_mistakes_are_said_in_one_line(dataset: fo.Dataset, dataset_name: Callable[[str], str]) -> None:
+    fo.Dataset(dataset_name("nothing in it"))
+    empty = fo.load_dataset("nothing in it")
+    sample = dataset.first().id
+    one_class = dataset.match(F("ground_truth.label") == "2")
+    expected: list[tuple[str, Callable[[], Any]]] = [
+        ("label field 'nope' is not on dataset", lambda: operator("audit_labels")(dataset, "nope", "b")),
+        ("has no field with classifications", lambda: operator("audit_labels")(empty)),
+        ("there are no samples in what you chose", lambda: operator("audit_labels")(dataset.limit(0), audit_key="b")),
+        ("an audit needs two or more", lambda: operator("audit_labels")(one_class, audit_key="b")),
+        ("audit key '1 b' is no valid name", lambda: operator("audit_labels")(dataset, audit_key="1 b")),
+        ("inject: value must be less than 0.5", lambda: operator("audit_labels")(dataset, audit_key="b", inject=0.9)),
+        ("backbone: invalid enum", lambda: operator("audit_labels")(dataset, audit_key="b", backbone="x", more=True)),
+        ("no samples were named", lambda: operator("confirm")(dataset)),
+        ("the current view holds no samples", lambda: operator("confirm")(dataset.limit(0))),
+        ("the new label is blank", lambda: operator("relabel")(dataset, [sample], label=" ")),
+        ("has no label audit 'x'; it has: audit", lambda: operator("dismiss")(dataset, [sample], "x")),
+        ("has no label audit yet", lambda: operator("undo_last_decision")(empty)),
+        ("was not scored by this audit", lambda: operator("explain_sample")(dataset, "0" * 24)),
+        ("neither .csv nor .json", lambda: operator("export_corrections")(dataset, "/tmp/x.xls")),
+        ("has a run 'audit' already", lambda: operator("rename_audit")(dataset, "audit", "audit")),
+    ]
+    for message, call in expected:
+        with pytest.raises(InputError) as error:
+            call()
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_missing_images_and_a_lost_result_are_said(dataset_name: Callable[[str], str], tmp_path: Path) -> None:
+    dataset = import_digits(dataset_name("moved digits"))
+    operator("audit_labels")(dataset, **SETTINGS)
+    dataset.reload()
+    folder = results_home(dataset, "audit")
+    folder.rename(tmp_path / "moved")
+    for name, arguments in (("explain_sample", (dataset.first().id,)), ("make_report", ())):
+        with pytest.raises(InputError, match="any more; run the audit again"):
+            operator(name)(dataset, *arguments)
+    gone = fo.Dataset(dataset_name("gone digits"))
+    gone.add_samples(
+        [fo.Sample(f"/tmp/gone-{n}.png", ground_truth=fo.Classification(label="ab"[n % 2])) for n in range(10)]
+    )
+    with pytest.raises(InputError, match="none of the 10 images can be read"):
+        operator("audit_labels")(gone, **SETTINGS)
+
+
+def test_a_dataset_deleted_meanwhile_is_said_in_forms_and_by_operators() -> None:
+    request = {"dataset_name": "deleted long ago", "params": {}}
+    for found in foo.list_operators(builtin=False, type="operator"):
+        form = found.resolve_type(foo.ExecutionContext(request, operator_uri=found.uri), "inputs").to_json()
+        assert "was deleted meanwhile" in json.dumps(form)
+
+
+# --- the panel ------------------------------------------------------------------------------------------------------
+
+
+class Window:
+    """A browser's side of the panel: it keeps the state and sends it with every event."""
+
+    def __init__(self, dataset: fo.Dataset) -> None:
+        self.dataset = dataset
+        self.state: dict[str, Any] = {}
+        self.output: dict[str, Any] = {}
+        self.said: list[str] = []
+        self.view: list[dict[str, Any]] | None = None
+
+    def event(self, method: str, selected: list[str] | None = None, **params: Any) -> float:
+        """Send an event and do what the answer says; how long it took, in seconds."""
+        began = time.perf_counter()
+        result = foo.execute_operator(
+            PANEL,
+            dataset=self.dataset,
+            selected=selected or [],
+            params={"__method__": method, "panel_id": "panel", "panel_state": self.state, **params},
+        )
+        seconds = time.perf_counter() - began
+        for request in result.executor.to_json()["requests"]:
+            params = request["params"]
+            match request["operator_uri"]:
+                case "patch_panel_state":
+                    self.state |= params["state"]
+                case "show_panel_output":
+                    self.output = params["output"]
+                case "notify":
+                    self.said.append(params["message"])
+                case "set_view":
+                    self.view = params["view"]
+        return seconds
+
+    def shows(self, text: str) -> bool:
+        return text in json.dumps(self.output)
+
+    def shown_ids(self) -> list[str]:
+        assert self.view is not None
+        return fo.DatasetView._build(self.dataset, self.view).values("id")
+
+
+def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    queue = dataset.load_saved_view("audit: to review").values("id")
+    assert window.state["sample"] == queue[0]
+    assert window.state["audit_key"] == "audit"
+    window.event("accept" if queue[0] in suspects(dataset) else "confirm")
+    assert window.state["sample"] == queue[1]
+    window.event("next_sample", skip=True)
+    assert window.state["sample"] == queue[2 % len(queue)]
+    window.event("undo")
+    assert window.state["sample"] == queue[0]
+    assert window.said[-1].startswith("Undone: 1 sample")
+    window.event("on_change_selected", selected=queue)
+    window.event("dismiss", selected=queue)
+    dataset.reload()
+    assert set(dataset.select(queue).values("audit_status")) == {"dismissed"}
+    assert window.state["progress"]["reviewed"] == len(queue)
+    assert window.shows("is reviewed")
+    window.event("undo")
+    assert window.state["progress"]["reviewed"] == 0
+
+
+def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    window.event("move_threshold", value=0.3)
+    above = dataset.match(F("audit_suspicion") >= 0.3).sort_by("audit_suspicion", reverse=True)
+    assert window.shown_ids() == above.values("id")
+    assert window.state["above"] == len(above)
+    label = window.state["class_names"][0]
+    window.event("choose_class", row=0)
+    of_class = above.match(F("ground_truth.label") == label)
+    assert window.shown_ids() == of_class.values("id")
+    operator("dismiss")(dataset, of_class.values("id")[:1])
+    window.event("toggle_unreviewed")
+    assert window.shown_ids() == of_class.values("id")[1:]
+    window.event("choose_class", row=0)
+    assert len(window.shown_ids()) == len(above) - 1
+
+
+def test_the_panel_explains_and_says_what_is_wrong(dataset: fo.Dataset, dataset_name: Callable[[str], str]) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    window.event("explain")
+    assert len(window.state["neighbours"]["helpful"]) > 0
+    assert window.shows("/media?filepath=")
+    window.event("choose_audit", value="gone")
+    assert window.state["audit_key"] == "audit"
+    fo.Dataset(dataset_name("fresh"))
+    fresh = Window(fo.load_dataset("fresh"))
+    fresh.event("on_load")
+    assert fresh.shows("No audit yet")
+
+
+def test_two_windows_that_review_at_once_lose_no_decision(dataset: fo.Dataset) -> None:
+    one, two = Window(dataset), Window(dataset)
+    one.event("on_load")
+    two.event("on_load")
+    first, second, *_ = dataset.load_saved_view("audit: to review").values("id")
+    one.event("dismiss")
+    two.event("confirm", selected=[second])
+    dataset.reload()
+    assert dataset[first].audit_status == "dismissed"
+    assert dataset[second].audit_status == "confirmed"
+    one.event("next_sample")
+    assert one.state["sample"] not in (first, second)
