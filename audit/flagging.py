@@ -75,6 +75,23 @@ def choose_flags(
     )
 
 
+def suggest_labels(posterior: np.ndarray, labels: np.ndarray, flag: np.ndarray) -> np.ndarray:
+    """The class (n,) that the audit would give each sample.
+
+    That is the likeliest one; for a flagged sample the likeliest of the others, since whoever looks at a flag wants to
+    know what else the sample may be.
+
+    Args:
+        posterior: (n, C) probability of each class being the true one.
+        labels: given class numbers (n,).
+        flag: bool (n,).
+    """
+    candidates = posterior.copy()
+    flagged = np.flatnonzero(flag)
+    candidates[flagged, labels[flagged]] = -1
+    return candidates.argmax(1)
+
+
 def _after(ordered: np.ndarray, count: int) -> float:
     """The lowest threshold that flags at most `count` of suspicions in falling order; above 1 where that is none."""
     if count == len(ordered):

@@ -25,7 +25,7 @@ SCORE_MEANINGS = {
     "loo_probability": "Probability of the given label by a head that was not trained on the sample, 0 to 1.",
     "suspicion": "Estimated probability that the given label is wrong, 0 to 1.",
     "flag": "True where the suspicion reaches the audit's threshold.",
-    "suggested_label": "The label the audit would give.",
+    "suggested_label": "The label the audit would give; for a flagged sample, the likeliest of the others.",
     "suggested_probability": "Estimated probability that the suggested label is right, 0 to 1.",
     "injected": "True where this audit changed the label on purpose, to measure itself.",
     "original_label": "The label before injection (only in audits that inject).",

@@ -21,7 +21,7 @@ from audit.detectors.noise_model import Diagnosis, diagnose
 from audit.embedding import Embedded, embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
-from audit.flagging import choose_flags
+from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
 from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
 from audit.influence.averaged import influence_on_validation
@@ -366,7 +366,7 @@ def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Ev
 
 
 def _scores(material: _Material, evidence: Evidence, flag: np.ndarray, given: np.ndarray | None) -> pd.DataFrame:
-    suggested = evidence.posterior.argmax(1)
+    suggested = suggest_labels(evidence.posterior, evidence.labels, flag)
     columns = {
         "filepath": np.array(material.filepaths, dtype=object),
         "split": material.split,

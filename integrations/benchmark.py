@@ -24,7 +24,7 @@ from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, diagnose
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality
-from audit.flagging import choose_flags
+from audit.flagging import choose_flags, suggest_labels
 from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian, SecondMoment
@@ -217,7 +217,7 @@ def _ours(case: Case) -> Verdict:
     precision, wrong = flags.estimates["precision"], flags.estimates["mistakes"]
     assert not isinstance(precision, str)
     assert isinstance(wrong, float)
-    return Verdict(suspicion, flags.flag, precision, wrong, posterior.argmax(1))
+    return Verdict(suspicion, flags.flag, precision, wrong, suggest_labels(posterior, case.given, flags.flag))
 
 
 def _cross_validation(case: Case) -> np.ndarray:

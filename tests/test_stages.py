@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
-from audit.flagging import choose_flags
+from audit.flagging import choose_flags, suggest_labels
 from audit.noise import inject_mislabels, nearest_class
 from audit.samples import Samples, check_classes, decode_image
 from audit.split import own_split, stratified_split
@@ -153,6 +153,12 @@ def test_nothing_is_flagged_where_nothing_is_likely_wrong() -> None:
     flags = choose_flags(np.full(1000, 1e-4))
     assert not flags.flag.any()
     assert flags.estimates["precision"] is None
+
+
+def test_the_suggestion_for_a_flagged_sample_is_another_label() -> None:
+    posterior = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    labels = np.array([0, 0, 1])
+    assert suggest_labels(posterior, labels, np.array([True, False, True])).tolist() == [1, 0, 2]
 
 
 def test_a_given_threshold_is_used_and_said_so() -> None:
