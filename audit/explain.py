@@ -15,6 +15,7 @@ from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.head import Head, head_from_arrays, one_hot
+from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
 from audit.progress import ProgressCallback, silent
@@ -58,14 +59,14 @@ class Explainer:
         z, p = self._predict(embedding[None])
         residual = p - one_hot(torch.tensor([label]), p.shape[1], p.dtype)
         # Conjugate gradients: a dense factor pays off over many solves only, and takes long to make.
-        row = pairwise_influence(self._hessian, z, residual, self._z, self._residuals, "cg")[0].numpy()
-        row = np.where(self._ids == sample_id, 0.0, row)
-        order = np.argsort(-row, kind="stable")
-        records = []
-        for kind, places in (("helpful", order[:count]), ("harmful", order[::-1][:count])):
-            sign = 1 if kind == "helpful" else -1
-            for rank, place in enumerate((place for place in places if sign * row[place] > 0), 1):
-                records.append((kind, rank, self._ids[place], float(row[place])))
+        row = pairwise_influence(self._hessian, z, residual, self._z, self._residuals, "cg")[0]
+        others = np.flatnonzero(self._ids != sample_id)
+        kinds = zip(("helpful", "harmful"), helpful_and_harmful(row, count, torch.from_numpy(others)), strict=True)
+        records = [
+            (kind, rank, self._ids[place], float(row[place]))
+            for kind, places in kinds
+            for rank, place in enumerate(places.tolist(), 1)
+        ]
         return pd.DataFrame(records, columns=["kind", "rank", "neighbour", "influence"])
 
     def _predict(self, embeddings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

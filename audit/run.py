@@ -25,7 +25,7 @@ from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
 from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
 from audit.influence.averaged import influence_on_validation
-from audit.influence.engine import Labelled, engine_on_validation, make_engine
+from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
 from audit.noise import inject_mislabels
@@ -345,10 +345,9 @@ def _explain(
     worst = validation[np.argsort(-loss.cpu().numpy(), kind="stable")[:EXPLAINED_SAMPLES]]
     matrix = pairwise_influence(hessian, z[worst], (p - true)[worst], z[train], (p - targets)[train], config.solver)
     records = []
-    for target, row in zip(worst, matrix.cpu().numpy(), strict=True):
-        order = np.argsort(-row, kind="stable")
-        for kind, places in (("helpful", order[:NEIGHBOURS]), ("harmful", order[::-1][:NEIGHBOURS])):
-            for rank, place in enumerate(places, 1):
+    for target, row in zip(worst, matrix.cpu(), strict=True):
+        for kind, places in zip(("helpful", "harmful"), helpful_and_harmful(row, NEIGHBOURS), strict=True):
+            for rank, place in enumerate(places.tolist(), 1):
                 neighbour = material.ids[train[place]]
                 records.append((material.ids[target], kind, rank, neighbour, float(row[place])))
     return pd.DataFrame(records, columns=["target", "kind", "rank", "neighbour", "influence"])
