@@ -131,13 +131,19 @@ def test_json_is_all_there_is_on_standard_output(tables_boats: Path, tmp_path: P
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary["counts"]["samples"] == len(fo.load_dataset(name))
-    again = command("run", tables_boats, "--dataset", name, "--json", "-q", "--fail-above", "0", cwd=tmp_path)
+    again = command("run", tables_boats, "--dataset", name, "--json", "-q", cwd=tmp_path)
     changing = ("timings", "created", "backbone")
     assert {k: v for k, v in json.loads(again.stdout).items() if k not in changing} == {
         k: v for k, v in summary.items() if k not in changing
     }
-    assert again.returncode == 3
-    assert "above the limit of 0.0%" in again.stderr
+    dataset = fo.load_dataset(name)
+    one, other = dataset.distinct("ground_truth.label")
+    labels = dataset.values("ground_truth.label")
+    wrong = [{one: other, other: one}[label] if row % 7 == 0 else label for row, label in enumerate(labels)]
+    dataset.set_values("ground_truth.label", wrong)
+    worse = command("run", f"fiftyone:{name}", "--fail-above", "0.02", cwd=tmp_path)
+    assert worse.returncode == 3
+    assert "above the limit of 2.0%" in worse.stderr
 
 
 def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
