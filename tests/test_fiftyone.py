@@ -22,7 +22,7 @@ from audit.errors import InputError
 from audit.progress import Step
 from audit.result import AuditResult
 from integrations.digits import digits
-from integrations.fiftyone import audit_dataset, read_samples, write_result
+from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.app import opening_view
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
@@ -318,17 +318,21 @@ def test_renaming_the_run_renames_all_that_it_wrote(dataset: fo.Dataset) -> None
     }
 
 
-def test_an_interrupted_write_shows_and_is_repaired_by_the_next(dataset: fo.Dataset) -> None:
+def test_an_interrupted_write_shows_and_is_repaired_by_the_next(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_writing, "SAMPLES_AT_ONCE", 20)
     result = made_up_result(dataset)
 
     def stop(step: Step) -> None:
-        if step.done == 3:
+        if step.done == 40:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write_result(dataset, result, progress=stop)
     dataset.reload()
     assert dataset.get_run_info("audit").config.state == "writing"
+    assert len(dataset.exists("audit_split")) == len(dataset.exists("audit_status")) == 40
     half = made_up_result(dataset.limit(10))
     write_result(dataset.limit(10), half)
     assert dataset.get_run_info("audit").config.state == "complete"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from fiftyone.core.video import FramesView
 import audit
 from audit.config import AuditConfig
 from audit.errors import InputError
-from audit.progress import ProgressCallback, Step, silent
+from audit.progress import ProgressCallback, silent
 from audit.samples import Samples, standard_split
 from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
@@ -25,8 +24,6 @@ from integrations.fiftyone.fields import (
     FIELDS,
     INJECTION_FIELDS,
     REVIEW_FIELDS,
-    STATUS,
-    UNREVIEWED,
     check_audit_key,
     declare,
     index_fields,
@@ -34,13 +31,11 @@ from integrations.fiftyone.fields import (
 from integrations.fiftyone.importing import source_of
 from integrations.fiftyone.review import corrected_since
 from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
+from integrations.fiftyone.score_writing import write_scores
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from audit.result import AuditResult
 
-STAGE = "fiftyone"
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
 """What of an audit's summary its run keeps in the dataset: the numbers that the App shows."""
 
@@ -172,7 +167,7 @@ def write_result(
         result: what was found, indexed by sample id.
         audit_key: the audit's fields are called `<audit_key>_...`.
         label_field: the field that was audited.
-        progress: told about every field.
+        progress: told how many samples are written.
         saved_to: the folder that holds the saved result; the App explains samples and makes reports from it.
 
     Raises:
@@ -195,18 +190,7 @@ def write_result(
         if former:
             dataset.delete_sample_fields(former)
     declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
-    columns = _columns(result.scores, with_injection)
-    scored = list(result.scores.index)
-    # The status comes first: whatever sample an interrupted write reached has one, and so is found by the next.
-    statuses = _give_status(dataset, STATUS.name(audit_key), scored)
-    unscored = dict.fromkeys(statuses.keys() - set(scored))
-    for done, (suffix, values) in enumerate(columns.items(), start=1):
-        by_id = unscored | dict(zip(scored, values, strict=True))
-        dataset.set_values(f"{audit_key}_{suffix}", by_id, key_field="id", validate=False)
-        progress(Step(STAGE, done, len(columns), "fields"))
-    undecided = {sample: None for sample in unscored if statuses[sample] == UNREVIEWED}
-    if undecided:
-        dataset.set_values(STATUS.name(audit_key), undecided, key_field="id", validate=False)
+    write_scores(dataset, audit_key, result.scores, progress)
     index_fields(dataset, audit_key)
     save_views(dataset, audit_key)
     show_fields(dataset, audit_key, label_field)
@@ -232,51 +216,6 @@ def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dic
             "labels_corrected": corrected_since(dataset, audit_key, former.timestamp),
         }
     }
-
-
-def _give_status(dataset: fo.Dataset, field: str, scored: list[str]) -> dict[str, str]:
-    """Make scored samples without a status 'unreviewed', so that decisions stay; every status that there is then."""
-    ids, values = dataset.exists(field).values(["id", field])
-    statuses = dict(zip(ids, values, strict=True))
-    new = {sample: UNREVIEWED for sample in scored if sample not in statuses}
-    if new:
-        dataset.set_values(field, new, key_field="id", validate=False)
-    return statuses | new
-
-
-def _columns(scores: pd.DataFrame, with_injection: bool) -> dict[str, list[Any]]:
-    """The values of each field but the status, as plain Python values in the order of the scores."""
-    columns: dict[str, list[Any]] = {
-        name: [_number(value) for value in scores[name]]
-        for name in ("influence", "self_influence", "suspicion", "loo_probability")
-    }
-    columns["flag"] = [bool(flag) for flag in scores["flag"]]
-    columns["suggested"] = [
-        _classification(label, probability)
-        for label, probability in zip(scores["suggested_label"], scores["suggested_probability"], strict=True)
-    ]
-    columns["split"] = [_text(split) for split in scores["split"]]
-    if with_injection:
-        columns["injected"] = [bool(injected) for injected in scores["injected"]]
-        columns["injected_label"] = [
-            _classification(label) if injected else None
-            for label, injected in zip(scores["label"], scores["injected"], strict=True)
-        ]
-    return columns
-
-
-def _classification(label: Any, probability: Any = None) -> fo.Classification | None:
-    text = _text(label)
-    confidence = None if probability is None else _number(probability)
-    return None if text is None else fo.Classification(label=text, confidence=confidence)
-
-
-def _text(value: Any) -> str | None:
-    return str(value) if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _check_writable(dataset: fo.Dataset, audit_key: str, label_field: str) -> None:
