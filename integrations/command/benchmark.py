@@ -1,0 +1,115 @@
+"""The subcommand `benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from integrations.command.cli import cli, quieten_fiftyone
+from integrations.command.options import Quiet, takes_settings
+
+if TYPE_CHECKING:
+    from integrations.benchmark import Measurement
+
+
+@cli.command()
+@takes_settings("backbone", "weights", "image_size", "device")
+def benchmark(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sources whose labels count as right, as `run` takes them; default: digits."),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(help="Noise to inject, KIND:SHARE with KIND uniform or class-pair; may be repeated."),
+    ] = None,
+    label_column: Annotated[
+        list[str] | None,
+        typer.Option(help="A column with labels that people gave, to audit against the right ones; may be repeated."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of noise, folds and splits.")] = "0,1,2",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of measurements.json and table.md.")] = Path(
+        "audit-benchmark"
+    ),
+    quiet: Quiet = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Compare the audit with cleanlab, FiftyOne Brain and others, on the same embeddings and labels."""
+    config = AuditConfig(**settings)
+    noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
+    numbers = _seeds(seeds)
+    from rich.console import Console
+
+    from integrations.terminal import StageDisplay
+
+    quieten_fiftyone()
+    with StageDisplay(Console(stderr=True), quiet) as display:
+        from audit.backbone import load_backbone
+        from audit.progress import Step
+        from integrations.benchmark import run_cases, save_measurements, source_cases
+
+        loaded = load_backbone(
+            config.backbone,
+            config.weights,
+            config.image_size,
+            config.device,
+            note=lambda text: display(Step("backbone", note=text)),
+        )
+        cases = [
+            case
+            for source in sources or ["digits"]
+            for case in source_cases(source, loaded, noises, label_column or [], numbers, display)
+        ]
+        measurements = run_cases(cases, display)
+        table = save_measurements(measurements, loaded, output)
+    Console().print(_benchmark_table(measurements))
+    typer.echo(f"all methods: {table.resolve()}")
+
+
+def _benchmark_table(measurements: list[Measurement]) -> Any:
+    """Ours and the best peer by case, means over seeds."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from integrations.benchmark import OURS, mean_by_case
+
+    table = Table(box=box.SIMPLE, title="Average precision, and flags as precision / recall", title_justify="left")
+    for name in ("labels", "ours", "best peer", "our flags", "estimated precision"):
+        table.add_column(name, justify="left" if name in ("labels", "best peer") else "right")
+    average = mean_by_case(measurements, "average_precision")
+    flags = {name: mean_by_case(measurements, name) for name in ("precision", "recall", "estimated_precision")}
+    for case, by_method in average.items():
+        peer = max((name for name in by_method if name != OURS), key=lambda name: by_method[name] or 0.0)
+        shown = {name: values[case][OURS] or 0.0 for name, values in flags.items()}
+        table.add_row(
+            escape(case),
+            f"{by_method[OURS]:.3f}",
+            f"{by_method[peer]:.3f} {peer}",
+            f"{shown['precision']:.3f} / {shown['recall']:.3f}",
+            f"{shown['estimated_precision']:.3f}",
+        )
+    return table
+
+
+def _noise(text: str) -> tuple[str, float]:
+    kind, _, share = text.partition(":")
+    try:
+        fraction = float(share)
+    except ValueError:
+        fraction = 0.0
+    if kind not in ("uniform", "class-pair") or not 0 < fraction <= 0.5:
+        raise InputError(f"noise {text!r} is unknown; it takes KIND:SHARE, as in uniform:0.1 or class-pair:0.2")
+    return kind, fraction
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"seeds {text!r} are no numbers; it takes them as in 0,1,2") from None

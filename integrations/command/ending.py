@@ -1,0 +1,53 @@
+"""How a command ends: its exit code, and one line for whatever went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from audit.errors import InputError
+
+DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
+"""Exit codes: done, failed, a mistake in what was asked, more wrong labels than --fail-above allows, and some of
+several audits failed. An interruption is 128 + the signal's number."""
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do the work and return the exit code; an error is said in one line on standard error."""
+    try:
+        code = work()
+    except typer.Exit as error:
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("INFLUENCE_AUDIT_DEBUG"):
+            raise
+        say(one_line(error))
+        return MISTAKEN if is_mistake(error) else FAILED
+    return code if isinstance(code, int) else DONE
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether the user can mend it by asking for something else."""
+    return isinstance(error, InputError | typer.TyperException)
+
+
+def one_line(error: Exception) -> str:
+    """What is said of an error."""
+    if isinstance(error, typer.TyperException):
+        return f"error: {_first_line(error.format_message())}"
+    if isinstance(error, InputError):
+        return f"error: {error}"
+    reason = _first_line(str(error))
+    return f"failed: {type(error).__name__}{': ' if reason else ''}{reason} (INFLUENCE_AUDIT_DEBUG=1 shows where)"
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.split("\n")[0].split())

@@ -1,0 +1,42 @@
+"""The subcommands that bring FiftyOne's App: `app` and `plugin`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from integrations.command.cli import cli, quieten_fiftyone
+
+
+@cli.command(name="app")
+def open_dataset(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset.")],
+    port: Annotated[int, typer.Option(help="Port of the App.")] = 5151,
+    address: Annotated[
+        str, typer.Option(help="Address the App listens at; it can read any file you can.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open the FiftyOne App on a dataset, at its flagged samples. Ctrl+C ends it."""
+    ctx.obj.release()
+    quieten_fiftyone()
+    from integrations.fiftyone.app import open_app
+    from integrations.fiftyone.plugin_install import install_plugin
+
+    install_plugin()
+    open_app(dataset, address=address, port=port, browser=browser, ready=lambda url: typer.echo(f"FiftyOne App: {url}"))
+
+
+plugin_cli = typer.Typer(help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True)
+cli.add_typer(plugin_cli, name="plugin")
+
+
+@plugin_cli.command(name="install")
+def install() -> None:
+    """Make the plugin available to FiftyOne, however the App is started. `influence-audit app` does so too."""
+    quieten_fiftyone()
+    from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+
+    typer.echo(f"{PLUGIN}: {install_plugin(enable=True)}")

@@ -1,0 +1,83 @@
+"""Ctrl+C, and a pipeline's SIGTERM: within a second, whatever the process is doing.
+
+Python runs a signal's handler in the main thread, between two of its own instructions. While that thread multiplies
+matrices, waits for threads that do, or unwinds through code that catches everything, KeyboardInterrupt does not come
+through. So a second thread is told by the C part of the signal handler, gives the main thread a moment to stop cleanly,
+and ends the process if it has not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SECONDS_TO_STOP = 0.4
+"""How long the main thread has for unwinding: removing temporary files, keeping the embeddings that it has."""
+
+_SHOW_CURSOR = "\x1b[?25h\n"
+
+
+class Interruption:
+    """Watches for signals from when it is made; the main thread gets a KeyboardInterrupt.
+
+    Attributes:
+        folders: where this process may be writing; it adds them as it learns them. Of a file that it was in the
+            middle of when it is ended, the temporary part is removed there.
+    """
+
+    def __init__(self) -> None:
+        self.folders: set[Path] = set()
+        self._signal = int(signal.SIGINT)
+        self._said = threading.Lock()
+        self._reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._raise)
+        threading.Thread(target=self._watch, name="interruption", daemon=True).start()
+
+    @property
+    def exit_code(self) -> int:
+        """By the shells' rule: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self._signal
+
+    def release(self) -> None:
+        """Stop watching, for work that Ctrl+C is the normal end of."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def say(self) -> None:
+        """Say, once and in one line, how to go on."""
+        if self._said.acquire(blocking=False):
+            word = "terminated" if self._signal == signal.SIGTERM else "interrupted"
+            line = f"{word}; run the same command again to go on: embeddings that were computed are kept\n"
+            with contextlib.suppress(OSError):
+                os.write(2, line.encode())
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:  # one is enough: the watching thread sees to the end
+            signal.signal(each, signal.SIG_IGN)
+        self._signal = number
+        raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        while (number := os.read(self._reading, 1)[0]) not in SIGNALS:
+            pass
+        self._signal = number
+        time.sleep(SECONDS_TO_STOP)
+        if sys.stderr.isatty():
+            os.write(2, _SHOW_CURSOR.encode())
+        self.say()
+        for path in (path for folder in self.folders for path in folder.rglob(f".*.{os.getpid()}.tmp")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        os._exit(self.exit_code)

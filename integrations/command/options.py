@@ -1,0 +1,69 @@
+"""The options that subcommands share. Those that are settings of an audit are made from `AuditConfig` itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from audit.config import AuditConfig
+
+WHERE = "Where labels come from and results go"
+MEASURING = "Measuring the audit"
+BACKBONE = "Backbone"
+HEAD = "Head, influence and flags"
+
+_PANELS = {
+    MEASURING: ("seed", "inject", "inject_strategy", "inject_into", "train_size", "validation_size", "test_size"),
+    BACKBONE: ("backbone", "weights", "image_size", "device", "batch_size", "cache_dir"),
+}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names} | {"use_splits": MEASURING}
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder of the result and its report; default: audit-results/DATASET/AUDIT_KEY.",
+        rich_help_panel=WHERE,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show notes and the summary only.", rich_help_panel=WHERE)]
+
+
+def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option a setting; the command gets them as its argument `settings`, a dictionary.
+
+    Args:
+        names: the settings of `AuditConfig`; all by default.
+        defaults: other defaults than `AuditConfig` has.
+    """
+    hints = get_type_hints(AuditConfig)
+    fields = {field.name: field for field in dataclasses.fields(AuditConfig) if not names or field.name in names}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            settings = {name: given.pop(name) for name in fields}
+            function(**given, settings=settings)
+
+        own = inspect.signature(function, eval_str=True).parameters
+        parameters = [parameter for name, parameter in own.items() if name != "settings"]
+        for name, field in fields.items():
+            option = typer.Option(
+                help=field.metadata["help"], rich_help_panel=_PANEL_OF.get(name, HEAD), show_default=True
+            )
+            default = defaults.get(name, field.default)
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(name, kind, default=default, annotation=Annotated[hints[name], option]))
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        )
+        return command
+
+    return decorate
