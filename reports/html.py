@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from audit.config import help_of
-from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
-from audit.storage import replace_file
 from reports import figures, verdict
 from reports.galleries import gallery_values
+from reports.page import asset, environment, plotly_script, policy, write_page
 
 MAX_TABLE_ROWS = 200
 """Rows of a table in the report; the rest is counted below it."""
@@ -39,14 +32,7 @@ def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
     """
     if not isinstance(result, AuditResult):
         result = AuditResult.load(result)
-    path = Path(path)
-    # Names from a file system may hold lone surrogates, which UTF-8 cannot carry.
-    content = render_report(result).encode("utf-8", errors="replace")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return replace_file(path, content)
-    except OSError as error:
-        raise InputError(f"report {str(path)!r} cannot be written ({error.strerror}); give another path") from None
+    return write_page(render_report(result), path)
 
 
 def render_report(result: AuditResult) -> str:
@@ -59,7 +45,7 @@ def render_report(result: AuditResult) -> str:
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             summary=summary,
@@ -82,12 +68,12 @@ def render_report(result: AuditResult) -> str:
             max_rows=MAX_TABLE_ROWS,
             max_classes=figures.MAX_CLASSES,
             page=page,
-            style=_asset("report.css"),
-            theme_script=_asset("theme.js"),
-            report_script=_asset("report.js"),
-            plotly_script=_plotly(),
-            plotly_style_ids=_STYLE_ID.findall(_plotly()),
-            policy=_policy(),
+            style=asset("report.css"),
+            theme_script=asset("theme.js"),
+            report_script=asset("report.js"),
+            plotly_script=plotly_script(),
+            plotly_style_ids=_STYLE_ID.findall(plotly_script()),
+            policy=policy([asset("theme.js"), asset("report.js"), plotly_script()], asset("report.css")),
         )
     )
 
@@ -189,50 +175,3 @@ def _help(setting: str) -> str:
         return help_of(setting)
     except KeyError:  # a result may come from a version with other settings
         return ""
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": verdict.count,
-        "share": verdict.share,
-        "decimal": verdict.decimal,
-        "signed": verdict.signed,
-        "threshold": verdict.threshold,
-        "sentence": verdict.sentence,
-    }
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment
-
-
-@cache
-def _asset(name: str) -> Markup:
-    return Markup(Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8").strip())
-
-
-@cache
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
-
-
-@cache
-def _policy() -> str:
-    """A content security policy that lets exactly this page's own scripts and style run, and nothing be fetched."""
-    scripts = " ".join(_source_hash(script) for script in (_asset("theme.js"), _asset("report.js"), _plotly()))
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src {_source_hash(_asset('report.css'))}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source_hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

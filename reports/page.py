@@ -1,0 +1,81 @@
+"""What every page has in common: templates that escape, assets in the file itself, a policy that forbids the rest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.errors import InputError
+from audit.storage import replace_file
+from reports import verdict
+
+
+def write_page(html: str, path: str | Path) -> Path:
+    """Write a page to a file, which is replaced as a whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    path = Path(path)
+    # Names from a file system may hold lone surrogates, which UTF-8 cannot carry.
+    content = html.encode("utf-8", errors="replace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return replace_file(path, content)
+    except OSError as error:
+        raise InputError(f"report {str(path)!r} cannot be written ({error.strerror}); give another path") from None
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with filters for numbers."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": verdict.count,
+        "share": verdict.share,
+        "decimal": verdict.decimal,
+        "signed": verdict.signed,
+        "threshold": verdict.threshold,
+        "sentence": verdict.sentence,
+    }
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
+
+
+@cache
+def asset(name: str) -> Markup:
+    """A script or style beside the templates, to be put into a page as it is."""
+    return Markup(Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8").strip())
+
+
+@cache
+def plotly_script() -> Markup:
+    """plotly.js, to be put into a page as it is."""
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
+
+
+def policy(scripts: Sequence[str], style: str) -> str:
+    """A content security policy that lets exactly a page's own scripts and style run, and nothing be fetched."""
+    hashes = " ".join(map(_source_hash, scripts)) or "'none'"
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src {_source_hash(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source_hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
