@@ -154,4 +154,6 @@ def _one_of(choices: tuple[str, ...]) -> str:
 
 def _check(ok: bool, name: str, value: Any, accepts: str) -> None:
     if not ok:
-        raise InputError(f"{name} is {value!r}; it takes {accepts}")
+        error = InputError(f"{name} is {value!r}; it takes {accepts}")
+        error.setting = name
+        raise error

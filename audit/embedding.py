@@ -51,6 +51,11 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("INFLUENCE_AUDIT_CACHE") or user_cache_path("influence-audit"))
 
 
+def cache_folder(backbone: Backbone, cache_dir: str | Path | None = None) -> Path:
+    """Where the embeddings by a backbone are kept, below a cache folder or the user's."""
+    return Path(cache_dir or default_cache_dir()) / "embeddings" / backbone.transform_key
+
+
 def embed(
     samples: Samples,
     backbone: Backbone,
@@ -70,7 +75,7 @@ def embed(
     Raises:
         InputError: if the cache folder cannot be written, or not a single image can be read.
     """
-    cache = EmbeddingCache(Path(cache_dir or default_cache_dir()) / "embeddings" / backbone.transform_key, backbone)
+    cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
     readable = np.zeros(len(samples), dtype=bool)
     skipped: list[tuple[int, str]] = []

@@ -2,7 +2,13 @@
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be audited; the message says what, why and what to do instead."""
+    """Something the user gave cannot be audited; the message says what, why and what to do instead.
+
+    Attributes:
+        setting: the setting of `AuditConfig` that is out of its range, where it is one.
+    """
+
+    setting: str | None = None
 
 
 class ConvergenceError(RuntimeError):

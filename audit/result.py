@@ -15,6 +15,12 @@ from audit.storage import replace_file
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+SUMMARY_SCHEMA = Path(__file__).with_name("summary.schema.json")
+"""The JSON Schema of a summary: every key, with what it means."""
+
+CHANGING = ("created", "timings", "machine", "embedding")
+"""The keys of a summary that depend on when and where the audit ran; the others follow from input, settings and seed
+(down to the last bits of floating point, which another machine or number of threads may round differently)."""
 
 SCORE_MEANINGS = {
     "influence": "What the sample does for the mean validation loss: positive helps, negative harms. Leaving it out of "

@@ -18,7 +18,7 @@ from audit.backbone import Backbone, choose_device, load_backbone
 from audit.config import AuditConfig
 from audit.detectors import DETECTORS, Evidence
 from audit.detectors.noise_model import Diagnosis, diagnose
-from audit.embedding import Embedded, embed
+from audit.embedding import embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.flagging import choose_flags, suggest_labels
@@ -79,7 +79,7 @@ def audit_embeddings(
     stages = Stages(progress)
     classes = check_classes(given)
     with stages.stage("split"):
-        split = _split(given, splits, config)
+        split = split_samples(given, splits, config)
     return _audit(_Material(ids, [None] * len(ids), values, given, classes, split), config, stages)
 
 
@@ -128,7 +128,7 @@ def audit_images(
     labels = np.array(audited.labels)
     classes = check_classes(labels)
     with stages.stage("split"):
-        split = _split(labels, audited.splits if config.use_splits else None, config)
+        split = split_samples(labels, audited.splits if config.use_splits else None, config)
     filepaths = [_path(image) for image in audited.images]
     material = _Material(list(audited.ids), filepaths, embedded.values, labels, classes, split)
     result = _audit(material, config, stages)
@@ -140,7 +140,8 @@ def audit_images(
     counts = result.summary["counts"]
     counts["without_label"] = sum(reason == "no label" for _, reason in skipped)
     counts["unreadable"] = len(embedded.skipped)
-    result.summary["backbone"] = _describe_backbone(backbone, embedded)
+    result.summary["backbone"] = _describe_backbone(backbone)
+    result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
     with stages.stage("thumbnails"):
         result.thumbnails = thumbnails(audited, shown_samples(result.scores, result.explanations))
     result.summary["timings"] = stages.seconds
@@ -229,6 +230,7 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
                 "confusions": likeliest_confusions(diagnosis.transition.cpu().numpy(), material.classes.tolist()),
             },
             "backbone": None,
+            "embedding": None,
             "config": config.to_dict(),
             "versions": _versions(),
             "machine": _machine(x.device),
@@ -266,7 +268,8 @@ def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     return values, given.astype(str) if given.dtype.kind == "S" else given
 
 
-def _split(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
+def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
+    """The split (n,) of labelled samples: their own where given or asked for, else a seeded stratified one."""
     sizes = (config.train_size, config.validation_size, config.test_size)
     if splits is not None or config.use_splits:
         return own_split(splits, labels, sizes, config.seed)
@@ -421,7 +424,7 @@ def _curves(heads: dict[str, Head]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["head", "step", "train_loss", "validation_loss"])
 
 
-def _describe_backbone(backbone: Backbone, embedded: Embedded) -> dict[str, Any]:
+def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
     return {
         "name": backbone.name,
         "weights": backbone.weights,
@@ -430,8 +433,6 @@ def _describe_backbone(backbone: Backbone, embedded: Embedded) -> dict[str, Any]
         "features": backbone.features,
         "device": str(backbone.device),
         "precision": backbone.precision,
-        "computed": embedded.computed,
-        "cached": embedded.cached,
     }
 
 

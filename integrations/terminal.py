@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
@@ -23,6 +25,8 @@ from rich.text import Text
 from audit.progress import Step
 
 STAGE_NAMES = {
+    "samples": "looking at the samples",
+    "measuring": "measuring the pace",
     "import": "importing images",
     "backbone": "loading the backbone",
     "split": "splitting",
@@ -40,6 +44,21 @@ STAGE_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How much is shown while an audit works, and where.
+
+    Attributes:
+        quiet: notes and the summary only.
+        verbose: the seconds of every stage too, and the trace of a failure.
+        json: standard output is for the summary as JSON alone.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    json: bool = False
+
+
 class _Rate(ProgressColumn):
     """Units a second, for stages that count something."""
 
@@ -54,12 +73,12 @@ class StageDisplay:
 
     Args:
         console: where to draw.
-        quiet: show notes only.
+        manner: how much.
     """
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
+    def __init__(self, console: Console, manner: Manner = Manner()) -> None:
         self._console = console
-        self._quiet = quiet
+        self._manner = manner
         self._bars = Progress(
             SpinnerColumn(finished_text="[green]✓[/green]"),
             TextColumn("{task.description}"),
@@ -69,8 +88,9 @@ class StageDisplay:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=quiet or not console.is_terminal,
+            disable=manner.quiet or not console.is_terminal or console.is_dumb_terminal,
         )
+        self._began = time.perf_counter()
         self._stage = ""
         self._counted = False  # the stage counts something of its own, which its end does not replace by 1 of 1
         self._task: TaskID | None = None
@@ -83,6 +103,8 @@ class StageDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        if error is None:
+            self._say_seconds()
 
     def __call__(self, step: Step) -> None:
         """Show one report of progress."""
@@ -97,11 +119,13 @@ class StageDisplay:
 
     def _start(self, step: Step) -> None:
         self._close()
+        self._say_seconds()
         self._stage = step.stage
+        self._began = time.perf_counter()
         self._counted = False
         name = STAGE_NAMES.get(step.stage, step.stage)
         if self._bars.disable:
-            if not self._quiet:
+            if not self._manner.quiet:
                 self._console.print(f"{name} ...", highlight=False)
             return
         self._task = self._bars.add_task(name, total=step.total or None, unit=step.unit)
@@ -110,3 +134,8 @@ class StageDisplay:
         if self._task is not None:
             task = self._bars.tasks[-1]
             self._bars.update(self._task, total=task.total or 1, completed=task.total or 1)
+
+    def _say_seconds(self) -> None:
+        if self._manner.verbose and self._bars.disable and self._stage:
+            name = STAGE_NAMES.get(self._stage, self._stage)
+            self._console.print(f"{name}: {time.perf_counter() - self._began:.2f} s", highlight=False)

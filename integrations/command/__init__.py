@@ -11,7 +11,7 @@ def main() -> None:
 
     interruption = Interruption()
     try:
-        from integrations.command import audits, benchmark, fiftyone_app, machine, results  # noqa: F401  # register
+        from integrations.command import audits, benchmark, fiftyone_app, machine, results, settings_file  # noqa: F401  # register
         from integrations.command.cli import cli
         from integrations.command.ending import exit_code_of
 

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-import json
-import re
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.command.cli import cli, quieten_fiftyone
-from integrations.command.ending import ABOVE_LIMIT, say
-from integrations.command.options import WHERE, Output, Quiet, takes_settings
-
-if TYPE_CHECKING:
-    from audit.result import AuditResult
-    from integrations.sources import Source
+from integrations.command.ending import ABOVE_LIMIT
+from integrations.command.interruption import Interruption
+from integrations.command.layers import layer_of, origin, read_options_file
+from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
+from integrations.command.orders import Order, orders_of
 
 DEMO_DATASET = "influence-audit-demo"
-RESULTS_FOLDER = "audit-results"
-REPORT_FILE = "report.html"
-MARKDOWN_FILE = "summary.md"
+GIVEN = ("environment", "commandline")
+"""The layers above the file."""
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Put the file's options between the defaults and the environment."""
+    if path is not None and not context.resilient_parsing:
+        context.default_map = read_options_file(path, run).options
+    return path
 
 
 @cli.command()
 @takes_settings()
 def run(
+    context: typer.Context,
     source: Annotated[
-        str,
+        list[str] | None,
         typer.Argument(
             help="A FiftyOne dataset, a folder with one folder a class, parquet files, a dataset saved to disk, a "
             "Hugging Face name such as Maysee/tiny-imagenet, or 'digits'. Prefixes fiftyone:, hf:, folder: and "
-            "parquet: take it at its word.",
+            "parquet: take it at its word. Several are audited one after the other.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file with these options; `influence-audit config` prints one. Environment variables "
+            "INFLUENCE_AUDIT_OPTION override it, flags override both.",
+            callback=_read_config,
+            is_eager=True,
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be done, and about how long it takes; write nothing.",
+            rich_help_panel=WHERE,
+        ),
+    ] = False,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -46,8 +69,12 @@ def run(
         str | None, typer.Option(help="A saved view of the FiftyOne dataset to audit.", rich_help_panel=WHERE)
     ] = None,
     label_field: Annotated[
-        str | None,
-        typer.Option(help="Field with the labels; default: ground_truth.", rich_help_panel=WHERE),
+        list[str] | None,
+        typer.Option(
+            help="Field with the labels; default: ground_truth. May be repeated: each is audited, under "
+            "AUDIT_KEY_FIELD.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     keep_labels: Annotated[
         str | None,
@@ -64,7 +91,7 @@ def run(
         str,
         typer.Option(help="Name under which FiftyOne keeps this audit's fields.", rich_help_panel=WHERE),
     ] = "audit",
-    as_json: Annotated[
+    json: Annotated[
         bool,
         typer.Option(
             "--json",
@@ -79,78 +106,95 @@ def run(
         ),
     ] = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     *,
     settings: dict[str, Any],
 ) -> None:
     """Audit the labels of SOURCE: scores and flags into FiftyOne, and an HTML report."""
-    config = AuditConfig(**settings)
-    _check_audit_key(audit_key)
-    if fail_above is not None and config.inject:
+    options = {
+        "source": source,
+        "dataset": dataset,
+        "view": view,
+        "label_field": label_field,
+        "keep_labels": keep_labels,
+        "image_column": image_column,
+        "label_column": label_column,
+        "audit_key": audit_key,
+    }
+    orders = _orders(context, config, options, settings, output)
+    if fail_above is not None and any(order.config.inject for order in orders):
         raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
-    from integrations.sources import resolve_source
+    quieten_fiftyone()
+    from integrations.command.batch import audit_all, audit_one, is_above
+    from integrations.terminal import Manner
 
-    resolved = resolve_source(
-        source,
-        dataset=dataset,
-        view=view,
-        label_field=label_field,
-        image_column=image_column,
-        label_column=label_column,
-        keep_labels=[part.strip() for part in keep_labels.split(",")] if keep_labels else None,
-    )
-    result = _audit(resolved, config, audit_key, output, quiet, as_json)
-    wrong = result.summary["estimates"]["mistakes"] / result.summary["counts"]["samples"]
-    if fail_above is not None and wrong > fail_above:
-        say(f"about {wrong:.1%} of the labels look wrong, above the limit of {fail_above:.1%}")
-        raise typer.Exit(ABOVE_LIMIT)
+    manner = Manner(quiet, verbose, json)
+    if dry_run:
+        from integrations.command.dry_run import show_plans
+
+        show_plans(orders, manner)
+    elif len(orders) == 1:
+        _watch(context.obj, orders)
+        if is_above(audit_one(orders[0], manner), fail_above):
+            raise typer.Exit(ABOVE_LIMIT)
+    else:
+        _watch(context.obj, orders)
+        raise typer.Exit(audit_all(orders, manner, fail_above))
 
 
 @cli.command()
 @takes_settings("seed", "inject", "weights", "device", "cache_dir", inject=0.1)
-def demo(output: Output = None, quiet: Quiet = False, *, settings: dict[str, Any]) -> None:
+def demo(
+    context: typer.Context,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
     """Audit scikit-learn's handwritten digits with a tenth of the labels made wrong on purpose. Needs no network."""
-    config = AuditConfig(**settings)
-    from integrations.sources import resolve_source
-
-    _audit(resolve_source("digits", dataset=DEMO_DATASET), config, "audit", output, quiet)
-
-
-def _audit(
-    source: Source, config: AuditConfig, audit_key: str, output: Path | None, quiet: bool, as_json: bool = False
-) -> AuditResult:
-    """Open the source, audit it, write FiftyOne and the report, and say where they are."""
-    from rich.console import Console
-
-    from integrations.command.summary_tables import show_summary
-    from integrations.terminal import StageDisplay
-
+    options = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit", "keep_labels": None}
+    options |= dict.fromkeys(("view", "label_field", "image_column", "label_column"))
+    orders = _orders(context, None, options, settings, output)
     quieten_fiftyone()
-    with StageDisplay(Console(stderr=True), quiet) as display:
-        from audit.progress import Step
-        from integrations.fiftyone import audit_dataset
+    from integrations.command.batch import audit_one
+    from integrations.terminal import Manner
 
-        collection = source.open(display)
-        dataset = collection._root_dataset.name
-        folder = output or Path(RESULTS_FOLDER) / _folder_name(dataset) / audit_key
-        result = audit_dataset(collection, source.label_field, audit_key, config, display, save_to=folder)
-        display(Step("report"))
-        from reports.html import write_report
-        from reports.markdown import write_markdown
-
-        path = write_report(result, folder / REPORT_FILE)
-        write_markdown(result, folder / MARKDOWN_FILE)
-        display(Step("report", 1, 1))
-    show_summary(Console(stderr=as_json), result, dataset, path)
-    if as_json:
-        typer.echo(json.dumps(result.summary, ensure_ascii=False))
-    return result
+    _watch(context.obj, orders)
+    audit_one(orders[0], Manner(quiet, verbose))
 
 
-def _check_audit_key(key: str) -> None:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key):
-        raise InputError(f"audit key {key!r} is no identifier; use letters, digits and underscores, a letter first")
+def _orders(
+    context: typer.Context,
+    config: Path | None,
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    output: Path | None,
+) -> list[Order]:
+    """What is asked for in all layers together."""
+    tables: list[dict[str, Any]] = read_options_file(config, run).audits if config is not None else []
+    if tables and layer_of(context, "source") in GIVEN:
+        raise InputError(f"{config} says in [[audit]] what to audit; leave the sources out of the call, or the file")
+    orders = []
+    for table in tables or [{}]:
+        own = {name: value for name, value in table.items() if layer_of(context, name) not in GIVEN}
+        try:
+            orders += orders_of(
+                {name: own.get(name, value) for name, value in options.items()},
+                {name: own.get(name, value) for name, value in settings.items()},
+                output,
+            )
+        except InputError as error:
+            if error.setting is None:
+                raise
+            where = f" (in an [[audit]] of {config})" if error.setting in own else origin(context, error.setting)
+            raise InputError(f"{error}{where}") from None
+    return [dataclasses.replace(orders[0], folder=output)] if len(orders) == 1 else orders
 
 
-def _folder_name(dataset: str) -> str:
-    """The dataset's name with what a folder name cannot hold made into '-'."""
-    return re.sub(r"[^\w.-]+", "-", dataset).strip(".-") or "dataset"
+def _watch(interruption: Interruption, orders: list[Order]) -> None:
+    """Say where files are written, so that an interruption leaves no half of one."""
+    from audit.embedding import default_cache_dir
+
+    for order in orders:
+        interruption.folders |= {order.folder or order.root, Path(order.config.cache_dir or default_cache_dir())}

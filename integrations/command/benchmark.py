@@ -45,10 +45,10 @@ def benchmark(
     numbers = _seeds(seeds)
     from rich.console import Console
 
-    from integrations.terminal import StageDisplay
+    from integrations.terminal import Manner, StageDisplay
 
     quieten_fiftyone()
-    with StageDisplay(Console(stderr=True), quiet) as display:
+    with StageDisplay(Console(stderr=True), Manner(quiet)) as display:
         from audit.backbone import load_backbone
         from audit.progress import Step
         from integrations.benchmark import run_cases, save_measurements, source_cases

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from audit.errors import InputError
+from integrations.command.layers import origin
 
 DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
 """Exit codes: done, failed, a mistake in what was asked, more wrong labels than --fail-above allows, and some of
@@ -37,7 +38,9 @@ def is_mistake(error: Exception) -> bool:
 def one_line(error: Exception) -> str:
     """What is said of an error."""
     if isinstance(error, typer.TyperException):
-        return f"error: {_first_line(error.format_message())}"
+        context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+        where = origin(context, parameter.name) if context is not None and parameter is not None else ""
+        return f"error: {_first_line(error.format_message())}{where}"
     if isinstance(error, InputError):
         return f"error: {error}"
     reason = _first_line(str(error))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from audit.config import AuditConfig
+from integrations.command.layers import environment_name
 
 WHERE = "Where labels come from and results go"
 MEASURING = "Measuring the audit"
@@ -28,15 +29,24 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Folder of the result and its report; default: audit-results/DATASET/AUDIT_KEY.",
+        help="Folder of the result and its report; default: audit-results/DATASET/AUDIT_KEY. Of several audits: the "
+        "folder in which each has its own, and the index page.",
         rich_help_panel=WHERE,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show notes and the summary only.", rich_help_panel=WHERE)]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show the seconds of every stage, and the trace of a failure.", rich_help_panel=WHERE
+    ),
+]
 
 
 def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option a setting; the command gets them as its argument `settings`, a dictionary.
+
+    All options of the command can be given as environment variables too.
 
     Args:
         names: the settings of `AuditConfig`; all by default.
@@ -59,6 +69,9 @@ def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None
             default = defaults.get(name, field.default)
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(name, kind, default=default, annotation=Annotated[hints[name], option]))
+        for parameter in parameters:
+            for option in getattr(parameter.annotation, "__metadata__", ()):
+                option.envvar, option.show_envvar = environment_name(parameter.name), False
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

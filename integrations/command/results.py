@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from integrations.command.audits import REPORT_FILE
 from integrations.command.cli import cli
+from integrations.command.orders import REPORT_FILE
 
 
 @cli.command()

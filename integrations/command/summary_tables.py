@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from audit.result import AuditResult
+    from reports.index import IndexEntry
 
 CLASSES_IN_SUMMARY = 10
 
 
-def show_summary(console: Console, result: AuditResult, dataset: str, report_path: Path) -> None:
+def show_summary(console: Console, result: AuditResult, report_path: Path) -> None:
     """The numbers of a result, and where its report and its dataset are."""
     from rich import box
     from rich.markup import escape
@@ -59,7 +61,7 @@ def show_summary(console: Console, result: AuditResult, dataset: str, report_pat
         table.add_row("backbone", f"{backbone['name']}, {backbone['weights']} weights, {backbone['image_size']} px")
     console.print(table)
     console.print(_influence_table(summary))
-    flagged_view = f"{summary['source']['audit_key']}: flagged"
+    dataset, flagged_view = summary["source"]["dataset"], f"{summary['source']['audit_key']}: flagged"
     console.print(f"report    {escape(str(report_path.resolve()))}", soft_wrap=True, highlight=False)
     console.print(
         f"FiftyOne  dataset {escape(dataset)!r}, view {escape(flagged_view)!r}", soft_wrap=True, highlight=False
@@ -92,3 +94,29 @@ def _influence_table(summary: dict[str, Any]) -> Any:
     if left_out:
         table.caption = f"{left_out} more classes are in the report"
     return table
+
+
+def show_batch(console: Console, entries: Sequence[IndexEntry], index: Path) -> None:
+    """One line an audit, and where the page over them is."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title=f"{len(entries)} label audits", title_justify="left")
+    for name in ("audit", "field", "samples", "wrong labels, estimated", "share", "flagged"):
+        table.add_column(name, justify="left" if name in ("audit", "field") else "right")
+    for entry in entries:
+        if entry.summary is None:
+            table.add_row(escape(entry.source), escape(entry.label_field or ""), "[red]failed[/red]")
+            continue
+        counts, estimates, source = (entry.summary[name] for name in ("counts", "estimates", "source"))
+        table.add_row(
+            escape(source["dataset"]),
+            escape(source["label_field"]),
+            str(counts["samples"]),
+            f"≈ {estimates['mistakes']:.0f} ({estimates['mistakes_low']:.0f} to {estimates['mistakes_high']:.0f})",
+            f"{entry.wrong_share:.1%}",
+            str(counts["flagged"]),
+        )
+    console.print(table)
+    console.print(f"index     {escape(str(index.resolve()))}", soft_wrap=True, highlight=False)

@@ -154,7 +154,12 @@ def source_of(dataset: fo.Dataset) -> str | None:
     return mark.get("source") if isinstance(mark, dict) else None
 
 
-def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
+def dataset_name(images: LabelledImages, wanted: str | None = None) -> str:
+    """The name of the dataset that images become: the wanted one, or one made from the source's.
+
+    Raises:
+        InputError: if it cannot be a dataset's.
+    """
     name = wanted or re.sub(r"[^A-Za-z0-9._-]+", "-", images.name).strip("-._").lower()
     try:
         to_slug(name)
@@ -162,6 +167,11 @@ def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
         raise InputError(
             f"{name!r} cannot be the name of a FiftyOne dataset; choose one with letters or digits: --dataset NAME"
         ) from None
+    return name
+
+
+def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
+    name = dataset_name(images, wanted)
     if fo.dataset_exists(name):
         existing = fo.load_dataset(name)
         source = source_of(existing)

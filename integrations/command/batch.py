@@ -1,0 +1,98 @@
+"""Auditing what was ordered: one audit, or several, of which a failing one does not stop the others."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from audit.errors import InputError
+from audit.progress import Step
+from integrations.command.ending import ABOVE_LIMIT, DONE, FAILED, MISTAKEN, SOME_FAILED, is_mistake, one_line, say
+from integrations.command.orders import INDEX_FILE, MARKDOWN_FILE, REPORT_FILE, Order
+from integrations.command.summary_tables import show_batch, show_summary
+from integrations.terminal import Manner, StageDisplay
+from reports.index import IndexEntry, write_index
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+
+
+def audit_one(order: Order, manner: Manner) -> dict[str, Any]:
+    """Audit, and say what was found and where it is; the summary."""
+    result, folder = _perform(order, manner, set())
+    show_summary(Console(stderr=manner.json), result, folder / REPORT_FILE)
+    if manner.json:
+        typer.echo(json.dumps(result.summary, ensure_ascii=False))
+    return result.summary
+
+
+def audit_all(orders: Sequence[Order], manner: Manner, fail_above: float | None = None) -> int:
+    """Audit one after the other, whatever becomes of each, and write one page over their reports; the exit code."""
+    root = orders[0].root
+    taken: set[Path] = set()
+    entries: list[IndexEntry] = []
+    for number, order in enumerate(orders, 1):
+        if not manner.quiet:
+            say(f"audit {number} of {len(orders)}: {order.source}")
+        try:
+            result, folder = _perform(order, manner, taken)
+        except Exception as error:
+            if manner.verbose:
+                traceback.print_exc()
+            say(one_line(error))
+            code = MISTAKEN if is_mistake(error) else FAILED
+            entries.append(IndexEntry(order.source, order.label_field, order.audit_key, code, error=one_line(error)))
+            continue
+        code = ABOVE_LIMIT if is_above(result.summary, fail_above) else DONE
+        entries.append(
+            IndexEntry(order.source, order.label_field, order.audit_key, code, result.summary, folder / REPORT_FILE)
+        )
+    path = write_index(entries, root / INDEX_FILE, fail_above)
+    show_batch(Console(stderr=manner.json), entries, path)
+    if manner.json:
+        typer.echo(json.dumps({"audits": [entry.to_dict() for entry in entries]}, ensure_ascii=False))
+    codes = {entry.exit_code for entry in entries}
+    if codes & {FAILED, MISTAKEN}:
+        return SOME_FAILED
+    return ABOVE_LIMIT if ABOVE_LIMIT in codes else DONE
+
+
+def is_above(summary: dict[str, Any], limit: float | None) -> bool:
+    """Whether the estimated share of wrong labels is above a limit, and say so."""
+    wrong = summary["estimates"]["mistakes"] / summary["counts"]["samples"]
+    if limit is None or wrong <= limit:
+        return False
+    say(f"about {wrong:.1%} of the labels look wrong, above the limit of {limit:.1%}")
+    return True
+
+
+def _perform(order: Order, manner: Manner, taken: set[Path]) -> tuple[AuditResult, Path]:
+    """Open the source, audit it, write FiftyOne and the report; the result and its folder, which becomes taken."""
+    with StageDisplay(Console(stderr=True), manner) as display:
+        from integrations.fiftyone import audit_dataset
+
+        source = order.resolve()
+        collection = source.open(display)
+        dataset = collection._root_dataset.name
+        folder = order.folder_for(dataset)
+        if folder in taken:
+            raise InputError(
+                f"dataset {dataset!r} was audited under {order.audit_key!r} already in this call; "
+                "give one of the two another audit_key"
+            )
+        taken.add(folder)
+        result = audit_dataset(collection, source.label_field, order.audit_key, order.config, display, save_to=folder)
+        display(Step("report"))
+        from reports.html import write_report
+        from reports.markdown import write_markdown
+
+        write_report(result, folder / REPORT_FILE)
+        write_markdown(result, folder / MARKDOWN_FILE)
+        display(Step("report", 1, 1))
+    return result, folder

@@ -1,0 +1,122 @@
+"""Where the value of an option comes from: its default, a file, the environment, a flag; later ones win.
+
+The command line parser does the layering; this module reads the file, checks it, and says which layer a value is from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import typer
+
+from audit.errors import InputError
+
+PREFIX = "INFLUENCE_AUDIT_"
+TABLES = "audit"
+"""What the tables of a file with several audits are called: [[audit]]."""
+
+WHOLE_CALL = ("json", "quiet", "verbose", "dry_run", "fail_above", "output")
+"""Options that concern all audits of a call, and so are in no [[audit]] table."""
+
+KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+"""The types of values in a file, and how a message calls them."""
+
+
+def environment_name(option: str) -> str:
+    """The environment variable of an option: INFLUENCE_AUDIT_LABEL_FIELD for label_field."""
+    return PREFIX + option.upper()
+
+
+@dataclass(frozen=True)
+class OptionsFile:
+    """What a file with options says.
+
+    Attributes:
+        options: for all audits, by option name.
+        audits: one a [[audit]] table, on top of those.
+    """
+
+    options: dict[str, Any]
+    audits: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_options_file(path: Path, command: Callable[..., None]) -> OptionsFile:
+    """Read a TOML file with the options of a command.
+
+    Raises:
+        InputError: if there is no such file, it is not TOML, or an option is unknown or of the wrong type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config file {str(path)!r} cannot be read ({error.strerror}); give one that can") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"config file {str(path)!r} is not TOML ({error}); `influence-audit config` shows it"
+        ) from None
+    kinds = option_kinds(command)
+    tables = content.pop(TABLES, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path}: {TABLES!r} is no list of tables; write [[{TABLES}]] above each audit's own options")
+    _check(content, kinds, str(path))
+    each = {name: kind for name, kind in kinds.items() if name not in WHOLE_CALL}
+    for number, table in enumerate(tables, 1):
+        _check(table, each, f"{path}, [[{TABLES}]] number {number}")
+    listed = {
+        name: [value] if kinds[name][1] and not isinstance(value, list) else value for name, value in content.items()
+    }
+    return OptionsFile(listed, tables)
+
+
+def option_kinds(command: Callable[..., None]) -> dict[str, tuple[type, bool]]:
+    """The options of a command that a file can hold: the type of a value, and whether there may be several."""
+    kinds = {}
+    for name, hint in get_type_hints(command).items():
+        parts = [part for part in get_args(hint) or (hint,) if part is not NoneType]
+        several = [part for part in parts if get_args(part)]  # list[str]
+        kind = get_args(several[0])[0] if several else parts[0]
+        if kind in (Path, *KINDS) and name not in ("config", "dry_run", "return"):
+            kinds[name] = (str if kind is Path else kind, bool(several))
+    return kinds
+
+
+def layer_of(context: typer.Context, option: str) -> str:
+    """'default', 'default_map' (the file), 'environment' or 'commandline'."""
+    source = context.get_parameter_source(option)
+    return "default" if source is None else source.name.lower()
+
+
+def origin(context: typer.Context, option: str) -> str:
+    """' (in audit.toml)' or the like, for a message about a value that was not given as a flag; else ''."""
+    match layer_of(context, option):
+        case "environment":
+            return f" (environment variable {environment_name(option)})"
+        case "default_map":
+            return f" (in {context.params.get('config')})"
+        case _:
+            return ""
+
+
+def _check(values: Mapping[str, Any], kinds: Mapping[str, tuple[type, bool]], where: str) -> None:
+    for name, value in values.items():
+        if name not in kinds:
+            close = difflib.get_close_matches(name, kinds, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "`influence-audit config` lists all"
+            raise InputError(f"{where}: there is no option {name!r}; {hint}")
+        kind, several = kinds[name]
+        given = value if several and isinstance(value, list) else [value]
+        if not all(_fits(item, kind) for item in given):
+            accepts = KINDS[kind] + (", or a list of them" if several else "")
+            raise InputError(f"{where}: {name} is {value!r}; it takes {accepts}")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)

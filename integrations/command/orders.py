@@ -1,0 +1,110 @@
+"""What a call of `run` asks for: one order an audit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+
+if TYPE_CHECKING:
+    from integrations.sources import Source
+
+RESULTS_FOLDER = "audit-results"
+REPORT_FILE = "report.html"
+MARKDOWN_FILE = "summary.md"
+INDEX_FILE = "index.html"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One audit.
+
+    Attributes:
+        source: as `resolve_source` reads it.
+        audit_key: under which FiftyOne keeps it.
+        config: its settings.
+        choices: the other arguments of `resolve_source`.
+        root: the folder that holds its result folder.
+        folder: its result folder; None for one below the root, named after the dataset and the audit key.
+    """
+
+    source: str
+    audit_key: str
+    config: AuditConfig
+    choices: Mapping[str, Any]
+    root: Path
+    folder: Path | None = None
+
+    @property
+    def label_field(self) -> str | None:
+        """The field that was asked for."""
+        field: str | None = self.choices["label_field"]
+        return field
+
+    def resolve(self) -> Source:
+        """The source, which is not opened yet."""
+        from integrations.sources import resolve_source
+
+        return resolve_source(self.source, **self.choices)
+
+    def folder_for(self, dataset: str) -> Path:
+        """The result folder once the dataset's name is known."""
+        return self.folder or self.root / _folder_name(dataset) / self.audit_key
+
+
+def orders_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Path | None) -> list[Order]:
+    """One order for each source and label field.
+
+    Args:
+        options: of `run`, all but the settings: source and label_field may hold several.
+        settings: of `AuditConfig`.
+        output: the folder that was asked for.
+
+    Raises:
+        InputError: if there is no source, or an option is out of its range.
+    """
+    if not options["source"]:
+        raise InputError("no source was given; name one, or several, or 'digits' for a try")
+    _check_audit_key(options["audit_key"])
+    config = AuditConfig(**settings)
+    sources = _listed(options["source"])
+    fields: list[str | None] = [*_listed(options["label_field"])] or [None]
+    keep = options["keep_labels"]
+    choices = {name: options[name] for name in ("dataset", "view", "image_column", "label_column")}
+    choices["keep_labels"] = [part.strip() for part in keep.split(",")] if keep else None
+    if len(sources) > 1 and choices["dataset"]:
+        raise InputError(f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out")
+    return [
+        Order(
+            source,
+            options["audit_key"] if len(fields) == 1 else f"{options['audit_key']}_{_identifier(str(field))}",
+            config,
+            choices | {"label_field": field},
+            root=output or Path(RESULTS_FOLDER),
+        )
+        for source in sources
+        for field in fields
+    ]
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def _check_audit_key(key: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key):
+        raise InputError(f"audit key {key!r} is no identifier; use letters, digits and underscores, a letter first")
+
+
+def _identifier(field: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", field)
+
+
+def _folder_name(dataset: str) -> str:
+    """The dataset's name with what a folder name cannot hold made into '-'."""
+    return re.sub(r"[^\w.-]+", "-", dataset).strip(".-") or "dataset"

@@ -1,0 +1,68 @@
+"""The subcommand `config`: a file with every option of `run`, to be changed and given as --config."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+import typer
+
+from integrations.command.audits import run
+from integrations.command.cli import cli
+from integrations.command.layers import KINDS, option_kinds
+
+WIDTH = 100
+
+_HEAD = """\
+# Options of `influence-audit run --config FILE`. What is not given here has its default, which is shown.
+# Later ones win: defaults, this file, environment variables (INFLUENCE_AUDIT_SEED=1), flags (--seed 1).
+# Paths are taken from the folder that the command is run in."""
+
+_TAIL = """\
+# Several audits in one call: one table each, with what differs from the options above.
+# [[audit]]
+# source = "pictures/batch-7"
+#
+# [[audit]]
+# source = "fiftyone:street-signs"
+# label_field = "annotator_2"
+# audit_key = "second\""""
+
+
+@cli.command(name="config")
+def print_settings(context: typer.Context) -> None:
+    """Print a commented file with every option of `run`, its default and what it means."""
+    typer.echo(_HEAD)
+    panel = None
+    for parameter in _parameters(context):
+        if getattr(parameter, "rich_help_panel", None) != panel:
+            panel = parameter.rich_help_panel
+            typer.echo(f"\n## {panel}")
+        typer.echo(f"\n{_entry(parameter)}")
+    typer.echo(f"\n{_TAIL}")
+
+
+def _parameters(context: typer.Context) -> list[Any]:
+    """The options of `run` that a file can hold, panel by panel as in its help."""
+    assert context.parent is not None
+    command = context.parent.command.get_command(context.parent, "run")  # type: ignore[attr-defined]
+    parameters = [parameter for parameter in command.params if parameter.name in option_kinds(run)]
+    panels = list(dict.fromkeys(parameter.rich_help_panel for parameter in parameters))
+    return sorted(parameters, key=lambda parameter: panels.index(parameter.rich_help_panel))
+
+
+def _entry(parameter: Any) -> str:
+    kind, several = option_kinds(run)[parameter.name]
+    accepts = KINDS[kind] + (", or a list of them" if several else "")
+    comment = textwrap.fill(parameter.help, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    default = parameter.default
+    value = (
+        f"#{parameter.name} =   # {accepts}; not set" if default is None else f"#{parameter.name} = {_toml(default)}"
+    )
+    return f"{comment}\n{value}"
+
+
+def _toml(value: Any) -> str:
+    """A default as TOML writes it; the scalars are written as in JSON."""
+    return json.dumps(value, ensure_ascii=False)

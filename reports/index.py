@@ -1,0 +1,123 @@
+"""One page over the reports of several audits, with their verdicts, and with what failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from reports import verdict
+from reports.page import asset, environment, policy, write_page
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One audit of several.
+
+    Attributes:
+        source: what was asked to be audited.
+        label_field: the field that was asked for; None for the source's own.
+        audit_key: of the audit.
+        exit_code: what the command would have exited with for this audit alone; 0 for done.
+        summary: of its result; None where it failed.
+        report: its HTML report; None where it failed.
+        error: why it failed, in a line.
+    """
+
+    source: str
+    label_field: str | None
+    audit_key: str
+    exit_code: int
+    summary: dict[str, Any] | None = None
+    report: Path | None = None
+    error: str = ""
+
+    @property
+    def wrong_share(self) -> float | None:
+        """The estimated share of wrong labels."""
+        if self.summary is None:
+            return None
+        return float(self.summary["estimates"]["mistakes"]) / max(self.summary["counts"]["samples"], 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return {
+            "source": self.source,
+            "label_field": self.label_field,
+            "audit_key": self.audit_key,
+            "exit_code": self.exit_code,
+            "error": self.error or None,
+            "report": None if self.report is None else str(self.report.resolve()),
+            "summary": self.summary,
+        }
+
+
+def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | None = None) -> Path:
+    """Write the page; its links are relative, so that the folder can be moved.
+
+    Args:
+        entries: the audits, in the order of the call.
+        path: the HTML file.
+        fail_above: the share of wrong labels above which an audit counts as failed.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    style = asset("report.css")
+    html = (
+        environment()
+        .get_template("index.html.j2")
+        .render(
+            title=f"{len(entries)} label audits",
+            entries=entries,
+            headline=_headline(entries),
+            sentences=_sentences(entries, fail_above),
+            links=[_link(entry.report, path.parent) for entry in entries],
+            fail_above=fail_above,
+            style=style,
+            theme_script=asset("theme.js"),
+            policy=policy([asset("theme.js")], style),
+        )
+    )
+    return write_page(html, path)
+
+
+def _headline(entries: Sequence[IndexEntry]) -> str:
+    summaries = [entry.summary for entry in entries if entry.summary is not None]
+    samples = sum(summary["counts"]["samples"] for summary in summaries)
+    mistakes = sum(summary["estimates"]["mistakes"] for summary in summaries)
+    failed = len(entries) - len(summaries)
+    if not summaries:
+        return f"None of {failed} audits could be made."
+    text = f"About {verdict.count(mistakes)} of {verdict.count(samples)} labels look wrong"
+    if round(mistakes) == 0:
+        text = f"No label of {verdict.count(samples)} looks wrong"
+    return f"{text}; {failed} of {len(entries)} audits failed." if failed else f"{text}."
+
+
+def _sentences(entries: Sequence[IndexEntry], fail_above: float | None) -> list[str]:
+    done = [entry for entry in entries if entry.summary is not None]
+    sentences = []
+    worst = max(done, key=lambda entry: entry.wrong_share or 0.0, default=None)
+    if (
+        len(done) > 1
+        and worst is not None
+        and worst.summary is not None
+        and worst.summary["estimates"]["mistakes"] >= 1
+    ):
+        source = worst.summary["source"]
+        sentences.append(
+            f"The largest share is estimated in {source['dataset']!r}, field {source['label_field']!r}: "
+            f"{verdict.share(worst.wrong_share)}."
+        )
+    if fail_above is not None:
+        above = sum((entry.wrong_share or 0.0) > fail_above for entry in done)
+        sentences.append(f"{above} of {len(done)} are above the limit of {verdict.share(fail_above)}.")
+    return sentences
+
+
+def _link(report: Path | None, folder: Path) -> str | None:
+    return None if report is None else quote(os.path.relpath(report, folder).replace(os.sep, "/"))
