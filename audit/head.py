@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.errors import ConvergenceError, InputError
-from audit.influence.hessian import HeadHessian, SecondMoment, chunks, conjugate_gradients
+from audit.influence.hessian import HeadHessian, SecondMoment, conjugate_gradients
+from audit.rows import Derived, Rows, blocks, derive, each, hold, take, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
@@ -21,6 +24,7 @@ PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
 PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
 L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
 RISES_BEFORE_STOP = 2
+PATH_SAMPLES = 50_000  # the path is walked on at most so many samples, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,36 @@ class Standardiser:
     scale: Tensor
 
     @classmethod
-    def fit(cls, x: Tensor) -> Standardiser:
+    def fit(cls, x: Rows) -> Standardiser:
         """Mean and standard deviation of x (n, d)."""
-        scale = x.std(dim=0, correction=0)
+        (sums,) = total(_sums, (x,))
+        mean = (sums / len(x)).to(x.dtype)
+        (squares,) = total(_squares_around, (x,), mean)
+        scale = (squares / len(x)).sqrt().to(x.dtype)
         # A feature that varies by rounding alone would be blown up to noise.
-        constant = scale <= 1e-6 * x.abs().amax(dim=0).clamp_min(torch.finfo(x.dtype).tiny)
-        return cls(x.mean(dim=0), torch.where(constant, torch.ones_like(scale), scale))
+        constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
+        return cls(mean, torch.where(constant, torch.ones_like(scale), scale))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """z (n, d + 1)."""
-        return functional.pad((x - self.mean) / self.scale, (0, 1), value=1.0)
+    def __call__(self, x: Rows) -> Any:
+        """z (n, d + 1); read when it is asked for where x is not in memory."""
+        return derive(self._features, x, width=x.shape[1] + 1)
+
+    def _features(self, x: Tensor) -> Tensor:
+        return functional.pad((x - self.mean.to(x)).div_(self.scale.to(x)), (0, 1), value=1.0)
+
+
+def _sums(x: Rows) -> tuple[Tensor]:
+    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for rows in blocks(x, x.shape[1]):
+        out += x[rows].sum(0, dtype=torch.float64)
+    return (out,)
+
+
+def _squares_around(x: Rows, mean: Tensor) -> tuple[Tensor]:
+    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for rows in blocks(x, 3 * x.shape[1]):
+        out += ((x[rows] - mean) ** 2).sum(0, dtype=torch.float64)
+    return (out,)
 
 
 @dataclass(frozen=True)
@@ -70,13 +94,13 @@ class Head:
     curve: list[tuple[float, float]] = field(default_factory=list)
     l2_path: list[tuple[float, float]] = field(default_factory=list)
 
-    def features(self, x: Tensor) -> Tensor:
+    def features(self, x: Rows) -> Any:
         """z (n, d + 1) of embeddings x (n, d)."""
         return self.standardiser(x)
 
-    def probabilities(self, x: Tensor) -> Tensor:
+    def probabilities(self, x: Rows) -> Any:
         """(n, C) of embeddings x (n, d)."""
-        return (self.features(x) @ self.weight.T).softmax(1)
+        return probabilities(self.features(x), self.weight)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `AuditResult.heads` keeps: weight (C, d), bias (C,), mean (d,), scale (d,)."""
@@ -98,18 +122,56 @@ def head_from_arrays(arrays: dict[str, np.ndarray], l2: float, trainer: str = "n
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     """(n, C) of labels (n,)."""
-    return functional.one_hot(labels, classes).to(dtype)
+    out = torch.zeros(len(labels), classes, dtype=dtype, device=labels.device)
+    return out.scatter_(1, labels[:, None], 1)
 
 
-def cross_entropy(z: Tensor, weight: Tensor, targets: Tensor) -> float:
+def targets_of(labels: Tensor, classes: int, like: Rows) -> Rows:
+    """One-hot (n, C), in the precision of another matrix; made when they are asked for where that is not in memory."""
+    make = partial(one_hot, classes=classes, dtype=like.dtype)
+    return make(labels) if isinstance(like, Tensor) else Derived(make, [labels], classes, like.dtype)
+
+
+def logits(z: Rows, weight: Tensor) -> Any:
+    """W z (n, C) of features z (n, D)."""
+    return derive(partial(_logits, weight=weight), z, width=len(weight))
+
+
+def probabilities(z: Rows, weight: Tensor) -> Any:
+    """softmax(W z) (n, C) of features z (n, D)."""
+    return derive(partial(_probabilities, weight=weight), z, width=len(weight))
+
+
+def residuals(p: Rows, targets: Rows) -> Any:
+    """p − t (n, C)."""
+    return derive(torch.sub, p, targets, width=p.shape[1])
+
+
+def _logits(z: Tensor, weight: Tensor) -> Tensor:
+    return z @ weight.T.to(z)
+
+
+def _probabilities(z: Tensor, weight: Tensor) -> Tensor:
+    return _logits(z, weight).softmax(1)
+
+
+def cross_entropy(z: Rows, weight: Tensor, targets: Rows) -> float:
     """Mean cross-entropy (nats) of features z (n, D) against target distributions (n, C)."""
-    return float(-(targets * (z @ weight.T).log_softmax(1)).sum(1).mean())
+    (loss,) = total(_losses, (z, targets), weight)
+    return float(loss) / len(z)
+
+
+def _losses(z: Rows, targets: Rows, weight: Tensor) -> tuple[Tensor]:
+    out = torch.zeros((), dtype=torch.float64, device=z.device)
+    for rows in blocks(z, z.shape[1] + 3 * len(weight)):
+        out -= (targets[rows] * _logits(z[rows], weight).log_softmax(1)).sum(dtype=torch.float64)
+    return (out,)
 
 
 def train_head(
-    x: Tensor,
+    x: Rows,
     labels: Tensor,
-    x_validation: Tensor,
+    x_validation: Rows,
     labels_validation: Tensor,
     classes: int,
     l2: float | None = None,
@@ -124,28 +186,39 @@ def train_head(
     """
     standardiser = Standardiser.fit(x)
     z, z_validation = standardiser(x), standardiser(x_validation)
-    targets = one_hot(labels, classes, z.dtype)
-    targets_validation = one_hot(labels_validation, classes, z.dtype)
+    targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     moment = SecondMoment.of(z)
     path: list[tuple[float, float]] = []
     if l2 is None:
+        every, held = _spaced(z), _spaced(z_validation)
+        z_held, targets_held = take(z_validation, held), take(targets_validation, held)
         l2, path = choose_l2(
-            z, targets, lambda weight: cross_entropy(z_validation, weight, targets_validation), moment=moment
+            take(z, every),
+            take(targets, every),
+            lambda weight: cross_entropy(z_held, weight, targets_held),
+            moment=moment,
+            samples=len(z),
         )
     curve: list[tuple[float, float]] = []
 
-    def watch(weight: Tensor) -> None:
-        curve.append((cross_entropy(z, weight, targets), cross_entropy(z_validation, weight, targets_validation)))
+    def watch(weight: Tensor, loss: float) -> None:
+        curve.append((loss, cross_entropy(z_validation, weight, targets_validation)))
 
     weight, gradient_norm = fit_softmax(z, targets, l2, moment=moment, watch=watch)
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
 
 
+def _spaced(rows: Rows) -> Tensor:
+    """Positions of at most PATH_SAMPLES rows, evenly spaced."""
+    return torch.arange(0, len(rows), math.ceil(len(rows) / PATH_SAMPLES), device=rows.device)
+
+
 def choose_l2(
-    z: Tensor,
-    targets: Tensor,
+    z: Rows,
+    targets: Rows,
     held_out_loss: Callable[[Tensor], float],
     moment: SecondMoment | None = None,
+    samples: int | None = None,
 ) -> tuple[float, list[tuple[float, float]]]:
     """Walk the penalties from strong to weak, each fit starting from the last, and take the best.
 
@@ -154,6 +227,8 @@ def choose_l2(
         targets: (n, C).
         held_out_loss: of a weight (C, D), the loss on data that it was not fitted to.
         moment: the factorised second moment of z, where it is known already.
+        samples: how many samples λ is for, where z is a part of them: λ n, the penalty beside the sum of the losses, is
+            what carries over. None for z's own n.
 
     Returns:
         The λ of the smallest held-out loss, and all that were tried with theirs; the walk ends once the loss has
@@ -161,13 +236,14 @@ def choose_l2(
     """
     path: list[tuple[float, float]] = []
     moment = moment or SecondMoment.of(z)
+    share = len(z) / (samples or len(z))
     weight = None
     best, rises = math.inf, 0
     for l2 in L2_PATH:
         tolerance = max(PATH_TOLERANCE, math.sqrt(2 * l2 * PATH_LOSS))
         weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
         loss = held_out_loss(weight)
-        path.append((l2, loss))
+        path.append((l2 * share, loss))
         rises = 0 if loss < best else rises + 1
         best = min(best, loss)
         if rises == RISES_BEFORE_STOP:
@@ -176,15 +252,15 @@ def choose_l2(
 
 
 def fit_softmax(
-    z: Tensor,
-    targets: Tensor,
+    z: Rows,
+    targets: Rows,
     l2: float,
-    weights: Tensor | None = None,
+    weights: Rows | None = None,
     initial: Tensor | None = None,
     tolerance: float | None = None,
     max_steps: int = 100,
     moment: SecondMoment | None = None,
-    watch: Callable[[Tensor], None] | None = None,
+    watch: Callable[[Tensor, float], None] | None = None,
 ) -> tuple[Tensor, float]:
     """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖² by Newton's method.
 
@@ -193,15 +269,15 @@ def fit_softmax(
     decide where it ends, are summed in double precision.
 
     Args:
-        z: features (n, D), float32 or float64.
-        targets: distributions (n, C), one-hot or soft.
+        z: features (n, D), float32 or float64; not necessarily in memory.
+        targets: distributions (n, C), one-hot or soft, likewise.
         l2: λ > 0, on all of W (the bias too, which makes the minimum unique).
         weights: w (n,) ≥ 0; None for ones.
         initial: start (C, D); None for zeros.
         tolerance: gradient norm to reach; None for GRADIENT_TOLERANCE of z's precision.
         max_steps: most Newton steps.
         moment: the factorised second moment of z, where it is known already.
-        watch: is shown W before the first step and after each.
+        watch: is shown W and the mean loss there (nats), before the first step and after each.
 
     Returns:
         W (C, D) and the gradient norm there.
@@ -219,12 +295,13 @@ def fit_softmax(
     rounding = 500 * torch.finfo(z.dtype).eps
     here = _Point.at(z, targets, l2, weights, weight)
     if watch:
-        watch(weight)
+        watch(weight, here.loss)
     forcing = FIRST_FORCING
     for _ in range(max_steps):
         if here.norm <= tolerance:
             return weight, here.norm
-        hessian = HeadHessian(single, here.probabilities.float(), l2, weights=single_weights, moment=moment)
+        p = hold(probabilities(single, weight))
+        hessian = HeadHessian(single, p, l2, weights=single_weights, moment=moment)
         unit = (here.gradient / here.norm).float()
         # No further than the last step needs, and no further than single precision goes.
         accuracy = max(forcing, 0.3 * tolerance / here.norm, 1e-5)
@@ -246,7 +323,7 @@ def fit_softmax(
         forcing = min(FIRST_FORCING, 0.9 * (there.norm / here.norm) ** 2)
         weight, here = candidate, there
         if watch:
-            watch(weight)
+            watch(weight, here.loss)
     raise ConvergenceError(
         f"training the head did not reach gradient norm {tolerance:.0e} in {max_steps} steps; use a larger L2"
     )
@@ -254,34 +331,38 @@ def fit_softmax(
 
 @dataclass(frozen=True)
 class _Point:
-    """The objective at W: its value, its gradient (C, D) in double precision with its norm, and p (n, C)."""
+    """The objective at W: mean loss, value (with the penalty), gradient (C, D) in double precision, and its norm."""
 
+    loss: float
     value: float
     gradient: Tensor
     norm: float
-    probabilities: Tensor
 
     @classmethod
-    def at(cls, z: Tensor, targets: Tensor, l2: float, weights: Tensor | None, weight: Tensor) -> _Point:
-        probabilities = torch.empty(targets.shape, dtype=z.dtype, device=z.device)
-        total = torch.zeros((), dtype=torch.float64, device=z.device)
-        gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
-        for rows in chunks(len(z), 4 * targets.shape[1] + z.shape[1], z.element_size()):
-            log_p = (z[rows] @ weight.T).log_softmax(1)
-            t = targets[rows] if weights is None else targets[rows] * weights[rows, None]
-            total -= (t * log_p).sum(dtype=torch.float64)
-            p = torch.exp(log_p, out=probabilities[rows])
-            gradient += (p * t.sum(1, keepdim=True) - t).T @ z[rows]
+    def at(cls, z: Rows, targets: Rows, l2: float, weights: Rows | None, weight: Tensor) -> _Point:
+        loss, gradient = total(_losses_and_gradient, (z, targets, weights), weight)
         wide = weight.double()
         gradient = gradient / len(z) + l2 * wide
-        value = float(total) / len(z) + l2 / 2 * float((wide**2).sum())
-        return cls(value, gradient, float(gradient.norm()), probabilities)
+        loss = float(loss) / len(z)
+        return cls(loss, loss + l2 / 2 * float((wide**2).sum()), gradient, float(gradient.norm()))
+
+
+def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
+    loss = torch.zeros((), dtype=torch.float64, device=z.device)
+    gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
+    for rows in blocks(z, 4 * len(weight) + z.shape[1]):
+        z_rows = z[rows]
+        log_p = (z_rows @ weight.T).log_softmax(1)
+        t = targets[rows] if weights is None else targets[rows] * weights[rows][:, None]
+        loss -= (t * log_p).sum(dtype=torch.float64)
+        gradient += (log_p.exp_() * t.sum(1, keepdim=True) - t).T @ z_rows
+    return loss, gradient
 
 
 def train_head_by_recipe(
-    x: Tensor,
+    x: Rows,
     labels: Tensor,
-    x_validation: Tensor,
+    x_validation: Rows,
     labels_validation: Tensor,
     classes: int,
     epochs: int = 50,
@@ -293,10 +374,10 @@ def train_head_by_recipe(
 
     It does not converge; the gradient norm that is returned says how far from it.
     """
-    standardiser = Standardiser(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+    zero = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+    standardiser = Standardiser(zero, torch.ones_like(zero))
     z, z_validation = standardiser(x), standardiser(x_validation)
-    targets = one_hot(labels, classes, z.dtype)
-    targets_validation = one_hot(labels_validation, classes, z.dtype)
+    targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     generator = torch.Generator().manual_seed(seed)
     bound = 1 / math.sqrt(x.shape[1])  # torch.nn.Linear's own initialisation
     weight = torch.empty(classes, z.shape[1], dtype=z.dtype).uniform_(-bound, bound, generator=generator)
@@ -312,18 +393,27 @@ def train_head_by_recipe(
         final = weight.detach()
         curve.append((cross_entropy(z, final, targets), cross_entropy(z_validation, final, targets_validation)))
     final = weight.detach()
-    gradient = ((z @ final.T).softmax(1) - targets).T @ z / len(z)
-    return Head(final, standardiser, 0.0, "adam", float(gradient.norm()), curve)
+    return Head(final, standardiser, 0.0, "adam", _Point.at(z, targets, 0.0, None, final).norm, curve)
 
 
-def check_embeddings(x: np.ndarray) -> None:
+def check_embeddings(x: Rows) -> None:
     """Refuse embeddings that no head can be trained on.
 
     Raises:
         InputError: if x is not (n, d) or holds NaN or infinity, with the first such row.
     """
-    if x.ndim != 2 or not x.shape[1]:
-        raise InputError(f"embeddings have shape {x.shape}; give (samples, features)")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise InputError(f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {bad[0]}; leave them out")
+    if len(x.shape) != 2 or not x.shape[1]:
+        raise InputError(f"embeddings have shape {tuple(x.shape)}; give (samples, features)")
+    (finite,) = each(_finite, (x,))
+    if not bool(finite.all()):
+        bad = torch.nonzero(~finite).flatten()
+        raise InputError(
+            f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {int(bad[0])}; leave them out"
+        )
+
+
+def _finite(x: Rows) -> tuple[Tensor]:
+    out = torch.empty(len(x), dtype=torch.bool)
+    for rows in blocks(x, 2 * x.shape[1]):
+        out[rows] = torch.isfinite(x[rows]).all(1).cpu()
+    return (out,)

@@ -165,8 +165,8 @@ class _Material:
 
 def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditResult:
     """Everything from the embeddings on."""
-    check_embeddings(material.values)
     x = torch.from_numpy(material.values).to(choose_device(config.device), torch.float64)
+    check_embeddings(x)
     given = np.searchsorted(material.classes, material.labels)
 
     with stages.stage("head"):

@@ -10,30 +10,44 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.influence.hessian import HeadHessian, Solution, chunks
+from audit.influence.hessian import HeadHessian, Solution
+from audit.rows import Rows, blocks, each, take, total
 
 
-def mean_gradient(z: Tensor, residuals: Tensor) -> Tensor:
+def mean_gradient(z: Rows, residuals: Rows) -> Tensor:
     """Gradient (C, D), float64, of the mean loss of samples with features z (m, D) and residuals p − t (m, C)."""
-    return (residuals.T @ z).double() / len(z)
+    (gradient,) = total(_gradient, (z, residuals))
+    return gradient.double() / len(z)
 
 
-def inner_products(z: Tensor, residuals: Tensor, solutions: Tensor) -> Tensor:
+def _gradient(z: Rows, residuals: Rows) -> tuple[Tensor]:
+    out = torch.zeros(residuals.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
+    for rows in blocks(z, z.shape[1] + 2 * residuals.shape[1]):
+        out += residuals[rows].T @ z[rows]
+    return (out,)
+
+
+def inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> Tensor:
     """r_iᵀ S_j z_i: (k, n) of features z (n, D), residuals (n, C) and solutions S (k, C, D)."""
+    (products,) = each(_inner_products, (z, residuals), solutions)
+    return products.T
+
+
+def _inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> tuple[Tensor]:
     k, classes, features = solutions.shape
-    out = z.new_empty(k, len(z))
+    out = torch.empty(len(z), k, dtype=z.dtype, device=z.device)
     flat = solutions.to(z.dtype).reshape(-1, features).T
-    for rows in chunks(len(z), 2 * k * classes, z.element_size()):
-        out[:, rows] = ((z[rows] @ flat).view(-1, k, classes) * residuals[rows, None, :]).sum(2).T
-    return out
+    for rows in blocks(z, features + 2 * k * classes):
+        out[rows] = ((z[rows] @ flat).view(-1, k, classes) * residuals[rows][:, None, :]).sum(2)
+    return (out,)
 
 
 def influence_on_validation(
     hessian: HeadHessian,
-    z: Tensor,
-    residuals: Tensor,
+    z: Rows,
+    residuals: Rows,
     validation: Tensor,
-    validation_residuals: Tensor,
+    validation_residuals: Rows,
     method: str = "auto",
 ) -> tuple[Tensor, Solution]:
     """Influence of every sample, validation samples included, on the mean validation loss.
@@ -53,7 +67,10 @@ def influence_on_validation(
     """
     halves = [validation[0::2], validation[1::2]]
     gradients = torch.stack(
-        [mean_gradient(z[half], validation_residuals[start::2]) for start, half in enumerate(halves)]
+        [
+            mean_gradient(take(z, half), take(validation_residuals, torch.arange(start, len(validation), 2)))
+            for start, half in enumerate(halves)
+        ]
     )
     solution = hessian.solve(gradients, method)
     return merge_halves(inner_products(z, residuals, solution.values), halves), solution

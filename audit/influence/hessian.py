@@ -17,11 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audit.errors import ConvergenceError, InputError
+from audit.rows import Rows, Spread, blocks, hold, slices, total
 
 DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 288 MB
 DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single
@@ -49,16 +51,15 @@ class Solution:
 
 def chunks(n: int, floats_per_row: int, element_bytes: int = 8) -> list[slice]:
     """Slices over n rows, so that temporaries of `floats_per_row` a row stay within CHUNK_BYTES."""
-    step = max(1, CHUNK_BYTES // max(1, floats_per_row * element_bytes))
-    return [slice(s, min(s + step, n)) for s in range(0, n, step)]
+    return slices(n, floats_per_row * element_bytes, CHUNK_BYTES)
 
 
 class HeadHessian:
     """H of a head at its parameters.
 
     Args:
-        z: features (n, D), float32 or float64.
-        probabilities: predicted probabilities p (n, C).
+        z: features (n, D), float32 or float64; not necessarily in memory.
+        probabilities: predicted probabilities p (n, C), likewise.
         l2: λ > 0, or 0 with damping.
         weights: sample weights w (n,) ≥ 0; None for ones.
         damping: added to the diagonal beside λ.
@@ -70,10 +71,10 @@ class HeadHessian:
 
     def __init__(
         self,
-        z: Tensor,
-        probabilities: Tensor,
+        z: Rows,
+        probabilities: Rows,
         l2: float,
-        weights: Tensor | None = None,
+        weights: Rows | None = None,
         damping: float = 0.0,
         moment: SecondMoment | None = None,
     ) -> None:
@@ -81,10 +82,10 @@ class HeadHessian:
             raise InputError(
                 f"l2 + damping is {l2 + damping}; the head's Hessian is singular without, give more than 0"
             )
-        self.z = z
+        self.z: Any = z
         self._moment = moment
-        self.p = probabilities
-        self.w = weights
+        self.p: Any = probabilities
+        self.w: Any = weights
         self.ridge = l2 + damping
         self.n, self.features = z.shape
         self.classes = probabilities.shape[1]
@@ -106,27 +107,18 @@ class HeadHessian:
             return self
         weights = None if self.w is None else self.w.float()
         moment = self.__dict__.get("moment", self._moment)
-        return HeadHessian(self.z.float(), self.p.float(), self.ridge, weights, moment=moment)
+        return HeadHessian(self.z.float(), hold(self.p.float()), self.ridge, weights, moment=moment)
 
     def product(self, v: Tensor) -> Tensor:
         """H v for v (k, C, D), in v's precision: two passes over z, no per-sample gradient."""
-        k = len(v)
-        flat = v.reshape(k * self.classes, self.features)
-        out = self.ridge * v
-        for rows in chunks(self.n, 2 * k * self.classes + self.features, v.element_size()):
-            z, p = self.z[rows].to(v.dtype), self.p[rows, None, :].to(v.dtype)
-            u = (z @ flat.T).view(len(z), k, self.classes)
-            u = p * (u - (p * u).sum(-1, keepdim=True))
-            if self.w is not None:
-                u *= self.w[rows, None, None]
-            out += (u.reshape(len(z), -1).T @ z).view_as(v) / self.n
-        return out
+        (curved,) = total(_curved, (self.z, self.p, self.w), v)
+        return self.ridge * v + curved.to(v) / self.n
 
     @cached_property
     def kfac(self) -> KroneckerFactors:
         """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n, on contrasts between classes."""
-        w = self.p if self.w is None else self.p * self.w[:, None]
-        return kronecker_factors(torch.diag(w.sum(0)) - w.T @ self.p, self.n, self.moment, self.ridge)
+        (curvature,) = total(_class_curvature, (self.p, self.w))
+        return kronecker_factors(curvature, self.n, self.moment, self.ridge)
 
     @property
     def factor_flop(self) -> float:
@@ -154,6 +146,8 @@ class HeadHessian:
         """What 'auto' means for this size and this many right-hand sides."""
         if method != "auto":
             return method == "cholesky"
+        if isinstance(self.z, Spread):
+            return False
         if "factor" in self.__dict__:
             return True
         steps = CG_STEPS * 4.0 * self.n * self.parameters * right_hand_sides
@@ -205,6 +199,41 @@ class HeadHessian:
         return Solution(values, residual, used, iterations)
 
 
+def _curved(z: Rows, p: Rows, w: Rows | None, v: Tensor) -> tuple[Tensor]:
+    """Σ w_i (diag p_i − p_i p_iᵀ) V z_i z_iᵀ for V (k, C, D), in V's precision."""
+    k, classes, features = v.shape
+    flat = v.reshape(k * classes, features)
+    out = torch.zeros_like(flat)
+    for rows in blocks(z, 2 * k * classes + features, v.element_size()):
+        z_rows, p_rows = z[rows].to(v.dtype), p[rows].to(v.dtype)[:, None, :]
+        u = (z_rows @ flat.T).view(len(z_rows), k, classes)
+        u = p_rows * (u - (p_rows * u).sum(-1, keepdim=True))
+        if w is not None:
+            u *= w[rows][:, None, None]
+        out.addmm_(u.view(len(z_rows), -1).T, z_rows)
+    return (out.view_as(v),)
+
+
+def _class_curvature(p: Rows, w: Rows | None) -> tuple[Tensor]:
+    """Σ w_i (diag p_i − p_i p_iᵀ) (C, C), in double precision."""
+    classes = p.shape[1]
+    out = torch.zeros(classes, classes, dtype=torch.float64, device=p.device)
+    for rows in blocks(p, 3 * classes):
+        p_rows = p[rows]
+        weighted = p_rows if w is None else p_rows * w[rows][:, None]
+        out += torch.diag(weighted.sum(0)) - weighted.T @ p_rows
+    return (out,)
+
+
+def _second_moment(z: Rows) -> tuple[Tensor]:
+    """Σ z_i z_iᵀ (D, D), added up in double precision."""
+    out = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
+    for rows in blocks(z, 2 * z.shape[1]):
+        z_rows = z[rows]
+        out += z_rows.T @ z_rows
+    return (out,)
+
+
 @dataclass(frozen=True)
 class SecondMoment:
     """Eigenvalues (D,), float64 and ≥ 0, and eigenvectors (D, D) of A = zᵀz / n."""
@@ -213,12 +242,10 @@ class SecondMoment:
     vectors: Tensor
 
     @classmethod
-    def of(cls, z: Tensor) -> SecondMoment:
+    def of(cls, z: Rows) -> SecondMoment:
         """Factorise in double precision, which single precision does not always survive."""
-        total = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
-        for rows in chunks(len(z), 2 * z.shape[1], z.element_size()):
-            total += z[rows].T @ z[rows]
-        values, vectors = torch.linalg.eigh(total / len(z))
+        (moment,) = total(_second_moment, (z,))
+        values, vectors = torch.linalg.eigh(moment / len(z))
         return cls(values.clamp_min(0), vectors.to(z.dtype))
 
 

@@ -1,0 +1,284 @@
+"""Matrices with one row a sample that are read a few rows at a time, wherever they are.
+
+What an audit computes is a sum over samples (a loss, a gradient, a product with the Hessian, a Kronecker factor) or one
+thing for each sample (a probability, an influence). Neither needs all samples in memory at once. A tensor in memory is
+a matrix of this kind; so are memory-mapped files (`Stored`), what follows from other matrices row by row (`Derived`),
+some rows of another (`Taken`), and rows that other processes hold (`Spread`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.errors import InputError
+
+# What a pass over rows keeps at a time on the CPU: freed memory of this size is used again at once, while larger pieces
+# are handed back to the system and cost a page fault for every page, each time.
+BLOCK_BYTES = 8 * 2**20
+DEVICE_BLOCK_BYTES = 256 * 2**20  # on a GPU, where a pass costs a launch
+
+
+class Rows(Protocol):
+    """A matrix (n, k), or a vector (n,); a `Tensor` is one."""
+
+    @property
+    def shape(self) -> Any:
+        """(n, k)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what indexing gives."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where indexing puts it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Tensor:
+        """Rows by a slice or by their positions (k,)."""
+
+    def float(self) -> Any:
+        """The same in single precision."""
+
+
+def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
+    """Slices over n rows, each of at most so many bytes together, or of one row."""
+    step = max(1, at_once // max(1, bytes_per_row))
+    return [slice(s, min(s + step, n)) for s in range(0, n, step)]
+
+
+def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
+    """Slices over rows for one pass, with temporaries of so many numbers a row (the rows themselves included)."""
+    at_once = BLOCK_BYTES if rows.device.type == "cpu" else DEVICE_BLOCK_BYTES
+    return slices(len(rows), floats_per_row * (element_bytes or rows.dtype.itemsize), at_once)
+
+
+class Stored:
+    """Embeddings in arrays one after another, usually memory-mapped files.
+
+    Args:
+        parts: (n_i, d) each, all of one type.
+        dtype: of what indexing gives.
+        device: where indexing puts it.
+
+    Raises:
+        InputError: if the parts differ in length of row or type.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray], dtype: torch.dtype, device: torch.device) -> None:
+        if len({(part.shape[1:], part.dtype) for part in parts}) != 1 or parts[0].ndim != 2:
+            raise InputError(
+                f"embeddings are in parts of shapes {', '.join(str(part.shape) for part in parts[:3])}; "
+                "give (n, d) of one d and one type"
+            )
+        self.parts = tuple(parts)
+        self.dtype, self.device = dtype, device
+        self.shape = (sum(len(part) for part in parts), parts[0].shape[1])
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @cached_property
+    def _tensors(self) -> list[Tensor]:
+        with warnings.catch_warnings():  # of arrays that cannot be written to; nothing here writes
+            warnings.simplefilter("ignore", UserWarning)
+            return [torch.from_numpy(part) for part in self.parts]
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            start, stop, _ = rows.indices(len(self))
+            first, last = np.searchsorted(self._ends, [start, max(start, stop - 1)], side="right")
+            found = []
+            for number in range(first, min(last + 1, len(self.parts))):
+                before = self._ends[number] - len(self.parts[number])
+                found.append(self._tensors[number][max(0, start - before) : max(0, stop - before)])
+            values = found[0] if len(found) == 1 else torch.cat(found or [self._tensors[0][:0]])
+        else:
+            places = positions(rows, len(self)).cpu()
+            if len(self.parts) == 1:
+                values = self._tensors[0].index_select(0, places)
+            else:
+                values = torch.empty(len(places), self.shape[1], dtype=self._tensors[0].dtype)
+                owners = torch.from_numpy(np.searchsorted(self._ends, places.numpy(), side="right"))
+                for number in owners.unique().tolist():
+                    here = owners == number
+                    before = int(self._ends[number]) - len(self.parts[number])
+                    values[here] = self._tensors[number].index_select(0, places[here] - before)
+        return values.to(self.device, self.dtype)
+
+    def float(self) -> Stored:
+        """The same in single precision."""
+        return Stored(self.parts, torch.float32, self.device)
+
+
+class Derived:
+    """What follows from the rows of other matrices, computed whenever it is asked for.
+
+    Args:
+        function: of as many rows of each source, to (k, width).
+        sources: matrices or vectors of n rows; those of whole numbers keep their type in single precision.
+        width: numbers a row.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, dtype: torch.dtype):
+        self.function, self.sources = function, tuple(sources)
+        self.dtype, self.device = dtype, sources[0].device
+        self.shape = (len(sources[0]), width)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return self.function(*(source[rows] for source in self.sources)).to(self.dtype)
+
+    def float(self) -> Derived:
+        """The same in single precision."""
+        single = [source.float() if source.dtype.is_floating_point else source for source in self.sources]
+        return Derived(self.function, single, self.shape[1], torch.float32)
+
+
+class Taken:
+    """Some rows of another matrix.
+
+    Args:
+        rows: the matrix.
+        places: positions (k,) of those rows.
+    """
+
+    def __init__(self, rows: Rows, places: Tensor) -> None:
+        self.rows, self.places = rows, places.cpu()
+        self.dtype, self.device = rows.dtype, rows.device
+        self.shape = (len(places), *rows.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return self.rows[self.places[rows if isinstance(rows, slice) else rows.cpu()].to(self.device)]
+
+    def float(self) -> Taken:
+        """The same in single precision."""
+        return Taken(self.rows.float(), self.places)
+
+
+class Spread(ABC):
+    """Rows in parts that other processes hold; what is asked of them goes to where they are.
+
+    Attributes:
+        shape: (n, k) of all parts together.
+        dtype, device: of what indexing brings here.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Bring rows here."""
+
+    @abstractmethod
+    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> Spread:
+        """What follows from the rows of sources, where they are; held there, or computed when asked for."""
+
+    @abstractmethod
+    def take(self, places: Tensor) -> Spread:
+        """Rows at rising positions, where they are."""
+
+    @abstractmethod
+    def total(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+        """The sums over parts of what the function makes of each, in double precision."""
+
+    @abstractmethod
+    def each(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+        """What the function makes of each part, brought here and joined in order."""
+
+    def float(self) -> Spread:
+        """The same in single precision."""
+        return self.derive(as_single, [self], self.shape[1], False)
+
+
+def as_single(values: Tensor) -> Tensor:
+    """In single precision."""
+    return values.float()
+
+
+def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
+    """What follows from the rows of sources: at once where they are in memory, else when it is asked for.
+
+    Args:
+        function: of as many rows of each source, to (k, width), in the precision of the first one.
+        sources: n rows each.
+        width: numbers a row.
+    """
+    for source in sources:
+        if isinstance(source, Spread):
+            return source.derive(function, sources, width, hold=False)
+    if all(isinstance(source, Tensor) for source in sources):
+        return function(*sources)
+    return Derived(function, sources, width, sources[0].dtype)
+
+
+def hold(rows: Rows) -> Rows:
+    """The same, computed once and kept in memory, where the rows are."""
+    if isinstance(rows, Spread):
+        return rows.derive(_same, [rows], rows.shape[1], hold=True)
+    if isinstance(rows, Tensor):
+        return rows
+    out = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
+    for part in blocks(rows, 8 * rows.shape[1]):
+        out[part] = rows[part]
+    return out
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
+def take(rows: Rows, places: Tensor) -> Rows:
+    """Rows at positions (k,): a copy where they are in memory, else read when they are asked for."""
+    if isinstance(rows, Spread):
+        return rows.take(places)
+    return rows[places] if isinstance(rows, Tensor) else Taken(rows, places)
+
+
+def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
+    """Sums over samples.
+
+    Args:
+        function: of the sources (or the part of them that a process holds) and `common`, to a tuple of sums.
+        sources: n rows each, or None.
+        common: what every part needs.
+    """
+    for source in sources:
+        if isinstance(source, Spread):
+            return source.total(function, sources, *common)
+    return function(*sources, *common)
+
+
+def each(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
+    """One thing for each sample, or several, here and in the order of the samples: arguments as those of `total`."""
+    for source in sources:
+        if isinstance(source, Spread):
+            return source.each(function, sources, *common)
+    return function(*sources, *common)
+
+
+def positions(rows: slice | Tensor, n: int) -> Tensor:
+    """Positions (k,) that a slice of n rows, a mask (n,) or positions stand for."""
+    if isinstance(rows, slice):
+        return torch.arange(n)[rows]
+    return torch.nonzero(rows).flatten() if rows.dtype == torch.bool else rows
