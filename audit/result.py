@@ -13,7 +13,7 @@ import pandas as pd
 from audit.errors import InputError
 from audit.storage import replace_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SUMMARY_FILE = "summary.json"
 SUMMARY_SCHEMA = Path(__file__).with_name("summary.schema.json")
 """The JSON Schema of a summary: every key, with what it means."""
@@ -54,9 +54,10 @@ class AuditResult:
             each means. `filepath` is None where the images were not files.
         summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings: JSON values.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
-        explanations: the training samples that help and harm chosen validation samples most, columns target (id),
-            kind ('helpful' | 'harmful'), rank (1 is strongest), neighbour (id of a training sample), influence
-            (pairwise, on the target's own loss).
+        explanations: the training samples that help and harm chosen samples most, columns target (id), reason
+            ('validation': badly predicted, its loss as the audit believes its label to be; 'flagged': its loss on the
+            given label), kind ('helpful' | 'harmful'), rank (1 is strongest), neighbour (id of a training sample),
+            influence (pairwise, on the target's own loss), label (that the loss refers to) and predicted (by the head).
         skipped: samples that were not audited, columns id, filepath, reason.
         thumbnails: small WebP images by sample id, of the samples that the report shows, columns image; index id.
         heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,).

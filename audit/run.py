@@ -16,6 +16,7 @@ from torch import Tensor
 from audit import __version__
 from audit.backbone import Backbone, choose_device, load_backbone
 from audit.config import AuditConfig
+from audit.correction import measure_correction
 from audit.detectors import DETECTORS, Evidence
 from audit.detectors.noise_model import Diagnosis, diagnose
 from audit.embedding import embed
@@ -27,7 +28,7 @@ from audit.head import Head, check_embeddings, one_hot, train_head, train_head_b
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
 from audit.influence.hessian import HeadHessian
-from audit.influence.pairwise import pairwise_influence
+from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, silent
 from audit.result import SCHEMA_VERSION, AuditResult
@@ -36,6 +37,11 @@ from audit.split import own_split, stratified_split
 
 EXPLAINED_SAMPLES = 8
 NEIGHBOURS = 6
+EXPLAINED_FLAGGED = 200
+FLAGGED_NEIGHBOURS = 3
+EXPLANATION_WORK = {"cpu": 1e10, "cuda": 1e12}  # explained flags × training samples × head parameters: some seconds
+EXPLAINED_AT_ONCE = 64
+EXPLANATION_TOLERANCE = 1e-3
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
 
@@ -187,13 +193,26 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
     with stages.stage("influence"):
         beliefs = None if config.validation_trusted else diagnosis.posterior
         influence, solved, hessian = _influence(x, labels, audited, material, config, beliefs)
-        explanations = _explain(x, labels, audited, hessian, material, config, beliefs)
         evidence = _evidence(labels, influence, diagnosis)
     with stages.stage("flagging"):
         flags = choose_flags(
             DETECTORS["suspicion"](evidence), config.threshold, config.target_precision, config.max_review
         )
-        scores = _scores(material, evidence, flags.flag, given if config.inject else None)
+        suggested = suggest_labels(evidence.posterior, labels, flags.flag)
+        scores = _scores(material, evidence, flags.flag, suggested, given if config.inject else None)
+    with stages.stage("explanation"):
+        explanations = _explain(x, labels, audited, hessian, material, config, beliefs, scores)
+    with stages.stage("correction"):
+        correction = measure_correction(
+            labels,
+            suggested,
+            flags.flag,
+            material.split,
+            audited,
+            train=lambda corrected, rows: _train(x, corrected, material, config, rows),
+            predict=lambda head, rows: head.probabilities(x[rows]).cpu().numpy(),
+            original=given if config.inject else None,
+        )
     with stages.stage("evaluation"):
         detection = None
         if config.inject:
@@ -213,6 +232,7 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
             "threshold_rule": flags.rule,
             "estimates": flags.estimates,
             "detection": detection,
+            "correction": correction,
             "influence_by_class": influence_by_class(scores, material.classes.tolist()),
             "heads": {name: _describe_head(head, x, given, material) for name, head in heads.items()},
             "influence": {
@@ -276,9 +296,14 @@ def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.nd
     return stratified_split(labels, sizes, config.seed)
 
 
-def _train(x: Tensor, labels: np.ndarray, material: _Material, config: AuditConfig) -> Head:
+def _train(
+    x: Tensor, labels: np.ndarray, material: _Material, config: AuditConfig, only: np.ndarray | None = None
+) -> Head:
+    """The head trained on the train split, or on what of it is among the rows `only`; validation likewise."""
     y = torch.from_numpy(labels).to(x.device)
     train, validation = material.rows("train"), material.rows("validation")
+    if only is not None:
+        train, validation = np.intersect1d(train, only), np.intersect1d(validation, only)
     parts = (x[train], y[train], x[validation], y[validation], len(material.classes))
     if config.trainer == "adam":
         return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
@@ -339,21 +364,50 @@ def _explain(
     material: _Material,
     config: AuditConfig,
     beliefs: Tensor | None,
+    scores: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The training samples that help and harm the worst predicted validation samples most."""
+    """The training samples that help and harm most: the wrongly predicted validation samples, as the audit believes
+    their labels to be, and the given labels of the most suspicious flagged samples."""
     z, p, targets = _predictions(x, labels, head)
     true = targets if beliefs is None else beliefs
     train, validation = material.rows("train"), material.rows("validation")
     loss = -(true[validation] * p[validation].clamp_min(1e-300).log()).sum(1)
-    worst = validation[np.argsort(-loss.cpu().numpy(), kind="stable")[:EXPLAINED_SAMPLES]]
-    matrix = pairwise_influence(hessian, z[worst], (p - true)[worst], z[train], (p - targets)[train], config.solver)
+    right = p[validation].argmax(1) == true[validation].argmax(1)
+    worst = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:EXPLAINED_SAMPLES]]
+    count = min(EXPLAINED_FLAGGED, int(EXPLANATION_WORK[x.device.type] / (len(train) * hessian.parameters)))
+    by_suspicion = scores["suspicion"].to_numpy()[flagged := np.flatnonzero(scores["flag"])]
+    flagged = flagged[np.argsort(-by_suspicion, kind="stable")[:count]]
+    z_train, residuals = z[train], (p - targets)[train]
+    at_once = min(EXPLAINED_AT_ONCE, targets_at_once(hessian, len(train), z.element_size(), MEMORY))
     records = []
-    for target, row in zip(worst, matrix.cpu(), strict=True):
-        for kind, places in zip(("helpful", "harmful"), helpful_and_harmful(row, NEIGHBOURS), strict=True):
-            for rank, place in enumerate(places.tolist(), 1):
-                neighbour = material.ids[train[place]]
-                records.append((material.ids[target], kind, rank, neighbour, float(row[place])))
-    return pd.DataFrame(records, columns=["target", "kind", "rank", "neighbour", "influence"])
+    for reason, chosen, truth, neighbours in (
+        ("validation", worst, true, NEIGHBOURS),
+        ("flagged", flagged, targets, FLAGGED_NEIGHBOURS),
+    ):
+        for start in range(0, len(chosen), at_once):
+            part = chosen[start : start + at_once]
+            rows = pairwise_influence(
+                hessian,
+                z[part],
+                p[part] - truth[part],
+                z_train,
+                residuals,
+                config.solver,
+                at_once,
+                EXPLANATION_TOLERANCE,
+            )
+            for target, row in zip(part, rows.cpu(), strict=True):
+                # A training sample does not explain itself.
+                others = torch.from_numpy(np.flatnonzero(train != target))
+                kinds = zip(("helpful", "harmful"), helpful_and_harmful(row, neighbours, others), strict=True)
+                judged = material.classes[int(truth[target].argmax())], material.classes[int(p[target].argmax())]
+                records += [
+                    (material.ids[target], reason, kind, rank, material.ids[train[place]], float(row[place]), *judged)
+                    for kind, places in kinds
+                    for rank, place in enumerate(places.tolist(), 1)
+                ]
+    columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
+    return pd.DataFrame(records, columns=columns)
 
 
 def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:
@@ -367,8 +421,9 @@ def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Ev
     )
 
 
-def _scores(material: _Material, evidence: Evidence, flag: np.ndarray, given: np.ndarray | None) -> pd.DataFrame:
-    suggested = suggest_labels(evidence.posterior, evidence.labels, flag)
+def _scores(
+    material: _Material, evidence: Evidence, flag: np.ndarray, suggested: np.ndarray, given: np.ndarray | None
+) -> pd.DataFrame:
     columns = {
         "filepath": np.array(material.filepaths, dtype=object),
         "split": material.split,

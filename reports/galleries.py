@@ -130,7 +130,7 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
 
 def _explained(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
     explained = []
-    known = result.explanations
+    known = result.explanations[result.explanations["reason"] == "validation"]
     known = known[known["target"].isin(result.scores.index) & known["neighbour"].isin(result.scores.index)]
     for target, group in list(known.groupby("target", sort=False))[:MAX_EXPLAINED]:
         entry: dict[str, Any] = {"target": shelf.put(result.scores.loc[[target]])[0]}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +15,9 @@ from sklearn.metrics import average_precision_score, confusion_matrix, f1_score,
 from sklearn.model_selection import cross_val_predict
 
 from audit.config import AuditConfig
-from audit.result import AuditResult
+from audit.correction import measure_correction
+from audit.head import Head, train_head
+from audit.result import SCHEMA_VERSION, AuditResult
 
 THRESHOLD = 0.7
 CLASSES = [f"digit {number}" for number in range(10)]
@@ -82,13 +85,24 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
         scores["injected"] = injected
         scores["original_label"] = names[original]
 
-    targets = np.flatnonzero((split == "validation") & flag)[:6]
-    explanations = _explanations(targets, gradients, influence_of, train, ids)
+    predicted = names[probabilities.argmax(axis=1)]
+    explanations = pd.concat(
+        [
+            _explanations(targets, gradients, influence_of, train, ids).assign(reason=reason)
+            for reason, targets in (
+                ("validation", np.flatnonzero((split == "validation") & flag)[:6]),
+                ("flagged", np.flatnonzero(flag)[np.argsort(-suspicion[flag], kind="stable")[:50]]),
+            )
+        ],
+        ignore_index=True,
+    )
+    of_target = pd.Series(np.arange(n), index=ids)[explanations["target"]].to_numpy()
+    explanations = explanations.assign(label=names[given][of_target], predicted=predicted[of_target])
     heads = {"given": _head(x, original, original, split, model)}
     if inject:
         heads["corrupted"] = _head(x, given, original, split, model)
     summary = {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "created": "2026-01-02T03:04:05+00:00",
         "counts": {
             "samples": n,
@@ -111,6 +125,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             "basis": "The sum of the suspicions, taken as calibrated probabilities from leave-one-out predictions.",
         },
         "detection": _detection(scores, injected) if inject else None,
+        "correction": _correction(x[:, :-1], given, suggested, flag, split, original if inject else None),
         "influence_by_class": _influence_by_class(scores, names, injected if inject else None),
         "heads": {name: head for name, (head, _) in heads.items()},
         "influence": {
@@ -236,6 +251,36 @@ def _explanations(
         for kind, chosen in (("helpful", order[::-1][:5]), ("harmful", order[:5])):
             rows += [(ids[target], kind, rank, ids[i], float(pairwise[i])) for rank, i in enumerate(chosen, start=1)]
     return pd.DataFrame(rows, columns=["target", "kind", "rank", "neighbour", "influence"])
+
+
+def _correction(
+    x: np.ndarray,
+    given: np.ndarray,
+    suggested: np.ndarray,
+    flag: np.ndarray,
+    split: np.ndarray,
+    original: np.ndarray | None,
+) -> dict[str, Any] | None:
+    values = torch.from_numpy(x)
+
+    def train(labels: np.ndarray, rows: np.ndarray) -> Head:
+        parts = []
+        for part in ("train", "validation"):
+            chosen = rows[split[rows] == part]
+            parts += [values[chosen], torch.from_numpy(labels[chosen])]
+        return train_head(*parts, classes=10, l2=0.01)
+
+    before = train(given, np.flatnonzero(split != "test"))
+    return measure_correction(
+        given,
+        suggested,
+        flag,
+        split,
+        before,
+        train,
+        lambda head, rows: head.probabilities(values[rows]).numpy(),
+        original,
+    )
 
 
 def _head(
