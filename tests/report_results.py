@@ -150,7 +150,13 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
         "versions": {"influence-audit": "0.1.0", "torch": "2.11.0", "python": "3.11.9"},
         "machine": {"platform": "Linux x86_64", "cpus": 2, "gpu": None},
         "timings": {"embedding": 21.4, "head": 1.9, "influence": 0.6},
-        "source": {"dataset": "influence-audit-demo", "label_field": "ground_truth", "audit_key": "audit"},
+        "source": {
+            "dataset": "influence-audit-demo",
+            "slug": "influence-audit-demo",
+            "label_field": "ground_truth",
+            "audit_key": "audit",
+            "source": "digits",
+        },
     }
     return AuditResult(
         scores=scores,

@@ -139,6 +139,7 @@ def audit_dataset(
     result = audit.audit_images(samples, config=config, progress=progress)
     result.summary["source"] = {
         "dataset": dataset.name,
+        "slug": dataset.slug,
         "label_field": label_field,
         "audit_key": audit_key,
         "source": source_of(dataset) or f"fiftyone:{dataset.name}",
