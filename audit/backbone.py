@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import as_file, files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 
 from audit.errors import InputError
@@ -37,6 +41,7 @@ class Backbone:
         features: d, the length of an embedding.
         device: where it runs.
         module: the network, in eval mode.
+        precision: 'float32' or 'bfloat16', what images pass through it in.
     """
 
     name: str
@@ -47,16 +52,18 @@ class Backbone:
     features: int
     device: torch.device
     module: nn.Module
-
-    @property
-    def precision(self) -> str:
-        """'bfloat16' autocast on CUDA, 'float32' elsewhere."""
-        return "bfloat16" if self.device.type == "cuda" else "float32"
+    precision: str
 
     @property
     def transform_key(self) -> str:
         """Names everything but the image that an embedding depends on."""
         return f"{self.name}-{self.key[:16]}-{self.resize}-{self.image_size}-{self.precision}"
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        """The network that `embed` runs: batch normalisation folded into the convolutions, in its precision."""
+        network = _fold_batch_norms(copy.deepcopy(self.module)).to(getattr(torch, self.precision))
+        return network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def embed(self, pixels: Tensor) -> Tensor:
@@ -70,9 +77,8 @@ class Backbone:
         """
         x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (MEAN, STD))
-        x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            return self.module(x).float().cpu()
+        x = ((x - mean) / std).to(getattr(torch, self.precision)).contiguous(memory_format=torch.channels_last)
+        return self._network(x).float().cpu()
 
 
 def choose_device(device: str) -> torch.device:
@@ -105,6 +111,7 @@ def load_backbone(
     image_size: int | None = None,
     device: str = "auto",
     note: Callable[[str], None] = lambda text: None,
+    precision: str = "auto",
 ) -> Backbone:
     """Build a frozen backbone.
 
@@ -114,6 +121,7 @@ def load_backbone(
         image_size: side of the network's input in pixels; None for the weights' own.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         note: is told in one line when 'auto' falls back on the bundled weights.
+        precision: 'float32', 'bfloat16', or 'auto': bfloat16 on CUDA, float32 elsewhere.
 
     Raises:
         InputError: if the backbone is unknown, or its weights cannot be had or do not fit it.
@@ -158,7 +166,21 @@ def load_backbone(
         features=features,
         device=chosen_device,
         module=module.to(chosen_device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        precision=("bfloat16" if chosen_device.type == "cuda" else "float32") if precision == "auto" else precision,
     )
+
+
+def _fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Put every batch normalisation into the convolution before it, in place; the same function up to rounding."""
+    children: list[tuple[str, nn.Module | None]] = [*module.named_children(), ("", None)]
+    for (name, child), (next_name, following) in pairwise(children):
+        assert child is not None
+        if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(child, following))
+            setattr(module, next_name, nn.Identity())
+        else:
+            _fold_batch_norms(child)
+    return module
 
 
 def _build(name: str, state: dict[str, Tensor], source: str) -> tuple[nn.Module, int]:

@@ -21,6 +21,7 @@ ENGINES = (
     "pydvl-ekfac",
     "pydvl-inverse-harmonic-mean",
 )
+PRECISIONS = ("auto", "float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 INJECTION_TARGETS = ("all", "train")
 
@@ -53,6 +54,11 @@ class AuditConfig:
     image_size: int | None = _setting(None, "Side of the square the images are resized to; default: the weights' own.")
     device: str = _setting("auto", "Where to compute: 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     batch_size: int = _setting(256, "Images per pass through the backbone.")
+    precision: str = _setting(
+        "auto",
+        "What images pass through the backbone in: 'float32', 'bfloat16' (about half the time on a processor that "
+        "multiplies it natively; embeddings differ by about 0.7 %), or 'auto' (bfloat16 on CUDA, else float32).",
+    )
     cache_dir: str | None = _setting(None, "Folder of the embedding cache; default: the user's cache folder.")
     trainer: str = _setting(
         "newton",
@@ -101,6 +107,7 @@ class AuditConfig:
         _check(abs(sum(sizes) - 1) < 1e-6, "train_size + validation_size + test_size", sum(sizes), "a sum of 1")
         _check(self.image_size is None or 16 <= self.image_size <= 4096, "image_size", self.image_size, "16 to 4096")
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        _check(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
         _check(self.trainer in TRAINERS, "trainer", self.trainer, _one_of(TRAINERS))
         _check(self.l2 is None or self.l2 > 0, "l2", self.l2, "a number above 0 (the optimum is not unique without)")
         _check(self.damping >= 0, "damping", self.damping, "0 or more")

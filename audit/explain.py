@@ -94,7 +94,9 @@ class ResultExplainer:
         config = AuditConfig(**result.summary["config"])
         # What 'auto' took is known by now, and need not be looked for on the network again.
         weights = described["weights"] if config.weights == "auto" else config.weights
-        self._backbone = load_backbone(described["name"], weights, described["image_size"], config.device)
+        self._backbone = load_backbone(
+            described["name"], weights, described["image_size"], config.device, precision=described["precision"]
+        )
         if self._backbone.key != described["key"]:
             raise InputError("the backbone's weights are not those of the audit any more; run the audit again")
         self._config = config

@@ -122,6 +122,7 @@ def audit_images(
             config.image_size,
             config.device,
             note=lambda text: stages.note("backbone", text),
+            precision=config.precision,
         )
     with stages.stage("embedding") as step:
         embedded = embed(samples.take(labelled), backbone, config.batch_size, config.cache_dir, step)

@@ -14,6 +14,7 @@ from torchvision import models
 from audit.backbone import Backbone, backbone_names, load_backbone
 from audit.embedding import embed
 from audit.errors import InputError
+from audit.influence.perturbation import pixels_to_embedding
 from audit.progress import Step
 from audit.samples import Samples
 
@@ -39,6 +40,16 @@ def test_the_bundled_backbone_is_frozen_and_gives_512_features(backbone: Backbon
     alone, together = backbone.embed(pixels[:1]), backbone.embed(pixels)
     assert together.shape == (2, 512)
     assert torch.allclose(alone[0], together[0], atol=1e-4)  # BatchNorm does not see the batch
+
+
+def test_embeddings_are_those_of_the_plain_network_in_either_precision(backbone: Backbone) -> None:
+    pixels = torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = pixels_to_embedding(backbone)(pixels.permute(0, 3, 1, 2) / 255)
+    assert float((backbone.embed(pixels) - plain).norm() / plain.norm()) < 1e-5
+    coarse = load_backbone(weights="bundled", device="cpu", precision="bfloat16")
+    assert 1e-5 < float((coarse.embed(pixels) - plain).norm() / plain.norm()) < 2e-2
+    assert coarse.transform_key != backbone.transform_key, "the cache would mix them"
 
 
 def test_images_are_embedded_once_whatever_their_names_and_labels(backbone: Backbone, tmp_path: Path) -> None:

@@ -133,8 +133,8 @@ class ExactEngine:
                 )
             if not bool((torch.isfinite(weights) & (weights >= 0)).all()):
                 raise InputError("a sample weight is negative, NaN or infinite; give weights of 0 or more")
-        z, p, self._train_residuals = self._material(train)
-        self.hessian = HeadHessian(z, p, head.l2, weights, damping)
+        self._of_train = self._predict(train)
+        self.hessian = HeadHessian(*self._of_train[:2], head.l2, weights, damping)
 
     @property
     def residual(self) -> float | None:
@@ -143,7 +143,12 @@ class ExactEngine:
 
     def _material(self, samples: Labelled) -> tuple[Tensor, Tensor, Tensor]:
         """Features z (n, D), predicted probabilities p (n, C) and residuals p·Σt − t (n, C)."""
+        if samples is self.train:
+            return self._of_train
         check_fits(self.head, samples)
+        return self._predict(samples)
+
+    def _predict(self, samples: Labelled) -> tuple[Tensor, Tensor, Tensor]:
         z = self.head.features(samples.inputs)
         p = (z @ self.head.weight.T.to(z)).softmax(1)
         return z, p, p * samples.targets.sum(1, keepdim=True) - samples.targets
@@ -212,7 +217,7 @@ class ExactEngine:
             z_validation, _, _ = self._material(validation)
             held_out = HeldOut(z_validation, z_validation @ self.head.weight.T.to(z), validation.targets)
         return leave_one_out(
-            self.hessian, z, logits, self._train_residuals, self.weights, method=method, validation=held_out
+            self.hessian, z, logits, self._of_train[2], self.weights, method=method, validation=held_out
         )
 
     def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:

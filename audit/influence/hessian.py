@@ -172,7 +172,8 @@ class HeadHessian:
         used = "cholesky" if dense else "cg"
         norms = b.flatten(1).norm(dim=1).clamp_min(torch.finfo(b.dtype).tiny)
         values, r, residual, iterations = torch.zeros_like(b), b, 1.0 if bool((b != 0).any()) else 0.0, 0
-        working = self.single
+        # A factor in double precision needs one step; in single precision it takes several, of half the time each.
+        working = self if dense and self.factor.lower.dtype == torch.float64 else self.single
         while residual > tolerance / 2 and iterations < max_iterations:
             precondition = (self.factor if dense else working.kfac).solve
             reach = max(tolerance / 4 / residual, 1e-4 if working.z.dtype == torch.float32 else 1e-10)
@@ -271,13 +272,13 @@ class KroneckerFactors:
 
     Attributes:
         g_vectors: U (C, C − 1), orthogonal to (1, ..., 1).
-        a_vectors: V (D, D).
+        a_vectors: V (D, D); None for the identity.
         scales: 1 / (g a + ridge) (C − 1, D), for the eigenvalues g of G and a of A.
         ridge: what the inverse is 1 / ridge for on the direction (1, ..., 1).
     """
 
     g_vectors: Tensor
-    a_vectors: Tensor
+    a_vectors: Tensor | None
     scales: Tensor
     ridge: float
 
@@ -285,15 +286,22 @@ class KroneckerFactors:
     def of_identity(cls, hessian: HeadHessian) -> KroneckerFactors:
         """Coordinates that leave features and contrasts as they are, in double precision."""
         u = contrasts(hessian.classes, torch.float64, hessian.z.device)
-        eye = torch.eye(hessian.features, dtype=torch.float64, device=u.device)
-        return cls(u, eye, torch.ones(u.shape[1], len(eye), dtype=u.dtype, device=u.device), hessian.ridge)
+        return cls(u, None, torch.ones(u.shape[1], hessian.features, dtype=u.dtype, device=u.device), hessian.ridge)
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply the inverse to b (k, C, D)."""
         dtype = b.dtype
-        u, v = self.g_vectors.to(dtype), self.a_vectors.to(dtype)
-        inner = u.T @ b @ v
-        return u @ (inner * self.scales.to(dtype)) @ v.T + b.mean(1, keepdim=True) / self.ridge
+        u = self.g_vectors.to(dtype)
+        inner = self.rotate(u.T @ b)
+        return self.rotate_back(u @ (inner * self.scales.to(dtype))) + b.mean(1, keepdim=True) / self.ridge
+
+    def rotate(self, x: Tensor) -> Tensor:
+        """x V for x (..., D), in x's precision."""
+        return x if self.a_vectors is None else x @ self.a_vectors.to(x.dtype)
+
+    def rotate_back(self, x: Tensor) -> Tensor:
+        """x Vᵀ for x (..., D), in x's precision."""
+        return x if self.a_vectors is None else x @ self.a_vectors.to(x.dtype).T
 
 
 @dataclass(frozen=True)
@@ -318,13 +326,13 @@ class DenseFactor:
             kfac = KroneckerFactors.of_identity(hessian)
         else:
             found = hessian.kfac
-            vectors = found.g_vectors.to(dtype), found.a_vectors.to(dtype)
-            kfac = KroneckerFactors(*vectors, found.scales.to(dtype), found.ridge)
+            vectors = hessian.moment.vectors.to(dtype)
+            kfac = KroneckerFactors(found.g_vectors.to(dtype), vectors, found.scales.to(dtype), found.ridge)
         u = kfac.g_vectors
         groups, features = kfac.scales.shape
         matrix = torch.zeros(groups, features, groups, features, dtype=dtype, device=u.device)
         for rows in chunks(hessian.n, 3 * features, u.element_size()):
-            z, p = hessian.z[rows].to(dtype) @ kfac.a_vectors, hessian.p[rows].to(dtype)
+            z, p = kfac.rotate(hessian.z[rows].to(dtype)), hessian.p[rows].to(dtype)
             scaled = 1 / hessian.n if hessian.w is None else hessian.w[rows].to(dtype) / hessian.n
             pu = p @ u
             for g in range(groups):
@@ -347,11 +355,11 @@ class DenseFactor:
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply H⁻¹ to b (k, C, D)."""
-        u, v = self.kfac.g_vectors, self.kfac.a_vectors
+        u = self.kfac.g_vectors
         root = self.kfac.scales.sqrt()
-        inner = (u.T @ b.to(u.dtype) @ v) * root
+        inner = self.kfac.rotate(u.T @ b.to(u.dtype)) * root
         solved = torch.cholesky_solve(inner.flatten(1).T, self.lower).T.reshape(inner.shape)
-        return (u @ (solved * root) @ v.T).to(b.dtype) + b.mean(1, keepdim=True) / self.kfac.ridge
+        return self.kfac.rotate_back(u @ (solved * root)).to(b.dtype) + b.mean(1, keepdim=True) / self.kfac.ridge
 
     @cached_property
     def inverse(self) -> Tensor:
@@ -399,20 +407,18 @@ def conjugate_gradients(
     precondition = precondition or hessian.kfac.solve
     x = torch.zeros_like(b)
     r = b.clone()
-    s = precondition(r)
-    d = s.clone()
-    rs = dot(r, s)
+    d, rs = x, None
     limit = tolerance * b.flatten(1).norm(dim=1)
     tiny = torch.finfo(b.dtype).tiny
-    for iteration in range(1, max_iterations + 1):
+    for iteration in range(max_iterations):
         if bool((r.flatten(1).norm(dim=1) <= limit).all()):
-            return x, iteration - 1
+            return x, iteration
+        s = precondition(r)
+        rs_next = dot(r, s)
+        d = s if rs is None else s + along(rs_next / rs.clamp_min(tiny), d)
+        rs = rs_next
         hd = hessian.product(d)
         alpha = rs / dot(d, hd).clamp_min(tiny)
         x += along(alpha, d)
         r -= along(alpha, hd)
-        s = precondition(r)
-        rs_next = dot(r, s)
-        d = s + along(rs_next / rs.clamp_min(tiny), d)
-        rs = rs_next
     return x, max_iterations

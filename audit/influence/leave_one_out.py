@@ -149,10 +149,10 @@ class _LossChange:
         factor = self.hessian.factor
         groups, features = factor.kfac.scales.shape
         inverse = factor.inverse.view(groups * features, groups * features)
-        vectors = factor.kfac.a_vectors
+        dtype = inverse.dtype
         out = z.new_empty(len(z))
         for rows in self._chunks(len(z)):
-            right = u[rows, :, None].to(vectors.dtype) * (z[rows].to(vectors.dtype) @ vectors)[:, None, :]
+            right = u[rows, :, None].to(dtype) * factor.kfac.rotate(z[rows].to(dtype))[:, None, :]
             solved = (right.flatten(1) @ inverse).view_as(right)
             out[rows] = self._mean_loss(self.validation.logits + self._shifts(solved, factor.kfac)) - self.before
         return out
@@ -167,7 +167,7 @@ class _LossChange:
         """
         out = torch.einsum("nd,gd,ng->n", z, (kfac.g_vectors.T @ self._solution).to(z.dtype), u) / self.hessian.n
         for rows in self._chunks(len(z)):
-            shifts = self._shifts(wr[rows, :, None] * (z[rows] @ kfac.a_vectors)[:, None, :] * kfac.scales, kfac)
+            shifts = self._shifts(wr[rows, :, None] * kfac.rotate(z[rows])[:, None, :] * kfac.scales, kfac)
             linear = (self.validation.residuals * shifts).sum((1, 2)) / shifts.shape[1]
             out[rows] += self._mean_loss(self.validation.logits + shifts) - self.before - linear
         return out
@@ -182,7 +182,7 @@ class _LossChange:
 
     def _shifts(self, solved: Tensor, kfac: KroneckerFactors) -> Tensor:
         """Changes of the validation logits (k, m, C) by changes of n·weights (k, C − 1, D) in Kronecker coordinates."""
-        features = self.validation.z.to(solved.dtype) @ kfac.a_vectors
+        features = kfac.rotate(self.validation.z.to(solved.dtype))
         moved = (solved @ features.T).transpose(1, 2) @ kfac.g_vectors.T
         return moved.to(self.validation.logits.dtype) / self.hessian.n
 
@@ -190,11 +190,11 @@ class _LossChange:
 def _exact(hessian: HeadHessian, z: Tensor) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:
     """M (rows, C − 1, C − 1) in chunks, in the basis of the factors that come with it."""
     factor = hessian.factor
-    inverse, vectors = factor.inverse, factor.kfac.a_vectors
+    inverse = factor.inverse
     groups, features = factor.kfac.scales.shape
     edges = [round(part * features / BLOCKS) for part in range(BLOCKS + 1)]
     for rows in chunks(len(z), 3 * features + 3 * groups**2, z.element_size()):
-        part = z[rows].to(vectors.dtype) @ vectors
+        part = factor.kfac.rotate(z[rows].to(inverse.dtype))
         m = part.new_zeros(len(part), groups, groups)
         for g in range(groups):
             for h in range(g, groups):
@@ -219,7 +219,7 @@ def _without_the_sample(hessian: HeadHessian, z: Tensor) -> Iterator[tuple[slice
 
 def _diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
     """Of M for samples z (k, D), (k, C − 1); sums of squares, to which single precision does no harm."""
-    squares = (z.float() @ kfac.a_vectors.float()) ** 2
+    squares = kfac.rotate(z.float()) ** 2
     return (squares @ kfac.scales.float().T / n).to(z.dtype)
 
 
