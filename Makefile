@@ -34,8 +34,9 @@ pictures: setup ## take the README's pictures, after make demo
 	$(BIN)/python tests/pictures/take.py
 
 .PHONY: bench
-bench: setup ## measure the influence engine's speed (tests/benchmarks/influence.md)
+bench: setup ## measure the influence engine and the App (tests/benchmarks)
 	@$(BIN)/python -W ignore -m tests.benchmarks.influence
+	@$(BIN)/python -W ignore -m tests.benchmarks.app
 
 .PHONY: clean
 clean: ## remove the environment

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import numpy as np
-import pandas as pd
 import pytest
 from fiftyone import ViewField as F
+from made_up import made_up_result
 
 import audit
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import Step
-from audit.result import AuditResult
 from integrations.digits import digits
 from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.app import opening_view
@@ -62,41 +61,6 @@ def dataset(dataset_name: Names) -> fo.Dataset:
     listed = list(digits(["0", "1", "2"]))[:60]
     import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
     return fo.load_dataset(name)
-
-
-def made_up_result(dataset: fo.SampleCollection, inject: bool = True, seed: int = 0) -> AuditResult:
-    """A result of the right form with scores that no audit computed: what is tested here is the writing."""
-    random = np.random.default_rng(seed)
-    ids, filepaths, labels = dataset.values(["id", "filepath", "ground_truth.label"])
-    n = len(ids)
-    suspicion = random.uniform(0, 1, n)
-    scores = pd.DataFrame(
-        {
-            "filepath": filepaths,
-            "split": random.choice(["train", "validation", "test"], n, p=[0.8, 0.1, 0.1]),
-            "label": labels,
-            "influence": random.normal(0, 1, n),
-            "self_influence": random.uniform(0, 1, n),
-            "loo_probability": 1 - suspicion,
-            "suspicion": suspicion,
-            "flag": suspicion >= 0.8,
-            "suggested_label": random.choice(["0", "1", "2"], n),
-            "suggested_probability": random.uniform(0.5, 1, n),
-        },
-        index=pd.Index(ids, name="id"),
-    )
-    if inject:
-        scores["injected"] = random.uniform(0, 1, n) < 0.3
-        scores["original_label"] = scores["label"]
-        scores.loc[scores["injected"], "label"] = "2"
-    empty = pd.DataFrame()
-    summary: dict[str, Any] = {
-        "counts": {"samples": n, "flagged": int(scores["flag"].sum())},
-        "threshold": 0.8,
-        "config": AuditConfig(inject=0.3 if inject else 0.0).to_dict(),
-        "heads": {"given": "too long to keep in the dataset"},
-    }
-    return AuditResult(scores, summary, empty, empty, empty, empty)
 
 
 def everything(dataset: fo.Dataset) -> dict[str, Any]:
@@ -220,7 +184,8 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     assert dataset.list_runs(method="influence-audit") == ["audit"]
     assert (config.label_field, config.state, config.version) == ("ground_truth", "complete", audit.__version__)
     assert config.audit_config["inject"] == 0.3
-    assert config.summary == {"counts": made_up_result(view).summary["counts"], "threshold": 0.8}
+    counts = made_up_result(view).summary["counts"]
+    assert config.summary == {"counts": counts, "threshold": 0.8, "detection": None}
     assert dataset.load_run_view("audit").values("id") == view.values("id")
     assert dataset.load_run_view("audit", select_fields=True).has_field("audit_suspicion")
     assert sorted(dataset.exists("audit_suspicion").values("id")) == sorted(view.values("id"))

@@ -18,6 +18,7 @@ import yaml
 from fiftyone import ViewField as F
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
+from panel_window import Window
 
 from audit.config import AuditConfig
 from audit.errors import InputError
@@ -29,7 +30,6 @@ from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
 from integrations.labelled_images import LabelledImages
 
 SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
-PANEL = f"{PLUGIN}/label_audit"
 
 
 def import_digits(name: str) -> fo.Dataset:
@@ -177,6 +177,18 @@ def test_mislabels_are_injected_into_a_field_of_their_own(dataset: fo.Dataset) -
         assert len(changed) == made["changed"] == 30
     with pytest.raises(InputError, match="is there already; name a new one"):
         operator("inject_mislabels")(dataset, into="ground_truth")
+    operator("inject_mislabels")(dataset, into="corrupted", strategy="class-pair", **SETTINGS)
+    dataset.reload()
+    changed = dataset.match(F("corrupted.label") != F("ground_truth.label"))
+    pairs = set(zip(*changed.values(["ground_truth.label", "corrupted.label"]), strict=True))
+    assert len(changed) == 12
+    assert len(pairs) == len({given for given, _ in pairs})  # each class becomes one other
+    operator("inject_mislabels")(dataset, into="corrupted", strategy="most-influential")
+    dataset.reload()
+    changed = dataset.match(F("corrupted.label") != F("ground_truth.label"))
+    trained = dataset.match(F("audit_split") == "train")
+    assert len(changed) == round(len(trained) / 10)
+    assert min(changed.values("audit_influence")) > trained.mean("audit_influence")
     dataset.delete_sample_field("corrupted")
 
 
@@ -311,47 +323,6 @@ def test_a_dataset_deleted_meanwhile_is_said_in_forms_and_by_operators() -> None
 # --- the panel ------------------------------------------------------------------------------------------------------
 
 
-class Window:
-    """A browser's side of the panel: it keeps the state and sends it with every event."""
-
-    def __init__(self, dataset: fo.Dataset) -> None:
-        self.dataset = dataset
-        self.state: dict[str, Any] = {}
-        self.output: dict[str, Any] = {}
-        self.said: list[str] = []
-        self.view: list[dict[str, Any]] | None = None
-
-    def event(self, method: str, selected: list[str] | None = None, **params: Any) -> float:
-        """Send an event and do what the answer says; how long it took, in seconds."""
-        began = time.perf_counter()
-        result = foo.execute_operator(
-            PANEL,
-            dataset=self.dataset,
-            selected=selected or [],
-            params={"__method__": method, "panel_id": "panel", "panel_state": self.state, **params},
-        )
-        seconds = time.perf_counter() - began
-        for request in result.executor.to_json()["requests"]:
-            params = request["params"]
-            match request["operator_uri"]:
-                case "patch_panel_state":
-                    self.state |= params["state"]
-                case "show_panel_output":
-                    self.output = params["output"]
-                case "notify":
-                    self.said.append(params["message"])
-                case "set_view":
-                    self.view = params["view"]
-        return seconds
-
-    def shows(self, text: str) -> bool:
-        return text in json.dumps(self.output)
-
-    def shown_ids(self) -> list[str]:
-        assert self.view is not None
-        return fo.DatasetView._build(self.dataset, self.view).values("id")
-
-
 def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")
@@ -397,6 +368,9 @@ def test_the_panel_explains_and_says_what_is_wrong(dataset: fo.Dataset, dataset_
     window = Window(dataset)
     window.event("on_load")
     window.event("explain")
+    while window.state["explaining"]:
+        assert window.shows("Looking for the training samples")
+        window.event("explain")
     assert len(window.state["neighbours"]["helpful"]) > 0
     assert window.shows("/media?filepath=")
     window.event("choose_audit", value="gone")

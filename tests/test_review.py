@@ -14,7 +14,8 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
-from test_fiftyone import everything, made_up_result
+from made_up import made_up_result
+from test_fiftyone import everything
 
 from audit.errors import InputError
 from integrations.digits import digits

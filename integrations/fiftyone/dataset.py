@@ -29,6 +29,7 @@ from integrations.fiftyone.fields import (
     index_fields,
 )
 from integrations.fiftyone.importing import source_of
+from integrations.fiftyone.overview import keep_overview, overview_of
 from integrations.fiftyone.review import corrected_since
 from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
@@ -195,6 +196,7 @@ def write_result(
     index_fields(dataset, audit_key)
     save_views(dataset, audit_key)
     show_fields(dataset, audit_key, label_field)
+    keep_overview(dataset, audit_key, overview_of(result))
     run.state = COMPLETE
     dataset.update_run_config(audit_key, run)
 

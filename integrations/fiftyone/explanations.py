@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import fiftyone as fo
 
@@ -16,14 +17,21 @@ from audit.result import SUMMARY_FILE
 from integrations.fiftyone.decision_log import audit_config
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from audit.explain import ResultExplainer
 
 NEIGHBOURS = 6
 """How many samples of each kind an explanation has, at most."""
 
+_Judgement: TypeAlias = tuple[str, str | None, float | None]
 EXPLAINERS_KEPT = 2  # each holds the features of a training set
+MADE_KEPT = 200  # explanations that were asked for in the background
+PATIENCE = 0.1  # seconds to wait for one that may be made at once
 _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
+_background = ThreadPoolExecutor(1, "label-audit-explanation")
+_asked: OrderedDict[tuple[tuple[str, int], str], Future[tuple[pd.DataFrame, _Judgement]]] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,37 @@ def explain_sample(
     Raises:
         InputError: if there is no such audit, its result is gone, or the sample was not scored.
     """
-    explainer = _explainer(result_folder(dataset, audit_key), progress)
-    table = explainer.explain(sample_id, NEIGHBOURS)
-    judgement = explainer.judgement(sample_id)
+    return _in_words(dataset, sample_id, *_explain(result_folder(dataset, audit_key), sample_id, progress))
+
+
+def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -> Explanation | None:
+    """Explain a sample without keeping the caller waiting: None until it is made, then what `explain_sample` returns.
+
+    Raises:
+        InputError: as `explain_sample` does.
+    """
+    folder = result_folder(dataset, audit_key)
+    wanted = (_identity(folder), sample_id)
+    if wanted not in _asked:
+        _asked[wanted] = _background.submit(_explain, folder, sample_id)
+        while len(_asked) > MADE_KEPT:
+            _asked.popitem(last=False)
+    try:
+        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=PATIENCE))
+    except TimeoutError:
+        return None
+    except InputError:
+        _asked.pop(wanted, None)
+        raise
+
+
+def _explain(folder: Path, sample_id: str, progress: ProgressCallback = silent) -> tuple[pd.DataFrame, _Judgement]:
+    explainer = _explainer(folder, progress)
+    return explainer.explain(sample_id, NEIGHBOURS), explainer.judgement(sample_id)
+
+
+def _in_words(dataset: fo.Dataset, sample_id: str, table: pd.DataFrame, judgement: _Judgement) -> Explanation:
+    """What was found, with the files of those training samples that the dataset still has."""
     ids, filepaths = dataset.select(list(table["neighbour"])).values(["id", "filepath"])
     present = dict(zip(ids, filepaths, strict=True))
     sides: dict[str, list[Neighbour]] = {"helpful": [], "harmful": []}

@@ -89,7 +89,7 @@ REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS)
 """What review writes; an audit declares them empty, so that windows that review at once need not."""
 
 INDEXED = ("suspicion", "status", "flag")
-"""What the panel and the App filter and sort by."""
+"""What the panel and the App filter and sort by; the queue of unreviewed samples has an index of its own."""
 
 ALL_FIELDS = (*FIELDS[:3], STATUS, CORRECTED, *FIELDS[3:], *INJECTION_FIELDS, ORIGINAL, DECISIONS)
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
@@ -149,11 +149,12 @@ def index_fields(dataset: fo.Dataset, key: str) -> None:
     """Make the database find samples by what the panel asks for."""
     for suffix in INDEXED:
         dataset.create_index(f"{key}_{suffix}")
+    dataset.create_index([(f"{key}_status", 1), (f"{key}_suspicion", -1), ("id", 1)])
 
 
 def drop_indexes(dataset: fo.Dataset, key: str) -> None:
-    """Drop the audit's indexes, which FiftyOne leaves behind when fields are renamed or deleted."""
-    present = dataset.list_indexes()
-    for name in (f"{key}_{suffix}" for suffix in INDEXED):
-        if name in present:
+    """Drop the indexes on the audit's fields, which FiftyOne leaves behind when fields are renamed or deleted."""
+    names = set(audit_fields(dataset, key))
+    for name, index in dataset.get_index_information().items():
+        if names.intersection(field for field, _ in index["key"]):
             dataset.drop_index(name)

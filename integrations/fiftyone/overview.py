@@ -1,16 +1,18 @@
-"""What the App's panel shows of an audit: its numbers, its classes and its figures, made once a run and kept."""
+"""What the App's panel shows of an audit: its numbers, its classes and its figures, made when the audit is written.
+
+They are the results of the run, so that the panel opens without reading the scores, however many there are.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 import pandas as pd
 
 from audit.config import AuditConfig
@@ -47,30 +49,22 @@ class Overview:
     """An audit as the panel shows it.
 
     Attributes:
-        config: of its run.
         threshold: the suspicion from which on samples are flagged.
         classes: most flagged first.
         figures: plotly figures as JSON values, 'suspicion' and 'influence'.
-        suspicions: sorted, to count the samples above any threshold.
     """
 
-    config: LabelAuditConfig
     threshold: float
     classes: list[ClassRow]
     figures: dict[str, dict[str, Any]]
-    suspicions: np.ndarray = field(repr=False)
-
-    def above(self, threshold: float) -> int:
-        """How many samples have at least this suspicion."""
-        return int(len(self.suspicions) - np.searchsorted(self.suspicions, threshold, side="left"))
 
 
 _overviews: OrderedDict[tuple[str, str, str], Overview] = OrderedDict()
-_making = Lock()
+_reading = Lock()
 
 
 def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
-    """The overview of an audit; made at the first call after the audit was written.
+    """The overview of an audit; that of an audit by an older version is made at the first call, and kept.
 
     Raises:
         InputError: if there is no such audit, or it is not complete.
@@ -79,26 +73,43 @@ def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
     if config.state != COMPLETE:
         raise InputError(f"audit {audit_key!r} was interrupted while it was written; run it again or delete it")
     identity = (str(dataset._doc.id), audit_key, str(dataset.get_run_info(audit_key).timestamp))
-    with _making:
+    with _reading:
         if identity not in _overviews:
-            _overviews[identity] = _make(_result(dataset, audit_key, config), config)
+            kept = _kept(dataset, audit_key)
+            if kept is None:
+                kept = overview_of(_result(dataset, audit_key, config))
+                keep_overview(dataset, audit_key, kept)
+            _overviews[identity] = kept
             while len(_overviews) > OVERVIEWS_KEPT:
                 _overviews.popitem(last=False)
         _overviews.move_to_end(identity)
         return _overviews[identity]
 
 
-def _make(result: AuditResult, config: LabelAuditConfig) -> Overview:
+def overview_of(result: AuditResult) -> Overview:
+    """Make the overview of a result."""
     from reports.figures import influence_by_class, suspicion_histogram
 
     figures = {"suspicion": suspicion_histogram(result, "dark"), "influence": influence_by_class(result, "dark")}
     return Overview(
-        config=config,
         threshold=result.summary["threshold"],
         classes=class_rows(result.scores),
         figures={name: json.loads(figure.to_json()) for name, figure in figures.items()},
-        suspicions=np.sort(result.scores["suspicion"].dropna().to_numpy(dtype=float)),
     )
+
+
+def keep_overview(dataset: fo.Dataset, audit_key: str, overview: Overview) -> None:
+    """Keep an overview as the results of the audit's run."""
+    results = dataset.init_run_results(audit_key, overview=asdict(overview))
+    dataset.save_run_results(audit_key, results, cache=False)
+
+
+def _kept(dataset: fo.Dataset, audit_key: str) -> Overview | None:
+    results = dataset.load_run_results(audit_key, cache=False, load_view=False)
+    if results is None:
+        return None
+    kept = results.overview
+    return Overview(kept["threshold"], [ClassRow(**row) for row in kept["classes"]], kept["figures"])
 
 
 def class_rows(scores: pd.DataFrame) -> list[ClassRow]:

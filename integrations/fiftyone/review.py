@@ -235,6 +235,16 @@ def review_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
     return ReviewProgress(flagged, reviewed, statuses, to_apply)
 
 
+def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int:
+    """How many samples have at least this suspicion.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(dataset, audit_key)
+    return log.samples.count_documents({f"{log.key}_suspicion": {"$gte": threshold}})
+
+
 def next_to_review(
     dataset: fo.Dataset,
     audit_key: str,

@@ -214,14 +214,7 @@ def _check_samples(collection: SampleCollection, field: str, inputs: types.Objec
 
 
 def _more_settings(inputs: types.Object) -> None:
-    inputs.enum(
-        "inject_strategy",
-        list(INJECTION_STRATEGIES),
-        default="uniform",
-        label="Injection strategy",
-        description=help_of("inject_strategy"),
-        view=types.DropdownView(),
-    )
+    _strategy_input(inputs, "inject_strategy")
     inputs.float(
         "threshold", min=0, max=1, label="Threshold on the suspicion", description=help_of("threshold"), required=False
     )
@@ -236,17 +229,32 @@ def _more_settings(inputs: types.Object) -> None:
     inputs.int("max_review", min=1, label="Or: review budget", description=help_of("max_review"), required=False)
     for name, label in (("use_splits", "Use the dataset's own splits"), ("validation_trusted", "Trust validation")):
         inputs.bool(name, default=False, label=label, description=help_of(name), view=types.CheckboxView())
+    _backbone_inputs(inputs)
+    inputs.int("seed", default=0, min=0, label="Seed", description=help_of("seed"))
+
+
+def _strategy_input(inputs: types.Object, name: str) -> None:
+    inputs.enum(
+        name,
+        list(INJECTION_STRATEGIES),
+        default=INJECTION_STRATEGIES[0],
+        label="Which labels to change, and to what",
+        description=help_of("inject_strategy"),
+        view=types.DropdownView(),
+    )
+
+
+def _backbone_inputs(inputs: types.Object) -> None:
     inputs.enum(
         "backbone",
         list(BACKBONES),
-        default="resnet18",
+        default=BACKBONES[0],
         label="Backbone",
         description=help_of("backbone"),
         view=types.DropdownView(),
     )
     inputs.str("weights", default="auto", label="Weights", description=help_of("weights"))
     inputs.int("image_size", label="Image size", description=help_of("image_size"), required=False)
-    inputs.int("seed", default=0, min=0, label="Seed", description=help_of("seed"))
 
 
 SETTINGS = tuple(AuditConfig.__dataclass_fields__)
@@ -304,16 +312,35 @@ class InjectMislabels(AuditOperator):
         label_field: str = "ground_truth",
         into: str | None = None,
         share: float = 0.1,
-        seed: int = 0,
+        strategy: str = "uniform",
+        audit_key: str | None = None,
         delegate: bool = False,
+        **settings: Any,
     ) -> Any:
-        """Inject from Python; the arguments are those of `inject_into_field`."""
+        """Inject from Python.
+
+        Args:
+            sample_collection: a dataset or view.
+            label_field: the field with the labels.
+            into: the new field; by default `<label_field>_corrupted`.
+            share: of the labels to change, above 0 and at most 0.5.
+            strategy: which labels to change and to what, see `audit.noise.inject_mislabels`.
+            audit_key: for 'most-influential', the audit that says which samples are; by default the newest.
+            delegate: queue it for `fiftyone delegated launch`.
+            **settings: seed, and for 'class-pair' backbone, weights and image_size, of `audit.AuditConfig`.
+
+        Returns:
+            A dict with field and changed, the number of labels that differ.
+
+        Raises:
+            InputError: if the labels, the field or a setting cannot be used.
+        """
         view_target = "CURRENT_VIEW" if not isinstance(sample_collection, fo.Dataset) else "DATASET"
-        params = {"label_field": label_field, "into": into, "share": share, "seed": seed, "view_target": view_target}
-        return self.call(sample_collection, params, delegate)
+        params = {"label_field": label_field, "into": into, "share": share, "strategy": strategy, **settings}
+        return self.call(sample_collection, {**params, "audit_key": audit_key, "view_target": view_target}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which labels, into which field, how many."""
+        """Which labels, into which field, how many, and what they become."""
         target = target_collection_input(ctx, dataset, inputs)
         field = label_field_input(ctx, dataset, inputs)
         if field is not None:
@@ -325,6 +352,12 @@ class InjectMislabels(AuditOperator):
             description="It gets a copy of the labels, some of them wrong; the label field is not touched.",
         )
         inputs.float("share", default=0.1, label="Share to change", description="Above 0, at most 0.5.", min=0, max=0.5)
+        _strategy_input(inputs, "strategy")
+        strategy = ctx.params.get("strategy")
+        if strategy == "most-influential":
+            key_input(ctx, dataset, inputs)
+        elif strategy == "class-pair":
+            _backbone_inputs(inputs)
         inputs.int("seed", default=0, min=0, label="Seed", description="The same seed changes the same labels.")
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
@@ -332,10 +365,11 @@ class InjectMislabels(AuditOperator):
         params = ctx.params
         field = params.get("label_field") or "ground_truth"
         into = params.get("into") or f"{field}_corrupted"
-        fraction = params.get("share")
-        changed = inject_into_field(
-            ctx.target_view(), field, into, 0.1 if fraction is None else fraction, params.get("seed") or 0
-        )
+        share = params.get("share")
+        strategy = params.get("strategy") or INJECTION_STRATEGIES[0]
+        config = _audit_config({**params, "inject": 0.1 if share is None else share, "inject_strategy": strategy})
+        key = chosen_key(ctx, dataset) if strategy == "most-influential" else None
+        changed = inject_into_field(ctx.target_view(), field, into, config, key)
         ctx.ops.notify(f"{counted(changed, 'label')} changed in the new field {into!r}.", variant="success")
         if in_app(ctx):
             ctx.ops.reload_dataset()

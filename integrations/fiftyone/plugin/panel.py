@@ -13,7 +13,8 @@ from fiftyone.operators import types
 from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
-from integrations.fiftyone.explanations import explain_sample, is_quick_to_explain
+from integrations.fiftyone.decision_log import audit_config
+from integrations.fiftyone.explanations import explain_in_background, is_quick_to_explain
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE
@@ -162,7 +163,7 @@ class LabelAuditPanel(foo.Panel):
         ctx.ops.open_sample(id=ctx.params.get("sample"))
 
     def explain(self, ctx: Any) -> None:
-        """Show what speaks for and against the label."""
+        """Show what speaks for and against the label, or see whether it is known by now."""
         self._guarded(ctx, self._explain)
 
     def poll_job(self, ctx: Any) -> None:
@@ -205,7 +206,7 @@ class LabelAuditPanel(foo.Panel):
         if state.threshold_of != state.audit_key:
             state.threshold, state.threshold_of = overview.threshold, state.audit_key
             state.only_unreviewed = False
-        self._show_overview(ctx, state, overview)
+        self._show_overview(ctx, dataset, state, overview)
         self._count(ctx, dataset, state)
         if ctx.current_sample or ctx.selected:
             self._show_sample(ctx, dataset, state, ctx.current_sample or ctx.selected[-1])
@@ -214,22 +215,23 @@ class LabelAuditPanel(foo.Panel):
         else:
             self._show_sample(ctx, dataset, state, state.sample)
 
-    def _show_overview(self, ctx: Any, state: Draft, overview: Overview) -> None:
-        state.label_field = overview.config.label_field
-        state.summary = _plain(overview.config.summary)
+    def _show_overview(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
+        config = audit_config(dataset, state.audit_key)
+        state.label_field = config.label_field
+        state.summary = _plain(config.summary)
         state.class_names = [row.label for row in overview.classes[:CLASSES_SHOWN]]
         state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
         ctx.panel.data.classes = _class_table(overview)
         for name, figure in overview.figures.items():
             ctx.panel.set_data(name, figure["data"])
         state.layouts = {name: _panel_layout(figure["layout"]) for name, figure in overview.figures.items()}
-        state.above = overview.above(state.threshold)
+        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
 
     def _count(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         state.progress = asdict(review.review_progress(dataset, state.audit_key))
 
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        state.above = audit_overview(dataset, state.audit_key).above(state.threshold)
+        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
         ctx.ops.set_view(view=self._shown(dataset, state).sort_by(f"{state.audit_key}_suspicion", reverse=True))
 
     def _shown(self, dataset: fo.Dataset, state: Draft) -> fo.DatasetView:
@@ -259,13 +261,14 @@ class LabelAuditPanel(foo.Panel):
             return
         state.sample = sample_id
         state.facts = _facts(dataset, state.audit_key, state.label_field, sample_id)
-        state.neighbours = None
+        state.neighbours, state.explaining = None, False
         if state.facts and state.facts["suspicion"] is not None and is_quick_to_explain(dataset, state.audit_key):
             self._explain(ctx, dataset, state)
 
     def _explain(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        explanation = explain_sample(dataset, state.audit_key, state.sample)
-        state.neighbours = {
+        explanation = explain_in_background(dataset, state.audit_key, state.sample)
+        state.explaining = explanation is None
+        state.neighbours = explanation and {
             kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")
         }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as wide as the panel
 POLL_MILLISECONDS = 2000
+EXPLANATION_MILLISECONDS = 500
 PICTURE, THUMBNAIL = "140px", "84px"
 
 NO_AUDIT = """
@@ -200,6 +201,10 @@ class PanelLayout:
 
     def _neighbours(self, box: types.Object) -> None:
         state = self._state
+        if state.explaining:
+            box.md("*Looking for the training samples that speak for and against the label …*", name="explaining")
+            box.view("explained", types.TimerView(interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain))
+            return
         if state.neighbours is None:
             box.btn(
                 "explain",

@@ -1,0 +1,82 @@
+"""A browser's side of the panel 'Label audit', without the browser."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+
+from integrations.fiftyone.plugin_install import PLUGIN
+
+PANEL = f"{PLUGIN}/label_audit"
+
+
+class Window:
+    """It keeps the panel's state, sends it with every event, and does what the answer says.
+
+    Args:
+        dataset: the one that is open.
+        server: the address of a running App; by default events are dealt with in this process.
+    """
+
+    def __init__(self, dataset: fo.Dataset, server: str | None = None) -> None:
+        self.dataset = dataset
+        self.server = server
+        self.state: dict[str, Any] = {}
+        self.output: dict[str, Any] = {}
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.view: list[dict[str, Any]] | None = None
+        self.current_sample: str | None = None
+
+    def event(self, method: str, selected: list[str] | None = None, **params: Any) -> float:
+        """Send an event and do what the answer says; how long the answer took, in seconds."""
+        params = {"__method__": method, "panel_id": "panel", "panel_state": self.state, **params}
+        began = time.perf_counter()
+        answer = self._answer(params, selected or [])
+        seconds = time.perf_counter() - began
+        self.asked = [request["operator_uri"] for request in answer]
+        for request in answer:
+            params = request["params"]
+            match request["operator_uri"]:
+                case "patch_panel_state":
+                    self.state |= params["state"]
+                case "show_panel_output":
+                    self.output = params["output"]
+                case "notify":
+                    self.said.append(params["message"])
+                case "set_view":
+                    self.view = params["view"]
+        return seconds
+
+    def shows(self, text: str) -> bool:
+        """Whether the panel says this somewhere."""
+        return text in json.dumps(self.output)
+
+    def shown_ids(self) -> list[str]:
+        """The samples that the grid was told to show."""
+        assert self.view is not None
+        return fo.DatasetView._build(self.dataset, self.view).values("id")
+
+    def _answer(self, params: dict[str, Any], selected: list[str]) -> list[dict[str, Any]]:
+        if self.server is None:
+            result = foo.execute_operator(PANEL, dataset=self.dataset, selected=selected, params=params)
+            return result.executor.to_json()["requests"]
+        request = {
+            "operator_uri": PANEL,
+            "dataset_name": self.dataset.name,
+            "params": params,
+            "selected": selected,
+            "view": self.view or [],
+            "current_sample": self.current_sample,
+        }
+        body = json.dumps(request).encode()
+        asked = urllib.request.Request(f"{self.server}/operators/execute", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked) as response:
+            answer = json.load(response)
+        assert not answer.get("error"), answer
+        return answer["executor"]["requests"]
