@@ -49,7 +49,7 @@ SECONDS_TO_START = 6.0
 BYTES_TO_START = 1.2e9
 """What torch and FiftyOne take."""
 
-COPIES = 12
+COPIES = 8
 """How many float64 values an audit holds at its peak for each feature and each class of a sample."""
 
 BYTES_A_PIXEL = 4 * 3 * 40

@@ -18,6 +18,7 @@ RESULTS_FOLDER = "audit-results"
 REPORT_FILE = "report.html"
 MARKDOWN_FILE = "summary.md"
 INDEX_FILE = "index.html"
+COMPARISON_FILE = "compare.html"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
-"""The subcommands that read saved results: `report`."""
+"""The subcommands that read saved results: `report` and `compare`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from integrations.command.cli import cli
-from integrations.command.orders import REPORT_FILE
+from integrations.command.orders import COMPARISON_FILE, REPORT_FILE
 
 
 @cli.command()
@@ -24,3 +25,30 @@ def report(
 
     path = write_report(result_folder, output or result_folder / REPORT_FILE)
     typer.echo(f"report: {path.resolve()}")
+
+
+@cli.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The folder of a result.")],
+    second: Annotated[Path, typer.Argument(help="The folder of another result of the same dataset.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The HTML file to write; default: compare.html in the second's folder."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the comparison as JSON on standard output, all else on standard error."),
+    ] = False,
+) -> None:
+    """Write an HTML page about what changed between two results: after corrections, with another backbone or seed."""
+    from audit.result import AuditResult
+    from reports.compare import compare as compared
+    from reports.compare import headline, sentences, write_comparison
+
+    results = AuditResult.load(first), AuditResult.load(second)
+    values = compared(*results)
+    path = write_comparison(*results, output or second / COMPARISON_FILE)
+    typer.echo(" ".join([headline(values), *sentences(values)]), err=as_json)
+    typer.echo(f"comparison: {path.resolve()}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(values, ensure_ascii=False))
