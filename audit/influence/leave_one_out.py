@@ -18,15 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audit.influence.averaged import mean_gradient
 from audit.influence.hessian import BLOCKS, HeadHessian, KroneckerFactors, chunks, kronecker_factors
+from audit.rows import Rows, blocks, each
 
 EXACT_FLOP = 1e12  # 'auto' affords the exact leverages up to n (C·D)² of this: some 5 s on two cores
 FIXED_POINT_STEPS = 3
+SEEN_TOLERANCE = 1e-5  # of the residual
+SEEN_STEPS = 100
 FIXED_POINT_SAMPLES = 4000  # the mean curvature is taken over about as many, evenly spaced, samples
 
 
@@ -68,10 +72,10 @@ class HeldOut:
 
 def leave_one_out(
     hessian: HeadHessian,
-    z: Tensor,
-    logits: Tensor,
-    residuals: Tensor,
-    weights: Tensor | None = None,
+    z: Rows,
+    logits: Rows,
+    residuals: Rows,
+    weights: Rows | None = None,
     trained_on: Tensor | None = None,
     method: str = "auto",
     validation: HeldOut | None = None,
@@ -80,7 +84,8 @@ def leave_one_out(
 
     Args:
         hessian: of the training objective.
-        z, logits, residuals: (n, D), (n, C) and p − t (n, C) of the samples.
+        z, logits, residuals: (n, D), (n, C) and p − t (n, C) of the samples. Where they are not in memory, the work is
+            done in single precision by 'kfac', which is no less exact for it.
         weights: the samples' weights w (n,) in the objective; None for ones.
         trained_on: bool (n,), False where the sample was not in training: its prediction stays as it is; None for all
             True.
@@ -94,37 +99,118 @@ def leave_one_out(
     if method == "auto":
         flop = len(z) * float(hessian.parameters) ** 2
         method = "exact" if hessian.use_cholesky("auto") and flop <= EXACT_FLOP else "kfac"
-    leverages = _exact(hessian, z) if method == "exact" else _without_the_sample(hessian, z)
-    out = logits.clone()
-    self_influence = logits.new_empty(len(z))
     change = None
     if validation is not None and len(validation.z):
         change = _LossChange(hessian, validation)
-    loss_change = None if change is None else logits.new_empty(len(z))
-    for rows, kfac, m in leverages:
+    samples: list[Rows | None] = [z, logits, residuals]
+    if method == "kfac" and not isinstance(z, Tensor):
+        samples = [z.float(), logits.float(), residuals.float()]
+    samples += [weights, trained_on]
+    if method == "kfac":
+        found = each(_left_out_by_kfac, samples, _without_the_sample(hessian), hessian.n, change)
+    else:
+        found = each(_left_out_exactly, samples, hessian, change)
+    return LeaveOneOut(found[0], found[1], None if change is None else found[2], method)
+
+
+def _left_out_exactly(
+    z: Rows, logits: Rows, residuals: Rows, weights: Rows | None, trained_on: Tensor | None, *common: Any
+) -> tuple[Tensor, ...]:
+    """Probabilities, self-influence and, where it is asked for, the change of the loss."""
+    hessian, change = common
+    out = _Outcome.of(z, logits, change)
+    for rows, kfac, m in _exact(hessian, z):
         basis = kfac.g_vectors.to(z.dtype)
-        w = z.new_ones(len(m)) if weights is None else weights[rows]
-        if trained_on is not None:
-            w = torch.where(trained_on[rows], w, 0)
+        w = _weights_of(rows, z, weights, trained_on)
         r = residuals[rows] @ basis
         a = _curvature(logits[rows].softmax(1), basis)
         eye = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
-        if method == "exact":
-            u = torch.linalg.solve(eye - w[:, None, None] * (a @ m), w[:, None] * r)
-            shift = torch.einsum("nge,ne->ng", m, u)
-            self_influence[rows] = torch.einsum("ng,nge,ne->n", r, m, r)
-        else:
-            shift = m * w[:, None] * r
-            u = w[:, None] * (r + torch.einsum("nge,ne->ng", a, shift))
-            seen = torch.linalg.solve(eye + w[:, None, None] * (a * m[:, None, :]), r)
-            self_influence[rows] = (r * m * seen).sum(1)
-        out[rows] += shift @ basis.T
-        if loss_change is not None and change is not None:
-            if method == "exact":
-                loss_change[rows] = change.with_factor(z[rows], u)
-            else:
-                loss_change[rows] = change.with_kfac(z[rows], u, w[:, None] * r, kfac)
-    return LeaveOneOut(out.softmax(1), self_influence.clamp_min_(0), loss_change, method)
+        u = torch.linalg.solve(eye - w[:, None, None] * (a @ m), w[:, None] * r)
+        shift = torch.einsum("nge,ne->ng", m, u)
+        out.probabilities[rows] = (logits[rows] + shift @ basis.T).softmax(1)
+        out.self_influence[rows] = torch.einsum("ng,nge,ne->n", r, m, r).clamp_min_(0)
+        if out.loss_change is not None:
+            out.loss_change[rows] = change.with_factor(z[rows], u)
+    return out.columns()
+
+
+def _left_out_by_kfac(
+    z: Rows, logits: Rows, residuals: Rows, weights: Rows | None, trained_on: Tensor | None, *common: Any
+) -> tuple[Tensor, ...]:
+    """As `_left_out_exactly`, with the diagonals of M₋ᵢ, and without a matrix for any sample."""
+    kfac, n, change = common
+    out = _Outcome.of(z, logits, change)
+    basis = kfac.g_vectors.to(z.dtype)
+    for rows in blocks(z, 3 * z.shape[1] + 10 * len(basis)):
+        z_rows, logits_rows = z[rows], logits[rows]
+        m = _diagonals(z_rows, kfac, n)
+        w = _weights_of(rows, z, weights, trained_on)[:, None]
+        r = residuals[rows] @ basis
+        p = logits_rows.softmax(1)
+        shift = m * w * r
+        out.probabilities[rows] = (logits_rows + shift @ basis.T).softmax(1)
+        out.self_influence[rows] = _seen(p, m, w, r, basis).clamp_min_(0)
+        if out.loss_change is not None:
+            u = w * (r + _curved(p, shift, basis))
+            out.loss_change[rows] = change.with_kfac(z_rows, u, w * r, kfac)
+    return out.columns()
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is written a block of samples at a time."""
+
+    probabilities: Tensor
+    self_influence: Tensor
+    loss_change: Tensor | None
+
+    @classmethod
+    def of(cls, z: Rows, logits: Rows, change: _LossChange | None) -> _Outcome:
+        columns = [torch.empty(len(z), dtype=z.dtype, device=z.device) for _ in range(2)]
+        probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
+        return cls(probabilities, columns[0], None if change is None else columns[1])
+
+    def columns(self) -> tuple[Tensor, ...]:
+        return (self.probabilities, self.self_influence, *([] if self.loss_change is None else [self.loss_change]))
+
+
+def _weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
+    """(k,) in z's precision, 0 for samples that were not in training."""
+    ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
+    w = ones if weights is None else weights[rows].to(ones)
+    return w if trained_on is None else torch.where(trained_on[rows], w, 0)
+
+
+def _curved(p: Tensor, v: Tensor, basis: Tensor) -> Tensor:
+    """A_i v_i (k, G) for p (k, C) and v (k, G), without making A_i."""
+    wide = v @ basis.T
+    weighted = p * wide
+    return (weighted - p * weighted.sum(1, keepdim=True)) @ basis
+
+
+def _seen(p: Tensor, m: Tensor, w: Tensor, r: Tensor, basis: Tensor) -> Tensor:
+    """rᵀ (M₋ᵢ⁻¹ + w A_i)⁻¹ r (k,), the self-influence: with the sample in, for M₋ᵢ = diag m without it.
+
+    By conjugate gradients on (I + w √M A √M) t = √M r for all samples at once; the eigenvalues lie between 1 and
+    1 + max m / 2. The error of the quadratic form is the square of the residual's.
+    """
+    root = m.sqrt()
+    b = root * r
+    t, residual = torch.zeros_like(b), b.clone()
+    direction = b.clone()
+    rs = (b * b).sum(1, keepdim=True)
+    limit = SEEN_TOLERANCE**2 * rs
+    tiny = torch.finfo(b.dtype).tiny
+    for _ in range(SEEN_STEPS):
+        if bool((rs <= limit).all()):
+            break
+        moved = direction + w * root * _curved(p, root * direction, basis)
+        alpha = rs / (direction * moved).sum(1, keepdim=True).clamp_min(tiny)
+        t += alpha * direction
+        residual -= alpha * moved
+        rs, before = (residual * residual).sum(1, keepdim=True), rs
+        direction = residual + rs / before.clamp_min(tiny) * direction
+    return (b * t).sum(1)
 
 
 def _curvature(p: Tensor, basis: Tensor) -> Tensor:
@@ -187,13 +273,13 @@ class _LossChange:
         return moved.to(self.validation.logits.dtype) / self.hessian.n
 
 
-def _exact(hessian: HeadHessian, z: Tensor) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:
+def _exact(hessian: HeadHessian, z: Rows) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:
     """M (rows, C − 1, C − 1) in chunks, in the basis of the factors that come with it."""
     factor = hessian.factor
     inverse = factor.inverse
     groups, features = factor.kfac.scales.shape
     edges = [round(part * features / BLOCKS) for part in range(BLOCKS + 1)]
-    for rows in chunks(len(z), 3 * features + 3 * groups**2, z.element_size()):
+    for rows in blocks(z, 3 * features + 3 * groups**2):
         part = factor.kfac.rotate(z[rows].to(inverse.dtype))
         m = part.new_zeros(len(part), groups, groups)
         for g in range(groups):
@@ -207,14 +293,15 @@ def _exact(hessian: HeadHessian, z: Tensor) -> Iterator[tuple[slice, KroneckerFa
         yield rows, factor.kfac, m.to(z.dtype) / hessian.n
 
 
-def _without_the_sample(hessian: HeadHessian, z: Tensor) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:
-    """The diagonals (rows, C − 1) of M₋ᵢ in chunks, in the basis of the factors that come with them."""
+def _without_the_sample(hessian: HeadHessian) -> KroneckerFactors:
+    """The factors in whose coordinates M₋ᵢ are nearly diagonal."""
     kfac = hessian.kfac
     every = max(1, round(hessian.n / FIXED_POINT_SAMPLES))
+    z, p = hessian.z[::every], hessian.p[::every].double()
+    w = None if hessian.w is None else hessian.w[::every]
     for _ in range(FIXED_POINT_STEPS):
-        kfac = _seen_by_others(hessian, kfac, every)
-    for rows in chunks(len(z), 2 * hessian.features + 4 * hessian.classes**2, z.element_size()):
-        yield rows, kfac, _diagonals(z[rows], kfac, hessian.n)
+        kfac = _seen_by_others(hessian, kfac, z, p, w)
+    return kfac
 
 
 def _diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
@@ -223,19 +310,22 @@ def _diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
     return (squares @ kfac.scales.float().T / n).to(z.dtype)
 
 
-def _seen_by_others(hessian: HeadHessian, kfac: KroneckerFactors, every: int) -> KroneckerFactors:
-    """Kronecker factors whose G is the mean of A_i (I + M₋ᵢ A_i)⁻¹ over every so-many-th sample."""
-    basis = kfac.g_vectors
-    z, p = hessian.z[::every], hessian.p[::every]
-    w = None if hessian.w is None else hessian.w[::every]
+def _seen_by_others(
+    hessian: HeadHessian, kfac: KroneckerFactors, z: Tensor, p: Tensor, w: Tensor | None
+) -> KroneckerFactors:
+    """Kronecker factors whose G is the mean of A_i (I + M₋ᵢ A_i)⁻¹ over samples (k, D) with p (k, C) and w (k,)."""
+    basis = kfac.g_vectors.double()
     eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=z.device)
-    total = torch.zeros_like(eye, dtype=torch.float64)
-    for rows in chunks(len(z), 2 * hessian.features + 4 * hessian.classes**2, z.element_size()):
-        m = _diagonals(z[rows], kfac, hessian.n)
+    total = torch.zeros_like(eye)
+    for rows in blocks(z, 2 * hessian.features + 4 * hessian.classes**2):
+        m = _diagonals(z[rows], kfac, hessian.n).double()
         a = _curvature(p[rows], basis)
         if w is not None:
             a *= w[rows, None, None]
-        total += torch.linalg.solve(eye + m[:, :, None] * a, a, left=False).sum(0)
+        # A (I + M A)⁻¹ = S⁻¹ (I − (I + S A S)⁻¹) S⁻¹ with S = √M, by the Cholesky factor of what is positive definite.
+        root = m.sqrt().clamp_min(torch.finfo(m.dtype).tiny ** 0.25)
+        lower = torch.linalg.cholesky(eye + root[:, :, None] * a * root[:, None, :])
+        kept = (eye - torch.cholesky_inverse(lower)) / root[:, :, None] / root[:, None, :]
+        total += kept.sum(0)
     mean = total * hessian.n / len(z)
-    wide = basis.double()
-    return kronecker_factors(wide @ ((mean + mean.T) / 2) @ wide.T, hessian.n, hessian.moment, hessian.ridge)
+    return kronecker_factors(basis @ ((mean + mean.T) / 2) @ basis.T, hessian.n, hessian.moment, hessian.ridge)

@@ -1,0 +1,97 @@
+"""Embeddings that are not in memory: the same results, in stated memory and a time that grows as their number does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from audit.head import Head, logits, probabilities, residuals, targets_of, train_head
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian
+from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
+from audit.rows import Rows, Stored, Taken, positions, take
+
+N, D, C = 700, 16, 4
+
+
+@pytest.fixture(scope="module")
+def material() -> tuple[np.ndarray, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, C, N)
+    x = (3 * rng.normal(size=(C, D))[labels] + 2 * rng.normal(size=(N, D)) + 5).astype(np.float32)
+    labels[:60] = rng.integers(0, C, 60)
+    return x, torch.from_numpy(labels)
+
+
+@pytest.fixture(scope="module")
+def files(material: tuple[np.ndarray, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The embeddings in three files of different lengths."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    parts = np.split(material[0], [100, 450])
+    for number, part in enumerate(parts):
+        np.save(folder / f"{number}.npy", part)
+    return sorted(folder.glob("*.npy"))
+
+
+def stored(files: list[Path]) -> Stored:
+    return Stored([np.load(file, mmap_mode="r") for file in files], torch.float64, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        slice(0, 700),
+        slice(90, 460),
+        slice(450, 450),
+        slice(None, None, 7),
+        torch.tensor([3, 99, 100, 449, 450, 699, 4]),
+        torch.arange(700) % 3 == 0,
+    ],
+)
+def test_rows_in_files_are_those_in_memory(material: Any, files: list[Path], rows: Any) -> None:
+    expected = torch.from_numpy(material[0])[rows].double()
+    assert torch.equal(stored(files)[rows], expected)
+    assert torch.equal(stored(files).float()[rows], expected.float())
+    everything = Taken(stored(files), torch.arange(N))
+    assert torch.equal(everything[positions(rows, N)], expected)
+
+
+def everything_of(x: Rows, labels: torch.Tensor) -> tuple[Head, torch.Tensor, LeaveOneOut]:
+    """Head, influence of all samples, and leave-one-out, the last fifth of the samples for validation."""
+    train, validation = torch.arange(N)[: N * 4 // 5], torch.arange(N)[N * 4 // 5 :]
+    head = train_head(take(x, train), labels[train], take(x, validation), labels[validation], C)
+    z = head.features(x)
+    p, targets = probabilities(z, head.weight), targets_of(labels, C, z)
+    wrong = residuals(p, targets)
+    hessian = HeadHessian(take(z, train), take(p, train), head.l2)
+    influence, _ = influence_on_validation(hessian, z, wrong, validation, take(wrong, validation))
+    left_out = leave_one_out(
+        hessian, z, logits(z, head.weight), wrong, trained_on=torch.arange(N) < len(train), method="kfac"
+    )
+    return head, influence, left_out
+
+
+def test_out_of_core_is_what_memory_gives(material: Any, files: list[Path]) -> None:
+    x, labels = torch.from_numpy(material[0]).double(), material[1]
+    head, influence, left_out = everything_of(x, labels)
+    head_stored, influence_stored, left_out_stored = everything_of(stored(files), labels)
+    assert head_stored.l2 == head.l2
+    assert float((head_stored.weight - head.weight).abs().max()) < 1e-6
+    assert head_stored.curve == [pytest.approx(pair, abs=1e-6) for pair in head.curve]
+    assert float((influence_stored - influence).abs().max() / influence.abs().max()) < 1e-6
+    assert left_out_stored.probabilities.dtype == torch.float32
+    assert float((left_out_stored.probabilities - left_out.probabilities).abs().max()) < 1e-6
+    assert float((left_out_stored.self_influence - left_out.self_influence).abs().max()) < 1e-5
+
+
+def test_l2_of_a_part_stands_for_all(material: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels = torch.from_numpy(material[0]).double(), material[1]
+    monkeypatch.setattr("audit.head.PATH_SAMPLES", 140)
+    head = train_head(x[:560], labels[:560], x[560:], labels[560:], C)
+    strongest, best = head.l2_path[0][0], min(head.l2_path, key=lambda pair: pair[1])[0]
+    assert strongest == pytest.approx(140 / 560)
+    assert head.l2 == best
