@@ -185,7 +185,9 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     assert (config.label_field, config.state, config.version) == ("ground_truth", "complete", audit.__version__)
     assert config.audit_config["inject"] == 0.3
     counts = made_up_result(view).summary["counts"]
-    assert config.summary == {"counts": counts, "threshold": 0.8, "detection": None}
+    unreviewed = {"unreviewed": len(view), "confirmed": 0, "relabelled": 0, "dismissed": 0}
+    review = {"flagged": counts["flagged"], "reviewed": 0, "statuses": unreviewed, "to_apply": 0}
+    assert config.summary == {"counts": counts, "threshold": 0.8, "detection": None, "review": review}
     assert dataset.load_run_view("audit").values("id") == view.values("id")
     assert dataset.load_run_view("audit", select_fields=True).has_field("audit_suspicion")
     assert sorted(dataset.exists("audit_suspicion").values("id")) == sorted(view.values("id"))
@@ -336,6 +338,7 @@ def test_an_audit_goes_from_parquet_to_fields_of_fiftyone(tables_boats: Path, da
     dataset = fo.load_dataset("the whole way")
     assert result.summary["source"] == {
         "dataset": "the whole way",
+        "slug": "the-whole-way",
         "label_field": "ground_truth",
         "audit_key": "audit",
         "source": source.description,

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import pytest
@@ -214,6 +216,28 @@ for sample in dataset.values("id"):
         assert of_sample[0]["after"] == of_sample[1]["before"]
         assert of_sample[1]["after"]["status"] == dataset[sample].audit_status
     assert set(last) == set(ids)
+    kept = dataset.get_run_info("audit").config.summary["review"]["statuses"]
+    assert kept == {"unreviewed": 0, "relabelled": 0, **dataset.count_values("audit_status")}
+
+
+def test_the_run_says_how_far_the_review_is(dataset: fo.Dataset) -> None:
+    def kept() -> dict[str, Any]:
+        return dataset.get_run_info("audit").config.summary["review"]
+
+    first, second, third = disputed(dataset, 3)
+    dismiss(dataset, "audit", [first])
+    accept(dataset, "audit", [second, third])
+    assert kept() == asdict(review_progress(dataset, "audit"))
+    assert kept()["statuses"] == {"unreviewed": 57, "confirmed": 0, "relabelled": 2, "dismissed": 1}
+    assert kept()["to_apply"] == 2
+    apply_corrections(dataset, "audit")
+    assert kept()["to_apply"] == 0
+    undo_last(dataset, "audit")
+    undo_last(dataset, "audit")
+    assert kept()["statuses"] == {"unreviewed": 59, "confirmed": 0, "relabelled": 0, "dismissed": 1}
+    write_result(dataset, made_up_result(dataset, inject=False, seed=1))
+    assert kept() == asdict(review_progress(dataset, "audit"))
+    assert kept()["statuses"]["dismissed"] == 1
 
 
 # --- applying -------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from integrations.fiftyone.fields import (
 )
 from integrations.fiftyone.importing import source_of
 from integrations.fiftyone.overview import keep_overview, overview_of
-from integrations.fiftyone.review import corrected_since
+from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 
@@ -199,6 +199,7 @@ def write_result(
     keep_overview(dataset, audit_key, overview_of(result))
     run.state = COMPLETE
     dataset.update_run_config(audit_key, run)
+    keep_progress(dataset, audit_key)
 
 
 def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dict[str, Any]:

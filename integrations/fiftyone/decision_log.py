@@ -31,6 +31,7 @@ Action = Literal["confirm", "dismiss", "accept", "relabel", "apply"]
 SamplesOrIds: TypeAlias = SampleCollection | Sequence[str]
 """The samples to decide on: a view, or sample ids."""
 
+_PROGRESS = "config.summary.review"  # where a run's document has it
 _IDS_AT_ONCE = 100_000  # a command to MongoDB holds at most 16 MiB
 DECIDING = ("confirm", "dismiss", "accept", "relabel")
 """The actions that set a sample's state; 'apply' writes labels."""
@@ -75,6 +76,8 @@ class DecisionLog:
         self.suggested = f"{key}_suggested"
         self.audited_label = {"$ifNull": [f"${key}_injected_label.label", f"${self.label_field}.label"]}
         self._dataset = dataset
+        self._run = dataset._doc.runs[key].id
+        self._runs: Collection[dict[str, Any]] = get_db_conn()["runs"]
         self.samples: Collection[dict[str, Any]] = get_db_conn()[dataset._sample_collection_name]
 
     def decide(
@@ -104,7 +107,6 @@ class DecisionLog:
         for start in range(0, len(ids), _IDS_AT_ONCE):
             part = {"_id": {"$in": ids[start : start + _IDS_AT_ONCE]}, self.status: {"$ne": None}}
             count += self.samples.update_many({"$and": [part, different]}, [{"$set": values}]).modified_count
-        self.tell_samples_in_memory()
         return Decided(action, count, len(ids) - count, batch if count else None)
 
     def entry(self, action: Action, batch: str, by: str | None) -> dict[str, Any]:
@@ -217,8 +219,17 @@ class DecisionLog:
             values[self.original] = unless_edited("original_before", f"${self.original}")
         return values
 
+    def kept_progress(self) -> dict[str, Any] | None:
+        """The review's counts as the run's summary has them."""
+        run = self._runs.find_one({"_id": self._run}, [_PROGRESS]) or {}
+        return run.get("config", {}).get("summary", {}).get("review")
+
+    def keep_progress(self, counts: dict[str, Any]) -> bool:
+        """Put the review's counts into the run's summary; whether the run is still there."""
+        return self._runs.update_one({"_id": self._run}, {"$set": {_PROGRESS: counts}}).matched_count > 0
+
     def tell_samples_in_memory(self) -> None:
-        """Bring the samples that this process holds up to date, as FiftyOne's own writing methods do."""
+        """Bring the run and the samples that this process holds up to date, as FiftyOne's own writing methods do."""
         self._dataset.reload()
 
     def _corrected(self, label: Any) -> dict[str, Any]:

@@ -19,10 +19,10 @@ import csv
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fiftyone as fo
 
@@ -46,6 +46,7 @@ from integrations.fiftyone.fields import (
 
 EXPORT_COLUMNS = ("id", "filepath", "status", "old_label", "new_label", "by", "at", "suspicion", "applied")
 EXPORT_FORMATS = (".csv", ".json")
+_Outcome = TypeVar("_Outcome")
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str 
     """
     log = DecisionLog(dataset, audit_key)
     different = {log.status: {"$ne": CONFIRMED}}
-    return log.decide("confirm", samples, different, CONFIRMED, None, by)
+    return _counted(log, log.decide("confirm", samples, different, CONFIRMED, None, by))
 
 
 def dismiss(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
     """Decide that labels are right as they are; the arguments are those of `confirm`."""
     log = DecisionLog(dataset, audit_key)
     different = {log.status: {"$ne": DISMISSED}}
-    return log.decide("dismiss", samples, different, DISMISSED, None, by)
+    return _counted(log, log.decide("dismiss", samples, different, DISMISSED, None, by))
 
 
 def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
@@ -116,7 +117,7 @@ def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str |
             ]
         },
     }
-    return log.decide("accept", samples, different, RELABELLED, suggested, by)
+    return _counted(log, log.decide("accept", samples, different, RELABELLED, suggested, by))
 
 
 def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: str, by: str | None = None) -> Decided:
@@ -133,7 +134,7 @@ def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: s
     log = DecisionLog(dataset, audit_key)
     literal = {"$literal": label.strip()}
     different = {"$expr": {"$not": [log.is_relabelled_to(literal)]}}
-    return log.decide("relabel", samples, different, RELABELLED, literal, by)
+    return _counted(log, log.decide("relabel", samples, different, RELABELLED, literal, by))
 
 
 def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = None, by: str | None = None) -> Decided:
@@ -175,8 +176,7 @@ def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = No
         values[log.original] = kept
     total = log.samples.count_documents({log.status: RELABELLED})
     count = log.samples.update_many(log.waiting(field), [{"$set": values}]).modified_count
-    log.tell_samples_in_memory()
-    return Decided("apply", count, total - count, batch if count else None)
+    return _counted(log, Decided("apply", count, total - count, batch if count else None))
 
 
 def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Undone | None:
@@ -206,8 +206,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
     values = log.labels_before(batch, last["field"]) if applied else log.state_without(batch)
     values |= {log.decisions: log.log_with_undone(batch, by), "last_modified_at": "$$NOW"}
     count = log.samples.update_many(standing, [{"$set": values}]).modified_count
-    log.tell_samples_in_memory()
-    return Undone(last["action"], last["by"], count, last["sample"]) if count else None
+    return _counted(log, Undone(last["action"], last["by"], count, last["sample"]) if count else None)
 
 
 def review_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
@@ -216,7 +215,28 @@ def review_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
     Raises:
         InputError: if there is no such audit.
     """
-    log = DecisionLog(dataset, audit_key)
+    return _progress(DecisionLog(dataset, audit_key))
+
+
+def keep_progress(dataset: fo.Dataset, audit_key: str) -> None:
+    """Bring the counts in the run's summary (`review`) up to date; decisions do so themselves.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    _counted(DecisionLog(dataset, audit_key), None)
+
+
+def _counted(log: DecisionLog, outcome: _Outcome) -> _Outcome:
+    """Bring the counts in the run's summary up to date, and what this process holds of the dataset."""
+    # Counted again after writing: another window may have decided in between, and written its count before ours.
+    while (now := asdict(_progress(log))) != log.kept_progress() and log.keep_progress(now):
+        continue
+    log.tell_samples_in_memory()
+    return outcome
+
+
+def _progress(log: DecisionLog) -> ReviewProgress:
     # Only reviewed samples are looked at one by one: they are few, and `<key>_status` has an index.
     decided = log.samples.aggregate(
         [

@@ -28,7 +28,8 @@ class LabelAuditConfig(RunConfig):
         state: 'writing' until everything is in the dataset, then 'complete'.
         version: of influence-audit.
         audit_config: the audit's settings.
-        summary: the audit's main numbers, and what changed since the audit that it replaced.
+        summary: the audit's main numbers, what changed since the audit that it replaced (`since_last`), and how far
+            its review is (`review`: flagged, reviewed, statuses, to_apply), which every decision brings up to date.
         result_folder: where the whole result was saved, if it was.
     """
 
