@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 
 from audit.errors import InputError
+from audit.samples import DECODING
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -57,7 +58,7 @@ class Backbone:
     @property
     def transform_key(self) -> str:
         """Names everything but the image that an embedding depends on."""
-        return f"{self.name}-{self.key[:16]}-{self.resize}-{self.image_size}-{self.precision}"
+        return f"{self.name}-{self.key[:16]}-{self.resize}-{self.image_size}-{self.precision}-{DECODING}"
 
     @cached_property
     def _network(self) -> nn.Module:

@@ -45,6 +45,11 @@ class AuditConfig:
     use_splits: bool = _setting(
         False, "Use the dataset's own train / validation / test splits instead of a seeded stratified one."
     )
+    strict: bool = _setting(
+        False,
+        "Stop with an error where a sample cannot be audited (an unreadable image, no label, a class of fewer than 3 "
+        "samples), instead of leaving it out and saying so.",
+    )
     backbone: str = _setting("resnet18", "A torchvision ResNet: resnet18, resnet34, resnet50, ...")
     weights: str = _setting(
         "auto",

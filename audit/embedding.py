@@ -19,10 +19,11 @@ from safetensors.numpy import save
 from audit.backbone import Backbone
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
-from audit.samples import Samples, content_key, decode_image, image_bytes
+from audit.samples import KEY_BYTES, Samples, content_key, decode_image, image_bytes
 from audit.storage import replace_file
 
 SHARD_ROWS = 4096
+LONGEST_SIDE = 16  # times the shorter one; of a longer strip the middle is kept, before it is resized
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Embedded:
     Attributes:
         values: float32 (k, d).
         rows: (k,) positions of those images among the samples.
+        keys: uint8 (k, 16), what identifies the content of each of those images (`content_key`).
         skipped: position and reason of every image that could not be read.
         computed: how many went through the backbone now.
         cached: how many came from the cache.
@@ -39,6 +41,7 @@ class Embedded:
 
     values: np.ndarray
     rows: np.ndarray
+    keys: np.ndarray
     skipped: list[tuple[int, str]]
     computed: int
     cached: int
@@ -77,9 +80,12 @@ def embed(
     """
     cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
+    keys = np.zeros((len(samples), KEY_BYTES), dtype=np.uint8)
     readable = np.zeros(len(samples), dtype=bool)
     skipped: list[tuple[int, str]] = []
     found: dict[int, bytes] = {}
+    repeated: dict[int, int] = {}
+    first_rows: dict[bytes, int] = {}
     computed = 0
 
     def read(row: int) -> tuple[int, bytes, np.ndarray | None] | tuple[int, str]:
@@ -108,7 +114,13 @@ def embed(
                     continue
                 row, key, pixels = outcome
                 readable[row] = True
-                if pixels is None:
+                keys[row] = np.frombuffer(key, dtype=np.uint8)
+                # An image that repeats is embedded once, however far ahead it was read: so a batch holds the same
+                # images whether or not an earlier run was interrupted, and embeddings are the same to the last bit.
+                first = first_rows.setdefault(key, row)
+                if first != row:
+                    repeated[row] = first
+                elif pixels is None:
                     found[row] = key
                 else:
                     fresh.append((row, key, pixels))
@@ -120,16 +132,25 @@ def embed(
             progress(Step("embedding", chunk.stop, len(samples), "images"))
     cache.flush()
     cache.read(found, values)
+    values[list(repeated)] = values[list(repeated.values())]
     if not readable.any():
-        first = f"; the first one: {skipped[0][1]}" if skipped else ""
-        raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths of the samples")
+        reason = f"; the first one: {skipped[0][1]}" if skipped else ""
+        raise InputError(f"none of the {len(samples)} images can be read{reason}; check the paths of the samples")
     kept = np.flatnonzero(readable)
-    return Embedded(values if len(kept) == len(values) else values[kept], kept, skipped, computed, len(found))
+    every = len(kept) == len(values)
+    return Embedded(
+        values if every else values[kept], kept, keys if every else keys[kept], skipped, computed, len(kept) - computed
+    )
 
 
 def _fit(image: Image.Image, backbone: Backbone) -> np.ndarray:
     """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3)."""
     width, height = image.size
+    if max(width, height) > LONGEST_SIDE * min(width, height):
+        wide, high = (min(side, LONGEST_SIDE * min(width, height)) for side in (width, height))
+        left, top = (width - wide) // 2, (height - high) // 2
+        image = image.crop((left, top, left + wide, top + high))
+        width, height = image.size
     scale = backbone.resize / min(width, height)
     size = (max(backbone.image_size, round(width * scale)), max(backbone.image_size, round(height * scale)))
     if size != image.size:
@@ -164,12 +185,15 @@ class EmbeddingCache:
             if not os.access(folder, os.W_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
-            raise InputError(
-                f"embedding cache {str(folder)!r} cannot be written ({error.strerror}); give another (--cache-dir)"
-            ) from None
+            raise self._cannot_be_written(error) from None
         for shard in sorted(folder.glob("*.safetensors")):
             for row, key in enumerate(self._load(shard)[0]):
                 self._places[key.tobytes()] = (shard, row)
+
+    def _cannot_be_written(self, error: OSError) -> InputError:
+        return InputError(
+            f"embedding cache {str(self._folder)!r} cannot be written ({error.strerror}); give another (--cache-dir)"
+        )
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
@@ -184,11 +208,14 @@ class EmbeddingCache:
         """Write what is waiting."""
         if not self._waiting:
             return
-        keys = np.frombuffer(b"".join(key for key, _ in self._waiting), dtype=np.uint8).reshape(-1, 16)
+        keys = np.frombuffer(b"".join(key for key, _ in self._waiting), dtype=np.uint8).reshape(-1, KEY_BYTES)
         values = np.stack([value for _, value in self._waiting])
         content = save({"keys": keys, "embeddings": values}, {"digest": _shard_digest(keys, values)})
         shard = self._folder / f"{uuid.uuid4().hex}.safetensors"
-        replace_file(shard, content)
+        try:
+            replace_file(shard, content)
+        except OSError as error:
+            raise self._cannot_be_written(error) from None
         self._waiting.clear()
 
     def read(self, found: dict[int, bytes], values: np.ndarray) -> None:

@@ -35,14 +35,16 @@ def shown_samples(scores: pd.DataFrame, explanations: pd.DataFrame) -> list[str]
 
 
 def thumbnails(samples: Samples, ids: Iterable[str]) -> pd.DataFrame:
-    """WebP images of at most 96 × 96 pixels, column `image`, indexed by id."""
+    """WebP images of at most 96 × 96 pixels, column `image`, indexed by id; without those that are gone by now."""
     rows = {sample_id: row for row, sample_id in enumerate(samples.ids)}
-    wanted = list(ids)
-    images = []
-    for sample_id in wanted:
-        picture = decode_image(samples.images[rows[sample_id]])
+    images = {}
+    for sample_id in ids:
+        try:
+            picture = decode_image(samples.images[rows[sample_id]])
+        except (OSError, ValueError, SyntaxError):
+            continue  # it was there when it was embedded: no reason to lose the audit now
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", quality=82)
-        images.append(buffer.getvalue())
-    return pd.DataFrame({"image": images}, index=pd.Index(wanted, name="id"), dtype=object)
+        images[sample_id] = buffer.getvalue()
+    return pd.DataFrame({"image": list(images.values())}, index=pd.Index(list(images), name="id"), dtype=object)

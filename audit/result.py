@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from audit.errors import InputError
+from audit.findings import no_findings
 from audit.storage import replace_file
 
 SCHEMA_VERSION = 2
@@ -40,7 +41,7 @@ SCORE_MEANINGS = {
 }
 """What each column of ``AuditResult.scores`` means, with its unit and range: report, App and README all say it so."""
 
-_TABLES = ("scores", "curves", "explanations", "skipped", "thumbnails")
+_TABLES = ("scores", "curves", "explanations", "skipped", "findings", "thumbnails")
 
 
 @dataclass
@@ -60,6 +61,8 @@ class AuditResult:
             influence (pairwise, on the target's own loss), label (that the loss refers to) and predicted (by the head).
         skipped: samples that were not audited, columns id, filepath, reason.
         thumbnails: small WebP images by sample id, of the samples that the report shows, columns image; index id.
+        findings: duplicates that disagree, leaks between splits and doubtful class names, a row for each sample of a
+            finding (`audit.findings.find`).
         heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,).
     """
 
@@ -70,6 +73,7 @@ class AuditResult:
     skipped: pd.DataFrame
     thumbnails: pd.DataFrame
     heads: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    findings: pd.DataFrame = field(default_factory=no_findings)
 
     @property
     def flagged(self) -> pd.DataFrame:

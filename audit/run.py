@@ -22,6 +22,7 @@ from audit.detectors.noise_model import Diagnosis, diagnose
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
+from audit.findings import find, row_keys, summarise
 from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
 from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
@@ -32,7 +33,8 @@ from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.samples import Samples, check_classes
+from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is_missing
+from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
 from audit.split import own_split, stratified_split
 
 EXPLAINED_SAMPLES = 8
@@ -63,30 +65,38 @@ def audit_embeddings(
         progress: is told what is being done.
 
     Returns:
-        The result; `scores` has one row a sample, ids '0', '1', ... in the order of x.
+        The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
+        a label (None, NaN or blank), and those of a class of fewer than 3, are in `skipped` instead.
 
     Raises:
-        InputError: if shapes differ, an embedding is not finite, or there are fewer than two classes or fewer than
-            3 samples in one.
+        InputError: if shapes differ, an embedding is not finite, or there are fewer than two classes with 3 samples.
     """
     config = config or AuditConfig()
-    values, given = _arrays(x, labels, "x")
+    values, given, missing = _arrays(x, labels, "x")
     ids = [str(row) for row in range(len(values))]
     splits: np.ndarray | None = None
     if validation is not None:
-        held_out, held_out_labels = _arrays(*validation, "validation")
+        held_out, held_out_labels, held_out_missing = _arrays(*validation, "validation")
         if held_out.shape[1] != values.shape[1]:
             raise InputError(
                 f"x has {values.shape[1]} features, validation {held_out.shape[1]}; give the same backbone's"
             )
         splits = np.array(["train"] * len(values) + ["validation"] * len(held_out), dtype=object)
         values, given = np.concatenate([values, held_out]), np.concatenate([given, held_out_labels])
+        missing = np.concatenate([missing, held_out_missing])
         ids += [f"validation-{row}" for row in range(len(held_out))]
     stages = Stages(progress)
-    classes = check_classes(given)
+    left_out = LeftOut(ids, [None] * len(ids), config.strict)
+    left_out.add(WITHOUT_LABEL, dict.fromkeys(np.flatnonzero(missing).tolist(), NO_LABEL))
+    rows = np.flatnonzero(~missing)
+    kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
+    rows = rows[kept]
+    if len(rows) < len(values):
+        ids, values, splits = [ids[row] for row in rows], values[rows], None if splits is None else splits[rows]
     with stages.stage("split"):
-        split = split_samples(given, splits, config)
-    return _audit(_Material(ids, [None] * len(ids), values, given, classes, split), config, stages)
+        split = split_samples(given[rows], splits, config)
+    material = _Material(ids, [None] * len(ids), values, given[rows], classes, split, row_keys(values))
+    return _audit(material, config, stages, left_out, np.unique(given[~missing]))
 
 
 def audit_images(
@@ -94,8 +104,8 @@ def audit_images(
 ) -> AuditResult:
     """Audit the labels of images.
 
-    Samples without a label, and images that cannot be read, are not audited: they are in `result.skipped` with the
-    reason, and counted in `result.summary['counts']`.
+    Samples without a label, images that cannot be read, and samples of a class of fewer than 3 are not audited: they
+    are in `result.skipped` with the reason, and counted in `result.summary['counts']`.
 
     Args:
         samples: the labelled images.
@@ -103,18 +113,21 @@ def audit_images(
         progress: is told what is being done.
 
     Raises:
-        InputError: if the backbone or its weights cannot be had, no image can be read, or there are fewer than two
-            classes or fewer than 3 samples in one.
+        InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
+            classes with 3 samples, or, in a strict audit, a sample would be left out.
     """
     config = config or AuditConfig()
     stages = Stages(progress)
-    labelled = np.array([row for row, label in enumerate(samples.labels) if label is not None], dtype=int)
-    skipped = [(row, "no label") for row, label in enumerate(samples.labels) if label is None]
+    left_out = LeftOut(samples.ids, [_path(image) for image in samples.images], config.strict)
+    unlabelled = [row for row, label in enumerate(samples.labels) if is_missing(label)]
+    labelled = np.setdiff1d(np.arange(len(samples)), unlabelled)
     if not len(labelled):
         raise InputError(f"none of the {len(samples)} samples has a label; an audit needs labels")
-    if skipped:
-        stages.note("samples", f"{len(skipped)} of {len(samples)} samples have no label: audited without them")
-    check_classes(np.array([samples.labels[row] for row in labelled]))
+    if unlabelled:
+        stages.note("samples", f"{len(unlabelled)} of {len(samples)} samples have no label: audited without them")
+    left_out.add(WITHOUT_LABEL, dict.fromkeys(unlabelled, NO_LABEL))
+    every_label = np.array(sorted({samples.labels[row] for row in labelled}))
+    auditable_classes(np.array([samples.labels[row] for row in labelled]))
     with stages.stage("backbone"):
         backbone = load_backbone(
             config.backbone,
@@ -130,23 +143,17 @@ def audit_images(
         stages.note(
             "embedding", f"{len(embedded.skipped)} images cannot be read and are left out (listed in the result)"
         )
-    skipped += [(int(labelled[row]), reason) for row, reason in embedded.skipped]
-    audited = samples.take(labelled[embedded.rows])
+    left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
+    rows = labelled[embedded.rows]
+    kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
+    values, keys = (embedded.values, embedded.keys) if kept.all() else (embedded.values[kept], embedded.keys[kept])
+    audited = samples.take(rows[kept])
     labels = np.array(audited.labels)
-    classes = check_classes(labels)
     with stages.stage("split"):
         split = split_samples(labels, audited.splits if config.use_splits else None, config)
     filepaths = [_path(image) for image in audited.images]
-    material = _Material(list(audited.ids), filepaths, embedded.values, labels, classes, split)
-    result = _audit(material, config, stages)
-    result.skipped = pd.DataFrame(
-        [(samples.ids[row], _path(samples.images[row]), reason) for row, reason in sorted(skipped)],
-        columns=["id", "filepath", "reason"],
-        dtype=object,
-    )
-    counts = result.summary["counts"]
-    counts["without_label"] = sum(reason == "no label" for _, reason in skipped)
-    counts["unreadable"] = len(embedded.skipped)
+    material = _Material(list(audited.ids), filepaths, values, labels, classes, split, keys)
+    result = _audit(material, config, stages, left_out, every_label)
     result.summary["backbone"] = _describe_backbone(backbone)
     result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
     with stages.stage("thumbnails"):
@@ -157,7 +164,7 @@ def audit_images(
 
 @dataclass(frozen=True)
 class _Material:
-    """What every audit comes down to: n embedded samples with labels and a split."""
+    """What every audit comes down to: n embedded samples with labels, a split and what identifies their content."""
 
     ids: list[str]
     filepaths: list[str | None]
@@ -165,13 +172,17 @@ class _Material:
     labels: np.ndarray
     classes: np.ndarray
     split: np.ndarray
+    keys: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
 
 
-def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditResult:
+def _audit(
+    material: _Material, config: AuditConfig, stages: Stages, left_out: LeftOut, every_label: np.ndarray
+) -> AuditResult:
     """Everything from the embeddings on."""
+    findings = find(material.ids, material.labels, material.split, material.keys, every_label)
     x = torch.from_numpy(material.values).to(choose_device(config.device), torch.float64)
     check_embeddings(x)
     given = np.searchsorted(material.classes, material.labels)
@@ -227,7 +238,8 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
         summary: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "counts": _counts(material, flags.flag, labels != given),
+            "counts": _counts(material, flags.flag, labels != given, left_out),
+            "findings": summarise(findings),
             "classes": material.classes.tolist(),
             "threshold": flags.threshold,
             "threshold_rule": flags.rule,
@@ -264,29 +276,42 @@ def _audit(material: _Material, config: AuditConfig, stages: Stages) -> AuditRes
         summary=summary,
         curves=_curves(heads),
         explanations=explanations,
-        skipped=pd.DataFrame(columns=["id", "filepath", "reason"], dtype=object),
+        skipped=left_out.table(),
+        findings=findings,
         thumbnails=empty,
         heads={name: head.arrays() for name, head in heads.items()},
     )
 
 
-def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings (n, d), labels (n,) and which of those are missing."""
     values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        given, missing = label_array(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     if given.ndim != 1 or values.ndim != 2 or len(given) != len(values):
         raise InputError(
             f"{name}: embeddings have shape {values.shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
         )
-    if given.dtype.kind == "O":
-        missing = [row for row, label in enumerate(given) if label is None or label != label]
-        if missing:
-            raise InputError(
-                f"{name}: {len(missing)} labels are missing, the first in row {missing[0]}; leave them out"
-            )
-        given = given.astype(str)
-    if given.dtype.kind not in "iuUSb":
-        raise InputError(f"{name}: labels are of type {given.dtype}; give integers or strings")
-    return values, given.astype(str) if given.dtype.kind == "S" else given
+    return values, given, missing
+
+
+def _of_auditable_classes(
+    labels: np.ndarray, rows: np.ndarray, left_out: LeftOut, stages: Stages
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the labels (n,) can be audited, bool (n,), and their classes; `rows` are the samples' positions."""
+    classes = auditable_classes(labels)
+    rare = of_rare_classes(labels, classes)
+    if rare:
+        count = len(set(labels[list(rare)].tolist()))
+        stages.note(
+            "samples",
+            f"{len(rare)} samples of {count} class(es) with fewer than {MINIMUM_PER_CLASS} samples each are left out "
+            "(listed in the result); add samples or merge classes to have them audited",
+        )
+    left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
+    return np.isin(labels, classes), classes
 
 
 def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
@@ -443,14 +468,13 @@ def _scores(
     return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
 
 
-def _counts(material: _Material, flag: np.ndarray, injected: np.ndarray) -> dict[str, int]:
+def _counts(material: _Material, flag: np.ndarray, injected: np.ndarray, left_out: LeftOut) -> dict[str, int]:
     return {
         "samples": len(material.ids),
         **{name: len(material.rows(name)) for name in ("train", "validation", "test")},
         "classes": len(material.classes),
         "flagged": int(flag.sum()),
-        "without_label": 0,
-        "unreadable": 0,
+        **left_out.counts(),
         "injected": int(injected.sum()),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MINIMUM_PER_CLASS = 3  # one each for training, validation and test
+
+KEY_BYTES = 16
+MOST_PIXELS = 178_956_970  # Pillow's own limit: half a GiB once decoded
+MOST_BYTES = 1 << 30
+DECODING = 2  # counts the changes to what `decode_image` makes of a file, so that no cache mixes them
 
 SPLIT_SYNONYMS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 
@@ -70,37 +76,84 @@ def standard_split(name: str | None) -> str | None:
 
 
 def image_bytes(image: str | Path | bytes | Image) -> bytes:
-    """The bytes that identify an image's content: the file's own, or the pixels' with their size and mode."""
+    """The bytes that identify an image's content: the file's own, or the pixels' with their size and mode.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is empty, larger than MOST_BYTES or no regular file (reading a pipe would never end).
+    """
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | Path):
-        return Path(image).read_bytes()
+        path = Path(image)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        if not status.st_size:
+            raise ValueError("the file is empty")
+        if status.st_size > MOST_BYTES:
+            raise ValueError(f"the file has {status.st_size} bytes, more than the {MOST_BYTES} that are read")
+        return path.read_bytes()
     return repr((image.size, image.mode)).encode() + image.tobytes()
 
 
 def content_key(content: bytes) -> bytes:
     """16 bytes that identify an image's content (BLAKE2b)."""
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
 def decode_image(image: str | Path | bytes | Image) -> Image:
-    """The image as 8-bit RGB, upright (EXIF), 16-bit greys scaled down.
+    """The image as 8-bit RGB: upright (EXIF), its first frame, transparency on white, more than 8 bits scaled down.
 
     Raises:
-        OSError, ValueError, SyntaxError: if the image cannot be decoded (Pillow's own errors).
+        OSError, ValueError, SyntaxError: if the image cannot be decoded (Pillow's own errors), has more than
+            MOST_PIXELS (found before decoding), or 32-bit pixels whose scale cannot be told.
     """
     import PIL.Image
     import PIL.ImageOps
 
     opened = image
+    if isinstance(opened, str | Path):
+        opened = image_bytes(opened)
     if isinstance(opened, bytes):
-        opened = PIL.Image.open(io.BytesIO(opened))
-    elif isinstance(opened, str | Path):
-        opened = PIL.Image.open(opened)
+        try:
+            opened = PIL.Image.open(io.BytesIO(opened))
+        except PIL.Image.DecompressionBombError as error:
+            raise ValueError(f"too large to decode: {error}") from None
+        width, height = opened.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"too large to decode: {width} × {height} pixels exceed the limit of {MOST_PIXELS}")
     opened = PIL.ImageOps.exif_transpose(opened)
-    if opened.mode in ("I", "I;16", "I;16B", "I;16L"):
-        opened = PIL.Image.fromarray((np.asarray(opened, dtype=np.float64) / 256).clip(0, 255).astype(np.uint8))
+    if opened.mode == "F" or opened.mode.startswith("I"):
+        opened = PIL.Image.fromarray(_eight_bits(np.asarray(opened), opened.mode))
+    if opened.has_transparency_data:
+        # What lies under transparent pixels is arbitrary, and never meant to be seen.
+        visible = opened.convert("RGBA")
+        opened = PIL.Image.new("RGBA", visible.size, "white")
+        opened.alpha_composite(visible)
     return opened.convert("RGB")
+
+
+def _eight_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
+    """Greys of 16 or 32 bits, or floating point, as uint8; converting them as they are would clip them to white."""
+    low, high = float(pixels.min()), float(pixels.max())
+    scale = None
+    if mode == "F":
+        scale = 255.0 if 0 <= low <= high <= 1 else 1.0 if 0 <= low <= high <= 255 else None
+    elif mode != "I" or (low >= 0 and 255 < high <= 65535):
+        scale = 1 / 256
+    if scale is None:
+        raise ValueError(
+            f"pixels of 32 bits from {low:g} to {high:g}, whose scale cannot be told; save it with 8 or 16"
+        )
+    return (pixels.astype(np.float64) * scale).astype(np.uint8)
+
+
+def is_missing(label: object) -> bool:
+    """Whether a label says nothing: None, NaN, or blank text."""
+    if isinstance(label, str):
+        return not label.strip()
+    return label is None or bool(label != label)
 
 
 def check_classes(labels: np.ndarray) -> np.ndarray:
@@ -109,14 +162,39 @@ def check_classes(labels: np.ndarray) -> np.ndarray:
     Raises:
         InputError: if there are fewer than two classes, or a class has fewer than 3 samples, naming it.
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if len(classes) else "none"
-        raise InputError(f"the labels hold fewer than two classes ({found}); an audit needs two or more")
-    small = [f"{c!r} ({k})" for c, k in zip(classes, counts, strict=True) if k < MINIMUM_PER_CLASS]
+    classes = auditable_classes(labels)
+    small = _small_classes(labels)
     if small:
         raise InputError(
-            f"{len(small)} class(es) have fewer than {MINIMUM_PER_CLASS} samples: {', '.join(small[:5])}"
-            f"{' ...' if len(small) > 5 else ''}; add samples, merge them, or leave them out (--keep-labels)"
+            f"{len(small)} class(es) have fewer than {MINIMUM_PER_CLASS} samples: {_first_few(small)}; "
+            "add samples, merge them, or leave them out (--keep-labels)"
         )
     return classes
+
+
+def auditable_classes(labels: np.ndarray) -> np.ndarray:
+    """The classes that have 3 samples or more, sorted, shape (C,).
+
+    Raises:
+        InputError: if there are fewer than two, saying what there is.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        found = f"only {classes.tolist()[0]!r}" if len(classes) else "none"
+        raise InputError(f"the labels hold fewer than two classes ({found}); an audit needs two or more")
+    enough = classes[counts >= MINIMUM_PER_CLASS]
+    if len(enough) < 2:
+        raise InputError(
+            f"fewer than two classes have {MINIMUM_PER_CLASS} samples or more; too small: "
+            f"{_first_few(_small_classes(labels))}; add samples or merge classes"
+        )
+    return enough
+
+
+def _small_classes(labels: np.ndarray) -> list[str]:
+    classes, counts = np.unique(labels, return_counts=True)
+    return [f"{c!r} ({k})" for c, k in zip(classes.tolist(), counts, strict=True) if k < MINIMUM_PER_CLASS]
+
+
+def _first_few(texts: list[str]) -> str:
+    return ", ".join(texts[:5]) + (" ..." if len(texts) > 5 else "")

@@ -62,6 +62,7 @@ def render_report(result: AuditResult) -> str:
             plots={plot.name: plot for plot in plots},
             class_rows=_class_rows(result),
             skipped=_records(result.skipped),
+            findings=summary.get("findings", []),
             settings=[(name, value, _help(name)) for name, value in summary["config"].items()],
             score_meanings=SCORE_MEANINGS,
             score_names=figures.SCORE_NAMES,

@@ -23,6 +23,9 @@ def render_markdown(result: AuditResult) -> str:
     lines += ["| | | |", "|---|---|---|"]
     for number in verdict.key_numbers(summary):
         lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
+    for found in summary.get("findings", []):
+        lines += ["", f"**{found['kind']}: {verdict.count(found['findings'])}** {_cell(found['meaning'])}"]
+        lines += ["", *(f"- {_cell(example)}" for example in found["examples"])]
     flagged = result.flagged[:MOST_SUSPICIOUS]
     if len(flagged):
         lines += [

@@ -111,6 +111,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             "flagged": int(flag.sum()),
             "without_label": 3,
             "unreadable": 1,
+            "rare_class": 0,
             "injected": int(injected.sum()),
         },
         "classes": list(classes),

@@ -147,9 +147,9 @@ def test_the_head_is_trained_to_convergence_on_given_and_on_corrupted_labels(arr
         (lambda x, y: (x[:5], y), r"embeddings have shape \(5, 64\), labels"),
         (lambda x, y: (np.where(np.arange(len(x))[:, None] == 3, np.nan, x), y), "NaN or infinity, the first in row 3"),
         (lambda x, y: (x, np.zeros_like(y)), "fewer than two classes"),
-        (lambda x, y: (x, np.where(np.arange(len(y)) < 2, 99, y)), r"99 \(2\)"),
-        (lambda x, y: (x, y.astype(float)), "labels are of type float64"),
-        (lambda x, y: (x, [None, *y.tolist()[1:]]), "1 labels are missing, the first in row 0"),
+        (lambda x, y: (x[:5], np.array([1, 1, 1, 2, 2])), r"too small: 2 \(2\)"),
+        (lambda x, y: (x, y + 0.5), "labels are of type float and not whole numbers"),
+        (lambda x, y: (x, [{}, *y.tolist()[1:]]), "a label is of type dict"),
     ],
 )
 def test_arrays_that_cannot_be_audited_are_refused_in_one_line(arrays: Arrays, change, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -246,19 +246,23 @@ def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: 
         rare.parent.mkdir(exist_ok=True)
         shutil.copy(next((tmp_path / "images" / "3").iterdir()), rare)
     name = dataset_name("few-samples")
-    done = command("run", tmp_path / "images", "--dataset", name, cwd=tmp_path)
+    done = command("run", tmp_path / "images", "--dataset", name, "--strict", cwd=tmp_path)
     assert done.returncode == 2
-    assert "'rare' (2)" in done.stderr
+    assert "class 'rare' has fewer than 3 samples (2)" in done.stderr
     sample = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "3").first()
     os.remove(sample.filepath)
     unlabelled = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "rare")
-    unlabelled.set_field("ground_truth", None).save("ground_truth")
+    unlabelled.limit(1).set_field("ground_truth", None).save("ground_truth")
     done = command("run", f"fiftyone:{name}", "--weights", "bundled", "-o", tmp_path / "r", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 of 42 samples have no label" in done.stderr
-    assert "left out: 2 without a label, 1 unreadable" in done.stdout
+    assert "1 of 42 samples have no label" in done.stderr
+    assert "left out: 1 without a label, 1 unreadable, 1 in too small a class" in done.stdout
     skipped = AuditResult.load(tmp_path / "r").skipped
-    assert sorted(skipped["reason"]) == ["file does not exist", "no label", "no label"]
+    assert sorted(skipped["reason"]) == [
+        "class 'rare' has fewer than 3 samples (1)",
+        "file does not exist",
+        "no label",
+    ]
     assert sample.filepath in set(skipped["filepath"])
 
 

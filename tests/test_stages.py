@@ -18,7 +18,7 @@ from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.flagging import choose_flags, suggest_labels
 from audit.noise import inject_mislabels, nearest_class
-from audit.samples import Samples, check_classes, decode_image
+from audit.samples import Samples, auditable_classes, check_classes, decode_image
 from audit.split import own_split, stratified_split
 
 
@@ -53,7 +53,8 @@ def test_classes_must_be_two_or_more_with_three_samples_each() -> None:
     with pytest.raises(InputError, match="fewer than two classes"):
         check_classes(np.array(["a"] * 5))
     with pytest.raises(InputError, match=r"1 class\(es\) have fewer than 3 samples: 'b' \(2\)"):
-        check_classes(np.array(["a"] * 5 + ["b"] * 2))
+        check_classes(np.array(["a"] * 5 + ["b"] * 2 + ["c"] * 3))
+    assert auditable_classes(np.array(["a"] * 5 + ["b"] * 2 + ["c"] * 3)).tolist() == ["a", "c"]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1", "I;16"])

@@ -22,7 +22,10 @@ _PANELS = {
     MEASURING: ("seed", "inject", "inject_strategy", "inject_into", "train_size", "validation_size", "test_size"),
     BACKBONE: ("backbone", "weights", "image_size", "device", "precision", "batch_size", "cache_dir"),
 }
-_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names} | {"use_splits": MEASURING}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names} | {
+    "use_splits": MEASURING,
+    "strict": MEASURING,
+}
 
 Output = Annotated[
     Path | None,

@@ -28,7 +28,11 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     table.add_column()
     left_out = [
         f"{counts[name]} {text}"
-        for name, text in (("without_label", "without a label"), ("unreadable", "unreadable"))
+        for name, text in (
+            ("without_label", "without a label"),
+            ("unreadable", "unreadable"),
+            ("rare_class", "in too small a class"),
+        )
         if counts[name]
     ]
     table.add_row(
@@ -36,6 +40,8 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
         f"{counts['samples']} in {counts['classes']} classes"
         + (f" (left out: {', '.join(left_out)})" if left_out else ""),
     )
+    for found in summary["findings"]:
+        table.add_row(f"found: {found['kind']}", f"{found['findings']} times, e.g. {escape(found['examples'][0])}")
     table.add_row("flagged", f"[bold]{counts['flagged']}[/bold] at suspicion ≥ {summary['threshold']:.3f}")
     table.add_row(
         "wrong labels, estimated",

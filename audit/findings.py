@@ -1,0 +1,123 @@
+"""What is wrong with a dataset beside single labels: duplicates that disagree, leaks between splits, class names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DUPLICATE_LABELS = "duplicate-labels"
+SPLIT_LEAK = "split-leak"
+CLASS_NAMES = "class-names"
+NO_VALIDATION = "class-without-validation"
+
+FINDING_MEANINGS = {
+    DUPLICATE_LABELS: "Identical images have different labels: at most one of the labels can be right.",
+    SPLIT_LEAK: "Identical images are in the training split and in a held-out one: the head is measured on what it "
+    "was trained on.",
+    CLASS_NAMES: "Class names that are probably one class, or no class at all: they were audited as they are.",
+    NO_VALIDATION: "Classes without a validation sample: the influence of their samples says nothing about them.",
+}
+"""What each kind of finding means; report, App and command say it so."""
+
+COLUMNS = ("kind", "finding", "id", "detail")
+EXAMPLES = 5
+_LIKE_MISSING = ("nan", "none", "null", "n/a", "na", "<na>", "unknown", "undefined")
+
+
+def no_findings() -> pd.DataFrame:
+    """The table of an audit that found nothing of the kind."""
+    return pd.DataFrame({name: pd.Series(dtype=np.int64 if name == "finding" else object) for name in COLUMNS})
+
+
+def find(
+    ids: Sequence[str], labels: np.ndarray, split: np.ndarray, keys: np.ndarray, every_label: np.ndarray
+) -> pd.DataFrame:
+    """Look for all kinds of findings.
+
+    Args:
+        ids: of the n audited samples.
+        labels: (n,) as given.
+        split: (n,) 'train', 'validation' or 'test'.
+        keys: uint8 (n, 16); samples with the same content have the same.
+        every_label: (m,) distinct labels of all samples, those that are left out included.
+
+    Returns:
+        `AuditResult.findings`: columns kind, finding (its number, from 0), id (of a sample, None for a finding about
+        classes), detail (in a sentence); a row for each sample of a finding.
+    """
+    rows: list[tuple[str, int, str | None, str]] = []
+
+    def add(kind: str, members: Sequence[str | None], detail: str) -> None:
+        number = rows[-1][1] + 1 if rows else 0
+        rows.extend((kind, number, member, detail) for member in members)
+
+    duplicates = _repeated(keys)
+    for group in duplicates:
+        counts = Counter(labels[group].tolist())
+        if len(counts) > 1:
+            shown = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(EXAMPLES))
+            add(DUPLICATE_LABELS, [ids[row] for row in group], f"{len(group)} identical images are labelled {shown}")
+    for group in duplicates:
+        counts = Counter(split[group].tolist())
+        if "train" in counts and len(counts) > 1:
+            held_out = " and ".join(f"{counts[name]} in {name}" for name in ("validation", "test") if counts[name])
+            detail = f"{counts['train']} of {len(group)} identical images are in train, {held_out}"
+            add(SPLIT_LEAK, [ids[row] for row in group], detail)
+    for detail in _doubtful_names(every_label):
+        add(CLASS_NAMES, [None], detail)
+    for label in np.setdiff1d(labels, labels[split == "validation"]).tolist():
+        add(NO_VALIDATION, [None], f"class {label!r} has no validation sample")
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"finding": np.int64}) if rows else no_findings()
+
+
+def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each kind that was found: how often, in how many samples, what it means, and a few examples."""
+    by_kind = {kind: findings[findings["kind"] == kind] for kind in FINDING_MEANINGS}
+    return [
+        {
+            "kind": kind,
+            "findings": int(table["finding"].nunique()),
+            "samples": int(table["id"].dropna().nunique()),
+            "meaning": FINDING_MEANINGS[kind],
+            "examples": table.drop_duplicates("finding")["detail"].head(EXAMPLES).tolist(),
+        }
+        for kind, table in by_kind.items()
+        if len(table)
+    ]
+
+
+def row_keys(x: np.ndarray) -> np.ndarray:
+    """uint8 (n, 16): what identifies each row of x (n, d), as `content_key` does an image."""
+    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in x)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(len(x), 16)
+
+
+def _repeated(keys: np.ndarray) -> list[np.ndarray]:
+    """Positions of the samples that share their content, a group each, in the order of their first."""
+    whole = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
+    order = np.argsort(whole, kind="stable")
+    starts = np.flatnonzero(np.r_[True, whole[order][1:] != whole[order][:-1]])
+    groups = (group for group in np.split(order, starts[1:]) if len(group) > 1)
+    return sorted(groups, key=lambda group: int(group[0]))
+
+
+def _doubtful_names(labels: np.ndarray) -> list[str]:
+    """Class names that differ in case, white space or Unicode form only, or that read like a missing value."""
+    if labels.dtype.kind not in "UO":
+        return []
+    names = sorted({str(label) for label in labels})
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        alike.setdefault(re.sub(r"[\s_-]+", " ", plain).strip(), []).append(name)
+    return [
+        *(f"{' and '.join(map(repr, group))} are probably one class" for group in alike.values() if len(group) > 1),
+        *(f"{name!r} reads like a missing label" for name in names if name.strip().lower() in _LIKE_MISSING),
+    ]
