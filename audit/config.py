@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +26,7 @@ ENGINES = (
 )
 PRECISIONS = ("auto", "float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
+LARGEST = 1e15  # of any number
 INJECTION_TARGETS = ("all", "train")
 
 
@@ -105,6 +109,12 @@ class AuditConfig:
     max_review: int | None = _setting(None, "Flag at most this many samples, the most suspicious ones.")
 
     def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # one of numpy's
+                value = value.item()
+                object.__setattr__(self, setting.name, value)
+            _check_kind(setting, value)
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
         sizes = (self.train_size, self.validation_size, self.test_size)
         for name, size in zip(SPLITS, sizes, strict=True):
@@ -150,6 +160,21 @@ class AuditConfig:
         """A copy with some settings changed, checked again."""
         return dataclasses.replace(self, **changes)
 
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> AuditConfig:
+        """The inverse of `to_dict`; settings that are left out have their defaults.
+
+        Raises:
+            InputError: if a setting is unknown, of the wrong kind or out of its range.
+        """
+        known = [setting.name for setting in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+                raise InputError(f"setting {name!r} is unknown; {hint}")
+        return cls(**settings)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
         return dataclasses.asdict(self)
@@ -162,6 +187,23 @@ def help_of(setting: str) -> str:
 
 def _one_of(choices: tuple[str, ...]) -> str:
     return "one of " + ", ".join(choices)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
+_KIND_NAMES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+
+
+def _check_kind(setting: dataclasses.Field[Any], value: Any) -> None:
+    """Settings may come from files and forms, which know no types."""
+    kind, *rest = str(setting.type).split(" | ")
+    if rest and value is None:
+        return
+    ok = isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
+    if ok and kind in ("int", "float"):
+        ok = abs(value) < LARGEST  # neither NaN nor infinite
+    if ok and kind == "str":
+        ok = value.isprintable()
+    _check(ok, setting.name, value, _KIND_NAMES[kind] + (" or nothing" if rest else ""))
 
 
 def _check(ok: bool, name: str, value: Any, accepts: str) -> None:

@@ -20,7 +20,7 @@ from audit.backbone import Backbone
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from audit.samples import KEY_BYTES, Samples, content_key, decode_image, image_bytes
-from audit.storage import replace_file
+from audit.storage import remove_abandoned, replace_file
 
 SHARD_ROWS = 4096
 LONGEST_SIDE = 16  # times the shorter one; of a longer strip the middle is kept, before it is resized
@@ -184,6 +184,7 @@ class EmbeddingCache:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 raise PermissionError(13, "Permission denied")
+            remove_abandoned(folder)
         except OSError as error:
             raise self._cannot_be_written(error) from None
         for shard in sorted(folder.glob("*.safetensors")):

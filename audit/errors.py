@@ -13,3 +13,12 @@ class InputError(ValueError):
 
 class ConvergenceError(RuntimeError):
     """A numerical solver stopped before it reached its tolerance, so its numbers are not returned."""
+
+
+class WriteError(RuntimeError):
+    """What was found could not be written where it belongs; the message says what is left and how to go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return str(error).splitlines()[0] if str(error).strip() else type(error).__name__

@@ -91,7 +91,7 @@ class ResultExplainer:
         described = result.summary["backbone"]
         if described is None or not result.heads:
             raise InputError("this audit was made of embeddings without images; only audits of images are explained")
-        config = AuditConfig(**result.summary["config"])
+        config = AuditConfig.from_dict(result.summary["config"])
         # What 'auto' took is known by now, and need not be looked for on the network again.
         weights = described["weights"] if config.weights == "auto" else config.weights
         self._backbone = load_backbone(

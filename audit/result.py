@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.errors import InputError
+from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
-from audit.storage import replace_file
+from audit.storage import remove_abandoned, replace_file
 
 SCHEMA_VERSION = 2
 SUMMARY_FILE = "summary.json"
+MANIFEST_FILE = "manifest.json"
+HEADS_FILE = "heads.safetensors"
 SUMMARY_SCHEMA = Path(__file__).with_name("summary.schema.json")
 """The JSON Schema of a summary: every key, with what it means."""
 
@@ -90,7 +94,12 @@ class AuditResult:
     def save(self, folder: str | Path) -> Path:
         """Write the result as parquet, safetensors and JSON, and the scores as CSV too; an earlier one is replaced.
 
-        The summary is removed first and written last, so that a folder without it is known to be incomplete.
+        The summary is removed first and written last, so that a folder without it is known to be incomplete. The
+        manifest holds a digest of each file that `load` reads, so that a changed one is known to be so.
+
+        Raises:
+            InputError: if the folder cannot be made.
+            WriteError: if a file cannot be written, as on a full disk.
         """
         from safetensors.numpy import save
 
@@ -99,18 +108,32 @@ class AuditResult:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"result folder {str(folder)!r} cannot be made ({error.strerror}); give another") from None
-        (folder / SUMMARY_FILE).unlink(missing_ok=True)
-        for name in _TABLES:
-            replace_file(folder / f"{name}.parquet", getattr(self, name).to_parquet())
-        replace_file(folder / "scores.csv", self.scores.to_csv().encode("utf-8", errors="replace"))
         tensors = {
             f"{head}.{name}": np.ascontiguousarray(array)
             for head, arrays in self.heads.items()
             for name, array in arrays.items()
         }
-        replace_file(folder / "heads.safetensors", save(tensors))
         text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
-        replace_file(folder / SUMMARY_FILE, text.encode() + b"\n")
+        summary = text.encode("utf-8", errors="replace") + b"\n"
+        digests: dict[str, str] = {SUMMARY_FILE: _digest(summary)}
+        try:
+            remove_abandoned(folder)
+            (folder / SUMMARY_FILE).unlink(missing_ok=True)
+            for name in _TABLES:
+                content = getattr(self, name).to_parquet()
+                digests[f"{name}.parquet"] = _digest(content)
+                replace_file(folder / f"{name}.parquet", content)
+            content = save(tensors)
+            digests[HEADS_FILE] = _digest(content)
+            replace_file(folder / HEADS_FILE, content)
+            replace_file(folder / "scores.csv", self.scores.to_csv().encode("utf-8", errors="replace"))
+            replace_file(folder / MANIFEST_FILE, json.dumps({"blake2b": digests}, indent=1).encode() + b"\n")
+            replace_file(folder / SUMMARY_FILE, summary)
+        except OSError as error:
+            raise WriteError(
+                f"the result cannot be written into {str(folder)!r} ({error.strerror}); make room or give another "
+                "folder, and run the same command again: finished stages are kept"
+            ) from None
         return folder
 
     @classmethod
@@ -118,9 +141,9 @@ class AuditResult:
         """Read a saved result.
 
         Raises:
-            InputError: if the folder holds no complete result, or one of another schema version.
+            InputError: if the folder holds no complete result, one that was changed, or one of another schema version.
         """
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
         folder = Path(folder)
         if not (folder / SUMMARY_FILE).is_file():
@@ -129,23 +152,51 @@ class AuditResult:
                 "give the folder that `influence-audit run` named"
             )
         try:
-            summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+            content = (folder / SUMMARY_FILE).read_bytes()
+            summary = json.loads(content)
             schema = summary["schema"]
             if schema != SCHEMA_VERSION:
                 raise InputError(
                     f"the result in {str(folder)!r} has schema {schema}, this version reads {SCHEMA_VERSION}; "
                     "run the audit again"
                 )
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
+            digests = json.loads((folder / MANIFEST_FILE).read_bytes())["blake2b"]
+            _check_digest(SUMMARY_FILE, content, digests)
+
+            def read(name: str) -> bytes:
+                found = (folder / name).read_bytes()
+                _check_digest(name, found, digests)
+                return found
+
+            tables = {name: pd.read_parquet(io.BytesIO(read(f"{name}.parquet"))) for name in _TABLES}
             heads: dict[str, dict[str, np.ndarray]] = {}
-            for key, array in load_file(folder / "heads.safetensors").items():
+            for key, array in load(read(HEADS_FILE)).items():
                 head, name = key.split(".")
                 heads.setdefault(head, {})[name] = array
+            for head, arrays in heads.items():
+                _check_shapes(head, arrays, len(summary["classes"]))
         except InputError:
             raise
         except Exception as error:
             raise InputError(
-                f"the result in {str(folder)!r} is damaged ({type(error).__name__}: {str(error).splitlines()[0]}); "
+                f"the result in {str(folder)!r} is damaged ({type(error).__name__}: {first_line(error)}); "
                 "run the audit again"
             ) from None
         return cls(summary=summary, heads=heads, **tables)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
+
+
+def _check_digest(name: str, content: bytes, digests: dict[str, str]) -> None:
+    if digests[name] != _digest(content):
+        raise ValueError(f"{name} is not what was saved: it was changed, or is of another audit")
+
+
+def _check_shapes(head: str, arrays: dict[str, np.ndarray], classes: int) -> None:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    features = shapes["mean"]
+    expected = {"weight": (classes, *features), "bias": (classes,), "mean": features, "scale": features}
+    if shapes != expected or len(features) != 1:
+        raise ValueError(f"the arrays of head {head!r} have the wrong shapes")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audit import __version__
 from audit.backbone import Backbone, choose_device, load_backbone
+from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
 from audit.correction import measure_correction
 from audit.detectors import DETECTORS, Evidence
@@ -25,13 +26,13 @@ from audit.evaluation import detection_quality, head_quality, influence_by_class
 from audit.findings import find, row_keys, summarise
 from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
-from audit.head import Head, check_embeddings, one_hot, train_head, train_head_by_recipe
+from audit.head import Head, Standardiser, check_embeddings, one_hot, train_head, train_head_by_recipe
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
 from audit.noise import inject_mislabels
-from audit.progress import ProgressCallback, Stages, silent
+from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is_missing
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
@@ -44,6 +45,7 @@ FLAGGED_NEIGHBOURS = 3
 EXPLANATION_WORK = {"cpu": 1e10, "cuda": 1e12}  # explained flags × training samples × head parameters: some seconds
 EXPLAINED_AT_ONCE = 64
 EXPLANATION_TOLERANCE = 1e-3
+NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
 
@@ -53,6 +55,7 @@ def audit_embeddings(
     validation: tuple[Any, Any] | None = None,
     config: AuditConfig | None = None,
     progress: ProgressCallback = silent,
+    checkpoint: Checkpoint | None = None,
 ) -> AuditResult:
     """Audit labels on embeddings of your own.
 
@@ -63,6 +66,7 @@ def audit_embeddings(
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
         config: the settings; those of the backbone are not used.
         progress: is told what is being done.
+        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
 
     Returns:
         The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
@@ -96,11 +100,18 @@ def audit_embeddings(
     with stages.stage("split"):
         split = split_samples(given[rows], splits, config)
     material = _Material(ids, [None] * len(ids), values, given[rows], classes, split, row_keys(values))
-    return _audit(material, config, stages, left_out, np.unique(given[~missing]))
+    kept_stages = checkpoint or checkpoint_for(config)
+    result = _audit(material, config, stages, left_out, np.unique(given[~missing]), kept_stages)
+    if checkpoint is None:
+        kept_stages.discard()
+    return result
 
 
 def audit_images(
-    samples: Samples, config: AuditConfig | None = None, progress: ProgressCallback = silent
+    samples: Samples,
+    config: AuditConfig | None = None,
+    progress: ProgressCallback = silent,
+    checkpoint: Checkpoint | None = None,
 ) -> AuditResult:
     """Audit the labels of images.
 
@@ -111,6 +122,7 @@ def audit_images(
         samples: the labelled images.
         config: the settings.
         progress: is told what is being done.
+        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
 
     Raises:
         InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
@@ -153,12 +165,15 @@ def audit_images(
         split = split_samples(labels, audited.splits if config.use_splits else None, config)
     filepaths = [_path(image) for image in audited.images]
     material = _Material(list(audited.ids), filepaths, values, labels, classes, split, keys)
-    result = _audit(material, config, stages, left_out, every_label)
+    kept_stages = checkpoint or checkpoint_for(config)
+    result = _audit(material, config, stages, left_out, every_label, kept_stages)
     result.summary["backbone"] = _describe_backbone(backbone)
     result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
     with stages.stage("thumbnails"):
         result.thumbnails = thumbnails(audited, shown_samples(result.scores, result.explanations))
     result.summary["timings"] = stages.seconds
+    if checkpoint is None:
+        kept_stages.discard()
     return result
 
 
@@ -179,7 +194,12 @@ class _Material:
 
 
 def _audit(
-    material: _Material, config: AuditConfig, stages: Stages, left_out: LeftOut, every_label: np.ndarray
+    material: _Material,
+    config: AuditConfig,
+    stages: Stages,
+    left_out: LeftOut,
+    every_label: np.ndarray,
+    checkpoint: Checkpoint,
 ) -> AuditResult:
     """Everything from the embeddings on."""
     findings = find(material.ids, material.labels, material.split, material.keys, every_label)
@@ -187,24 +207,36 @@ def _audit(
     check_embeddings(x)
     given = np.searchsorted(material.classes, material.labels)
 
+    checkpoint.begin(
+        _digest(material, config, x.device),
+        (Head, Standardiser, Diagnosis),
+        lambda stage, text: stages.progress(Step(stage, note=text)),
+    )
     with stages.stage("head"):
-        heads = {"given": _train(x, given, material, config)}
+        heads = {"given": checkpoint.once("head", lambda: _train(x, given, material, config))}
     labels, influence_given = given, None
     if config.inject:
         if config.inject_strategy == "most-influential":
             with stages.stage("influence"):
-                influence_given = _influence(x, given, heads["given"], material, config, None)[0].cpu().numpy()
+                hessian = _hessian(x, heads["given"], material, config)
+                influence_given = _influence(x, given, heads["given"], hessian, material, config, None)[0].cpu().numpy()
         with stages.stage("injection"):
             labels = _inject(given, material, config, influence_given)
         with stages.stage("head"):
-            heads["corrupted"] = _train(x, labels, material, config)
+            heads["corrupted"] = checkpoint.once("head-corrupted", lambda: _train(x, labels, material, config))
     audited = heads["corrupted" if config.inject else "given"]
 
     with stages.stage("detection") as step:
-        diagnosis = diagnose(x, torch.from_numpy(labels).to(x.device), len(material.classes), config.seed, step)
+        diagnosis = checkpoint.once(
+            "detection",
+            lambda: diagnose(x, torch.from_numpy(labels).to(x.device), len(material.classes), config.seed, step),
+        )
     with stages.stage("influence"):
         beliefs = None if config.validation_trusted else diagnosis.posterior
-        influence, solved, hessian = _influence(x, labels, audited, material, config, beliefs)
+        hessian = _hessian(x, audited, material, config)
+        influence, solved = checkpoint.once(
+            "influence", lambda: _influence(x, labels, audited, hessian, material, config, beliefs)
+        )
         evidence = _evidence(labels, influence, diagnosis)
     with stages.stage("flagging"):
         flags = choose_flags(
@@ -213,17 +245,22 @@ def _audit(
         suggested = suggest_labels(evidence.posterior, labels, flags.flag)
         scores = _scores(material, evidence, flags.flag, suggested, given if config.inject else None)
     with stages.stage("explanation"):
-        explanations = _explain(x, labels, audited, hessian, material, config, beliefs, scores)
+        explanations = checkpoint.once(
+            "explanation", lambda: _explain(x, labels, audited, hessian, material, config, beliefs, scores)
+        )
     with stages.stage("correction"):
-        correction = measure_correction(
-            labels,
-            suggested,
-            flags.flag,
-            material.split,
-            audited,
-            train=lambda corrected, rows: _train(x, corrected, material, config, rows),
-            predict=lambda head, rows: head.probabilities(x[rows]).cpu().numpy(),
-            original=given if config.inject else None,
+        correction = checkpoint.once(
+            "correction",
+            lambda: measure_correction(
+                labels,
+                suggested,
+                flags.flag,
+                material.split,
+                audited,
+                train=lambda corrected, rows: _train(x, corrected, material, config, rows),
+                predict=lambda head, rows: head.probabilities(x[rows]).cpu().numpy(),
+                original=given if config.inject else None,
+            ),
         )
     with stages.stage("evaluation"):
         detection = None
@@ -281,6 +318,13 @@ def _audit(
         thumbnails=empty,
         heads={name: head.arrays() for name, head in heads.items()},
     )
+
+
+def _digest(material: _Material, config: AuditConfig, device: torch.device) -> str:
+    """What identifies all that the stages follow from."""
+    settings = {name: value for name, value in config.to_dict().items() if name not in NOT_IN_OUTCOME}
+    parts = (material.values, material.labels, material.split, material.ids, settings)
+    return digest_of(*parts, str(device), torch.__version__, code_digest())
 
 
 def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -356,23 +400,34 @@ def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influen
     )
 
 
+def _hessian(x: Tensor, head: Head, material: _Material, config: AuditConfig) -> HeadHessian:
+    """Of the head's training objective."""
+    z = head.features(x[material.rows("train")])
+    return HeadHessian(z, (z @ head.weight.T).softmax(1), head.l2, damping=config.damping)
+
+
 def _influence(
-    x: Tensor, labels: np.ndarray, head: Head, material: _Material, config: AuditConfig, beliefs: Tensor | None
-) -> tuple[Tensor, dict[str, Any], HeadHessian]:
-    """Influence (n,), how it was solved for and with what residual, and the Hessian."""
+    x: Tensor,
+    labels: np.ndarray,
+    head: Head,
+    hessian: HeadHessian,
+    material: _Material,
+    config: AuditConfig,
+    beliefs: Tensor | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """Influence (n,), and how it was solved for and with what residual."""
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
-    hessian = HeadHessian(z[train], p[train], head.l2, damping=config.damping)
     held_out = (targets if beliefs is None else beliefs)[validation]
     if config.engine != "exact":
         engine = make_engine(config.engine, head, Labelled(x[train], targets[train]), config.damping)
         influence = engine_on_validation(engine, Labelled(x, targets), validation, held_out)
-        return influence, {"method": engine.name, "residual": engine.residual}, hessian
+        return influence, {"method": engine.name, "residual": engine.residual}
     residuals = p - targets
     influence, solution = influence_on_validation(
         hessian, z, residuals, validation, p[validation] - held_out, config.solver
     )
-    return influence, {"method": solution.method, "residual": solution.residual}, hessian
+    return influence, {"method": solution.method, "residual": solution.residual}
 
 
 def _predictions(x: Tensor, labels: np.ndarray, head: Head) -> tuple[Tensor, Tensor, Tensor]:

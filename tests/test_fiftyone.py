@@ -45,11 +45,12 @@ FIELDS = {
     "audit_corrected",
     "audit_original",
     "audit_decisions",
+    "audit_findings",
 }
 INJECTION_FIELDS = {"audit_injected", "audit_injected_label"}
 VIEWS = {
     *("audit: flagged", "audit: most harmful", "audit: most helpful"),
-    *("audit: to review", "audit: confirmed mistakes", "audit: dismissed"),
+    *("audit: to review", "audit: confirmed mistakes", "audit: dismissed", "audit: findings"),
 }
 INJECTION_VIEWS = {"audit: injected and missed", "audit: flagged but not injected"}
 
@@ -299,7 +300,7 @@ def test_an_interrupted_write_shows_and_is_repaired_by_the_next(
         write_result(dataset, result, progress=stop)
     dataset.reload()
     assert dataset.get_run_info("audit").config.state == "writing"
-    assert len(dataset.exists("audit_split")) == len(dataset.exists("audit_status")) == 40
+    assert len(dataset.exists("audit_split")) == len(dataset.exists("audit_status")) == 0
     half = made_up_result(dataset.limit(10))
     write_result(dataset.limit(10), half)
     assert dataset.get_run_info("audit").config.state == "complete"

@@ -75,6 +75,7 @@ def is_above(summary: dict[str, Any], limit: float | None) -> bool:
 def _perform(order: Order, manner: Manner, taken: set[Path]) -> tuple[AuditResult, Path]:
     """Open the source, audit it, write FiftyOne and the report; the result and its folder, which becomes taken."""
     with StageDisplay(Console(stderr=True), manner) as display:
+        from audit.checkpoint import checkpoint_for
         from integrations.fiftyone import audit_dataset
 
         source = order.resolve()
@@ -87,12 +88,16 @@ def _perform(order: Order, manner: Manner, taken: set[Path]) -> tuple[AuditResul
                 "give one of the two another audit_key"
             )
         taken.add(folder)
-        result = audit_dataset(collection, source.label_field, order.audit_key, order.config, display, save_to=folder)
+        checkpoint = checkpoint_for(order.config)
+        result = audit_dataset(
+            collection, source.label_field, order.audit_key, order.config, display, folder, checkpoint
+        )
         display(Step("report"))
         from reports.html import write_report
         from reports.markdown import write_markdown
 
         write_report(result, folder / REPORT_FILE)
         write_markdown(result, folder / MARKDOWN_FILE)
+        checkpoint.discard()
         display(Step("report", 1, 1))
     return result, folder

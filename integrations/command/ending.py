@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from audit.errors import InputError
+from audit.errors import InputError, WriteError
 from integrations.command.layers import origin
 
 DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
@@ -44,6 +44,8 @@ def one_line(error: Exception) -> str:
     if isinstance(error, InputError):
         return f"error: {error}"
     reason = _first_line(str(error))
+    if isinstance(error, WriteError):
+        return f"failed: {reason}"
     return f"failed: {type(error).__name__}{': ' if reason else ''}{reason} (INFLUENCE_AUDIT_DEBUG=1 shows where)"
 
 

@@ -59,7 +59,7 @@ class Interruption:
         """Say, once and in one line, how to go on."""
         if self._said.acquire(blocking=False):
             word = "terminated" if self._signal == signal.SIGTERM else "interrupted"
-            line = f"{word}; run the same command again to go on: embeddings that were computed are kept\n"
+            line = f"{word}; run the same command again to go on: embeddings and stages that were finished are kept\n"
             with contextlib.suppress(OSError):
                 os.write(2, line.encode())
 

@@ -95,6 +95,12 @@ VIEWS = (
         ),
     ),
     AuditView(
+        "findings",
+        "Duplicates that disagree, leaks between splits, and samples that were left out of the audit.",
+        "#D97706",
+        lambda dataset, key: dataset.match(F(f"{key}_findings").length() > 0),
+    ),
+    AuditView(
         "injected and missed",
         "Labels that the audit changed on purpose and did not flag, the most suspicious first.",
         "#8B5CF6",

@@ -123,14 +123,17 @@ def audit_and_report(
     progress: ProgressCallback = silent,
 ) -> str:
     """Audit, save the result where the App finds it, write the report beside it, and say in a line what was found."""
+    from audit.checkpoint import checkpoint_for
     from integrations.fiftyone.dataset import audit_dataset
     from reports.html import write_report
 
     dataset = collection._root_dataset
     folder = results_home(dataset, audit_key)
-    result = audit_dataset(collection, label_field, audit_key, config, progress, save_to=folder)
+    checkpoint = checkpoint_for(config)
+    result = audit_dataset(collection, label_field, audit_key, config, progress, folder, checkpoint)
     progress(Step("report"))
     write_report(result, folder / "report.html")
+    checkpoint.discard()
     counts, estimates = result.summary["counts"], result.summary["estimates"]
     return (
         f"{counts['flagged']:,} of {counts['samples']:,} labels flagged; about {estimates['mistakes']:,.0f} are "
@@ -155,7 +158,7 @@ def run_job(dataset: fo.Dataset, audit_key: str) -> None:
 
     try:
         collection = dataset if job.view is None else DatasetView._build(dataset, job.view)
-        config = AuditConfig(**job.config)
+        config = AuditConfig.from_dict(job.config)
         job.message = audit_and_report(collection, job.label_field, audit_key, config, tell)
         job.state = DONE
     except BaseException as error:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
+import pymongo
 from fiftyone import ViewField as F
 from fiftyone.core.clips import ClipsView
 from fiftyone.core.collections import SampleCollection
 from fiftyone.core.patches import PatchesView
 from fiftyone.core.video import FramesView
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 import audit
 from audit.config import AuditConfig
-from audit.errors import InputError
+from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, silent
-from audit.samples import Samples, standard_split
+from audit.samples import Samples, is_missing, standard_split
 from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
 from integrations.fiftyone.fields import (
@@ -29,12 +32,14 @@ from integrations.fiftyone.fields import (
     index_fields,
 )
 from integrations.fiftyone.importing import source_of
+from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
 from integrations.fiftyone.overview import keep_overview, overview_of
 from integrations.fiftyone.review import corrected_since, keep_progress
-from integrations.fiftyone.runs import COMPLETE, METHOD, LabelAuditConfig
+from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 
 if TYPE_CHECKING:
+    from audit.checkpoint import Checkpoint
     from audit.result import AuditResult
 
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
@@ -101,7 +106,7 @@ def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_t
             "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
         )
     ids, filepaths, given, tags = dataset_or_view.values(["id", "filepath", f"{label_field}.label", "tags"])
-    labels = [label if label is not None and label.strip() else None for label in given]
+    labels = [None if is_missing(label) else str(label) for label in given]
     if all(label is None for label in labels):
         raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
     splits = [_split_of(sample_tags or ()) for sample_tags in tags]
@@ -115,6 +120,7 @@ def audit_dataset(
     config: AuditConfig | None = None,
     progress: ProgressCallback = silent,
     save_to: str | Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
 
@@ -126,6 +132,7 @@ def audit_dataset(
         config: the audit's settings.
         progress: told what is being done.
         save_to: a folder to save the result in, before anything is written into the dataset.
+        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with this call.
 
     Returns:
         The result; its scores are indexed by FiftyOne's sample ids.
@@ -133,11 +140,25 @@ def audit_dataset(
     Raises:
         InputError: if the dataset, the field or the key cannot be used, before anything is computed.
     """
+    from audit.checkpoint import checkpoint_for
+
     collection = _load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
     dataset = _root(collection)
     _check_writable(dataset, audit_key, label_field)
-    samples = read_samples(collection, label_field)
-    result = audit.audit_images(samples, config=config, progress=progress)
+    kept_stages = checkpoint or checkpoint_for(config or AuditConfig())
+    with audit_lock(dataset, audit_key):
+        samples = read_samples(collection, label_field)
+        result = audit.audit_images(samples, config=config, progress=progress, checkpoint=kept_stages)
+        _name_source(result, dataset, label_field, audit_key)
+        if save_to is not None:
+            result.save(save_to)
+        _write(collection, result, audit_key, label_field, progress, save_to)
+    if checkpoint is None:
+        kept_stages.discard()
+    return result
+
+
+def _name_source(result: AuditResult, dataset: fo.Dataset, label_field: str, audit_key: str) -> None:
     result.summary["source"] = {
         "dataset": dataset.name,
         "slug": dataset.slug,
@@ -145,10 +166,6 @@ def audit_dataset(
         "audit_key": audit_key,
         "source": source_of(dataset) or f"fiftyone:{dataset.name}",
     }
-    if save_to is not None:
-        result.save(save_to)
-    write_result(collection, result, audit_key, label_field, progress, save_to)
-    return result
 
 
 def write_result(
@@ -161,8 +178,9 @@ def write_result(
 ) -> None:
     """Write an audit's scores, run, saved views and sidebar group into the dataset that it was made from.
 
-    The run is marked 'writing' before the first score is written and 'complete' after the last, so that an interrupted
-    write shows, can be deleted, and is repaired by writing again.
+    The scores are staged first and then merged by the server in one operation. The run is marked 'writing' before and
+    'complete' after all of it, or 'failed' with the reason, so that an interrupted write shows, can be deleted, and is
+    repaired by writing again.
 
     Args:
         dataset_or_view: what was audited.
@@ -173,8 +191,24 @@ def write_result(
         saved_to: the folder that holds the saved result; the App explains samples and makes reports from it.
 
     Raises:
-        InputError: if the dataset is gone, or the key would overwrite something else.
+        InputError: if the dataset is gone, the key would overwrite something else, or another audit under it is on.
+        WriteError: if the database or the dataset went away meanwhile.
     """
+    dataset = _root(dataset_or_view)
+    _check_writable(dataset, audit_key, label_field)
+    with audit_lock(dataset, audit_key):
+        _write(dataset_or_view, result, audit_key, label_field, progress, saved_to)
+
+
+def _write(
+    dataset_or_view: SampleCollection,
+    result: AuditResult,
+    audit_key: str,
+    label_field: str,
+    progress: ProgressCallback,
+    saved_to: str | Path | None,
+) -> None:
+    """`write_result` for who holds the lock."""
     dataset = _root(dataset_or_view)
     _check_writable(dataset, audit_key, label_field)
     run = LabelAuditConfig(
@@ -185,21 +219,58 @@ def write_result(
         | _since_last(dataset, result, audit_key),
         result_folder=None if saved_to is None else str(Path(saved_to).resolve()),
     )
-    dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
-    with_injection = "injected" in result.scores.columns
-    if not with_injection:
-        former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
-        if former:
-            dataset.delete_sample_fields(former)
-    declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
-    write_scores(dataset, audit_key, result.scores, progress)
-    index_fields(dataset, audit_key)
-    save_views(dataset, audit_key)
-    show_fields(dataset, audit_key, label_field)
-    keep_overview(dataset, audit_key, overview_of(result))
-    run.state = COMPLETE
-    dataset.update_run_config(audit_key, run)
-    keep_progress(dataset, audit_key)
+    try:
+        dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
+        with_injection = "injected" in result.scores.columns
+        if not with_injection:
+            former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
+            if former:
+                dataset.delete_sample_fields(former)
+        declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
+        write_scores(dataset, audit_key, result.scores, _remarks(result), progress)
+        index_fields(dataset, audit_key)
+        save_views(dataset, audit_key)
+        show_fields(dataset, audit_key, label_field)
+        keep_overview(dataset, audit_key, overview_of(result))
+        run.state = COMPLETE
+        dataset.update_run_config(audit_key, run)
+        keep_progress(dataset, audit_key)
+    except Exception as error:
+        problem = _problem_of(error, dataset)
+        # Whatever it was may stop this too: then the run stays 'writing'.
+        with suppress(Exception), pymongo.timeout(FAREWELL_SECONDS):
+            run.state, run.problem = FAILED, problem
+            dataset.update_run_config(audit_key, run)
+        where = f"the result is in {str(saved_to)!r}; " if saved_to is not None else ""
+        raise WriteError(
+            f"the scores could not be written into dataset {dataset.name!r} ({problem}); {where}run the same command "
+            "again to go on: finished stages are kept"
+        ) from error
+
+
+def _problem_of(error: Exception, dataset: fo.Dataset) -> str:
+    """Why writing failed, in a few words."""
+    if isinstance(error, PyMongoError) or isinstance(error.__cause__, PyMongoError):
+        address = fo.config.database_uri or "its own address"
+        gone = isinstance(error, ConnectionFailure)
+        return f"MongoDB at {address} does not answer" if gone else f"MongoDB: {first_line(error)}"
+    with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
+        if not fo.dataset_exists(dataset.name):
+            return "it was deleted meanwhile"
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _remarks(result: AuditResult) -> dict[str, list[str]]:
+    """By sample id, what was found of samples beside their scores: the kinds of findings, and why one was left out."""
+    remarks: dict[str, list[str]] = {}
+    if len(result.findings):
+        found = result.findings.dropna(subset=["id"]).drop_duplicates(["id", "kind"])
+        for sample, kind in zip(found["id"], found["kind"], strict=True):
+            remarks.setdefault(sample, []).append(kind)
+    if len(result.skipped):
+        for sample, reason in zip(result.skipped["id"], result.skipped["reason"], strict=True):
+            remarks.setdefault(sample, []).append(f"left out: {reason}")
+    return remarks
 
 
 def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dict[str, Any]:

@@ -58,6 +58,13 @@ FIELDS = (
     AuditField("self_influence", fo.FloatField, SCORE_MEANINGS["self_influence"]),
     AuditField("loo_probability", fo.FloatField, SCORE_MEANINGS["loo_probability"]),
     AuditField("split", fo.StringField, SCORE_MEANINGS["split"]),
+    AuditField(
+        "findings",
+        fo.ListField,
+        "What was found beside the label: identical images with different labels (duplicate-labels), identical images "
+        "in training and held-out splits (split-leak), or why the sample was left out of the audit.",
+        fo.StringField,
+    ),
 )
 """What every audit writes, beside the status."""
 

@@ -18,6 +18,7 @@ from integrations.fiftyone.fields import INFO_KEY, audit_fields, drop_indexes, i
 METHOD = "influence-audit"
 WRITING = "writing"
 COMPLETE = "complete"
+FAILED = "failed"
 
 
 class LabelAuditConfig(RunConfig):
@@ -25,12 +26,13 @@ class LabelAuditConfig(RunConfig):
 
     Args:
         label_field: the field whose labels were audited.
-        state: 'writing' until everything is in the dataset, then 'complete'.
+        state: 'writing' until everything is in the dataset, then 'complete'; 'failed' where it could not be written.
         version: of influence-audit.
         audit_config: the audit's settings.
         summary: the audit's main numbers, what changed since the audit that it replaced (`since_last`), and how far
             its review is (`review`: flagged, reviewed, statuses, to_apply), which every decision brings up to date.
         result_folder: where the whole result was saved, if it was.
+        problem: why it failed, if it did.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class LabelAuditConfig(RunConfig):
         audit_config: dict[str, Any] | None = None,
         summary: dict[str, Any] | None = None,
         result_folder: str | None = None,
+        problem: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("method", METHOD)
@@ -51,6 +54,7 @@ class LabelAuditConfig(RunConfig):
         self.audit_config = audit_config or {}
         self.summary = summary or {}
         self.result_folder = result_folder
+        self.problem = problem
 
 
 class LabelAudit(Run):

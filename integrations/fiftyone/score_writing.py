@@ -1,36 +1,46 @@
-"""An audit's scores on their way into the database: one update a sample, with all of its fields at once.
+"""An audit's scores on their way into the database: staged whole, then merged into the samples in one operation.
 
-FiftyOne's own `set_values` makes an update a sample for each field: that takes several times as long, and leaves
-samples with half of their scores where it is interrupted. Here each sample has all that one audit says of it.
+FiftyOne's own `set_values` makes an update a sample for each field: that takes several times as long, and shows half of
+the scores while it runs, or for ever where it is interrupted. Here they are first written into a collection that nobody
+looks at; then the server itself merges all of them into the samples.
 """
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
+import pymongo
 from bson import ObjectId
 from fiftyone.core.odm import get_db_conn
-from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
 
 from audit.progress import ProgressCallback, Step, silent
 from integrations.fiftyone.fields import STATUS, UNREVIEWED
+from integrations.fiftyone.lock import FAREWELL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
+    from pymongo.database import Database
 
 STAGE = "fiftyone"
 SAMPLES_AT_ONCE = 5_000
+_STAGED = "influence_audit.staged."
 _LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores one; id, label and confidence are ours
 _NUMBERS = ("influence", "self_influence", "suspicion", "loo_probability")
 
 
 def write_scores(
-    dataset: fo.Dataset, audit_key: str, scores: pd.DataFrame, progress: ProgressCallback = silent
+    dataset: fo.Dataset,
+    audit_key: str,
+    scores: pd.DataFrame,
+    remarks: Mapping[str, list[str]] | None = None,
+    progress: ProgressCallback = silent,
 ) -> None:
     """Write an audit's scores and give each scored sample a status, into fields that are declared.
 
@@ -41,31 +51,61 @@ def write_scores(
         dataset: the audited dataset.
         audit_key: of the audit.
         scores: the scores of an `AuditResult`, indexed by sample id.
+        remarks: by sample id, what else there is to say of samples, scored or not.
         progress: told how many samples are written.
     """
-    samples = get_db_conn()[dataset._sample_collection_name]
-    status = STATUS.name(audit_key)
+    database, remarks = get_db_conn(), remarks or {}
+    drop_orphans(database)
+    samples = database[dataset._sample_collection_name]
+    staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
+    staged.drop()  # what an interrupted audit left
+    status, remark = STATUS.name(audit_key), f"{audit_key}_findings"
     columns = {f"{audit_key}_{suffix}": values for suffix, values in _columns(scores).items()}
-    # Nobody can decide on a sample that has no status, so that giving it one replaces no decision made meanwhile.
-    with_status = {found["_id"] for found in samples.find({status: {"$ne": None}}, ["_id"])}
-    ids = [ObjectId(sample) for sample in scores.index]
-    for start in range(0, len(ids), SAMPLES_AT_ONCE):
-        part = slice(start, start + SAMPLES_AT_ONCE)
-        now = datetime.now(UTC)
-        updates = []
-        for sample, *values in zip(ids[part], *(column[part] for column in columns.values()), strict=True):
-            new = dict(zip(columns, values, strict=True), last_modified_at=now)
-            if sample not in with_status:
-                new[status] = UNREVIEWED
-            updates.append(UpdateOne({"_id": sample}, {"$set": new}))
-        samples.bulk_write(updates, ordered=False)
-        progress(Step(STAGE, min(start + SAMPLES_AT_ONCE, len(ids)), len(ids), "samples"))
-    unscored = list(with_status.difference(ids))
-    for start in range(0, len(unscored), SAMPLES_AT_ONCE):
-        these = {"_id": {"$in": unscored[start : start + SAMPLES_AT_ONCE]}}
-        samples.update_many(these, {"$set": {**dict.fromkeys(columns), "last_modified_at": datetime.now(UTC)}})
-        samples.update_many({**these, status: UNREVIEWED}, {"$set": {status: None}})
+    try:
+        ids = [ObjectId(sample) for sample in scores.index]
+        columns[remark] = [remarks.get(sample) for sample in scores.index]
+        for start in range(0, len(ids), SAMPLES_AT_ONCE):
+            part = slice(start, start + SAMPLES_AT_ONCE)
+            rows = zip(ids[part], *(column[part] for column in columns.values()), strict=True)
+            staged.insert_many(
+                [{"_id": sample, "new": dict(zip(columns, row, strict=True)), "scored": True} for sample, *row in rows],
+                ordered=False,
+            )
+            progress(Step(STAGE, min(start + SAMPLES_AT_ONCE, len(ids)), len(ids), "samples"))
+        others = {
+            found["_id"] for found in samples.find({"$or": [{status: {"$ne": None}}, {remark: {"$ne": None}}]}, ["_id"])
+        }
+        others = others.union(map(ObjectId, remarks)).difference(ids)
+        nothing = dict.fromkeys(columns)
+        for start in range(0, len(unscored := list(others)), SAMPLES_AT_ONCE):
+            staged.insert_many(
+                [
+                    {"_id": sample, "new": nothing | {remark: remarks.get(str(sample))}, "scored": False}
+                    for sample in unscored[start : start + SAMPLES_AT_ONCE]
+                ],
+                ordered=False,
+            )
+        # The server decides on the status, so that decisions that people make meanwhile are seen.
+        undecided = {"$cond": [{"$eq": [f"${status}", UNREVIEWED]}, None, f"${status}"]}
+        decided = {"$cond": ["$$new.scored", {"$ifNull": [f"${status}", UNREVIEWED]}, undecided]}
+        now = {"last_modified_at": "$$NOW"}
+        merged = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", {status: decided}, now]}}]
+        into = {"into": samples.name, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
+        staged.aggregate([{"$merge": into}])
+    finally:
+        # The server may be gone: what is left there goes with the next audit.
+        with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
+            staged.drop()
     dataset.reload()  # and with it the samples that this process holds
+
+
+def drop_orphans(database: Database) -> None:
+    """Drop what was staged for datasets that are gone, which nobody else would."""
+    names = database.list_collection_names(filter={"name": {"$regex": f"^{re.escape(_STAGED)}"}})
+    alive = {str(found["_id"]) for found in database["datasets"].find({}, ["_id"])} if names else set()
+    for name in names:
+        if name.removeprefix(_STAGED).split(".")[0] not in alive:
+            database.drop_collection(name)
 
 
 def _columns(scores: pd.DataFrame) -> dict[str, list[Any]]:

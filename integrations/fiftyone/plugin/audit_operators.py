@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -39,6 +38,7 @@ from .forms import (
     key_input,
     label_field_input,
     offer_download,
+    path_to_write,
     refuse,
     target_collection_input,
 )
@@ -468,7 +468,7 @@ class MakeReport(AuditOperator):
 
         key = chosen_key(ctx, dataset)
         folder = result_folder(dataset, key)
-        path = Path(ctx.params.get("path") or folder / "report.html").expanduser().absolute()
+        path = path_to_write(ctx, folder, "report.html")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_report(folder, path)

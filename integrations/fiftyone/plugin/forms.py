@@ -269,6 +269,21 @@ def refresh(ctx: Any) -> None:
         ctx.ops.reload_samples()
 
 
+def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
+    """Where an operator writes a file: asked for in the App, within the audit's folder; from Python, anywhere.
+
+    Whoever reaches the App's address may run operators; a path of their own would let them write over any file.
+
+    Raises:
+        InputError: if a path that was given in the App leaves the folder.
+    """
+    given = ctx.params.get("path") or default
+    path = (folder / Path(given).expanduser()).resolve()
+    if in_app(ctx) and not path.is_relative_to(folder.resolve()):
+        raise InputError(f"file {given!r} is outside of {str(folder)!r}; give a name in it, and move the file later")
+    return path
+
+
 def offer_download(ctx: Any, path: Path) -> None:
     """Let the browser save a file of the machine that runs the App."""
     if in_app(ctx):

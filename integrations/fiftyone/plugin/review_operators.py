@@ -24,6 +24,7 @@ from .forms import (
     in_app,
     key_input,
     offer_download,
+    path_to_write,
     refresh,
     target_input,
     target_samples,
@@ -288,7 +289,7 @@ class ExportCorrections(AuditOperator):
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
         """Export, and offer the file for download."""
         key = chosen_key(ctx, dataset)
-        path = Path(ctx.params.get("path") or results_home(dataset, key) / "corrections.csv").expanduser().absolute()
+        path = path_to_write(ctx, results_home(dataset, key), "corrections.csv")
         count = review.export_corrections(dataset, key, path)
         ctx.ops.notify(f"{counted(count, 'decision')} written to {path}.", variant="success")
         offer_download(ctx, path)

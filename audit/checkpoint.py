@@ -1,0 +1,199 @@
+"""What an interrupted audit had finished: the outcome of each costly stage is kept until the audit is over.
+
+A checkpoint is a folder of safetensors files in the cache, one a stage, named by a digest of all that the stages follow
+from: embeddings, labels, split, settings, device, and this package's own code. So a run finds the stages of the same
+audit only, and never those of another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from audit.config import AuditConfig
+from audit.embedding import default_cache_dir
+from audit.errors import InputError
+from audit.storage import whole_file
+
+KEPT_AT_MOST = 8  # checkpoints of other audits, the newest
+KEPT_SECONDS = 30 * 24 * 3600.0
+
+T = TypeVar("T")
+
+
+class Checkpoint:
+    """Keeps the outcome of stages until `discard`; a stage that is there is not done again.
+
+    Outcomes are dataclasses, tuples, lists and dictionaries (with text keys) of tensors, arrays, tables, numbers, text
+    and None. Nothing is pickled: dataclasses are made again from `types` alone.
+
+    Args:
+        folder: holds the checkpoints of all audits, one folder each.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._own: Path | None = None
+        self._types: dict[str, type] = {}
+        self._note: Callable[[str, str], None] = lambda stage, text: None
+        self._writable = True
+
+    def begin(self, key: str, types: Iterable[type], note: Callable[[str, str], None]) -> None:
+        """Say which audit this is; the oldest checkpoints of others are removed.
+
+        Args:
+            key: the digest of all that its stages follow from (`digest_of`).
+            types: the dataclasses that outcomes may hold.
+            note: told, by stage, what was found or could not be kept.
+        """
+        self._types = {made.__name__: made for made in types}
+        self._note = note
+        self._own = self._folder / key
+        self._prune()
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What `compute` returns: from the checkpoint where an earlier run got that far, else computed and kept.
+
+        Raises:
+            InputError: if the file in the checkpoint is damaged or was changed.
+        """
+        assert self._own is not None
+        path = self._own / f"{name}.safetensors"
+        if path.is_file():
+            outcome = self._read(path)
+            self._note(name, f"{name} was finished by an earlier run that did not end: not done again")
+            return outcome
+        outcome = compute()
+        if not self._writable:
+            return outcome
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            self._write(path, outcome)
+        except (OSError, SafetensorError) as error:
+            self._writable = False
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            self._note(name, f"{name} cannot be kept in {str(self._own)!r} ({reason}): an interruption loses it")
+        return outcome
+
+    def discard(self) -> None:
+        """Remove what was kept: the audit is over."""
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+
+    def _prune(self) -> None:
+        found = []
+        for folder in self._folder.glob("*/"):
+            try:
+                found.append((folder.stat().st_mtime, folder))
+            except OSError:
+                continue  # its audit has ended meanwhile
+        others = [(age, folder) for age, folder in sorted(found, reverse=True) if folder != self._own]
+        for place, (age, folder) in enumerate(others):
+            if place >= KEPT_AT_MOST or time.time() - age > KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _write(self, path: Path, outcome: Any) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        tree = json.dumps(self._encode(outcome, arrays))
+        metadata = {"tree": tree, "digest": _digest(tree, arrays)}
+        with whole_file(path) as temporary:
+            save_file(arrays, temporary, metadata)
+
+    def _read(self, path: Path) -> Any:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tree = metadata["tree"]
+            if metadata["digest"] != _digest(tree, arrays):
+                raise ValueError("digest")
+            return self._decode(json.loads(tree), arrays)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"checkpoint file {str(path)!r} is damaged or was changed; delete it") from None
+
+    def _encode(self, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+        def kept(array: np.ndarray) -> str:
+            name = str(len(arrays))
+            arrays[name] = np.ascontiguousarray(array)
+            return name
+
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, Tensor):
+            return {"tensor": kept(value.detach().cpu().numpy()), "device": str(value.device)}
+        if isinstance(value, np.ndarray):
+            return {"array": kept(value)}
+        if isinstance(value, pd.DataFrame):
+            return {"table": kept(np.frombuffer(value.to_parquet(), dtype=np.uint8))}
+        if isinstance(value, dict):
+            return {"dictionary": {str(key): self._encode(item, arrays) for key, item in value.items()}}
+        if isinstance(value, list | tuple):
+            return {type(value).__name__: [self._encode(item, arrays) for item in value]}
+        if type(value).__name__ in self._types:
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return {"class": type(value).__name__, "fields": {k: self._encode(v, arrays) for k, v in fields.items()}}
+        raise TypeError(f"a {type(value).__name__} cannot be kept in a checkpoint")
+
+    def _decode(self, node: Any, arrays: dict[str, np.ndarray]) -> Any:
+        if not isinstance(node, dict):
+            return node
+        if "tensor" in node:
+            return torch.from_numpy(arrays[node["tensor"]]).to(node["device"])
+        if "array" in node:
+            return arrays[node["array"]]
+        if "table" in node:
+            return pd.read_parquet(io.BytesIO(arrays[node["table"]].tobytes()))
+        if "dictionary" in node:
+            return {key: self._decode(item, arrays) for key, item in node["dictionary"].items()}
+        if "class" in node:
+            fields = {name: self._decode(item, arrays) for name, item in node["fields"].items()}
+            return self._types[node["class"]](**fields)
+        ((kind, items),) = node.items()
+        return {"list": list, "tuple": tuple}[kind](self._decode(item, arrays) for item in items)
+
+
+def checkpoint_for(config: AuditConfig) -> Checkpoint:
+    """The checkpoint of an audit with these settings, in its cache folder."""
+    return Checkpoint(Path(config.cache_dir or default_cache_dir()) / "checkpoints")
+
+
+def digest_of(*parts: Any) -> str:
+    """32 hexadecimal digits that identify arrays, and what JSON can say, in this order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray) and part.dtype != object:
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            for rows in np.array_split(part, max(1, part.nbytes >> 26)):
+                digest.update(rows.tobytes())
+        else:
+            text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part, sort_keys=True)
+            digest.update(f"{len(text)}:{text}".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """What identifies the code of this package: another version may come to other numbers."""
+    folder = Path(__file__).parent
+    return digest_of([path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))])
+
+
+def _digest(tree: str, arrays: dict[str, np.ndarray]) -> str:
+    return digest_of(tree, *(part for name in sorted(arrays) for part in (name, arrays[name])))

@@ -1,0 +1,97 @@
+"""One audit at a time under one key of one dataset, whoever starts them and wherever.
+
+A lock is a document in FiftyOne's database, which MongoDB makes for one of two who ask at once. Its owner says every
+few seconds that it is alive. A process that was killed leaves its lock behind: on the same machine the next one sees at
+once that the owner is gone; on another, after SILENT_SECONDS.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fiftyone as fo
+import psutil
+import pymongo
+from fiftyone.core.odm import get_db_conn
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from audit.errors import InputError
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
+
+COLLECTION = "influence_audit.locks"
+BEAT_SECONDS = 10.0
+SILENT_SECONDS = 60.0
+FAREWELL_SECONDS = 3.0
+
+
+@contextmanager
+def audit_lock(dataset: fo.Dataset, audit_key: str) -> Iterator[None]:
+    """Hold the right to audit a dataset under a key.
+
+    Raises:
+        InputError: if another audit holds it, naming the dataset, the key and the process.
+    """
+    locks = get_db_conn()[COLLECTION]
+    name = f"{dataset._doc.id}.{audit_key}"
+    process = psutil.Process()
+    mine = {"owner": uuid.uuid4().hex, "place": _place(), "pid": process.pid, "born": process.create_time()}
+    while True:
+        try:
+            locks.insert_one({"_id": name, **mine, "since": _now(), "seen": _now()})
+            break
+        except DuplicateKeyError:
+            other = locks.find_one({"_id": name})
+            if other is not None and _is_alive(other):
+                raise InputError(
+                    f"dataset {dataset.name!r} is being audited under {audit_key!r} already, by process {other['pid']} "
+                    f"on {other['place'].split('/')[0]} since {other['since']:%H:%M:%S} UTC; wait for it, or choose "
+                    "another --audit-key"
+                ) from None
+            if other is not None:
+                locks.delete_one({"_id": name, "owner": other["owner"]})
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(locks, {"_id": name, "owner": mine["owner"]}, ended), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        # The server may be gone: then the next audit sees that we are.
+        with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
+            locks.delete_one({"_id": name, "owner": mine["owner"]})
+
+
+def _beat(locks: Collection, own: dict[str, Any], ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        with suppress(PyMongoError):
+            locks.update_one(own, {"$currentDate": {"seen": True}})
+
+
+def _is_alive(lock: dict[str, Any]) -> bool:
+    if lock["place"] == _place():
+        try:
+            return abs(psutil.Process(lock["pid"]).create_time() - lock["born"]) < 1
+        except psutil.NoSuchProcess:
+            return False
+    return (_now() - lock["seen"]).total_seconds() < SILENT_SECONDS
+
+
+def _now() -> datetime:
+    """The server's time: the machines' own clocks may differ."""
+    return get_db_conn().command("hello")["localTime"]
+
+
+def _place() -> str:
+    """What tells machines, and containers of one machine, apart: process numbers mean something in one of them only."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{os.readlink(namespace) if namespace.exists() else ''}"

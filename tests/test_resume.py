@@ -1,0 +1,214 @@
+"""An audit that is killed goes on where it was, and comes to the same result as one that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from audit_to_kill import IMAGES, audit_digits
+from safetensors import safe_open
+
+from audit import AuditConfig, AuditResult, InputError, audit_embeddings
+from audit.checkpoint import KEPT_AT_MOST, Checkpoint, digest_of
+from audit.head import Head, Standardiser
+from audit.progress import Step
+from audit.result import CHANGING
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ForkServerContext]:
+    """Starts processes that have everything imported already, so that the time goes into audits."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["audit_to_kill", "audit.run", "pyarrow.parquet"])
+    yield context
+    from multiprocessing import forkserver
+
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def outcome(folder: Path) -> tuple[dict[str, bytes], dict[str, object]]:
+    """All that a result folder says, but for when and how fast."""
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".parquet", ".csv")}
+    files["heads"] = (folder / "heads.safetensors").read_bytes()
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["config"].pop("cache_dir")
+    return files, {name: value for name, value in summary.items() if name not in CHANGING}
+
+
+def said(folder: Path) -> list[tuple[str, str]]:
+    path = folder.with_suffix(".said")
+    return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def finished_stages(cache: Path) -> set[str]:
+    return {path.stem for path in (cache / "checkpoints").glob("*/*.safetensors")}
+
+
+def embedded(cache: Path) -> int:
+    total = 0
+    for shard in (cache / "embeddings").glob("*/*.safetensors"):
+        with safe_open(shard, framework="numpy") as tensors:
+            total += len(tensors.get_tensor("keys"))
+    return total
+
+
+def test_killed_at_twenty_random_moments_it_goes_on_and_ends_alike(
+    processes: ForkServerContext, tmp_path: Path
+) -> None:
+    random = Random(7)
+    undisturbed, folder, cache = tmp_path / "undisturbed", tmp_path / "killed", tmp_path / "cache"
+    first = processes.Process(target=audit_digits, args=(str(tmp_path / "other cache"), str(undisturbed)))
+    first.start()
+    first.join()
+    assert first.exitcode == 0
+    began = time.perf_counter()
+    again = processes.Process(target=audit_digits, args=(str(tmp_path / "third cache"), str(tmp_path / "again")))
+    again.start()
+    again.join()
+    seconds = time.perf_counter() - began
+    wanted = outcome(undisturbed)
+    assert outcome(tmp_path / "again") == wanted
+
+    kills, whole, reused = 0, 0, set()
+    while kills < KILLS or not whole:
+        before, images = finished_stages(cache), embedded(cache)
+        folder.with_suffix(".said").unlink(missing_ok=True)
+        process = processes.Process(target=audit_digits, args=(str(cache), str(folder)))
+        process.start()
+        process.join(timeout=random.uniform(0.02, 0.9) * seconds if kills < KILLS else None)
+        if process.exitcode is None:
+            assert process.pid
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+            # Killed while saving, the folder is known to be incomplete; before and after, it is whole.
+            if not (folder / "summary.json").exists():
+                with pytest.raises(InputError, match="no complete audit result"):
+                    AuditResult.load(folder)
+            continue
+        assert process.exitcode == 0
+        whole += 1
+        assert outcome(folder) == wanted
+        told = {stage for stage, note in said(folder) if "was finished by an earlier run" in note}
+        assert told == before
+        reused |= told
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["embedding"] == {"computed": IMAGES - images, "cached": images}
+        assert not finished_stages(cache)  # over, and nothing kept of it
+        shutil.rmtree(folder)
+        shutil.rmtree(cache)
+    assert {"head", "detection"} <= reused
+    assert AuditResult.load(undisturbed).summary["counts"]["samples"] == IMAGES
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage may come to."""
+
+    tensor: torch.Tensor
+    array: np.ndarray
+    table: pd.DataFrame
+    pairs: list[tuple[float, float]]
+    words: dict[str, str | None]
+
+
+def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    standardiser = Standardiser(torch.arange(3.0, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    head = Head(torch.randn(2, 4, dtype=torch.float64), standardiser, 1e-3, "newton", 1e-9, [(0.1, float("inf"))])
+    given = (
+        head,
+        Outcome(
+            torch.tensor([True, False]),
+            np.arange(6, dtype=np.float32).reshape(2, 3),
+            pd.DataFrame({"name": ["a\nb", "🦊"], "value": [1, 2]}),
+            [(0.1, 0.2)],
+            {"method": "cg", "nothing": None},
+        ),
+    )
+
+    def checkpoint() -> Checkpoint:
+        opened = Checkpoint(tmp_path)
+        opened.begin("key", (Head, Standardiser, Outcome), lambda stage, text: notes.append((stage, text)))
+        return opened
+
+    notes: list[tuple[str, str]] = []
+    assert checkpoint().once("stage", lambda: given) is given
+    assert notes == []
+    back_head, back = checkpoint().once("stage", lambda: pytest.fail("it is there"))
+    assert notes == [("stage", "stage was finished by an earlier run that did not end: not done again")]
+    assert torch.equal(back_head.weight, head.weight)
+    assert torch.equal(back_head.standardiser.mean, standardiser.mean)
+    assert (back_head.l2, back_head.trainer, back_head.curve) == (1e-3, "newton", [(0.1, float("inf"))])
+    assert torch.equal(back.tensor, given[1].tensor)
+    np.testing.assert_array_equal(back.array, given[1].array)
+    pd.testing.assert_frame_equal(back.table, given[1].table)
+    assert (back.pairs, back.words) == (given[1].pairs, given[1].words)
+    opened = checkpoint()
+    opened.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_was_changed_is_refused_by_name(tmp_path: Path) -> None:
+    opened = Checkpoint(tmp_path)
+    opened.begin("key", (), lambda stage, text: None)
+    opened.once("stage", lambda: torch.zeros(4))
+    path = tmp_path / "key" / "stage.safetensors"
+    whole = path.read_bytes()
+    for content in (whole[:-1] + b"\x01", whole[:20], b"", whole.replace(b"tensor", b"tensox")):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"stage.safetensors' is damaged or was changed; delete it"):
+            opened.once("stage", lambda: torch.zeros(4))
+
+
+def test_another_audit_never_gets_these_stages_and_old_ones_go(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 60)
+    x = generator.normal(size=(60, 4)) + labels[:, None] * 2.0
+    keys = set()
+    for number, (values, config) in enumerate(
+        [(x, {}), (x, {"seed": 1}), (x + 1e-9, {}), (x, {"inject": 0.1}), (x, {}), (x, {"batch_size": 7})]
+    ):
+        kept = Checkpoint(tmp_path)
+        notes: list[Step] = []
+        audit_embeddings(values, labels, config=AuditConfig(**config), progress=notes.append, checkpoint=kept)  # type: ignore[arg-type]
+        keys = {path.name for path in tmp_path.iterdir()}
+        assert any("not done again" in step.note for step in notes) == (number >= 4)
+    assert len(keys) == 4
+    for number in range(KEPT_AT_MOST + 5):
+        (tmp_path / f"old-{number}").mkdir()
+    kept = Checkpoint(tmp_path)
+    kept.begin("new", (), lambda stage, text: None)
+    assert len(list(tmp_path.iterdir())) == KEPT_AT_MOST
+
+
+def test_what_cannot_be_kept_is_said_once_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    opened = Checkpoint(tmp_path / "file")
+    notes: list[str] = []
+    opened.begin("key", (), lambda stage, text: notes.append(text))
+    assert opened.once("one", lambda: 1) == 1
+    assert opened.once("two", lambda: 2) == 2
+    assert len(notes) == 1
+    assert "one cannot be kept in" in notes[0]
+
+
+def test_an_array_is_told_from_another_of_the_same_bytes() -> None:
+    zeros = np.zeros((2, 2))
+    assert digest_of(zeros) != digest_of(np.zeros(4)) != digest_of(np.zeros(4, dtype=np.int64))
+    assert digest_of(["ab", "c"]) != digest_of(["a", "bc"])
+    assert digest_of("a", "b") != digest_of("ab", "")
