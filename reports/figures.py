@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from audit.errors import InputError
 from audit.result import AuditResult
+from reports.known_mislabels import Comparison, compare_with_known
 from reports.verdict import threshold
 
 Theme = Literal["light", "dark"]
@@ -79,16 +81,15 @@ def most_flagged_classes(result: AuditResult, limit: int = MAX_CLASSES) -> list[
 
 
 def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """Precision against recall on the injected mislabels, for each score as a ranking; the threshold is marked.
+    """Precision against recall on the known mislabels, for each score as a ranking; the threshold is marked.
 
-    Needs an audit with injected mislabels.
+    Needs an audit with injected mislabels or spike-in controls.
     """
     palette = _PALETTES[theme]
-    rows = result.scores
-    injected = rows["injected"].to_numpy(dtype=bool)
+    known = _known(result)
     figure = _figure(palette, height=380)
-    for score, style in _score_styles(palette):
-        recall, precision = _precision_recall_points(_ranking(rows, score), injected)
+    for score, style in _score_styles(palette, known.scores):
+        recall, precision = _precision_recall_points(_ranking(known.scores, score), known.wrong)
         figure.add_scatter(
             x=recall,
             y=precision,
@@ -97,36 +98,32 @@ def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
             line=style,
             hovertemplate=f"{SCORE_NAMES[score]}<br>recall %{{x:.3f}}<br>precision %{{y:.3f}}<extra></extra>",
         )
-    detection = result.summary["detection"]
-    if detection["precision"] is not None and detection["recall"] is not None:
-        _mark(figure, palette, detection["recall"], detection["precision"], _threshold_text(result))
-    _baseline(figure, palette, [0, 1], [injected.mean()] * 2, "picking at random")
-    _unit_axes(figure, "recall: share of the injected mislabels that is found", "precision: share of the found ones")
+    _mark(figure, palette, known.measures["recall"], known.measures["precision"], _threshold_text(result))
+    _baseline(figure, palette, [0, 1], [known.wrong.mean()] * 2, "picking at random")
+    _unit_axes(figure, "recall: share of the known mislabels that is found", "precision: share of flags that are known")
     return figure
 
 
 def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """True against false positive rate on the injected mislabels; the threshold is marked. Needs injection."""
+    """True against false positive rate on the known mislabels; the threshold is marked. Needs some, as above."""
     palette = _PALETTES[theme]
-    rows = result.scores
-    injected = rows["injected"].to_numpy(dtype=bool)
+    known = _known(result)
+    clean = max(int((~known.wrong).sum()), 1)
     figure = _figure(palette, height=380)
-    for score, style in _score_styles(palette):
-        hits, alarms = _cumulative(_ranking(rows, score), injected)
+    for score, style in _score_styles(palette, known.scores):
+        hits, alarms = _cumulative(_ranking(known.scores, score), known.wrong)
         figure.add_scatter(
-            x=_thinned(alarms / max(int((~injected).sum()), 1)),
-            y=_thinned(hits / max(int(injected.sum()), 1)),
+            x=_thinned(alarms / clean),
+            y=_thinned(hits / max(int(known.wrong.sum()), 1)),
             mode="lines",
             name=SCORE_NAMES[score],
             line=style,
             hovertemplate=f"{SCORE_NAMES[score]}<br>found %{{y:.3f}}<br>false alarms %{{x:.3f}}<extra></extra>",
         )
-    detection = result.summary["detection"]
-    clean = detection["false_positive"] + detection["true_negative"]
-    if clean and detection["recall"] is not None:
-        _mark(figure, palette, detection["false_positive"] / clean, detection["recall"], _threshold_text(result))
+    false_alarms = known.measures["false_positive"] / clean
+    _mark(figure, palette, false_alarms, known.measures["recall"], _threshold_text(result))
     _baseline(figure, palette, [0, 1], [0, 1], "picking at random")
-    _unit_axes(figure, "share of the clean samples that is flagged", "share of the injected mislabels found")
+    _unit_axes(figure, "share of the other samples that is flagged", "share of the known mislabels found")
     return figure
 
 
@@ -230,27 +227,51 @@ def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
     """Confusion matrix of a head on the test split; of many classes, those with most confusions."""
-    palette = _PALETTES[theme]
     counts = np.asarray(result.summary["heads"][head]["test"]["confusion"], dtype=float)
-    return _matrix(counts, result.summary["classes"], palette, rows="label", columns="predicted")
+    return _confusion(result, counts, _most_confused(counts), theme)
+
+
+def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme = "light") -> go.Figure:
+    """Confusion matrix of the head before and after correction, on the first set of test labels, for one choice of
+    classes: those that were confused most before."""
+    correction = result.summary["correction"]
+    measured_on = correction["measured_on"][0]["name"]
+    before, counts = (
+        np.asarray(correction["heads"][name]["quality"][measured_on]["confusion"], dtype=float)
+        for name in ("before", head)
+    )
+    return _confusion(result, counts, _most_confused(before), theme)
+
+
+def _confusion(result: AuditResult, counts: np.ndarray, chosen: np.ndarray, theme: Theme) -> go.Figure:
+    return _matrix(counts, chosen, result.summary["classes"], _PALETTES[theme], rows="label", columns="predicted")
 
 
 def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure:
     """How many flagged samples of each given label are suggested which other label."""
-    palette = _PALETTES[theme]
-    classes = result.summary["classes"]
-    position = {label: number for number, label in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)))
-    flagged = result.flagged
-    for given, suggested in zip(flagged["label"], flagged["suggested_label"], strict=True):
-        if given in position and suggested in position and given != suggested:
-            counts[position[given], position[suggested]] += 1
-    return _matrix(counts, classes, palette, rows="given label", columns="suggested label")
-
-
-def _matrix(counts: np.ndarray, classes: list[Any], palette: _Palette, rows: str, columns: str) -> go.Figure:
-    """A square count matrix: agreement in blue by its share of the row, confusions in orange by their size."""
+    counts, classes = _suggestions(result), result.summary["classes"]
     chosen = _most_confused(counts)
+    return _matrix(counts, chosen, classes, _PALETTES[theme], rows="given label", columns="suggested label")
+
+
+def confused_classes(result: AuditResult) -> np.ndarray:
+    """Positions of the classes that `given_by_suggested` shows."""
+    return _most_confused(_suggestions(result))
+
+
+def _suggestions(result: AuditResult) -> np.ndarray:
+    """Counts (C, C) of the flagged samples by given and suggested label, the diagonal left empty."""
+    classes, flagged = pd.Index(result.summary["classes"]), result.flagged
+    given, suggested = classes.get_indexer(flagged["label"]), classes.get_indexer(flagged["suggested_label"])
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(counts, (given, suggested), given != suggested)
+    return counts
+
+
+def _matrix(
+    counts: np.ndarray, chosen: np.ndarray, classes: list[Any], palette: _Palette, rows: str, columns: str
+) -> go.Figure:
+    """A square count matrix: agreement in blue by its share of the row, confusions in orange by their size."""
     counts = counts[np.ix_(chosen, chosen)]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     agreement = np.eye(len(chosen), dtype=bool)
@@ -334,13 +355,21 @@ def _thinned(values: np.ndarray) -> np.ndarray:
     return values[np.unique(np.linspace(0, len(values) - 1, _CURVE_POINTS).astype(int))]
 
 
-def _score_styles(palette: _Palette) -> list[tuple[str, dict[str, Any]]]:
-    return [
+def _known(result: AuditResult) -> Comparison:
+    known = compare_with_known(result)
+    if known is None:
+        raise InputError("this result knows no mislabels to compare with; run the audit with --inject")
+    return known
+
+
+def _score_styles(palette: _Palette, scores: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+    styles = [
         ("loo_probability", {"color": palette.faint, "width": 1.5}),
         ("self_influence", {"color": palette.faint, "width": 1.5, "dash": "dash"}),
         ("influence", {"color": palette.faint, "width": 1.5, "dash": "dot"}),
         ("suspicion", {"color": palette.clean, "width": 3}),
     ]
+    return [(score, style) for score, style in styles if score in scores]
 
 
 def _threshold_text(result: AuditResult) -> str:

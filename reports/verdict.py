@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reports.known_mislabels import Comparison
+
 MINUS = "−"
+
+Mark = Callable[[str, str], str]
+"""Marks a number that depends on the threshold: takes its name and its text. The page moves what is marked."""
+
+
+def unmarked(name: str, text: str) -> str:
+    """The number as it stands, where nothing moves it."""
+    return text
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,9 @@ def headline(summary: dict[str, Any]) -> str:
     return f"About {count(estimates['mistakes'])} of {count(samples)} labels look wrong{changed}."
 
 
-def sentences(summary: dict[str, Any]) -> list[str]:
+def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[str]:
     """The verdict after the headline: interval, flags, and how far to trust them."""
-    counts, estimates, detection = summary["counts"], summary["estimates"], summary["detection"]
+    counts, estimates = summary["counts"], summary["estimates"]
     first = f"That is {share(estimates['mistakes'] / max(counts['samples'], 1))} of the labels"
     low, high = count(estimates["mistakes_low"]), count(estimates["mistakes_high"])
     first += "." if low == high else f"; the estimate lies between {low} and {high}."
@@ -85,23 +96,31 @@ def sentences(summary: dict[str, Any]) -> list[str]:
             f" The audit changed {count(counts['injected'])} labels on purpose in a copy, to measure itself; "
             "your own labels were not touched."
         )
-    flagged = f"The audit flagged {_samples(counts['flagged'])} for review."
-    if detection is None:
-        trust = "Nothing was injected, so how good the flags are is estimated here and not measured."
-        return [first, f"{flagged} {trust}"]
-    if not detection["flagged"]:
-        return [first, f"{flagged} None of the {count(detection['injected'])} injected mislabels was found."]
-    found = (
-        f"Measured on the injected mislabels: it found {count(detection['true_positive'])} of "
-        f"{count(detection['injected'])} (recall {share(detection['recall'])}), and "
-        f"{share(detection['precision'])} of its flags are injected mislabels (precision)."
+    flagged = f"{mark('flagged_samples', _samples(counts['flagged']))} flagged for review"
+    if known is None:
+        about = mark("expected_precision", _about(estimates["precision"]))
+        return [first, f"{flagged}; estimated to be right: {about}. Nothing here was measured on known mislabels."]
+    measures = known.measures
+    names = (
+        "injected mislabels"
+        if known.kind == "injected"
+        else "mislabels that were added to a copy of the dataset to measure the audit"
     )
-    return [first, f"{flagged} {found}"]
+    found = (
+        f"Of the {count(measures['injected'])} {names}, it finds {mark('true_positive', count(measures['true_positive']))} "
+        f"(recall {mark('recall_share', share(measures['recall']))})"
+    )
+    if known.kind == "injected":
+        precision = mark("precision_share", share(measures["precision"]))
+        return [first, f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."]
+    about = mark("expected_precision", _about(estimates["precision"]))
+    return [first, f"{flagged}; estimated to be right: {about}. {found}."]
 
 
-def key_numbers(summary: dict[str, Any]) -> list[KeyNumber]:
+def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
     """The numbers of the overview, in the order they are shown."""
-    counts, estimates, detection = summary["counts"], summary["estimates"], summary["detection"]
+    counts, estimates = summary["counts"], summary["estimates"]
+    from_on = mark("threshold", threshold(summary["threshold"]))
     numbers = [
         KeyNumber(
             f"≈ {count(estimates['mistakes'])}",
@@ -110,38 +129,51 @@ def key_numbers(summary: dict[str, Any]) -> list[KeyNumber]:
             f"{count(estimates['mistakes_low'])} to {count(estimates['mistakes_high'])}, of {count(counts['samples'])}",
         ),
         KeyNumber(
-            count(counts["flagged"]),
+            mark("flagged", count(counts["flagged"])),
             "flagged",
             "counted",
-            f"suspicion of {threshold(summary['threshold'])} or more, of {count(counts['samples'])} samples",
+            f"suspicion of {from_on} or more, of {count(counts['samples'])} samples",
         ),
     ]
-    if detection is None:
-        numbers += [
-            KeyNumber(_about(estimates["precision"]), "precision of the flags", "estimated", "flags that are right"),
-            KeyNumber(_about(estimates["recall"]), "recall of the flags", "estimated", "wrong labels that are flagged"),
-        ]
+    if known is None or known.kind == "controls":
+        numbers.append(
+            KeyNumber(
+                mark("expected_precision", _about(estimates["precision"])),
+                "precision of the flags",
+                "estimated",
+                "flags that are right",
+            )
+        )
+    if known is None:
+        recall = mark("expected_recall", _about(estimates["recall"]))
+        numbers.append(KeyNumber(recall, "recall of the flags", "estimated", "wrong labels that are flagged"))
     else:
-        numbers += [
-            KeyNumber(
-                share(detection["precision"]),
-                "precision",
-                "measured",
-                f"{count(detection['true_positive'])} of {_flags(detection['flagged'])} are injected mislabels",
-            ),
-            KeyNumber(
-                share(detection["recall"]),
-                "recall",
-                "measured",
-                f"{count(detection['true_positive'])} of {count(detection['injected'])} injected mislabels found",
-            ),
-            KeyNumber(
-                count(detection["false_positive"]),
-                "of your own labels flagged",
-                "counted",
-                "flagged but not injected: mistakes of the dataset, or false alarms",
-            ),
-        ]
+        measures = known.measures
+        right = mark("true_positive", count(measures["true_positive"]))
+        recall = mark("recall_share", share(measures["recall"]))
+        if known.kind == "controls":
+            numbers.append(
+                KeyNumber(recall, "recall", "measured", f"{right} of {count(measures['injected'])} controls found")
+            )
+        else:
+            flags = mark("flags", _flags(measures["flagged"]))
+            numbers += [
+                KeyNumber(
+                    mark("precision_share", share(measures["precision"])),
+                    "precision",
+                    "measured",
+                    f"{right} of {flags} are injected mislabels",
+                ),
+                KeyNumber(
+                    recall, "recall", "measured", f"{right} of {count(measures['injected'])} injected mislabels found"
+                ),
+                KeyNumber(
+                    mark("false_positive", count(measures["false_positive"])),
+                    "of your own labels flagged",
+                    "counted",
+                    "flagged but not injected: mistakes of the dataset, or false alarms",
+                ),
+            ]
     test = summary["heads"]["given"]["test"]
     numbers.append(
         KeyNumber(
@@ -154,24 +186,27 @@ def key_numbers(summary: dict[str, Any]) -> list[KeyNumber]:
     return numbers
 
 
-def next_steps(summary: dict[str, Any]) -> list[NextStep]:
+def next_steps(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:
     """What to do with this outcome, with the commands."""
     source = summary.get("source") or {}
     dataset = shlex.quote(str(source["dataset"])) if source.get("dataset") else "DATASET"
-    again = f"influence-audit run {_as_source(source)}"
+    again = run_again(summary)
     counts, detection = summary["counts"], summary["detection"]
     steps = []
     if counts["flagged"]:
-        flagged = f"Look at the {_samples(counts['flagged'])} below or in the FiftyOne App, most suspicious first"
-        own = "" if detection is None else f"; {count(detection['false_positive'])} of them carry your own labels"
+        flagged = mark("flagged_samples", _samples(counts["flagged"]))
+        own = ""
+        if detection is not None:
+            own = f"; {mark('false_positive', count(detection['false_positive']))} of them carry your own labels"
         steps.append(
             NextStep(
                 "Review what was flagged",
-                f"{flagged}{own}. A flag is a reason to look, not a proof: suggested labels are suggestions.",
+                f"Look at the {flagged} below or in the FiftyOne App, most suspicious first{own}. "
+                "A flag is a reason to look, not a proof: suggested labels are suggestions.",
                 f"influence-audit app {dataset}",
             )
         )
-    if detection is None:
+    if known is None:
         steps.append(
             NextStep(
                 "Measure how far to trust the flags",
@@ -180,7 +215,7 @@ def next_steps(summary: dict[str, Any]) -> list[NextStep]:
                 f"{again} --inject 0.1",
             )
         )
-    else:
+    elif detection is not None:
         again += f" --inject {summary['config']['inject']:g}"
     steps.append(
         NextStep(
@@ -190,6 +225,24 @@ def next_steps(summary: dict[str, Any]) -> list[NextStep]:
         )
     )
     return steps
+
+
+def run_again(summary: dict[str, Any]) -> str:
+    """The command that audits the same dataset again, where corrections are."""
+    return f"influence-audit run {_as_source(summary.get('source') or {})}"
+
+
+def correction_sentence(correction: dict[str, Any]) -> str | None:
+    """What correcting did to the head, in a sentence; None where one of the heads could not be trained."""
+    heads = correction["heads"]
+    if any("error" in head for head in heads.values()):
+        return None
+    name = correction["measured_on"][0]["name"]
+    before, removed, corrected = (heads[arm]["quality"][name] for arm in ("before", "removed", "corrected"))
+    return (
+        f"Trained again, the head's test F1 goes from {decimal(before['f1'])} to {decimal(removed['f1'])} without the "
+        f"flagged samples, and to {decimal(corrected['f1'])} with their suggested labels."
+    )
 
 
 def _as_source(source: dict[str, Any]) -> str:

@@ -1,0 +1,43 @@
+"""The flags against mislabels that are known: those that were injected, or spike-in controls where none were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from audit.evaluation import detection_quality
+from audit.result import AuditResult
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the flags are measured on.
+
+    Attributes:
+        kind: 'injected' (labels of this audit were changed on purpose) or 'controls' (labels of a copy were, and the
+            copy was scored again).
+        wrong: bool (n,), the known mislabels.
+        scores: (n) rows with suspicion, and with injection the other scores too.
+        measures: as `audit.evaluation.detection_quality`, at the audit's threshold.
+    """
+
+    kind: Literal["injected", "controls"]
+    wrong: np.ndarray
+    scores: pd.DataFrame
+    measures: dict[str, Any]
+
+
+def compare_with_known(result: AuditResult) -> Comparison | None:
+    """The comparison that a result allows; None where no mislabel is known."""
+    if result.summary["detection"] is not None:
+        wrong = result.scores["injected"].to_numpy(dtype=bool)
+        return Comparison("injected", wrong, result.scores, result.summary["detection"])
+    controls = getattr(result, "controls", None)
+    if controls is None or not controls["spiked"].any():
+        return None
+    wrong, suspicion = controls["spiked"].to_numpy(dtype=bool), controls["suspicion"].to_numpy(dtype=float)
+    flag = suspicion >= result.summary["threshold"]
+    return Comparison("controls", wrong, controls, detection_quality(wrong, flag, {"suspicion": suspicion}))
