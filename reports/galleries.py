@@ -11,7 +11,10 @@ import pandas as pd
 from audit.result import AuditResult
 
 MAX_FLAGGED = 1000
-"""Flagged samples that the gallery holds, most suspicious first; the rest is in the result's scores."""
+"""Samples that the gallery of flagged ones can hold, most suspicious first; the rest is in the result's scores."""
+
+NOT_YET_FLAGGED = 200
+"""Samples that it holds below the threshold at least, to be shown when the threshold is lowered."""
 
 MAX_COMPARED = 120
 """Samples in each of the galleries 'injected and missed' and 'flagged but not injected'."""
@@ -29,36 +32,33 @@ THUMBNAIL_BUDGET = 6_500_000
 def gallery_values(result: AuditResult) -> dict[str, Any]:
     """The samples of all galleries and where each belongs, as JSON values.
 
+    Which samples are flagged, missed or unexpected depends on the threshold, so the page picks them out of `suspects`.
+
     Returns:
         samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail`; and, as
-        positions in samples: flagged, missed, unexpected, classes (label, harmful, helpful) and explained (target,
-        helpful, harmful with the pairwise influence). thumbnails_left_out: how many the budget did not allow.
+        positions in samples: suspects (the most suspicious, in that order), classes (label, harmful, helpful),
+        explained (validation samples: target, label, predicted, helpful, harmful with the pairwise influence) and
+        neighbours (by position of a flagged sample, the same). thumbnails_left_out: how many the budget did not allow.
     """
     shelf = _Shelf(result)
-    flagged = result.flagged
-    values: dict[str, Any] = {
-        "flagged": shelf.put(flagged.head(MAX_FLAGGED)),
-        "flagged_total": len(flagged),
-        "missed": [],
-        "missed_total": 0,
-        "unexpected": [],
-        "unexpected_total": 0,
-    }
-    if result.summary["detection"] is not None:
-        injected = result.scores["injected"].to_numpy(dtype=bool)
-        missed = result.scores[injected & ~result.scores["flag"].to_numpy(dtype=bool)]
-        missed = missed.sort_values("suspicion", ascending=False, kind="stable")
-        unexpected = flagged[~flagged["injected"].to_numpy(dtype=bool)]
-        values |= {
-            "missed": shelf.put(missed.head(MAX_COMPARED)),
-            "missed_total": len(missed),
-            "unexpected": shelf.put(unexpected.head(MAX_COMPARED)),
-            "unexpected_total": len(unexpected),
-        }
-    values["explained"] = _explained(result, shelf)
-    values["classes"] = _classes(result, shelf)
-    values["classes_total"] = len(result.summary["classes"])
-    return values | {
+    by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
+    suspects = shelf.put(by_suspicion.head(min(MAX_FLAGGED, len(result.flagged) + NOT_YET_FLAGGED)))
+    if "injected" in result.scores:
+        missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(MAX_COMPARED)
+        unexpected = by_suspicion[~by_suspicion["injected"] & by_suspicion["flag"]].head(MAX_COMPARED)
+        suspects = sorted(
+            {*suspects, *shelf.put(missed), *shelf.put(unexpected)}, key=lambda place: (shelf.rank(place), place)
+        )
+    explained = _explained(result, shelf, "validation", MAX_EXPLAINED)
+    classes = _classes(result, shelf)
+    # Last, so that these go without a picture first where the budget is spent.
+    neighbours = {entry.pop("target"): entry for entry in _explained(result, shelf, "flagged", MAX_FLAGGED)}
+    return {
+        "suspects": suspects,
+        "explained": explained,
+        "neighbours": neighbours,
+        "classes": classes,
+        "classes_total": len(result.summary["classes"]),
         "samples": shelf.samples,
         "thumbnails": shelf.thumbnails,
         "thumbnails_left_out": shelf.left_out,
@@ -75,6 +75,10 @@ class _Shelf:
         self.samples: list[dict[str, Any]] = []
         self.thumbnails: list[str] = []
         self.left_out = 0
+
+    def rank(self, position: int) -> float:
+        """Sorts the most suspicious first."""
+        return -float(self.samples[position]["suspicion"])
 
     def put(self, rows: pd.DataFrame) -> list[int]:
         positions = []
@@ -108,8 +112,9 @@ def _sample(identifier: Any, row: dict[Any, Any]) -> dict[str, Any]:
         "injected": bool(row["injected"]) if "injected" in row else None,
         "original": _text(row.get("original_label")),
     }
-    scores = ("suspicion", "suggested_probability", "influence", "self_influence", "loo_probability")
-    return sample | {score: _number(row[score]) for score in scores}
+    scores = ("suggested_probability", "influence", "self_influence", "loo_probability")
+    # The suspicion is not rounded, so that the page compares it with the threshold as the audit did.
+    return sample | {"suspicion": float(row["suspicion"])} | {score: _number(row[score]) for score in scores}
 
 
 def _classes(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
@@ -128,12 +133,16 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
     return classes
 
 
-def _explained(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
+def _explained(result: AuditResult, shelf: _Shelf, reason: str, most: int) -> list[dict[str, Any]]:
+    known, scored = result.explanations, result.scores.index
+    known = known[(known["reason"] == reason) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
     explained = []
-    known = result.explanations[result.explanations["reason"] == "validation"]
-    known = known[known["target"].isin(result.scores.index) & known["neighbour"].isin(result.scores.index)]
-    for target, group in list(known.groupby("target", sort=False))[:MAX_EXPLAINED]:
-        entry: dict[str, Any] = {"target": shelf.put(result.scores.loc[[target]])[0]}
+    for target, group in list(known.groupby("target", sort=False))[:most]:
+        entry: dict[str, Any] = {
+            "target": shelf.put(result.scores.loc[[target]])[0],
+            "label": str(group["label"].iloc[0]),
+            "predicted": str(group["predicted"].iloc[0]),
+        }
         for kind in ("helpful", "harmful"):
             ranked = group[group["kind"] == kind].sort_values("rank")
             samples = shelf.put(result.scores.loc[ranked["neighbour"]])

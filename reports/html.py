@@ -6,14 +6,23 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import numpy as np
 
 from audit.config import help_of
 from audit.result import SCORE_MEANINGS, AuditResult
 from reports import figures, verdict
 from reports.galleries import gallery_values
-from reports.page import asset, environment, plotly_script, policy, write_page
+from reports.known_mislabels import compare_with_known
+from reports.page import asset, environment, mark, plotly_script, policy, write_page
+from reports.threshold import threshold_values
+
+APP_ADDRESS = "http://localhost:5151/datasets/"
+"""Where `influence-audit app` shows a dataset unless another port is asked for."""
 
 MAX_TABLE_ROWS = 200
 """Rows of a table in the report; the rest is counted below it."""
@@ -37,11 +46,14 @@ def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
 
 def render_report(result: AuditResult) -> str:
     """The report as HTML text."""
-    summary = result.summary
+    summary, known = result.summary, compare_with_known(result)
     galleries = gallery_values(result)
     plots = [plot for plot in _PLOTS if plot.fits(result)]
+    source = {"dataset": None, "slug": None, "label_field": None} | (summary.get("source") or {})
     page = {
         "galleries": galleries,
+        "threshold": threshold_values(result, known) | {"again": verdict.run_again(summary)},
+        "app": APP_ADDRESS + quote(source["slug"]) if source["slug"] else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
     return (
@@ -51,13 +63,16 @@ def render_report(result: AuditResult) -> str:
             summary=summary,
             counts=summary["counts"],
             estimates=summary["estimates"],
-            detection=summary["detection"],
+            detection=known.measures if known else None,
+            injected=known is not None and known.kind == "injected",
+            correction=summary["correction"],
+            corrected=verdict.correction_sentence(summary["correction"]) if summary["correction"] else None,
             heads=summary["heads"],
-            source={"dataset": None, "label_field": None} | (summary.get("source") or {}),
+            source=source,
             headline=verdict.headline(summary),
-            sentences=verdict.sentences(summary),
-            key_numbers=verdict.key_numbers(summary),
-            next_steps=verdict.next_steps(summary),
+            sentences=verdict.sentences(summary, known, mark),
+            key_numbers=verdict.key_numbers(summary, known, mark),
+            next_steps=verdict.next_steps(summary, known, mark),
             galleries=galleries,
             plots={plot.name: plot for plot in plots},
             class_rows=_class_rows(result),
@@ -85,31 +100,33 @@ class _Plot:
 
     name: str
     alt: str
-    draw: Callable[[AuditResult, figures.Theme], Any]
+    draw: Callable[..., Any]
     fits: Callable[[AuditResult], bool]
 
 
 def _measured(result: AuditResult) -> bool:
-    detection = result.summary["detection"]
-    return detection is not None and detection["injected"] > 0
+    known = compare_with_known(result)
+    return known is not None and bool(known.wrong.any())
+
+
+def _retrained(head: str) -> Callable[[AuditResult], bool]:
+    def fits(result: AuditResult) -> bool:
+        correction = result.summary["correction"]
+        return correction is not None and "error" not in correction["heads"][head]
+
+    return fits
 
 
 _PLOTS = (
     _Plot(
-        "given_by_suggested",
-        "Matrix of flagged samples: given label against suggested label",
-        figures.given_by_suggested,
-        lambda result: len(result.flagged) > 0,
-    ),
-    _Plot(
         "precision_recall",
-        "Precision against recall on the injected mislabels, with the chosen threshold",
+        "Precision against recall on the known mislabels, with the threshold",
         figures.precision_recall,
         _measured,
     ),
     _Plot(
         "roc",
-        "Share of injected mislabels found against share of clean samples flagged, with the chosen threshold",
+        "Share of known mislabels found against share of other samples flagged, with the threshold",
         figures.roc,
         _measured,
     ),
@@ -126,6 +143,25 @@ _PLOTS = (
         lambda result: bool(result.scores["influence"].notna().any()),
     ),
     _Plot(
+        "given_by_suggested",
+        "Matrix of flagged samples: given label against suggested label",
+        figures.given_by_suggested,
+        lambda result: True,
+    ),
+    *(
+        _Plot(
+            f"confusion_{head}",
+            f"Confusion matrix on the test split of the head {words}",
+            partial(figures.confusion_corrected, head=head),
+            _retrained(head),
+        )
+        for head, words in (
+            ("before", "before correction"),
+            ("removed", "without the flagged samples"),
+            ("corrected", "with the suggested labels"),
+        )
+    ),
+    _Plot(
         "loss_curves",
         "Training and validation loss of the head by training step",
         figures.loss_curves,
@@ -134,36 +170,47 @@ _PLOTS = (
     _Plot(
         "confusion_given",
         "Confusion matrix on the test split of the head trained on the given labels",
-        lambda result, theme: figures.confusion(result, "given", theme),
-        lambda result: "given" in result.summary["heads"],
-    ),
-    _Plot(
-        "confusion_corrupted",
-        "Confusion matrix on the test split of the head trained on the corrupted labels",
-        lambda result, theme: figures.confusion(result, "corrupted", theme),
-        lambda result: "corrupted" in result.summary["heads"],
+        partial(figures.confusion, head="given"),
+        # Without injection, and where there is something to correct, this is the head before correction.
+        lambda result: result.summary["detection"] is not None or result.summary["correction"] is None,
     ),
 )
 
 
 def _plain(plot: _Plot, result: AuditResult, theme: figures.Theme) -> dict[str, Any]:
-    figure: dict[str, Any] = json.loads(plot.draw(result, theme).to_json())
+    figure: dict[str, Any] = json.loads(plot.draw(result, theme=theme).to_json())
     return figure
 
 
 def _class_rows(result: AuditResult) -> list[dict[str, Any]]:
-    """The table of mean influence, with each class's number of samples and of flags; all classes first."""
-    flags = result.scores.groupby("label", sort=False)["flag"].agg(["size", "sum"])
+    """The classes, all together first: mean influence, number of samples and flags, expected number of wrong labels
+    and the share of the class's test samples that the head gets right. `number` is a class's position."""
+    scores = result.scores
+    groups = scores.groupby("label", sort=False)
+    sums = groups[["flag", "suspicion"]].sum().assign(samples=groups.size())
+    confusion = np.asarray(result.summary["heads"]["given"]["test"]["confusion"])
     rows = []
-    for row in result.summary["influence_by_class"]:
+    for number, row in enumerate(result.summary["influence_by_class"]):
         label = row["class"]
-        counted = (len(result.scores), result.scores["flag"].sum()) if label is None else (0, 0)
-        if label in flags.index:
-            counted = tuple(flags.loc[label])
-        rows.append(row | {"samples": int(counted[0]), "flagged": int(counted[1])})
+        if label is None:
+            counted = {"flag": scores["flag"].sum(), "suspicion": scores["suspicion"].sum(), "samples": len(scores)}
+            right, tested = np.trace(confusion), confusion.sum()
+        else:
+            counted = sums.loc[label] if label in sums.index else {"flag": 0, "suspicion": 0.0, "samples": 0}
+            right, tested = confusion[number, number], confusion[number].sum()
+        rows.append(
+            row
+            | {
+                "number": None if label is None else number,
+                "samples": int(counted["samples"]),
+                "flagged": int(counted["flag"]),
+                "wrong": float(counted["suspicion"]),
+                "recall": float(right / tested) if tested else None,
+            }
+        )
     everything, classes = rows[-1:], rows[:-1]
     if len(classes) > MAX_TABLE_ROWS:
-        classes = sorted(classes, key=lambda row: -row["flagged"])[:MAX_TABLE_ROWS]
+        classes = sorted(classes, key=lambda row: -row["wrong"])[:MAX_TABLE_ROWS]
     return everything + classes
 
 

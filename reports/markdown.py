@@ -7,6 +7,7 @@ from pathlib import Path
 from audit.result import AuditResult
 from audit.storage import replace_file
 from reports import verdict
+from reports.known_mislabels import compare_with_known
 
 MOST_SUSPICIOUS = 10
 
@@ -18,10 +19,12 @@ def write_markdown(result: AuditResult, path: str | Path) -> Path:
 
 def render_markdown(result: AuditResult) -> str:
     """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
-    summary = result.summary
-    lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary), ""]
+    summary, known = result.summary, compare_with_known(result)
+    lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known), ""]
+    if summary["correction"] and (corrected := verdict.correction_sentence(summary["correction"])):
+        lines += [corrected, ""]
     lines += ["| | | |", "|---|---|---|"]
-    for number in verdict.key_numbers(summary):
+    for number in verdict.key_numbers(summary, known):
         lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
     for found in summary.get("findings", []):
         lines += ["", f"**{found['kind']}: {verdict.count(found['findings'])}** {_cell(found['meaning'])}"]
@@ -37,7 +40,8 @@ def render_markdown(result: AuditResult) -> str:
         for sample_id, row in flagged.iterrows():
             cells = (sample_id, row["label"], row["suggested_label"], f"{row['suspicion']:.3f}")
             lines.append("| " + " | ".join(_cell(str(cell)) for cell in cells) + " |")
-    lines += ["", *(f"- {step.title}: `{step.command}`" for step in verdict.next_steps(summary) if step.command)]
+    steps = verdict.next_steps(summary, known)
+    lines += ["", *(f"- {step.title}: `{step.command}`" for step in steps if step.command)]
     return "\n".join(lines) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -49,9 +50,28 @@ def environment() -> Environment:
         "signed": verdict.signed,
         "threshold": verdict.threshold,
         "sentence": verdict.sentence,
+        "about": verdict.about,
+        "live": live,
     }
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment
+
+
+_MARKED = re.compile("\x02(.*?)\x03(.*?)\x04")
+
+
+def mark(name: str, text: str) -> str:
+    """A `verdict.Mark`: brackets a number that moves with the threshold, for the filter `live`."""
+    return f"\x02{name}\x03{text}\x04"
+
+
+def live(text: str) -> Markup:
+    """A text with the numbers that were marked in it made findable for the page's script."""
+    parts = _MARKED.split(text)
+    html = Markup("").join(parts[:1])
+    for name, number, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        html += Markup('<span data-live="{}">{}</span>{}').format(name, number, after)
+    return html
 
 
 @cache

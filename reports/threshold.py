@@ -25,8 +25,8 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
     Returns:
         columns: suspicion (float64), label and suggested (uint32 positions in the classes), influence (float32) and,
         with injection, wrong (uint8), each base64 of little-endian bytes. controls: suspicion and wrong of the known
-        mislabels where these are spike-in controls. samples, mistakes, wrong: sums over all samples. floor: the lowest
-        threshold. matrix, boxes: the class positions that the two figures show.
+        mislabels where these are spike-in controls. samples, mistakes (estimated), wrong_total: of all samples.
+        floor: the lowest threshold. matrix, boxes: the class positions that the two figures show.
     """
     classes = pd.Index(result.summary["classes"])
     rows = _by_suspicion(result.scores)
@@ -52,7 +52,7 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
         "threshold": result.summary["threshold"],
         "floor": 0.0 if len(rows) == len(result.scores) else float(rows["suspicion"].iloc[-1]),
         "samples": len(result.scores),
-        "mistakes": float(result.scores["suspicion"].sum()),
+        "mistakes": result.summary["estimates"]["mistakes"],
         "wrong_total": int(known.wrong.sum()) if known is not None and known.kind == "injected" else 0,
         "columns": columns,
         "controls": controls,

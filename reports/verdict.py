@@ -50,6 +50,11 @@ def share(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"
 
 
+def about(value: float | None) -> str:
+    """An estimated share: ≈ 94.3%."""
+    return "–" if value is None else f"≈ {share(value)}"
+
+
 def decimal(value: float | None) -> str:
     """A measure in [0, 1] or a loss, to three decimals."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
@@ -98,23 +103,24 @@ def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = un
         )
     flagged = f"{mark('flagged_samples', _samples(counts['flagged']))} flagged for review"
     if known is None:
-        about = mark("expected_precision", _about(estimates["precision"]))
-        return [first, f"{flagged}; estimated to be right: {about}. Nothing here was measured on known mislabels."]
+        right = mark("expected_precision", about(estimates["precision"]))
+        return [first, f"{flagged}; estimated to be right: {right}. Nothing here was measured on known mislabels."]
     measures = known.measures
     names = (
         "injected mislabels"
         if known.kind == "injected"
         else "mislabels that were added to a copy of the dataset to measure the audit"
     )
+    hits = mark("true_positive", count(measures["true_positive"]))
     found = (
-        f"Of the {count(measures['injected'])} {names}, it finds {mark('true_positive', count(measures['true_positive']))} "
+        f"Of the {count(measures['injected'])} {names}, it finds {hits} "
         f"(recall {mark('recall_share', share(measures['recall']))})"
     )
     if known.kind == "injected":
         precision = mark("precision_share", share(measures["precision"]))
         return [first, f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."]
-    about = mark("expected_precision", _about(estimates["precision"]))
-    return [first, f"{flagged}; estimated to be right: {about}. {found}."]
+    right = mark("expected_precision", about(estimates["precision"]))
+    return [first, f"{flagged}; estimated to be right: {right}. {found}."]
 
 
 def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
@@ -138,14 +144,14 @@ def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = 
     if known is None or known.kind == "controls":
         numbers.append(
             KeyNumber(
-                mark("expected_precision", _about(estimates["precision"])),
+                mark("expected_precision", about(estimates["precision"])),
                 "precision of the flags",
                 "estimated",
                 "flags that are right",
             )
         )
     if known is None:
-        recall = mark("expected_recall", _about(estimates["recall"]))
+        recall = mark("expected_recall", about(estimates["recall"]))
         numbers.append(KeyNumber(recall, "recall of the flags", "estimated", "wrong labels that are flagged"))
     else:
         measures = known.measures
@@ -255,10 +261,6 @@ def _as_source(source: dict[str, Any]) -> str:
     if source["audit_key"] != "audit":
         text += f" --audit-key {shlex.quote(source['audit_key'])}"
     return text
-
-
-def _about(value: float | None) -> str:
-    return "–" if value is None else f"≈ {share(value)}"
 
 
 def _samples(number: int) -> str:

@@ -19,6 +19,8 @@ from audit.result import SCORE_MEANINGS, AuditResult
 from reports import figures, verdict
 from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
 from reports.html import render_report, write_report
+from reports.known_mislabels import compare_with_known
+from reports.threshold import threshold_values
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -32,6 +34,15 @@ def injected() -> AuditResult:
 @pytest.fixture(scope="module")
 def plain() -> AuditResult:
     return digits_result(inject=0)
+
+
+@pytest.fixture(scope="module")
+def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
+    """The audit without injection, with the injected one as the copy that holds the known mislabels."""
+    columns = {"injected": "spiked", "label": "label", "original_label": "original_label", "suspicion": "suspicion"}
+    result = replace(plain)
+    result.controls = injected.scores[list(columns)].rename(columns=columns)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +60,7 @@ def reports(
     tmp_path_factory: pytest.TempPathFactory,
     injected: AuditResult,
     plain: AuditResult,
+    controls: AuditResult,
     hostile: AuditResult,
     many: AuditResult,
 ) -> dict[str, Path]:
@@ -56,6 +68,7 @@ def reports(
     results = {
         "injected": injected,
         "plain": plain,
+        "controls": controls,
         "hostile": hostile,
         "many": many,
         "nothing flagged": nothing_flagged(plain),
@@ -68,8 +81,14 @@ def nothing_flagged(result: AuditResult) -> AuditResult:
     summary = json.loads(json.dumps(result.summary))
     summary["counts"]["flagged"] = 0
     summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
-    summary |= {"threshold": 1.0, "backbone": None, "notes": []}
+    summary |= {
+        "threshold": 1.0,
+        "threshold_rule": "The threshold was given by the user.",
+        "backbone": None,
+        "notes": [],
+    }
     del summary["source"]
+    summary["correction"] = None
     return replace(
         result,
         scores=result.scores.assign(flag=False),
@@ -171,16 +190,19 @@ def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, re
         assert verdict.signed(row["corrupted"]) in text
     for head in injected.summary["heads"].values():
         assert f"{head['test']['f1']:.3f}" in text
+    for head in injected.summary["correction"]["heads"].values():
+        for measure in ("f1", "accuracy", "loss"):
+            assert f"{head['quality']['original'][measure]:.3f}" in text
     for meaning in SCORE_MEANINGS.values():
         assert meaning in text
     assert "influence-audit app influence-audit-demo" in text
 
 
 def test_estimates_look_different_from_measurements(plain: AuditResult, injected: AuditResult) -> None:
-    bases = {number.label: number for number in verdict.key_numbers(plain.summary)}
+    bases = {number.label: number for number in verdict.key_numbers(plain.summary, None)}
     assert bases["precision of the flags"].basis == "estimated"
     assert bases["precision of the flags"].value.startswith("≈")
-    measured = {number.label: number for number in verdict.key_numbers(injected.summary)}
+    measured = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
     assert measured["precision"].basis == "measured"
     assert "injected mislabels" in measured["precision"].rests_on
     for number in [*bases.values(), *measured.values()]:
@@ -199,7 +221,7 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
     source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
     summary = plain.summary | {"source": source}
-    commands = [step.command for step in verdict.next_steps(summary)]
+    commands = [step.command for step in verdict.next_steps(summary, None)]
     assert commands == [
         "influence-audit app 'my set; rm -rf'",
         "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second --inject 0.1",
@@ -233,23 +255,28 @@ def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
     ids = [sample["id"] for sample in values["samples"]]
     assert len(ids) == len(set(ids))
     scores = injected.scores
-    assert [ids[i] for i in values["flagged"]] == list(injected.flagged.index)
-    assert {ids[i] for i in values["missed"]} == set(scores.index[scores["injected"] & ~scores["flag"]])
-    assert {ids[i] for i in values["unexpected"]} == set(scores.index[~scores["injected"] & scores["flag"]])
+    suspects = [ids[i] for i in values["suspects"]]
+    assert suspects[: len(injected.flagged) + 200] == list(
+        scores.sort_values("suspicion", ascending=False, kind="stable").index[: len(injected.flagged) + 200]
+    )
+    assert set(scores.index[scores["injected"] & ~scores["flag"]]) <= set(suspects)
     for entry in values["classes"]:
         rows = scores[(scores["label"] == entry["label"]) & (scores["split"] == "train")]
         assert ids[entry["harmful"][0]] == rows["influence"].idxmin()
         assert ids[entry["helpful"][0]] == rows["influence"].idxmax()
+    known = injected.explanations.groupby(["reason", "target", "kind"])["neighbour"].agg(list)
     first = values["explained"][0]
-    known = injected.explanations[injected.explanations["target"] == ids[first["target"]]]
-    assert [ids[i] for i, _ in first["helpful"]] == list(known["neighbour"][known["kind"] == "helpful"])
+    assert [ids[i] for i, _ in first["helpful"]] == known["validation", ids[first["target"]], "helpful"]
+    assert len(values["neighbours"]) == 50
+    for position, entry in values["neighbours"].items():
+        assert [ids[i] for i, _ in entry["harmful"]] == known["flagged", ids[position], "harmful"]
 
 
 def test_many_classes_are_limited_and_counted(many: AuditResult, reports: dict[str, Path]) -> None:
     assert len(gallery_values(many)["classes"]) == MAX_GALLERY_CLASSES
     text = " ".join(_Page(reports["many"].read_text(encoding="utf-8")).text.split())
     assert f"{MAX_GALLERY_CLASSES} of 200 classes are here" in text
-    assert "the 20 classes with most confusions of 200" in text
+    assert "the 20 classes with most confusions of 200, as the audit flagged" in text
 
 
 # -- figures
@@ -276,9 +303,12 @@ def test_boxes_hold_the_quartiles_of_each_class(injected: AuditResult) -> None:
 
 
 def test_confusion_matrix_holds_the_counts(injected: AuditResult) -> None:
-    matrix = figures.confusion(injected, "corrupted").data[0]
-    counts = np.array(matrix.customdata)[:, :, 2].astype(int)
-    assert counts.tolist() == injected.summary["heads"]["corrupted"]["test"]["confusion"]
+    heads = injected.summary["correction"]["heads"]
+    for matrix, confusion in (
+        (figures.confusion(injected, "corrupted"), injected.summary["heads"]["corrupted"]["test"]["confusion"]),
+        (figures.confusion_corrected(injected, "removed"), heads["removed"]["quality"]["original"]["confusion"]),
+    ):
+        assert np.array(matrix.data[0].customdata)[:, :, 2].astype(int).tolist() == confusion
 
 
 def test_themes_differ_in_colour_only(injected: AuditResult) -> None:
@@ -338,14 +368,16 @@ class _Opened:
 
 
 INJECTED_PLOTS = [
-    "given_by_suggested",
     "precision_recall",
     "roc",
     "suspicion_histogram",
     "influence_by_class",
+    "given_by_suggested",
+    "confusion_before",
+    "confusion_removed",
+    "confusion_corrected",
     "loss_curves",
     "confusion_given",
-    "confusion_corrupted",
 ]
 
 
@@ -355,8 +387,9 @@ INJECTED_PLOTS = [
         ("injected", INJECTED_PLOTS),
         ("hostile", INJECTED_PLOTS),
         ("many", INJECTED_PLOTS),
-        ("plain", [name for name in INJECTED_PLOTS if name not in ("precision_recall", "roc", "confusion_corrupted")]),
-        ("nothing flagged", ["suspicion_histogram", "influence_by_class", "confusion_given"]),
+        ("plain", [name for name in INJECTED_PLOTS if name not in ("precision_recall", "roc", "confusion_given")]),
+        ("controls", [name for name in INJECTED_PLOTS if name != "confusion_given"]),
+        ("nothing flagged", ["suspicion_histogram", "influence_by_class", "given_by_suggested", "confusion_given"]),
     ],
 )
 def test_opens_without_complaint_and_draws_every_plot(
@@ -365,8 +398,7 @@ def test_opens_without_complaint_and_draws_every_plot(
     with _Opened(browser, reports[name]) as opened:
         assert opened.draw_all() == plots
         for plot in opened.page.query_selector_all("[data-figure]"):
-            marks = plot.query_selector_all(".trace, .heatmaplayer .hm, .point")
-            assert marks, plot.get_attribute("data-figure")
+            assert plot.query_selector_all(".trace, .heatmaplayer .hm, .point"), plot.get_attribute("data-figure")
             plot.hover()
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []
@@ -386,24 +418,26 @@ def test_filters_search_and_order(browser: Any, reports: dict[str, Path], inject
     flagged = injected.flagged
     with _Opened(browser, reports["injected"]) as opened:
         page = opened.page
-        assert opened.shown_ids() == list(flagged.index[:60])
-        assert page.inner_text("#flagged-count") == f"Showing 60 of {len(flagged)} flagged samples."
+        assert opened.shown_ids() == list(flagged.index[:24])
+        assert page.inner_text("#flagged-count") == (
+            f"Showing 24 of {len(flagged)} flagged samples. 1 of them has no picture in this report."
+        )
         page.click("#flagged-more")
-        assert opened.shown_ids() == list(flagged.index[:120])
+        assert opened.shown_ids() == list(flagged.index[:48])
 
         page.select_option("[name=given]", "=digit 3")
         of_class = flagged[flagged["label"] == "digit 3"]
-        assert opened.shown_ids() == list(of_class.index)
+        assert opened.shown_ids() == list(of_class.index[:24])
         page.select_option("[name=suggested]", "=digit 5")
         pair = of_class[of_class["suggested_label"] == "digit 5"]
         assert opened.shown_ids() == list(pair.index)
         page.click("#flagged-reset")
 
         page.select_option("[name=origin]", "own")
-        assert opened.shown_ids() == list(flagged[~flagged["injected"]].index[:60])
+        assert opened.shown_ids() == list(flagged[~flagged["injected"]].index[:24])
         page.select_option("[name=order]", "harmful")
         own = flagged[~flagged["injected"]].sort_values("influence", kind="stable")
-        assert opened.shown_ids() == list(own.index[:60])
+        assert opened.shown_ids() == list(own.index[:24])
         page.click("#flagged-reset")
 
         page.fill("[name=search]", flagged.index[70].upper())
@@ -422,7 +456,7 @@ def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path],
         for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
             assert opened.page.inner_text(f"[data-measure={measure}]") == f"{detection[measure]:.3f}"
         missed = injected.scores[injected.scores["injected"] & ~injected.scores["flag"]]
-        assert set(opened.shown_ids("missed-gallery")) == set(missed.index)
+        assert set(opened.shown_ids("missed-gallery")) == set(missed.sort_values("suspicion")[-12:].index)
 
 
 def test_a_sample_opens_by_keyboard_with_all_its_scores(
@@ -490,8 +524,173 @@ def test_class_gallery_follows_its_choice(browser: Any, reports: dict[str, Path]
     with _Opened(browser, reports["injected"]) as opened:
         opened.page.select_option("#class-choice", label="digit 7")
         assert opened.shown_ids("class-harmful") == list(rows.sort_values("influence").index[:8])
-        targets = pd.unique(injected.explanations["target"])
+        known = injected.explanations
+        targets = pd.unique(known["target"][known["reason"] == "validation"])
+        opened.page.click("#explained-more")
         shown = opened.page.eval_on_selector_all(
-            "#explained-list > .explained > .grid .card", "cards => cards.map(card => card.dataset.sample)"
+            "#explained-list > .explained > div:first-child .card", "cards => cards.map(card => card.dataset.sample)"
         )
         assert shown == list(targets)
+
+
+# -- the threshold slider
+
+
+def move_threshold(page: Any, value: float) -> None:
+    """Move the slider as a hand would, and wait until pictures and plots have followed."""
+    page.locator("#threshold-slider").fill(str(value))
+    page.wait_for_selector(f'html[data-threshold="{value}"]', state="attached")
+
+
+def live_texts(page: Any) -> list[tuple[str, str]]:
+    return [
+        (name, text)
+        for name, text in page.eval_on_selector_all(
+            "[data-live], [data-class-flagged]",
+            "nodes => nodes.map(node => [node.dataset.live ?? 'class ' + node.dataset.classFlagged, node.textContent])",
+        )
+    ]
+
+
+@pytest.mark.parametrize("value", [0.25, 0.9])
+def test_slider_moves_every_number_as_the_scores_have_it(
+    browser: Any, reports: dict[str, Path], injected: AuditResult, tmp_path: Path, value: float
+) -> None:
+    scores = pd.read_parquet(injected.save(tmp_path) / "scores.parquet")
+    flag, wrong = scores["suspicion"] >= value, scores["injected"]
+    found = int((flag & wrong).sum())
+    precision, recall = found / int(flag.sum()), found / int(wrong.sum())
+    expected = scores["suspicion"][flag].sum()
+    false_alarms = int((flag & ~wrong).sum())
+    numbers = {
+        "threshold": f"{value:.2f}",
+        "flagged": f"{flag.sum():,}",
+        "flagged_samples": f"{flag.sum():,} samples",
+        "flags": f"{flag.sum():,} flags",
+        "expected_precision": f"≈ {100 * expected / flag.sum():.1f}%",
+        "expected_recall": f"≈ {100 * expected / scores['suspicion'].sum():.1f}%",
+        "true_positive": f"{found:,}",
+        "false_positive": f"{false_alarms:,}",
+        "false_negative": f"{(~flag & wrong).sum():,}",
+        "true_negative": f"{(~flag & ~wrong).sum():,}",
+        "precision": f"{precision:.3f}",
+        "recall": f"{recall:.3f}",
+        "f1": f"{2 * precision * recall / (precision + recall):.3f}",
+        "precision_share": f"{100 * precision:.1f}%",
+        "recall_share": f"{100 * recall:.1f}%",
+    }
+    by_class = flag.groupby(scores["label"]).sum()
+    numbers |= {f"class {number}": str(by_class[label]) for number, label in enumerate(CLASSES)}
+    with _Opened(browser, reports["injected"]) as opened:
+        page = opened.page
+        opened.draw_all()
+        before = live_texts(page)
+        assert {name for name, _ in before} == set(numbers)
+        move_threshold(page, value)
+        assert [text for _, text in live_texts(page)] == [numbers[name] for name, _ in before]
+
+        ordered = scores.sort_values("suspicion", ascending=False, kind="stable")
+        assert opened.shown_ids() == list(ordered.index[:24])
+        known = {"unexpected": flag & ~wrong, "missed": ~flag & wrong}
+        for gallery, chosen in known.items():
+            shown = opened.shown_ids(f"{gallery}-gallery")
+            assert len(shown) == min(12, chosen.sum())
+            assert chosen[shown].all()
+        if value < injected.summary["threshold"]:
+            assert "no picture in this report" in page.inner_text("#flagged-count")
+
+        figure = "name => document.querySelector(`[data-figure=${name}]`)"
+        trace = f"({figure})(name).data.find(trace => trace.mode === 'markers')"
+        mark = f"name => {{ const mark = {trace}; return [...mark.x, ...mark.y]; }}"
+        assert page.evaluate(mark, "precision_recall") == pytest.approx([recall, precision])
+        assert page.evaluate(mark, "roc") == pytest.approx([false_alarms / (~wrong).sum(), recall])
+        assert page.evaluate(f"({figure})('suspicion_histogram').layout.shapes[0].x0") == value
+        matrix = page.evaluate(f"({figure})('given_by_suggested').data[0].customdata")
+        flagged = scores[flag & (scores["label"] != scores["suggested_label"])]
+        pairs = flagged.groupby(["label", "suggested_label"]).size()
+        assert {(row, column): number for cells in matrix for row, column, number in cells if number} == pairs.to_dict()
+
+        command = page.inner_text("#threshold-moved code")
+        assert command == f"influence-audit run fiftyone:influence-audit-demo --threshold {value}"
+        page.click("#threshold-reset")
+        assert live_texts(page) == before
+        assert not page.is_visible("#threshold-moved")
+        assert opened.complaints == []
+
+
+def test_slider_moves_flagged_against_others_where_nothing_was_injected(
+    browser: Any, reports: dict[str, Path], plain: AuditResult
+) -> None:
+    with _Opened(browser, reports["plain"]) as opened:
+        page = opened.page
+        opened.draw_all()
+        for value in (0.15, plain.summary["threshold"]):
+            move_threshold(page, value)
+            boxes = page.evaluate(
+                "document.querySelector('[data-figure=influence_by_class]').data"
+                ".map(box => ({ median: Array.from(box.median._inputArray ?? box.median), "
+                "q3: Array.from(box.q3._inputArray ?? box.q3) }))"
+            )
+            flag = plain.scores["suspicion"] >= value
+            for box, rows in zip(boxes, (plain.scores[~flag], plain.scores[flag]), strict=True):
+                assert box["median"][-1] == pytest.approx(rows["influence"].median(), rel=1e-5)
+                assert box["q3"][0] == pytest.approx(
+                    rows["influence"][rows["label"] == CLASSES[0]].quantile(0.75), rel=1e-5
+                )
+        assert page.inner_text("#flagged [data-live=expected_precision]").startswith("≈ ")
+        assert opened.complaints == []
+
+
+def test_without_injection_the_flags_are_measured_on_spike_in_controls(
+    browser: Any, reports: dict[str, Path], controls: AuditResult, injected: AuditResult
+) -> None:
+    known = compare_with_known(controls)
+    assert known is not None
+    for measure in ("true_positive", "false_positive", "precision", "recall", "average_precision", "auroc"):
+        assert known.measures[measure] == pytest.approx(injected.summary["detection"][measure])
+    text = " ".join(_Page(reports["controls"].read_text(encoding="utf-8")).text.split())
+    assert "known mislabels were added to a copy of the dataset (spike-in controls)" in text
+    assert "Your own mistakes count against precision here" in text
+    assert "There is no measurement in this report" not in text
+    with _Opened(browser, reports["controls"]) as opened:
+        move_threshold(opened.page, 0.9)
+        flag, spiked = injected.scores["suspicion"] >= 0.9, injected.scores["injected"]
+        assert opened.page.inner_text("[data-cell=true_positive]") == f"{(flag & spiked).sum():,}"
+        assert opened.page.inner_text("[data-measure=recall]") == f"{(flag & spiked).sum() / spiked.sum():.3f}"
+        own = (controls.scores["suspicion"] >= 0.9).sum()
+        assert opened.page.inner_text("#threshold-form [data-live=flagged]") == f"{own:,}"
+        assert opened.complaints == []
+
+
+def test_fifty_thousand_samples_move_within_a_second(
+    browser: Any, plain: AuditResult, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    many = pd.concat([plain.scores] * 28)
+    many.index = pd.Index([f"{number:024x}" for number in range(len(many))], name="id")
+    result = replace(plain, scores=many, explanations=plain.explanations.iloc[:0], thumbnails=plain.thumbnails.iloc[:0])
+    path = write_report(result, tmp_path_factory.mktemp("large") / "report.html")
+    assert path.stat().st_size < 15e6
+    with _Opened(browser, path) as opened:
+        seconds = opened.page.evaluate(
+            """() => {
+                const began = performance.now(), slider = document.getElementById('threshold-slider');
+                slider.value = '0.3';
+                slider.dispatchEvent(new Event('input'));
+                return (performance.now() - began) / 1000;
+            }"""
+        )
+        assert seconds < 1
+        flagged = int((many["suspicion"] >= 0.3).sum())
+        assert opened.page.inner_text("#threshold-value").endswith(f" {flagged:,} flagged")
+        opened.page.wait_for_selector('html[data-threshold="0.3"]', state="attached")
+        status = opened.page.inner_text("#flagged-count")
+        assert f"{flagged - 1000:,} more are flagged at this threshold and are not shown here" in status
+
+
+def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
+    plain: AuditResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.threshold.MAX_MOVABLE", 100)
+    values = threshold_values(plain, None)
+    assert values["floor"] == plain.scores["suspicion"].nlargest(100).min()
+    assert values["samples"] == len(plain.scores)

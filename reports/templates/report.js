@@ -1,10 +1,11 @@
 "use strict";
 (() => {
   const page = JSON.parse(document.getElementById("page-data").textContent);
-  const { galleries, figures } = page;
+  const { galleries, figures, threshold: chosen } = page;
   const samples = galleries.samples;
-  const FLAGGED_A_PAGE = 60;
-  const COMPARED_A_PAGE = 24;
+  const FLAGGED_A_PAGE = 24;
+  const COMPARED_A_PAGE = 12;
+  const EXPLAINED_AT_FIRST = 3;
   const MINUS = "\u2212";
 
   // plotly sets style attributes, which the page's policy forbids; set through the object model they are allowed.
@@ -76,15 +77,26 @@
         element("span", { class: "number" }, [`suspicion ${likelihood(sample.suspicion)}`]),
       ]),
       fact("influence", signed(sample.influence)),
-      fact("split", sample.split),
+      closest(sample),
       badge(sample),
     ])];
+  }
+
+  // The training images that speak most against and for the label of a flagged sample.
+  function closest(sample) {
+    const entry = galleries.neighbours[samples.indexOf(sample)];
+    if (!entry || galleries.thumbnails.length === 0) return null;
+    const side = (kind, title) => element("span", { class: "side" }, [
+      element("span", {}, [title]),
+      ...entry[kind].slice(0, 2).map(([position]) => picture(samples[position])),
+    ]);
+    return element("span", { class: "closest" }, [side("harmful", "against"), side("helpful", "for")]);
   }
 
   function compactCard(sample, influence) {
     return [picture(sample), element("span", { class: "text" }, [
       element("span", { class: "labels" }, [name(sample.given, "given")]),
-      element("span", { class: "facts" }, [element("span", {}, [signed(influence)]), element("span", {}, [sample.flag ? "flagged" : ""])]),
+      element("span", { class: "facts" }, [element("span", {}, [signed(influence)]), element("span", {}, [isFlagged(sample) ? "flagged" : ""])]),
     ])];
   }
 
@@ -93,6 +105,137 @@
     button.dataset.sample = samples[position].id;
     button.addEventListener("click", () => openSheet(list, list.indexOf(position), button));
     return element("li", {}, [button]);
+  }
+
+  // -- the threshold: samples come most suspicious first, so a threshold is a number of samples from the top
+  const KINDS = { suspicion: Float64Array, label: Uint32Array, suggested: Uint32Array, influence: Float32Array, wrong: Uint8Array };
+
+  function unpack(columns) {
+    const unpacked = {};
+    for (const [name, text] of Object.entries(columns)) {
+      const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+      unpacked[name] = new KINDS[name](bytes.buffer);
+    }
+    return unpacked;
+  }
+
+  const columns = unpack(chosen.columns);
+  const controls = chosen.controls && unpack({ suspicion: chosen.controls.suspicion, wrong: chosen.controls.wrong });
+  const known = controls ? { ...controls, samples: chosen.controls.samples, total: chosen.controls.wrong_total }
+    : columns.wrong ? { ...columns, samples: chosen.samples, total: chosen.wrong_total } : null;
+  let threshold = chosen.threshold;
+
+  function reaching(suspicions) {
+    let low = 0, high = suspicions.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (suspicions[middle] >= threshold) low = middle + 1; else high = middle;
+    }
+    return low;
+  }
+
+  // The texts are those of reports/verdict.py, so that nothing jumps when the threshold is left where it is.
+  const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)}%`);
+  const approximately = (value) => (value === null ? "–" : `≈ ${share(value)}`);
+  const several = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+  const shownThreshold = () => {
+    const decimals = [2, 3, 4, 5].find((n) => { const rounded = Number(threshold.toFixed(n)); return rounded > 0 && rounded < 1; });
+    return threshold.toFixed(decimals ?? 2);
+  };
+
+  function measure() {
+    const flagged = reaching(columns.suspicion);
+    let expected = 0;
+    for (let place = 0; place < flagged; place += 1) expected += columns.suspicion[place];
+    const now = {
+      flagged, expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? expected / chosen.mistakes : null,
+    };
+    if (known) {
+      const alarms = reaching(known.suspicion);
+      let hits = 0;
+      for (let place = 0; place < alarms; place += 1) hits += known.wrong[place];
+      const precision = alarms ? hits / alarms : 0;
+      const recall = known.total ? hits / known.total : 0;
+      Object.assign(now, {
+        alarms, hits, missed: known.total - hits, falseAlarms: alarms - hits, clean: known.samples - known.total - (alarms - hits),
+        precision, recall, f1: hits ? 2 * precision * recall / (precision + recall) : 0,
+        falseAlarmShare: (alarms - hits) / Math.max(known.samples - known.total, 1),
+      });
+    }
+    return now;
+  }
+
+  let now = measure();
+  const isFlagged = (sample) => sample.suspicion >= threshold;
+  const texts = {
+    threshold: shownThreshold,
+    flagged: () => whole(now.flagged),
+    flagged_samples: () => several(now.flagged, "sample"),
+    flags: () => several(now.alarms, "flag"),
+    expected_precision: () => approximately(now.expectedPrecision),
+    expected_recall: () => approximately(now.expectedRecall),
+    true_positive: () => whole(now.hits),
+    false_positive: () => whole(now.falseAlarms),
+    false_negative: () => whole(now.missed),
+    true_negative: () => whole(now.clean),
+    precision: () => now.precision.toFixed(3),
+    recall: () => now.recall.toFixed(3),
+    f1: () => now.f1.toFixed(3),
+    precision_share: () => share(now.precision),
+    recall_share: () => share(now.recall),
+  };
+
+  function showNumbers() {
+    for (const node of document.querySelectorAll("[data-live]")) node.textContent = texts[node.dataset.live]();
+    const counts = new Uint32Array(chosen.classes);
+    for (let place = 0; place < now.flagged; place += 1) counts[columns.label[place]] += 1;
+    for (const cell of document.querySelectorAll("[data-class-flagged]")) cell.textContent = whole(counts[cell.dataset.classFlagged]);
+  }
+
+  function startThreshold() {
+    const bar = document.getElementById("threshold-bar");
+    const slider = document.getElementById("threshold-slider");
+    const exact = document.getElementById("threshold-exact");
+    const moved = document.getElementById("threshold-moved");
+    const resets = document.querySelectorAll("[data-reset-threshold]");
+    let waiting = 0;
+    // Numbers follow at once; pictures and plots when the hand rests.
+    const move = (value) => {
+      threshold = value;
+      now = measure();
+      showNumbers();
+      const away = threshold !== chosen.threshold;
+      moved.hidden = !away;
+      document.getElementById("threshold-reset").hidden = !away;
+      moved.querySelector("code").textContent = `${chosen.again} --threshold ${threshold}`;
+      slider.setAttribute("aria-valuetext", `${shownThreshold()}, ${texts.flagged()} flagged`);
+      clearTimeout(waiting);
+      waiting = setTimeout(follow, 80);
+    };
+    const follow = () => {
+      refilter();
+      showCompared();
+      showConfused();
+      redraw(MOVING);
+      document.documentElement.dataset.threshold = String(threshold);
+    };
+    slider.min = exact.min = String(Math.ceil(100 * chosen.floor) / 100);
+    const set = (value) => { slider.value = String(value); exact.value = String(value); };
+    slider.addEventListener("input", () => { exact.value = slider.value; move(Number(slider.value)); });
+    exact.addEventListener("input", () => {
+      if (!exact.validity.valid) return;
+      slider.value = exact.value;
+      move(Number(exact.value));
+    });
+    for (const reset of resets) {
+      reset.addEventListener("click", () => { set(chosen.threshold); move(chosen.threshold); slider.focus({ preventScroll: true }); });
+    }
+    for (const form of [bar, document.getElementById("threshold-form")]) {
+      form.addEventListener("submit", (event) => event.preventDefault());
+      form.hidden = false;
+    }
+    set(chosen.threshold);
+    slider.setAttribute("aria-valuetext", `${shownThreshold()}, ${texts.flagged()} flagged`);
   }
 
   // -- a gallery of full cards, a page at a time
@@ -111,22 +254,28 @@
     grow();
   }
 
+  let refilter = () => {};
+
   function startFlagged() {
     const form = document.getElementById("flagged-filters");
-    if (!form) return;
     const container = document.getElementById("flagged-gallery");
     const more = document.getElementById("flagged-more");
     const status = document.getElementById("flagged-count");
-    const all = galleries.flagged;
-    for (const key of ["given", "suggested"]) {
-      const counts = new Map();
-      for (const position of all) counts.set(samples[position][key], (counts.get(samples[position][key]) ?? 0) + 1);
-      const options = [...counts].sort((a, b) => b[1] - a[1] || named(a[0]).localeCompare(named(b[0]), "en"));
-      for (const [label, number] of options) {
-        const shownName = named(label).length > 40 ? `${named(label).slice(0, 39)}…` : named(label);
-        form.elements[key].append(element("option", { value: `=${label}` }, [`${shownName} (${number})`]));
+    const offer = (all) => {
+      for (const key of ["given", "suggested"]) {
+        const select = form.elements[key];
+        const kept = select.value;
+        const counts = new Map();
+        for (const position of all) counts.set(samples[position][key], (counts.get(samples[position][key]) ?? 0) + 1);
+        if (kept && !counts.has(kept.slice(1))) counts.set(kept.slice(1), 0);
+        const options = [...counts].sort((a, b) => b[1] - a[1] || named(a[0]).localeCompare(named(b[0]), "en"));
+        select.replaceChildren(element("option", { value: "" }, ["any"]), ...options.map(([label, number]) => {
+          const shownName = named(label).length > 40 ? `${named(label).slice(0, 39)}…` : named(label);
+          return element("option", { value: `=${label}` }, [`${shownName} (${number})`]);
+        }));
+        select.value = kept;
       }
-    }
+    };
     const orders = {
       suspicion: (a, b) => b.suspicion - a.suspicion,
       harmful: (a, b) => a.influence - b.influence,
@@ -134,6 +283,7 @@
       suggested: (a, b) => b.suggested_probability - a.suggested_probability,
       label: (a, b) => a.given.localeCompare(b.given, "en") || b.suspicion - a.suspicion,
     };
+    let all = [];
     const apply = () => {
       const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
       const { given, suggested, origin, order } = form.elements;
@@ -145,22 +295,50 @@
           && (!origin || origin.value === "" || sample.injected === (origin.value === "injected"))
           && words.every((word) => text.includes(word));
       }).sort((a, b) => orders[order.value](samples[a], samples[b]));
+      const without = galleries.thumbnails.length ? list.filter((position) => samples[position].thumbnail === null).length : 0;
       fill(container, list, more, FLAGGED_A_PAGE, (shown) => {
         const scope = list.length === all.length ? "flagged samples" : `matching of ${whole(all.length)} flagged samples`;
-        status.textContent = list.length ? `Showing ${whole(shown)} of ${whole(list.length)} ${scope}.` : "No flagged sample matches.";
+        const parts = [list.length ? `Showing ${whole(shown)} of ${whole(list.length)} ${scope}.` : "No flagged sample matches."];
+        if (!now.flagged) parts[0] = `No sample reaches the threshold of ${shownThreshold()}.`;
+        if (without) parts.push(`${whole(without)} of them ${without === 1 ? "has" : "have"} no picture in this report.`);
+        if (all.length < now.flagged) parts.push(`${whole(now.flagged - all.length)} more are flagged at this threshold and are not shown here; scores.parquet holds all.`);
+        status.textContent = parts.join(" ");
       });
+    };
+    refilter = () => {
+      all = galleries.suspects.filter((position) => isFlagged(samples[position]));
+      offer(all);
+      apply();
     };
     form.addEventListener("input", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
     document.getElementById("flagged-reset").addEventListener("click", () => { form.reset(); apply(); });
-    apply();
+    form.hidden = false;
+    refilter();
   }
 
-  function startCompared() {
-    for (const key of ["missed", "unexpected"]) {
+  function showCompared() {
+    const kinds = { missed: [(sample) => sample.injected && !isFlagged(sample), now.missed],
+      unexpected: [(sample) => !sample.injected && isFlagged(sample), now.falseAlarms] };
+    for (const [key, [wanted, total]] of Object.entries(kinds)) {
       const container = document.getElementById(`${key}-gallery`);
-      if (container) fill(container, galleries[key], document.getElementById(`${key}-more`), COMPARED_A_PAGE, () => {});
+      if (!container) continue;
+      const list = galleries.suspects.filter((position) => wanted(samples[position]));
+      fill(container, list, document.getElementById(`${key}-more`), COMPARED_A_PAGE, () => {});
+      const shown = document.getElementById(`${key}-shown`);
+      if (!total) shown.textContent = "There is none.";
+      else shown.textContent = list.length < total ? `${whole(list.length)} of them are in this report.` : "";
     }
+  }
+
+  // The figure counts suggestions of another label; a sample that the audit did not flag mostly has none.
+  function showConfused() {
+    const note = document.getElementById("unsuggested");
+    let without = 0;
+    for (let place = 0; place < now.flagged; place += 1) without += columns.label[place] === columns.suggested[place];
+    document.getElementById("confused-empty").hidden = now.flagged > 0;
+    note.hidden = without === 0;
+    note.textContent = `${several(without, "sample")} flagged at this threshold only ${without === 1 ? "is" : "are"} not in it: the audit did not flag ${without === 1 ? "it" : "them"} and suggests no other label.`;
   }
 
   function startClasses() {
@@ -191,15 +369,26 @@
   function startExplained() {
     const container = document.getElementById("explained-list");
     if (!container) return;
-    for (const entry of galleries.explained) {
-      container.append(element("div", { class: "explained" }, [
-        element("ul", { class: "grid" }, [card(entry.target, [entry.target], fullCard(samples[entry.target]))]),
+    const more = document.getElementById("explained-more");
+    const show = (entries) => container.append(...entries.map((entry) => {
+      const wrong = entry.predicted !== entry.label;
+      return element("div", { class: "explained" }, [
         element("div", {}, [
-          element("h4", {}, ["Training images that help it most"]), neighbourGrid(entry.helpful),
-          element("h4", {}, ["Training images that harm it most"]), neighbourGrid(entry.harmful),
+          element("h4", {}, wrong ? ["predicted ", name(entry.predicted, "given"), ", believed to be ", name(entry.label, "suggested")]
+            : ["predicted ", name(entry.predicted, "given"), ", rightly but not surely"]),
+          element("ul", { class: "grid" }, [card(entry.target, [entry.target], fullCard(samples[entry.target]))]),
         ]),
-      ]));
-    }
+        element("div", {}, [
+          element("h4", {}, ["Training images that harm it most"]), neighbourGrid(entry.harmful),
+          element("h4", {}, ["Training images that help it most"]), neighbourGrid(entry.helpful),
+        ]),
+      ]);
+    }));
+    show(galleries.explained.slice(0, EXPLAINED_AT_FIRST));
+    const rest = galleries.explained.slice(EXPLAINED_AT_FIRST);
+    more.hidden = rest.length === 0;
+    more.textContent = `Show ${rest.length} more`;
+    more.addEventListener("click", () => { show(rest); more.hidden = true; });
   }
 
   // -- one sample in full
@@ -219,14 +408,22 @@
       ...(sample.injected ? [["label before injection", sample.original]] : []),
       ["suspicion", likelihood(sample.suspicion)], ["leave-one-out probability", precise(sample.loo_probability)],
       ["influence", `${signed(sample.influence)} nats`], ["self-influence", `${precise(sample.self_influence)} nats`],
-      ["split", sample.split], ["flagged", sample.flag ? "yes" : "no"],
+      ["split", sample.split], ["flagged", isFlagged(sample) ? "yes" : "no"],
       ...(sample.injected === null ? [] : [["origin", sample.injected ? "injected mislabel" : "your label"]]),
       ["sample id", sample.id], ...(sample.path === null ? [] : [["file", sample.path]]),
     ];
-    const explained = galleries.explained.find((entry) => entry.target === opened.list[opened.number]);
-    const neighbours = explained ? ["helpful", "harmful"].map((kind) => element("div", { class: "neighbours" }, [
-      element("h3", {}, [`Most ${kind} training images for it`]), neighbourGrid(explained[kind]),
+    const position = opened.list[opened.number];
+    const explained = galleries.neighbours[position] ?? galleries.explained.find((entry) => entry.target === position);
+    const headings = galleries.neighbours[position]
+      ? { helpful: "Training images that speak for its label", harmful: "Training images that speak against its label" }
+      : { helpful: "Training images that help it most", harmful: "Training images that harm it most" };
+    const neighbours = explained ? ["helpful", "harmful"].filter((kind) => explained[kind].length).map((kind) => element("div", { class: "neighbours" }, [
+      element("h3", {}, [headings[kind]]), neighbourGrid(explained[kind]),
     ])) : [];
+    const link = page.app === null ? [] : [element("p", { class: "small neighbours" }, [
+      element("a", { href: `${page.app}?id=${encodeURIComponent(sample.id)}`, target: "_blank", rel: "noopener noreferrer" }, ["Open in the FiftyOne App"]),
+      element("span", { class: "muted" }, [" (while influence-audit app runs)"]),
+    ])];
     const turn = (step, text, label) => {
       const button = element("button", { class: "copy", type: "button", "aria-label": label }, [text]);
       button.disabled = !(opened.number + step in opened.list);
@@ -244,6 +441,7 @@
       element("dl", {}, facts.flatMap(([term, value]) => [
         element("dt", {}, [term]), element("dd", {}, [element("bdi", {}, [named(value)])]),
       ])),
+      ...link,
       ...neighbours,
     ]));
   }
@@ -267,8 +465,65 @@
   const printing = matchMedia("print");
   const theme = () => (printing.matches ? "light" : document.documentElement.dataset.theme);
 
+  const MOVING = ["precision_recall", "roc", "suspicion_histogram", "given_by_suggested", "influence_by_class"];
+
+  // The figures are made for the audit's threshold; these put them where the page's threshold is.
+  const adjust = {
+    suspicion_histogram({ layout }) {
+      layout.shapes[0].x0 = layout.shapes[0].x1 = threshold;
+      Object.assign(layout.annotations[0], { x: threshold, text: `threshold ${shownThreshold()}`, xanchor: threshold > 0.8 ? "right" : "center" });
+    },
+    precision_recall: (figure) => moveMark(figure, now.recall, now.precision),
+    roc: (figure) => moveMark(figure, now.falseAlarmShare, now.recall),
+    given_by_suggested({ data: [matrix] }) {
+      const places = new Map(chosen.matrix.map((position, place) => [position, place]));
+      const size = chosen.matrix.length;
+      const counts = Array.from({ length: size }, () => new Array(size).fill(0));
+      for (let sample = 0; sample < now.flagged; sample += 1) {
+        const row = places.get(columns.label[sample]), column = places.get(columns.suggested[sample]);
+        if (row !== undefined && column !== undefined && row !== column) counts[row][column] += 1;
+      }
+      const shares = counts.map((row) => row.map((number) => number / Math.max(row.reduce((a, b) => a + b, 0), 1)));
+      const largest = Math.max(0.25, ...shares.flat());
+      matrix.z = shares.map((row, place) => row.map((value, column) => (place === column ? 0 : -Math.sqrt(value / largest))));
+      if (matrix.text) matrix.text = counts.map((row) => row.map((number) => (number ? String(number) : "")));
+      matrix.customdata = matrix.customdata.map((row, place) => row.map(([given, suggested], column) => [given, suggested, counts[place][column]]));
+    },
+    influence_by_class({ data: boxes }) {
+      if (columns.wrong) return;  // corrupted and clean do not depend on the threshold
+      const groups = boxes.map(() => [...chosen.boxes, null].map(() => []));
+      const places = new Map(chosen.boxes.map((position, place) => [position, place]));
+      for (let sample = 0; sample < columns.label.length; sample += 1) {
+        const influence = columns.influence[sample];
+        if (Number.isNaN(influence)) continue;
+        const group = groups[sample < now.flagged ? 1 : 0];
+        if (places.has(columns.label[sample])) group[places.get(columns.label[sample])].push(influence);
+        group.at(-1).push(influence);
+      }
+      boxes.forEach((box, number) => {
+        const filled = groups[number].map((values, place) => [Float32Array.from(values).sort(), place]).filter(([values]) => values.length);
+        box.y = filled.map(([, place]) => place + (number === 0 ? -0.19 : 0.19));
+        Object.entries({ lowerfence: 0.05, q1: 0.25, median: 0.5, q3: 0.75, upperfence: 0.95 }).forEach(([key, share_]) => {
+          box[key] = filled.map(([values]) => quantile(values, share_));
+        });
+      });
+    },
+  };
+
+  function quantile(sorted, part) {
+    const place = part * (sorted.length - 1), below = Math.floor(place);
+    return sorted[below] + (place - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
+  }
+
+  function moveMark({ data, layout }, x, y) {
+    const mark = data.find((trace) => trace.mode === "markers");
+    Object.assign(mark, { x: [x], y: [y], name: `threshold ${shownThreshold()}` });
+    Object.assign(layout.annotations[0], { x, y, text: `threshold ${shownThreshold()}`, ax: x > 0.5 ? -46 : 60, ay: y > 0.5 ? 46 : -46 });
+  }
+
   function draw(node, wanted = theme()) {
     const figure = structuredClone(figures[wanted][node.dataset.figure]);
+    if (threshold !== chosen.threshold) adjust[node.dataset.figure]?.(figure);
     node.dataset.drawn = wanted;
     return Plotly.react(node, figure.data, figure.layout, { displayModeBar: false, responsive: true });
   }
@@ -282,12 +537,14 @@
     }, { rootMargin: "500px" });
     for (const node of plots) near.observe(node);
     window.addEventListener("beforeprint", () => plots.forEach((node) => draw(node, "light")));
-    window.addEventListener("afterprint", redraw);
+    window.addEventListener("afterprint", () => redraw());
     printing.addEventListener("change", () => (printing.matches ? plots.forEach((node) => draw(node)) : redraw()));
   }
 
-  function redraw() {
-    for (const node of plots) if (node.dataset.drawn && node.dataset.drawn !== theme()) draw(node);
+  function redraw(moving = []) {
+    for (const node of plots) {
+      if (node.dataset.drawn && (node.dataset.drawn !== theme() || moving.includes(node.dataset.figure))) draw(node);
+    }
   }
 
   function startTheme() {
@@ -325,7 +582,8 @@
 
   startTheme();
   startFlagged();
-  startCompared();
+  showCompared();
+  startThreshold();
   startClasses();
   startExplained();
   startCopy();
