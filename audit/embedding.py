@@ -99,7 +99,7 @@ def embed(
         except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
             return row, _reason(error)
 
-    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool:
+    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool, cache:
         chunks = [range(s, min(s + batch_size, len(samples))) for s in range(0, len(samples), batch_size)]
         ahead = [pool.submit(read, row) for row in chunks[0]] if chunks else []
         for number, chunk in enumerate(chunks):
@@ -130,7 +130,6 @@ def embed(
                 cache.add([key for _, key, _ in fresh], values[rows])
                 computed += len(fresh)
             progress(Step("embedding", chunk.stop, len(samples), "images"))
-    cache.flush()
     cache.read(found, values)
     values[list(repeated)] = values[list(repeated.values())]
     if not readable.any():
@@ -195,6 +194,13 @@ class EmbeddingCache:
         return InputError(
             f"embedding cache {str(self._folder)!r} cannot be written ({error.strerror}); give another (--cache-dir)"
         )
+
+    def __enter__(self) -> EmbeddingCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Keep what was computed, however far that came."""
+        self.flush()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._places

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
 
 
@@ -9,16 +12,24 @@ def main() -> None:
     """The console script."""
     from integrations.command.interruption import Interruption
 
+    code = 1
+
+    def leave() -> None:
+        """End without freeing memory piece by piece, which takes torch and FiftyOne seconds."""
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+
+    atexit.register(leave)  # the first that is registered is the last that is run
     interruption = Interruption()
     try:
-        from integrations.command import audits, benchmark, fiftyone_app, machine, results, settings_file  # noqa: F401  # register
+        from integrations.command import audits, benchmark, fiftyone_app, machine, results, settings_file  # noqa: F401
         from integrations.command.cli import cli
         from integrations.command.ending import exit_code_of
 
         code = exit_code_of(lambda: cli(prog_name=cli.info.name, standalone_mode=False, obj=interruption))
-    except KeyboardInterrupt:
-        interruption.say()
-        code = interruption.exit_code
+    finally:
+        interruption.end()
     sys.exit(code)
 
 

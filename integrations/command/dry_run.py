@@ -29,7 +29,7 @@ from audit.embedding import EmbeddingCache, cache_folder, embed
 from audit.errors import InputError
 from audit.progress import Step
 from audit.run import split_samples
-from audit.samples import Samples, check_classes, content_key, image_bytes
+from audit.samples import Samples, auditable_classes, content_key, image_bytes
 from integrations.command.orders import REPORT_FILE, Order
 from integrations.sources import FiftyOneSource, Source
 from integrations.terminal import Manner, StageDisplay
@@ -66,6 +66,7 @@ class Plan:
     audit_key: str
     samples: int
     without_label: int
+    in_small_classes: int
     classes: dict[str, int]
     splits: dict[str, int]
     backbone: str
@@ -137,11 +138,15 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
     if not labelled:
         raise InputError(f"none of the {len(content.labels)} samples has a label; an audit needs labels")
     labels = np.array([content.labels[row] for row in labelled])
-    classes = check_classes(labels)
-    splits = None if content.splits is None else [content.splits[row] for row in labelled]
+    classes = auditable_classes(labels)
+    kept = np.isin(labels, classes)
+    labels = labels[kept]
+    splits = None if content.splits is None else [content.splits[row] for row in np.array(labelled)[kept]]
     split = Counter(split_samples(labels, splits if config.use_splits else None, config))
     display(Step("backbone"))
-    backbone = load_backbone(config.backbone, config.weights, config.image_size, config.device, note=note)
+    backbone = load_backbone(
+        config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
+    )
     display(Step("measuring"))
     cached = _cached_share(content.images, backbone, config)
     pace = _images_per_second(content.images, backbone, config.batch_size)
@@ -154,7 +159,8 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         label_field=source.label_field,
         audit_key=order.audit_key,
         samples=n,
-        without_label=len(content.labels) - n,
+        without_label=len(content.labels) - len(labelled),
+        in_small_classes=int((~kept).sum()),
         classes={str(name): int(count) for name, count in sorted(Counter(labels.tolist()).items())},
         splits={name: split[name] for name in SPLITS},
         backbone=backbone.name,
@@ -254,7 +260,8 @@ def _show(console: Console, plan: Plan) -> None:
     table.add_column(overflow="fold")
     named = [f"{name} ({count})" for name, count in list(plan.classes.items())[:6]]
     more = f", and {len(plan.classes) - 6} more" if len(plan.classes) > 6 else ""
-    left_out = f" (left out: {plan.without_label} without a label)" if plan.without_label else ""
+    left_out = f"; left out: {plan.without_label} without a label" if plan.without_label else ""
+    left_out += f"; left out: {plan.in_small_classes} in too small a class" if plan.in_small_classes else ""
     rows = {
         "source": plan.source,
         "FiftyOne dataset": f"{plan.dataset}, labels in {plan.label_field}",

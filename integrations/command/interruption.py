@@ -35,8 +35,8 @@ class Interruption:
 
     def __init__(self) -> None:
         self.folders: set[Path] = set()
-        self._signal = int(signal.SIGINT)
-        self._said = threading.Lock()
+        self._signal: int | None = None
+        self._ending = threading.Lock()
         self._reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -44,24 +44,29 @@ class Interruption:
             signal.signal(number, self._raise)
         threading.Thread(target=self._watch, name="interruption", daemon=True).start()
 
-    @property
-    def exit_code(self) -> int:
-        """By the shells' rule: 130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self._signal
-
     def release(self) -> None:
         """Stop watching, for work that Ctrl+C is the normal end of."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def say(self) -> None:
-        """Say, once and in one line, how to go on."""
-        if self._said.acquire(blocking=False):
-            word = "terminated" if self._signal == signal.SIGTERM else "interrupted"
-            line = f"{word}; run the same command again to go on: embeddings and stages that were finished are kept\n"
+    def end(self) -> None:
+        """If there was a signal, say in one line how to go on, and end the process: 130 for SIGINT, 143 for SIGTERM.
+
+        The interpreter is not taken down in order, which may take seconds (threads that it waits for, modules that
+        clean up); what FiftyOne started ends when we are gone.
+        """
+        if self._signal is None or not self._ending.acquire(blocking=False):
+            return
+        word = "terminated" if self._signal == signal.SIGTERM else "interrupted"
+        line = f"{word}; run the same command again to go on: embeddings and stages that were finished are kept\n"
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            os.write(2, ((_SHOW_CURSOR if sys.stderr.isatty() else "") + line).encode())
+        for path in (path for folder in self.folders for path in folder.rglob(f".*.{os.getpid()}.tmp")):
             with contextlib.suppress(OSError):
-                os.write(2, line.encode())
+                path.unlink()
+        os._exit(128 + self._signal)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         for each in SIGNALS:  # one is enough: the watching thread sees to the end
@@ -74,10 +79,4 @@ class Interruption:
             pass
         self._signal = number
         time.sleep(SECONDS_TO_STOP)
-        if sys.stderr.isatty():
-            os.write(2, _SHOW_CURSOR.encode())
-        self.say()
-        for path in (path for folder in self.folders for path in folder.rglob(f".*.{os.getpid()}.tmp")):
-            with contextlib.suppress(OSError):
-                path.unlink()
-        os._exit(self.exit_code)
+        self.end()

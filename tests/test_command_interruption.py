@@ -1,0 +1,93 @@
+"""Ctrl+C ends the command within a second wherever it is, leaves no half of a file, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fiftyone as fo
+import psutil
+from command_process import COMMAND, command
+
+from audit.result import AuditResult
+
+SECONDS = 1.0
+ARGUMENTS = ("run", "digits", "--keep-labels", "0,1,2,3", "--weights", "bundled", "--batch-size", "16")
+
+
+class Interrupted:
+    """A run of the command that gets SIGINT; its keeper of MongoDB, if it starts one, gets it too, as in a terminal."""
+
+    def __init__(self, name: str, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [str(COMMAND), *ARGUMENTS, "--dataset", name],
+            cwd=folder,
+            env=os.environ | {"INFLUENCE_AUDIT_CACHE": str(folder / "cache")} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, stage: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if stage in line:
+                return
+        raise AssertionError(f"{stage!r} did not come")
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        began = time.perf_counter()
+        os.killpg(self.process.pid, number)
+        self.process.wait(timeout=20)
+        took = time.perf_counter() - began
+        _, errors = self.process.communicate(timeout=20)
+        assert self.process.returncode == 128 + number
+        last = errors.splitlines()[-1]
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        assert last == f"{word}; run the same command again to go on: embeddings and stages that were finished are kept"
+        assert "Traceback" not in errors
+        assert took < SECONDS, f"took {took:.2f} s"
+        assert not list(self.folder.rglob("*.tmp"))
+
+
+def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
+    name = dataset_name("interrupted")
+    imports = Interrupted(name, tmp_path)
+    time.sleep(0.7)  # in the middle of importing torch
+    imports.interrupt()
+    for stage, delay, number in (
+        ("embedding images", 0.6, signal.SIGINT),
+        ("detecting mislabels", 0.2, signal.SIGTERM),
+        ("writing to FiftyOne", 0.0, signal.SIGINT),
+    ):
+        run = Interrupted(name, tmp_path)
+        run.wait_for(stage)
+        time.sleep(delay)
+        run.interrupt(number)
+        assert list((tmp_path / "cache").rglob("*.safetensors"))  # what was embedded before is kept
+    results = tmp_path / "audit-results" / name / "audit"
+    assert not (results / "report.html").exists()
+    done = command(*ARGUMENTS, "--dataset", name, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
+    assert done.returncode == 0, done.stderr
+    assert AuditResult.load(results).summary["embedding"]["computed"] == 0
+    assert len(fo.load_dataset(name)) == 720
+    assert "audit_suspicion" in fo.load_dataset(name).get_field_schema()
+
+
+def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
+    own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
+    run = Interrupted("never-made", tmp_path, **own)
+    started: list[psutil.Process] = []
+    while not any(process.name().startswith("mongod") for process in started):
+        assert run.process.poll() is None
+        time.sleep(0.02)
+        started = psutil.Process(run.process.pid).children(recursive=True)
+    run.interrupt()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
