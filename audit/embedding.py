@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from audit.progress import ProgressCallback, Step, silent
 from audit.samples import KEY_BYTES, Samples, content_key, decode_image, image_bytes
 from audit.storage import remove_abandoned, replace_file
 
+if TYPE_CHECKING:
+    from audit.config import AuditConfig
+
 SHARD_ROWS = 4096
 LONGEST_SIDE = 16  # times the shorter one; of a longer strip the middle is kept, before it is resized
 
@@ -31,7 +35,7 @@ class Embedded:
     """The embeddings of the images that could be read.
 
     Attributes:
-        values: float32 (k, d).
+        values: float32 (k, d); where workers embedded them, rows that they hold.
         rows: (k,) positions of those images among the samples.
         keys: uint8 (k, 16), what identifies the content of each of those images (`content_key`).
         skipped: position and reason of every image that could not be read.
@@ -39,12 +43,19 @@ class Embedded:
         cached: how many came from the cache.
     """
 
-    values: np.ndarray
+    values: Any
     rows: np.ndarray
     keys: np.ndarray
     skipped: list[tuple[int, str]]
     computed: int
     cached: int
+
+
+class Workers(Protocol):
+    """Other processes that embed images, and hold the embeddings."""
+
+    def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
+        """As `embed` below, with `values` that are spread over them (`audit.rows.Spread`)."""
 
 
 def default_cache_dir() -> Path:
@@ -78,6 +89,21 @@ def embed(
     Raises:
         InputError: if the cache folder cannot be written, or not a single image can be read.
     """
+    found = embed_readable(samples, backbone, batch_size, cache_dir, progress)
+    if not len(found.rows):
+        first = f"; the first one: {found.skipped[0][1]}" if found.skipped else ""
+        raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths of the samples")
+    return found
+
+
+def embed_readable(
+    samples: Samples,
+    backbone: Backbone,
+    batch_size: int = 256,
+    cache_dir: str | Path | None = None,
+    progress: ProgressCallback = silent,
+) -> Embedded:
+    """As `embed`, where it may be that no image can be read."""
     cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
     keys = np.zeros((len(samples), KEY_BYTES), dtype=np.uint8)
@@ -132,9 +158,6 @@ def embed(
             progress(Step("embedding", chunk.stop, len(samples), "images"))
     cache.read(found, values)
     values[list(repeated)] = values[list(repeated.values())]
-    if not readable.any():
-        reason = f"; the first one: {skipped[0][1]}" if skipped else ""
-        raise InputError(f"none of the {len(samples)} images can be read{reason}; check the paths of the samples")
     kept = np.flatnonzero(readable)
     every = len(kept) == len(values)
     return Embedded(

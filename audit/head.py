@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from audit.errors import ConvergenceError, InputError
 from audit.influence.hessian import HeadHessian, SecondMoment, conjugate_gradients
-from audit.rows import Derived, Rows, blocks, derive, each, hold, take, total
+from audit.rows import Derived, Rows, blocks, derive, each, hold, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
@@ -189,28 +189,31 @@ def train_head(
     targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     moment = SecondMoment.of(z)
     path: list[tuple[float, float]] = []
+    initial = None
     if l2 is None:
-        every, held = _spaced(z), _spaced(z_validation)
-        z_held, targets_held = take(z_validation, held), take(targets_validation, held)
+        part, targets_part = _part(z), _part(targets)
+        z_held, targets_held = _part(z_validation), _part(targets_validation)
         l2, path = choose_l2(
-            take(z, every),
-            take(targets, every),
+            part,
+            targets_part,
             lambda weight: cross_entropy(z_held, weight, targets_held),
             moment=moment,
             samples=len(z),
         )
+        if len(part) < len(z):  # its optimum is near that of all
+            initial, _ = fit_softmax(part, targets_part, l2 * len(z) / len(part), moment=moment)
     curve: list[tuple[float, float]] = []
 
     def watch(weight: Tensor, loss: float) -> None:
         curve.append((loss, cross_entropy(z_validation, weight, targets_validation)))
 
-    weight, gradient_norm = fit_softmax(z, targets, l2, moment=moment, watch=watch)
+    weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch)
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
 
 
-def _spaced(rows: Rows) -> Tensor:
-    """Positions of at most PATH_SAMPLES rows, evenly spaced."""
-    return torch.arange(0, len(rows), math.ceil(len(rows) / PATH_SAMPLES), device=rows.device)
+def _part(rows: Rows) -> Rows:
+    """All rows, or evenly spaced ones where there are more than PATH_SAMPLES."""
+    return rows if len(rows) <= PATH_SAMPLES else rows[:: math.ceil(len(rows) / PATH_SAMPLES)]
 
 
 def choose_l2(

@@ -51,7 +51,12 @@ def medians(jobs: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[
 
 
 def made(
-    n: int, features: int, classes: int, seed: int = 0, dtype: torch.dtype = torch.float64
+    n: int,
+    features: int,
+    classes: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    into: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Embeddings like a ResNet's (≥ 0, correlated, decaying spectrum), overlapping classes, one label in ten wrong."""
     generator = torch.Generator().manual_seed(seed)
@@ -59,7 +64,7 @@ def made(
     mixing = torch.linalg.qr(torch.randn(features, features, generator=generator, dtype=dtype))[0] * spectrum
     centres = torch.randn(classes, features, generator=generator, dtype=dtype) * 0.7
     labels = torch.randint(classes, (n,), generator=generator)
-    x = torch.empty(n, features, dtype=dtype)
+    x = torch.empty(n, features, dtype=dtype) if into is None else torch.from_numpy(into)
     for start in range(0, n, 100_000):
         rows = slice(start, start + 100_000)
         noise = torch.randn(len(labels[rows]), features, generator=generator, dtype=dtype)

@@ -1,0 +1,364 @@
+"""The same audit on several processes or machines: Dask workers embed images and hold the embeddings.
+
+A worker that dies costs what it was at: Dask gives its shards to others, which find what it had finished in the cache
+of embeddings, if that is on storage that all share. Sums over samples (gradients, products with the Hessian, Kronecker
+factors) are made where the embeddings are, a part each, and added up here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from dask.sizeof import sizeof
+from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
+from distributed.client import ClosedClientError, FutureCancelledError
+from distributed.comm.core import CommClosedError
+from torch import Tensor
+
+from audit.backbone import Backbone, load_backbone
+from audit.config import AuditConfig
+from audit.embedding import Embedded, default_cache_dir, embed_readable
+from audit.errors import InputError
+from audit.progress import ProgressCallback, Step
+from audit.rows import Derived, Rows, Spread, Stored, Taken, derive, hold, positions, take
+from audit.samples import Samples
+
+IMAGES_PER_SHARD = 1024  # the unit of work that moves on when a worker dies
+PARTS_PER_WORKER = 2
+RETRIES = 2
+CONNECT_SECONDS = 10
+SECONDS_BETWEEN_LOOKS = 2  # at whether the scheduler is there
+LOST = (CommClosedError, ClosedClientError, FutureCancelledError, asyncio.CancelledError, OSError)
+
+
+@contextmanager
+def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWorkers]:
+    """Workers of a scheduler.
+
+    Args:
+        scheduler: 'local:N' for N processes of this machine, which end with it; or a scheduler's address, as
+            tcp://host:8786.
+        note: is told where the dashboard is.
+
+    Raises:
+        InputError: if the scheduler is none of these, or cannot be reached.
+    """
+    kind, _, count = scheduler.partition(":")
+    cluster = None
+    try:
+        if kind == "local":
+            if not count.isdigit() or not int(count):
+                raise InputError(f"scheduler {scheduler!r} is unknown; it takes local:N with N of 1 or more")
+            threads = max(1, (os.cpu_count() or 1) // int(count))
+            with warnings.catch_warnings():  # of a port that is taken: another one is used, and shown
+                warnings.simplefilter("ignore", UserWarning)
+                cluster = LocalCluster(
+                    n_workers=int(count),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:8787",
+                    silence_logs=logging.CRITICAL,
+                    env={"OMP_NUM_THREADS": str(threads)},
+                )
+            client = Client(cluster)
+        elif "://" in scheduler:
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
+        else:
+            raise InputError(f"scheduler {scheduler!r} is unknown; it takes local:N or an address as tcp://host:8786")
+    except (OSError, TimeoutError) as error:
+        raise InputError(
+            f"the Dask scheduler {scheduler!r} cannot be reached ({str(error).splitlines()[0]}); start it with "
+            "`dask scheduler --host 127.0.0.1`, or use --scheduler local:2"
+        ) from None
+    try:
+        note(f"Dask: {len(client.scheduler_info()['workers'])} workers, dashboard {client.dashboard_link}")
+        yield DaskWorkers(client)
+    finally:
+        client.close(timeout=CONNECT_SECONDS)
+        if cluster is not None:
+            cluster.close(timeout=CONNECT_SECONDS)
+
+
+class DaskWorkers:
+    """What an audit asks of other processes, `audit.embedding.Workers`, by the workers of a Dask client.
+
+    Args:
+        client: connected to a scheduler with at least one worker; images and the cache folder must have the same
+            paths there as here.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
+        """As `audit.embedding.embed`; the embeddings stay with the workers.
+
+        Raises:
+            InputError: if no image can be read, the workers have other weights, or the scheduler is lost.
+        """
+        workers = self._count()
+        step = max(1, min(IMAGES_PER_SHARD, math.ceil(len(samples) / (2 * workers))))
+        starts = range(0, len(samples), step)
+        weights = backbone.weights if config.weights == "auto" else config.weights
+        spec = (backbone.name, weights, backbone.image_size, config.device, backbone.precision)
+        cache = str(Path(config.cache_dir or default_cache_dir()).resolve())
+        with _lost_is_an_error(self.client):
+            shards = [
+                self.client.submit(
+                    _embed_shard,
+                    samples.take(np.arange(start, min(start + step, len(samples)))),
+                    spec,
+                    backbone.key,
+                    config.batch_size,
+                    cache,
+                    pure=False,
+                )
+                for start in starts
+            ]
+            outcomes = self.client.map(_outcome, shards, pure=False)
+            start_of = {future.key: start for future, start in zip(outcomes, starts, strict=True)}
+            found: dict[int, Embedded] = {}
+            done = 0
+            for future in _finished(self.client, outcomes):
+                start = start_of[future.key]
+                found[start] = future.result()
+                done += min(step, len(samples) - start)
+                progress(Step("embedding", done, len(samples), "images"))
+            ordered = [found[start] for start in starts]
+            rows = np.concatenate([part.rows + start for start, part in zip(starts, ordered, strict=True)])
+            skipped = [
+                (row + start, reason)
+                for start, part in zip(starts, ordered, strict=True)
+                for row, reason in part.skipped
+            ]
+            if not len(rows):
+                first = f"; the first one: {skipped[0][1]}"
+                raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths")
+            sizes = [len(part.rows) for part in ordered]
+            together = math.ceil(len(shards) / (PARTS_PER_WORKER * workers))
+            groups = [slice(start, start + together) for start in range(0, len(shards), together)]
+            parts = [self.client.submit(_joined, *shards[group], pure=False) for group in groups]
+            values = SpreadRows(
+                self.client, parts, [sum(sizes[group]) for group in groups], backbone.features, torch.float64
+            )
+        keys = np.concatenate([part.keys for part in ordered])
+        computed, cached = (sum(getattr(part, name) for part in ordered) for name in ("computed", "cached"))
+        return Embedded(values, rows, keys, skipped, computed, cached)
+
+    def spread(self, x: Rows, parts: int | None = None) -> SpreadRows:
+        """Embeddings (n, d) of this process on the workers."""
+        count = parts or PARTS_PER_WORKER * self._count()
+        edges = [round(part * len(x) / count) for part in range(count + 1)]
+        slices = [slice(start, stop) for start, stop in pairwise(edges)]
+        with _lost_is_an_error(self.client):
+            futures = self.client.scatter([x[rows] for rows in slices], broadcast=True, hash=False)
+        return SpreadRows(self.client, futures, [rows.stop - rows.start for rows in slices], x.shape[1], x.dtype)
+
+    def _count(self) -> int:
+        with _lost_is_an_error(self.client):
+            workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+        if not workers:
+            raise InputError(f"the Dask scheduler {self.client.scheduler.address} has no workers; start one or more")
+        return workers
+
+
+class SpreadRows(Spread):
+    """Rows in parts, each a matrix of rows on some worker.
+
+    Args:
+        client: whose workers hold them.
+        parts: futures of matrices (n_i, width).
+        sizes: n_i.
+        width: numbers a row.
+        dtype: of the rows.
+    """
+
+    def __init__(
+        self, client: Client, parts: Sequence[Future], sizes: Sequence[int], width: int, dtype: torch.dtype
+    ) -> None:
+        self.client, self.parts, self.sizes = client, list(parts), list(sizes)
+        self.shape = (sum(sizes), width)
+        self.dtype, self.device = dtype, torch.device("cpu")
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        places = positions(rows, len(self))
+        order = torch.argsort(places, stable=True)
+        taken = self.take(places[order])
+        found = torch.cat(taken._gather(taken._submit([taken], before=[_in_memory])))
+        out = torch.empty_like(found)
+        out[order] = found
+        return out
+
+    def float(self) -> SpreadRows:
+        """The same in single precision."""
+        return self._like(self._submit([self], before=[_single]), self.shape[1], torch.float32)
+
+    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> SpreadRows:
+        """What follows from the rows of sources, on the workers."""
+        parts = self._submit(sources, before=[_derived, function, width, hold])
+        return self._like(parts, width, sources[0].dtype)
+
+    def take(self, places: Tensor) -> SpreadRows:
+        """Rows at rising positions."""
+        edges = np.concatenate([[0], np.cumsum(self.sizes)])
+        cuts = np.searchsorted(places.cpu().numpy(), edges)
+        own = [
+            places[start:stop].cpu() - first for start, stop, first in zip(cuts, cuts[1:], edges.tolist(), strict=False)
+        ]
+        with _lost_is_an_error(self.client):
+            parts = [
+                self.client.submit(take, part, local, pure=False) for part, local in zip(self.parts, own, strict=True)
+            ]
+        return SpreadRows(self.client, parts, [len(local) for local in own], self.shape[1], self.dtype)
+
+    def total(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+        """The sums over parts of what the function makes of each, in double precision."""
+        sums = self._gather(self._submit(sources, before=[function], after=common))
+        return tuple(torch.stack([part.double() for part in column]).sum(0) for column in zip(*sums, strict=True))
+
+    def each(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+        """What the function makes of each part, brought here and joined in order."""
+        found = self._gather(self._submit(sources, before=[function], after=common))
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+
+    def _like(self, parts: Sequence[Future], width: int, dtype: torch.dtype) -> SpreadRows:
+        return SpreadRows(self.client, parts, self.sizes, width, dtype)
+
+    def _submit(self, sources: Sequence[Any], before: Sequence[Any], after: Sequence[Any] = ()) -> list[Future]:
+        """before[0] on every part: of the rest of `before`, the part's pieces of the sources, and `after`."""
+        cut = [self._pieces(source) for source in sources]
+        with _lost_is_an_error(self.client):
+            return [
+                self.client.submit(*before, *pieces, *after, pure=False, retries=RETRIES)
+                for pieces in zip(*cut, strict=True)
+            ]
+
+    def _pieces(self, source: Any) -> Sequence[Any]:
+        """A source's part for every part of these rows."""
+        if source is None:
+            return [None] * len(self.parts)
+        if isinstance(source, SpreadRows):
+            assert source.sizes == self.sizes
+            return source.parts
+        edges = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
+        return [_cut(source, slice(start, stop)) for start, stop in pairwise(edges)]
+
+    def _gather(self, futures: Sequence[Future]) -> list[Any]:
+        with _lost_is_an_error(self.client):
+            for _ in _finished(self.client, futures):
+                pass
+            return list(self.client.gather(list(futures)))
+
+
+def _cut(rows: Rows, part: slice) -> Rows:
+    """A piece of rows of this process, to be sent; of what is derived, a piece of what it is derived from."""
+    if isinstance(rows, Derived):
+        return Derived(rows.function, [_cut(source, part) for source in rows.sources], rows.shape[1], rows.dtype)
+    return rows[part]
+
+
+def _in_memory(rows: Rows) -> Tensor:
+    return rows[slice(0, len(rows))]
+
+
+def _single(rows: Rows) -> Rows:
+    return rows.float()
+
+
+def _derived(function: Callable[..., Tensor], width: int, held: bool, *sources: Rows) -> Rows:
+    made = derive(function, *sources, width=width)
+    return hold(made) if held else made
+
+
+def _embed_shard(
+    samples: Samples, spec: tuple[Any, ...], key: str, batch_size: int, cache_dir: str
+) -> tuple[np.ndarray, Embedded]:
+    """The embeddings of a shard, and what became of its images."""
+    name, weights, image_size, device, precision = spec
+    backbone = _backbone(name, weights, image_size, _own_device(device), precision)
+    if backbone.key != key:
+        raise InputError(f"a Dask worker has other weights of {name} than this process; give all the same file")
+    found = embed_readable(samples, backbone, batch_size, cache_dir)
+    return found.values, replace(found, values=np.empty((0, 0)))
+
+
+@lru_cache(maxsize=1)
+def _backbone(*spec: Any) -> Backbone:
+    name, weights, image_size, device, precision = spec
+    return load_backbone(name, weights, image_size, device, precision=precision)
+
+
+def _own_device(device: str) -> str:
+    """Of several GPUs, the one whose turn it is by the worker's name, as LocalCluster numbers them."""
+    gpus, name = torch.cuda.device_count(), str(get_worker().name)
+    return f"cuda:{int(name) % gpus}" if device == "auto" and gpus > 1 and name.isdigit() else device
+
+
+def _outcome(shard: tuple[np.ndarray, Embedded]) -> Embedded:
+    return shard[1]
+
+
+def _joined(*shards: tuple[np.ndarray, Embedded]) -> Stored:
+    return Stored([values for values, _ in shards], torch.float64, torch.device("cpu"))
+
+
+def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
+    """Futures as they are done. Dask's own iterator waits for ever for a scheduler that is lost."""
+    waiting = set(futures)
+    while waiting:
+        if client.status != "running":
+            raise CommClosedError
+        with suppress(TimeoutError):
+            done, waiting = wait(waiting, timeout=SECONDS_BETWEEN_LOOKS, return_when="FIRST_COMPLETED")
+            yield from done
+
+
+@contextmanager
+def _lost_is_an_error(client: Client) -> Iterator[None]:
+    """One line for the user where workers or the scheduler are gone for good."""
+    try:
+        yield
+    except KilledWorker as error:
+        raise InputError(
+            f"{error.allowed_failures + 1} Dask workers died of the same piece of work (memory?); start workers with "
+            "more memory, and run the same command again: finished embeddings are kept"
+        ) from None
+    except LOST:
+        if client.status == "running":
+            raise
+        raise InputError(
+            "the Dask scheduler was lost; start it again, and run the same command again: finished embeddings are kept"
+        ) from None
+
+
+@sizeof.register(Stored)
+def _(rows: Stored) -> int:
+    return sum(part.nbytes for part in rows.parts)
+
+
+@sizeof.register(Derived)
+def _(rows: Derived) -> int:
+    return sum(sizeof(source) for source in rows.sources)
+
+
+@sizeof.register(Taken)
+def _(rows: Taken) -> int:
+    return sizeof(rows.rows)
+
+
+@sizeof.register(Tensor)
+def _(rows: Tensor) -> int:
+    return rows.nbytes

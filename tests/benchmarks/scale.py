@@ -1,0 +1,194 @@
+"""What grows with the number of samples: `python -m tests.benchmarks.scale [samples ...]`, or `make bench`.
+
+Embeddings d = 512, C = 100 in a file that is memory-mapped, one process for each size and job, and nothing kept between
+sizes. Peak memory is the largest resident set: pages of the file that happen to be in memory count, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import audit  # before torch: it tells OpenMP not to spin  # isort: skip
+import torch
+
+from audit.head import logits, probabilities, residuals, targets_of, train_head
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian
+from audit.influence.leave_one_out import leave_one_out
+from audit.progress import Step
+from audit.rows import Stored, take
+from tests.benchmarks.influence import made
+
+HERE = Path(__file__).parent
+FEATURES, CLASSES = 512, 100
+SIZES = (10_000, 100_000, 1_000_000)
+VALIDATION_EVERY = 10
+ALLOWED_GROWTH = 11.0
+ALLOWED_GIB = {"engine": 2.0, "audit": 3.0}
+
+
+def write_embeddings(folder: Path, n: int) -> None:
+    """x.npy (n, 512) float32 and labels.npy (n,)."""
+    x = np.lib.format.open_memmap(folder / "x.npy", "w+", "float32", (n, FEATURES))
+    _, labels = made(n, FEATURES, CLASSES, dtype=torch.float32, into=x)
+    np.save(folder / "labels.npy", labels.numpy())
+
+
+def engine(folder: Path) -> dict[str, Any]:
+    """Head with its L2 chosen, influence of every sample on nine tenths' validation loss, leave-one-out."""
+    x = Stored([np.load(folder / "x.npy", mmap_mode="r")], torch.float64, torch.device("cpu"))
+    labels = torch.from_numpy(np.load(folder / "labels.npy"))
+    held = torch.arange(len(x)) % VALIDATION_EVERY == 0
+    train, validation = torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "head"):
+        head = train_head(take(x, train), labels[train], take(x, validation), labels[validation], CLASSES)
+    with _timed(seconds, "influence"):
+        z = head.features(x)
+        p = probabilities(z, head.weight)
+        wrong = residuals(p, targets_of(labels, CLASSES, z))
+        hessian = HeadHessian(take(z, train), take(p, train), head.l2)
+        _, solution = influence_on_validation(hessian, z, wrong, validation, take(wrong, validation))
+    with _timed(seconds, "leave-one-out"):
+        leave_one_out(hessian, z, logits(z, head.weight), wrong, trained_on=~held, method="kfac")
+    return {
+        "seconds": seconds,
+        "l2": head.l2,
+        "newton_steps": len(head.curve) - 1,
+        "gradient_norm": head.gradient_norm,
+        "cg_steps": solution.iterations,
+        "residual": solution.residual,
+    }
+
+
+def whole_audit(folder: Path) -> dict[str, Any]:
+    """`audit_embeddings` from the file: head, influence, leave-one-out, suspicion, flags."""
+    labels = np.load(folder / "labels.npy")
+
+    def tell(step: Step) -> None:
+        if not step.done:
+            print(f"  {step.stage}", file=sys.stderr, flush=True)
+
+    result = audit.audit_embeddings(folder / "x.npy", labels, progress=tell)
+    return {"seconds": result.summary["timings"], "flagged": result.summary["counts"]["flagged"]}
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - began
+
+
+JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {"engine": engine, "audit": whole_audit}
+
+
+def measure(n: int, job: str, folder: Path) -> dict[str, Any]:
+    """One job on n samples in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.scale", "--job", job, "--folder", str(folder)]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parents[1])
+    return {"n": n, "job": job, **json.loads(found.stdout.splitlines()[-1])}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown of all that was measured."""
+    lines = ["# Growth with the number of samples", ""]
+    lines += ["Made by `make bench` (`python -m tests.benchmarks.scale`): embeddings d = 512, C = 100, float32, in a"]
+    lines += [
+        "memory-mapped file; one process for each line. Peak memory is the largest resident set, in which pages of"
+    ]
+    lines += ["the file count that happen to be in memory.", ""]
+    for job, function in JOBS.items():
+        steps = sorted(results.get(job, {}).values(), key=lambda step: step["n"])
+        if not steps:
+            continue
+        names = list(steps[-1]["seconds"])
+        lines += [f"## {job}", "", str(function.__doc__).split("\n")[0], ""]
+        lines += [
+            f"| samples | {' | '.join(f'{name} (s)' for name in names)} | all (s) | grew | peak (GiB) | allowed |"
+        ]
+        lines += ["|---|" + "---|" * (len(names) + 4)]
+        for before, step in zip([None, *steps], steps, strict=False):
+            whole = sum(step["seconds"].values())
+            grew = "" if before is None else f"{whole / sum(before['seconds'].values()):.1f}×"
+            disk = step["n"] * FEATURES * 4 / 2**30
+            parts = " | ".join(f"{step['seconds'].get(name, 0):.1f}" for name in names)
+            allowed = f"{disk:.2f} + {ALLOWED_GIB[job]:.0f}"
+            lines += [f"| {step['n']:,} | {parts} | {whole:.1f} | {grew} | {step['peak_gib']:.2f} | {allowed} |"]
+        machine = steps[-1]["machine"]
+        software = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
+        lines += ["", f"{machine['date']}, {machine['system']}, {machine['threads']} threads, {software}", ""]
+    return "\n".join(lines)
+
+
+def missed(results: dict[str, Any]) -> list[str]:
+    """What is beyond its bound, in a sentence each."""
+    found = []
+    for job, by_size in results.items():
+        steps = sorted(by_size.values(), key=lambda step: step["n"])
+        for step in steps:
+            allowed = step["n"] * FEATURES * 4 / 2**30 + ALLOWED_GIB[job]
+            if step["peak_gib"] > allowed:
+                found.append(f"{job} of {step['n']}: {step['peak_gib']:.2f} GiB, allowed {allowed:.2f}")
+        for before, after in pairwise(steps):
+            growth = sum(after["seconds"].values()) / sum(before["seconds"].values())
+            if growth > ALLOWED_GROWTH * after["n"] / before["n"] / 10:
+                found.append(f"{job} {before['n']} → {after['n']}: {growth:.1f} times as long")
+    return found
+
+
+def main() -> None:
+    """Measure the sizes that are named, all by default, and write scale.json and scale.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int)
+    parser.add_argument("--jobs", default=",".join(JOBS))
+    parser.add_argument("--job")
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    if given.job:
+        found = JOBS[given.job](given.folder)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
+        machine = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "system": platform.platform(terse=True),
+            "threads": torch.get_num_threads(),
+            "versions": versions,
+        }
+        print(json.dumps({**found, "peak_gib": peak, "machine": machine}))
+        return
+    stored = HERE / "scale.json"
+    results = json.loads(stored.read_text()) if stored.exists() else {}
+    for n in given.sizes or SIZES:
+        with tempfile.TemporaryDirectory(prefix="influence-audit-scale-") as name:
+            code = f"from tests.benchmarks.scale import *; write_embeddings(Path({name!r}), {n})"
+            subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=HERE.parents[1])
+            for job in given.jobs.split(","):
+                print(f"{job} of {n} ...", flush=True)
+                found = measure(n, job, Path(name))
+                print(json.dumps(found, indent=1), flush=True)
+                results.setdefault(job, {})[str(n)] = found
+                stored.write_text(json.dumps(results, indent=1) + "\n")
+                (HERE / "scale.md").write_text(table(results))
+    for sentence in missed(results):
+        print("beyond its bound:", sentence)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The audit on Dask workers, which are real processes: the same results, a worker killed, the scheduler lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from distributed import Client, LocalCluster
+from PIL import Image
+
+from audit.backbone import Backbone, load_backbone
+from audit.config import AuditConfig
+from audit.embedding import embed
+from audit.errors import InputError
+from audit.progress import Step
+from audit.samples import Samples
+from integrations.dask import DaskWorkers, workers_at
+from tests.test_scale import N, everything_of, material
+
+__all__ = ["material"]
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
+    ) as two_processes:
+        yield two_processes
+
+
+@pytest.fixture(scope="module")
+def client(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(weights="bundled", image_size=32, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """Small images, of which one cannot be read."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    paths = [str(folder / f"{number:02}.png") for number in range(IMAGES)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
+    Path(paths[17]).write_text("no image")
+    return Samples([str(number) for number in range(IMAGES)], paths, ["a", "b"] * (IMAGES // 2))
+
+
+def config(cache: Path) -> AuditConfig:
+    return AuditConfig(weights="bundled", image_size=32, device="cpu", cache_dir=str(cache), batch_size=8)
+
+
+def test_sums_over_workers_are_those_of_one_process(client: Client, material: tuple[np.ndarray, torch.Tensor]) -> None:
+    x, labels = torch.from_numpy(material[0]).double(), material[1]
+    head, influence, left_out = everything_of(x, labels)
+    spread = DaskWorkers(client).spread(x)
+    assert sum(spread.sizes) == N
+    assert len(spread.parts) > 2
+    head_spread, influence_spread, left_out_spread = everything_of(spread, labels)
+    assert head_spread.l2 == head.l2
+    assert float((head_spread.weight - head.weight).abs().max()) < 1e-6
+    assert float((influence_spread - influence).abs().max() / influence.abs().max()) < 1e-6
+    assert float((left_out_spread.probabilities - left_out.probabilities).abs().max()) < 1e-6
+    assert float((left_out_spread.self_influence - left_out.self_influence).abs().max()) < 1e-5
+    backwards = torch.tensor([699, 3, 350, 3])
+    assert torch.equal(spread[backwards], x[backwards])
+
+
+def test_embeddings_by_workers_are_those_of_one_process(
+    client: Client, backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    steps: list[Step] = []
+    found = DaskWorkers(client).embed(pictures, backbone, config(tmp_path / "shared"), steps.append)
+    alone = embed(pictures, backbone, cache_dir=tmp_path / "alone")
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+    assert found.rows.tolist() == alone.rows.tolist() == [row for row in range(IMAGES) if row != 17]
+    assert [row for row, _ in found.skipped] == [17]
+    assert (steps[-1].done, steps[-1].total, steps[-1].unit) == (IMAGES, IMAGES, "images")
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    again = DaskWorkers(client).embed(pictures, backbone, config(tmp_path / "shared"), steps.append)
+    assert (again.computed, again.cached) == (0, IMAGES - 1)
+
+
+def test_a_killed_worker_costs_no_more_than_its_shard(
+    client: Client, backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    """One of two processes is killed while it embeds, and again while it holds the embeddings."""
+
+    def kill_one() -> None:
+        pids = client.run(os.getpid)
+        os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+    killed: list[int] = []
+
+    def after_the_first_shard(step: Step) -> None:
+        if not killed:
+            killed.append(step.done)
+            kill_one()
+
+    found = DaskWorkers(client).embed(pictures, backbone, config(tmp_path), after_the_first_shard)
+    assert killed
+    assert killed[0] < IMAGES
+    alone = embed(pictures, backbone, cache_dir=tmp_path)
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+    kill_one()
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+
+
+CLUSTER = """
+from distributed import LocalCluster
+import time
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lost_scheduler_is_one_clear_line_and_finished_embeddings_are_kept(
+    backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    notes: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    ) as owner:
+        assert owner.stdout is not None
+        address = owner.stdout.readline().strip()
+        with workers_at(address, notes.append) as workers:
+
+            def lose_the_scheduler(step: Step) -> None:
+                owner.kill()
+
+            lost = "scheduler was lost; start it again, and run the same command again"
+            with pytest.raises(InputError, match=lost):
+                workers.embed(pictures, backbone, config(tmp_path), lose_the_scheduler)
+    assert "1 workers, dashboard http://127.0.0.1:" in notes[0]
+    assert embed(pictures, backbone, cache_dir=tmp_path).cached > 0
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ("local:none", "it takes local:N"),
+        ("somewhere", "it takes local:N or an address"),
+        ("tcp://127.0.0.1:1", "cannot be reached"),
+    ],
+)
+def test_what_is_no_scheduler(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.dask.CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match=message), workers_at(scheduler, print):
+        pass
