@@ -24,6 +24,14 @@ ENGINES = (
     "pydvl-ekfac",
     "pydvl-inverse-harmonic-mean",
 )
+SCOPES = ("head", "model")
+HEAD_ONLY = {
+    "exact": "its formulas are those of a head",
+    "pydvl-direct": "its matrix would have a row for each of the model's millions of parameters",
+    "pydvl-lissa": "it diverges unless it knows the Hessian's largest eigenvalue, as it does for the head only",
+    "pydvl-ekfac": "pyDVL has it for linear layers only",
+}
+"""Why an engine cannot take the whole model."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 LARGEST = 1e15  # of any number
@@ -90,8 +98,18 @@ class AuditConfig:
         "Hessian, to compare with: 'pydvl-direct', 'pydvl-cg', 'pydvl-lissa', 'pydvl-arnoldi', 'pydvl-nystroem', "
         "'pydvl-ekfac', 'pydvl-inverse-harmonic-mean'.",
     )
+    scope: str = _setting(
+        "head",
+        "Whose parameters a pyDVL engine takes: 'head' (on the embeddings), or 'model' (the backbone's, too, with all "
+        "images through the whole network, as in the original recipe: slow, and all images are in memory).",
+    )
     solver: str = _setting(
         "auto", "How H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' by size."
+    )
+    heat_maps: int = _setting(
+        0,
+        "Draw for so many flagged training samples, the most suspicious ones, where in the image their influence "
+        "comes from; the report shows it.",
     )
     inject: float = _setting(0.0, "Share of the labels to change on purpose, to measure the audit with; 0 for none.")
     inject_strategy: str = _setting(
@@ -136,6 +154,17 @@ class AuditConfig:
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
         _check(self.head_batch_size >= 1, "head_batch_size", self.head_batch_size, "1 or more")
         _check(self.engine in ENGINES, "engine", self.engine, _one_of(ENGINES))
+        _check(self.scope in SCOPES, "scope", self.scope, _one_of(SCOPES))
+        if self.scope == "model" and self.engine in HEAD_ONLY:
+            able = ", ".join(engine for engine in ENGINES if engine not in HEAD_ONLY)
+            raise InputError(f"{self.engine} cannot take scope 'model': {HEAD_ONLY[self.engine]}; these can: {able}")
+        _check(self.heat_maps >= 0, "heat_maps", self.heat_maps, "0 or more")
+        _check(
+            not self.heat_maps or self.engine == "exact",
+            "heat_maps",
+            self.heat_maps,
+            "0 with another engine than exact",
+        )
         _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
         _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
         _check(

@@ -121,7 +121,11 @@ def embed_readable(
             key = content_key(content)
             if key in cache:
                 return row, key, None
-            return row, key, _fit(decode_image(content if not isinstance(image, Image.Image) else image), backbone)
+            return (
+                row,
+                key,
+                fitted_pixels(decode_image(content if not isinstance(image, Image.Image) else image), backbone),
+            )
         except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
             return row, _reason(error)
 
@@ -165,7 +169,7 @@ def embed_readable(
     )
 
 
-def _fit(image: Image.Image, backbone: Backbone) -> np.ndarray:
+def fitted_pixels(image: Image.Image, backbone: Backbone) -> np.ndarray:
     """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3)."""
     width, height = image.size
     if max(width, height) > LONGEST_SIDE * min(width, height):

@@ -1,4 +1,5 @@
-"""Why a sample is suspect: the training samples that help and harm the prediction of its label most.
+"""Why a sample is suspect: the training samples that help and harm the prediction of its label most, the validation
+samples that it harms, and where in its image that comes from.
 
 The pairwise influence of training sample i on sample t is rᵢᵀ S zᵢ with H S = r_t z_tᵀ: positive where training on i
 lowers the loss of t's given label, so that i speaks for the label; negative where i speaks against it (Koh & Liang,
@@ -6,6 +7,8 @@ arXiv 1703.04730, with the sign turned, as for the averaged influence).
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -15,12 +18,13 @@ from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.head import Head, head_from_arrays, one_hot
+from audit.heat_map import HeatMaps
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
 from audit.progress import ProgressCallback, silent
 from audit.result import AuditResult
-from audit.samples import Samples
+from audit.samples import Samples, decode_image
 
 
 class Explainer:
@@ -38,12 +42,15 @@ class Explainer:
         self, ids: list[str], embeddings: np.ndarray, labels: np.ndarray, head: Head, damping: float = 0.0
     ) -> None:
         self._ids = np.array(ids, dtype=object)
+        self._labels = np.asarray(labels)
         self._head = head
         self._z, p = self._predict(embeddings)
         self._residuals = p - one_hot(torch.from_numpy(labels), p.shape[1], p.dtype)
         self._hessian = HeadHessian(self._z, p, head.l2, damping=damping)
 
-    def explain(self, sample_id: str, embedding: np.ndarray, label: int, count: int) -> pd.DataFrame:
+    def explain(
+        self, sample_id: str, embedding: np.ndarray, label: int, count: int, same_class: bool = False
+    ) -> pd.DataFrame:
         """The training samples that speak for and against a sample's label.
 
         Args:
@@ -51,6 +58,7 @@ class Explainer:
             embedding: its (d,).
             label: the class number in question.
             count: how many of each kind, at most.
+            same_class: only among the training samples of this label.
 
         Returns:
             Columns kind ('helpful' speaks for the label, 'harmful' against it), rank (1 is strongest), neighbour
@@ -60,7 +68,10 @@ class Explainer:
         residual = p - one_hot(torch.tensor([label]), p.shape[1], p.dtype)
         # Conjugate gradients: a dense factor pays off over many solves only, and takes long to make.
         row = pairwise_influence(self._hessian, z, residual, self._z, self._residuals, "cg")[0]
-        others = np.flatnonzero(self._ids != sample_id)
+        among = self._ids != sample_id
+        if same_class:
+            among &= self._labels == label
+        others = np.flatnonzero(among)
         kinds = zip(("helpful", "harmful"), helpful_and_harmful(row, count, torch.from_numpy(others)), strict=True)
         records = [
             (kind, rank, self._ids[place], float(row[place]))
@@ -68,6 +79,28 @@ class Explainer:
             for rank, place in enumerate(places.tolist(), 1)
         ]
         return pd.DataFrame(records, columns=["kind", "rank", "neighbour", "influence"])
+
+    def harms(
+        self, embedding: np.ndarray, label: int, others: np.ndarray, other_labels: np.ndarray, count: int
+    ) -> list[tuple[int, float]]:
+        """The samples whose prediction suffers most from training on a sample.
+
+        Args:
+            embedding: of the sample (d,).
+            label: the class number that it is trained on with.
+            others: embeddings (m, d) of the samples that may suffer.
+            other_labels: (m,) the class numbers that they should be predicted as.
+            count: how many, at most.
+
+        Returns:
+            Positions among the m, most harmed first, with the influence on the loss of each (nats times n, negative).
+        """
+        z, p = self._predict(np.concatenate([embedding[None], others]))
+        numbers = torch.from_numpy(np.concatenate([[label], other_labels]))
+        residuals = p - one_hot(numbers, p.shape[1], p.dtype)
+        # H is symmetric: what the sample does to all of them takes one solve, for its own gradient.
+        row = pairwise_influence(self._hessian, z[:1], residuals[:1], z[1:], residuals[1:], "cg")[0]
+        return [(place, float(row[place])) for place in helpful_and_harmful(row, count)[1].tolist()]
 
     def _predict(self, embeddings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.from_numpy(np.asarray(embeddings)).to(torch.float64)
@@ -100,19 +133,25 @@ class ResultExplainer:
         if self._backbone.key != described["key"]:
             raise InputError("the backbone's weights are not those of the audit any more; run the audit again")
         self._config = config
+        self._result = result
         self._scores = result.scores
         self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
         train = result.scores[result.scores["split"] == "train"]
         embedded = embed(self._samples(train), self._backbone, config.batch_size, config.cache_dir, progress)
         train = train.iloc[embedded.rows]
-        name = "corrupted" if "corrupted" in result.heads else "given"
+        name = result.audited_head
         described_head = result.summary["heads"][name]
         head = head_from_arrays(result.heads[name], described_head["l2"], described_head["trainer"])
         labels = np.array([self._classes[label] for label in train["label"]])
         self._explainer = Explainer(list(train.index), embedded.values, labels, head, config.damping)
 
-    def explain(self, sample_id: str, count: int) -> pd.DataFrame:
+    def explain(self, sample_id: str, count: int, same_class: bool = False) -> pd.DataFrame:
         """The training samples that speak for and against the label of a sample that was audited.
+
+        Args:
+            sample_id: the sample.
+            count: how many of each kind, at most.
+            same_class: only among the training samples of its own label.
 
         Returns:
             The columns of `Explainer.explain`, and label: the one that the neighbour was trained on with.
@@ -120,12 +159,70 @@ class ResultExplainer:
         Raises:
             InputError: if the audit has not scored the sample, or its image cannot be read.
         """
+        embedding, label = self._embedded(sample_id)
+        table = self._explainer.explain(sample_id, embedding, label, count, same_class)
+        return table.assign(label=self._scores["label"].reindex(table["neighbour"]).to_numpy())
+
+    def harms(self, sample_id: str, count: int) -> pd.DataFrame:
+        """The validation samples that are predicted worse for the sample's being trained on with its label.
+
+        A validation sample should be predicted as its given label, or as its suggested one where it is flagged and the
+        audit did not take validation labels as trusted.
+
+        Returns:
+            Columns rank (1 suffers most), neighbour (id), influence (on its loss, nats times n, negative) and label
+            (that it should be predicted as).
+
+        Raises:
+            InputError: if the audit has not scored the sample, or its image cannot be read.
+        """
+        embedding, label = self._embedded(sample_id)
+        table, embeddings = self._validation
+        others = np.flatnonzero(table["id"] != sample_id)
+        found = self._explainer.harms(
+            embedding,
+            label,
+            embeddings[others],
+            np.array([self._classes[name] for name in table["label"].iloc[others]]),
+            count,
+        )
+        rows = table.iloc[others[[place for place, _ in found]]]
+        columns = {"rank": range(1, len(found) + 1), "neighbour": rows["id"].to_numpy()}
+        return pd.DataFrame({**columns, "influence": [value for _, value in found], "label": rows["label"].to_numpy()})
+
+    def heat_map(self, sample_id: str) -> np.ndarray:
+        """Where in the image its influence comes from: `audit.heat_map.heat_map`, float32 (height, width) in [0, 1].
+
+        Raises:
+            InputError: if the audit has not scored the sample, its image cannot be read, or the engine was not 'exact'.
+        """
+        row = self._row(sample_id)
+        try:
+            image = decode_image(row["filepath"].iloc[0] or "")
+        except OSError as error:
+            raise InputError(f"image of sample {sample_id} cannot be read ({error}); its heat map needs it") from None
+        return HeatMaps(self._result, self._backbone).of(image, row["label"].iloc[0])
+
+    def _row(self, sample_id: str) -> pd.DataFrame:
         if sample_id not in self._scores.index:
             raise InputError(f"sample {sample_id} was not scored by this audit; run the audit on it")
-        row = self._scores.loc[[sample_id]]
+        return self._scores.loc[[sample_id]]
+
+    def _embedded(self, sample_id: str) -> tuple[np.ndarray, int]:
+        """Embedding (d,) and class number."""
+        row = self._row(sample_id)
         embedded = embed(self._samples(row), self._backbone, 1, self._config.cache_dir)
-        table = self._explainer.explain(sample_id, embedded.values[0], self._classes[row["label"].iloc[0]], count)
-        return table.assign(label=self._scores["label"].reindex(table["neighbour"]).to_numpy())
+        return embedded.values[0], self._classes[row["label"].iloc[0]]
+
+    @cached_property
+    def _validation(self) -> tuple[pd.DataFrame, np.ndarray]:
+        rows = self._scores[self._scores["split"] == "validation"]
+        embedded = embed(self._samples(rows), self._backbone, self._config.batch_size, self._config.cache_dir)
+        rows = rows.iloc[embedded.rows]
+        believed = rows["label"]
+        if not self._config.validation_trusted:
+            believed = believed.where(~rows["flag"].to_numpy(dtype=bool), rows["suggested_label"])
+        return pd.DataFrame({"id": rows.index.to_numpy(), "label": believed.to_numpy()}), embedded.values
 
     def judgement(self, sample_id: str) -> tuple[str, str, float]:
         """The label that was audited, the suggested one, and its probability."""

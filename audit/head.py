@@ -113,11 +113,13 @@ class Head:
         return {name: part.cpu().numpy().copy() for name, part in parts.items()}
 
 
-def head_from_arrays(arrays: dict[str, np.ndarray], l2: float, trainer: str = "newton") -> Head:
+def head_from_arrays(
+    arrays: dict[str, np.ndarray], l2: float, trainer: str = "newton", device: torch.device | None = None
+) -> Head:
     """The head that `Head.arrays` was taken of (its curve and gradient norm are in the result's tables)."""
-    weight = torch.from_numpy(np.concatenate([arrays["weight"], arrays["bias"][:, None]], axis=1))
-    standardiser = Standardiser(torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["scale"]))
-    return Head(weight, standardiser, l2, trainer, math.nan)
+    on = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    weight = torch.cat([on["weight"], on["bias"][:, None]], 1)
+    return Head(weight, Standardiser(on["mean"], on["scale"]), l2, trainer, math.nan)
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -64,10 +64,13 @@ class AuditResult:
             given label), kind ('helpful' | 'harmful'), rank (1 is strongest), neighbour (id of a training sample),
             influence (pairwise, on the target's own loss), label (that the loss refers to) and predicted (by the head).
         skipped: samples that were not audited, columns id, filepath, reason.
-        thumbnails: small WebP images by sample id, of the samples that the report shows, columns image; index id.
+        thumbnails: small WebP images by sample id, of the samples that the report shows, columns image and heat_map
+            (where the sample's influence comes from, None where none was asked for); index id.
         findings: duplicates that disagree, leaks between splits and doubtful class names, a row for each sample of a
             finding (`audit.findings.find`).
-        heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,).
+        heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). The
+            audited one, where the engine is 'exact', also has solution (C, d + 1): S with H S = the gradient of the
+            mean validation loss, so that rᵀ S z is the influence of any sample.
     """
 
     scores: pd.DataFrame
@@ -78,6 +81,11 @@ class AuditResult:
     thumbnails: pd.DataFrame
     heads: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     findings: pd.DataFrame = field(default_factory=no_findings)
+
+    @property
+    def audited_head(self) -> str:
+        """'corrupted' where mislabels were injected, else 'given'."""
+        return "corrupted" if "corrupted" in self.heads else "given"
 
     @property
     def flagged(self) -> pd.DataFrame:

@@ -20,13 +20,14 @@ from audit.config import AuditConfig
 from audit.correction import measure_correction
 from audit.detectors import DETECTORS, Evidence
 from audit.detectors.noise_model import Diagnosis, diagnose
-from audit.embedding import embed
+from audit.embedding import embed, fitted_pixels
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.findings import find, row_keys, summarise
 from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
 from audit.head import Head, Standardiser, check_embeddings, one_hot, train_head, train_head_by_recipe
+from audit.heat_map import drawn_heat_maps
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
 from audit.influence.hessian import HeadHessian
@@ -34,10 +35,11 @@ from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is_missing
+from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
 from audit.split import own_split, stratified_split
 
+PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 EXPLAINED_SAMPLES = 8
 NEIGHBOURS = 6
 EXPLAINED_FLAGGED = 200
@@ -76,6 +78,9 @@ def audit_embeddings(
         InputError: if shapes differ, an embedding is not finite, or there are fewer than two classes with 3 samples.
     """
     config = config or AuditConfig()
+    if config.scope == "model" or config.heat_maps:
+        asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
+        raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
     values, given, missing = _arrays(x, labels, "x")
     ids = [str(row) for row in range(len(values))]
     splits: np.ndarray | None = None
@@ -164,17 +169,42 @@ def audit_images(
     with stages.stage("split"):
         split = split_samples(labels, audited.splits if config.use_splits else None, config)
     filepaths = [_path(image) for image in audited.images]
-    material = _Material(list(audited.ids), filepaths, values, labels, classes, split, keys)
+    pixels = _Pixels(audited, backbone) if config.scope == "model" else None
+    material = _Material(list(audited.ids), filepaths, values, labels, classes, split, keys, pixels)
     kept_stages = checkpoint or checkpoint_for(config)
     result = _audit(material, config, stages, left_out, every_label, kept_stages)
     result.summary["backbone"] = _describe_backbone(backbone)
     result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
     with stages.stage("thumbnails"):
         result.thumbnails = thumbnails(audited, shown_samples(result.scores, result.explanations))
+    if config.heat_maps:
+        with stages.stage("heat maps") as step:
+            result.thumbnails["heat_map"] = drawn_heat_maps(result, audited, backbone, config.heat_maps, step)
     result.summary["timings"] = stages.seconds
     if checkpoint is None:
         kept_stages.discard()
     return result
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The images themselves, for influence through the whole model."""
+
+    samples: Samples
+    backbone: Backbone
+
+    def read(self) -> Tensor:
+        """float32 (n, 3, size, size) in [0, 1], on the backbone's device."""
+        side = self.backbone.image_size
+        size = 12 * len(self.samples) * side**2
+        if size > PIXEL_BYTES:
+            raise InputError(
+                f"scope 'model' holds all images in memory: {len(self.samples)} of {side} × {side} pixels take "
+                f"{size / 2**30:.1f} GiB, more than {PIXEL_BYTES / 2**30:.0f}; take fewer, or scope 'head'"
+            )
+        images = [fitted_pixels(decode_image(image), self.backbone) for image in self.samples.images]
+        pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
+        return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 @dataclass(frozen=True)
@@ -188,6 +218,7 @@ class _Material:
     classes: np.ndarray
     split: np.ndarray
     keys: np.ndarray
+    pixels: _Pixels | None = None
 
     def rows(self, split: str) -> np.ndarray:
         return np.flatnonzero(self.split == split)
@@ -209,7 +240,7 @@ def _audit(
 
     checkpoint.begin(
         _digest(material, config, x.device),
-        (Head, Standardiser, Diagnosis),
+        (Head, Standardiser, Diagnosis, _Influence),
         lambda stage, text: stages.progress(Step(stage, note=text)),
     )
     with stages.stage("head"):
@@ -219,7 +250,8 @@ def _audit(
         if config.inject_strategy == "most-influential":
             with stages.stage("influence"):
                 hessian = _hessian(x, heads["given"], material, config)
-                influence_given = _influence(x, given, heads["given"], hessian, material, config, None)[0].cpu().numpy()
+                made = _influence(x, given, heads["given"], hessian, material, config, None)
+                influence_given = made.values.cpu().numpy()
         with stages.stage("injection"):
             labels = _inject(given, material, config, influence_given)
         with stages.stage("head"):
@@ -234,10 +266,10 @@ def _audit(
     with stages.stage("influence"):
         beliefs = None if config.validation_trusted else diagnosis.posterior
         hessian = _hessian(x, audited, material, config)
-        influence, solved = checkpoint.once(
+        influence = checkpoint.once(
             "influence", lambda: _influence(x, labels, audited, hessian, material, config, beliefs)
         )
-        evidence = _evidence(labels, influence, diagnosis)
+        evidence = _evidence(labels, influence.values, diagnosis)
     with stages.stage("flagging"):
         flags = choose_flags(
             DETECTORS["suspicion"](evidence), config.threshold, config.target_precision, config.max_review
@@ -287,7 +319,9 @@ def _audit(
             "heads": {name: _describe_head(head, x, given, material) for name, head in heads.items()},
             "influence": {
                 "engine": config.engine,
-                **solved,
+                "scope": config.scope,
+                "method": influence.method,
+                "residual": influence.residual,
                 "parameters": hessian.parameters,
                 "damping": config.damping,
                 "validation_samples": len(material.rows("validation")),
@@ -307,6 +341,9 @@ def _audit(
         }
     summary["notes"] = stages.notes
     summary["timings"] = stages.seconds
+    arrays = {name: head.arrays() for name, head in heads.items()}
+    if influence.solution is not None:
+        arrays["corrupted" if config.inject else "given"]["solution"] = influence.solution.cpu().numpy()
     empty = pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id"))
     return AuditResult(
         scores=scores,
@@ -316,7 +353,7 @@ def _audit(
         skipped=left_out.table(),
         findings=findings,
         thumbnails=empty,
-        heads={name: head.arrays() for name, head in heads.items()},
+        heads=arrays,
     )
 
 
@@ -406,6 +443,16 @@ def _hessian(x: Tensor, head: Head, material: _Material, config: AuditConfig) ->
     return HeadHessian(z, (z @ head.weight.T).softmax(1), head.l2, damping=config.damping)
 
 
+@dataclass(frozen=True)
+class _Influence:
+    """Influence (n,), how it was solved for and with what residual, and S (C, D), where it is known."""
+
+    values: Tensor
+    method: str
+    residual: float | None
+    solution: Tensor | None = None
+
+
 def _influence(
     x: Tensor,
     labels: np.ndarray,
@@ -414,20 +461,24 @@ def _influence(
     material: _Material,
     config: AuditConfig,
     beliefs: Tensor | None,
-) -> tuple[Tensor, dict[str, Any]]:
-    """Influence (n,), and how it was solved for and with what residual."""
+) -> _Influence:
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
     held_out = (targets if beliefs is None else beliefs)[validation]
     if config.engine != "exact":
-        engine = make_engine(config.engine, head, Labelled(x[train], targets[train]), config.damping)
-        influence = engine_on_validation(engine, Labelled(x, targets), validation, held_out)
-        return influence, {"method": engine.name, "residual": engine.residual}
-    residuals = p - targets
+        inputs = x if material.pixels is None else material.pixels.read()
+        backbone = None if material.pixels is None else material.pixels.backbone
+        engine = make_engine(
+            config.engine, head, Labelled(inputs[train], targets[train]), config.damping, backbone=backbone
+        )
+        influence = engine_on_validation(engine, Labelled(inputs, targets), validation, held_out)
+        return _Influence(influence, engine.name, engine.residual)
     influence, solution = influence_on_validation(
-        hessian, z, residuals, validation, p[validation] - held_out, config.solver
+        hessian, z, p - targets, validation, p[validation] - held_out, config.solver
     )
-    return influence, {"method": solution.method, "residual": solution.residual}
+    first = len(validation[0::2]) / len(validation)
+    whole = first * solution.values[0] + (1 - first) * solution.values[1]
+    return _Influence(influence, solution.method, solution.residual, whole)
 
 
 def _predictions(x: Tensor, labels: np.ndarray, head: Head) -> tuple[Tensor, Tensor, Tensor]:

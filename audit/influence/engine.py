@@ -7,22 +7,28 @@ about influence / n nats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from audit.errors import InputError
-from audit.head import Head, one_hot
+from audit.head import Head, cross_entropy, fit_softmax, one_hot
 from audit.influence.averaged import inner_products, mean_gradient, merge_halves
 from audit.influence.hessian import HeadHessian, Solution
 from audit.influence.leave_one_out import HeldOut, LeaveOneOut, leave_one_out
 from audit.influence.pairwise import MEMORY, pairwise_influence, stream_pairwise, targets_at_once
 from audit.influence.perturbation import influence_of_pixels
 
+if TYPE_CHECKING:
+    from audit.backbone import Backbone
+
 SHOWN_ROWS = 3
+DOUBTFUL_AMPLIFICATION = 2.0  # from where on the closed form of leaving a sample out may err by a tenth
+DOUBTFUL_SECOND_ORDER = 0.25  # of the standard deviation of the loss changes
+MOST_REFITS = 100
 
 
 @dataclass(frozen=True)
@@ -203,12 +209,21 @@ class ExactEngine:
         z, _, residuals = self._material(samples)
         return leave_one_out(self.hessian, z, z @ self.head.weight.T.to(z), residuals).self_influence
 
-    def leave_one_out(self, validation: Labelled | None = None, method: str = "auto") -> LeaveOneOut:
+    def leave_one_out(
+        self, validation: Labelled | None = None, method: str = "auto", most_refits: int = MOST_REFITS
+    ) -> LeaveOneOut:
         """What the head would predict for each training sample without it.
 
         Args:
             validation: to have the change of its mean loss on leaving each sample out, too.
             method: 'exact', 'kfac' or 'auto' by cost; the result says which.
+            most_refits: how many samples are left out for real, with 'exact': those where the closed form errs most,
+                as far as their amplification is above 2 or what is of second order in their loss change above a
+                quarter of all samples' standard deviation. Not where the head is not at the optimum (trainer 'adam')
+                or damping makes the Hessian another objective's.
+
+        Raises:
+            ConvergenceError: if the Hessian is not positive definite, or a solution or a refit does not converge.
         """
         z = self.hessian.z
         logits = z @ self.head.weight.T.to(z)
@@ -216,9 +231,34 @@ class ExactEngine:
         if validation is not None:
             z_validation, _, _ = self._material(validation)
             held_out = HeldOut(z_validation, z_validation @ self.head.weight.T.to(z), validation.targets)
-        return leave_one_out(
+        found = leave_one_out(
             self.hessian, z, logits, self._of_train[2], self.weights, method=method, validation=held_out
         )
+        if found.method == "exact" and self.head.trainer == "newton" and self.hessian.ridge == self.head.l2:
+            doubt = found.amplification / DOUBTFUL_AMPLIFICATION
+            if found.loss_change is not None and found.second_order is not None:
+                usual = found.loss_change.std(correction=0).clamp_min(torch.finfo(doubt.dtype).tiny)
+                doubt = torch.maximum(doubt, found.second_order.abs() / usual / DOUBTFUL_SECOND_ORDER)
+            order = torch.argsort(doubt, descending=True)[:most_refits]
+            return self._with_refits(found, order[doubt[order] > 1], held_out)
+        return found
+
+    def _with_refits(self, found: LeaveOneOut, rows: Tensor, validation: HeldOut | None) -> LeaveOneOut:
+        """Probabilities and loss changes of these samples from heads that were trained without them."""
+        z, targets = self.hessian.z, self.train.targets.to(self.hessian.z)
+        probabilities, change = found.probabilities.clone(), found.loss_change
+        change = None if change is None else change.clone()
+        for row in rows.tolist():
+            weights = torch.ones_like(z[:, 0]) if self.weights is None else self.weights.clone()
+            weights[row] = 0  # and the mean still over n: dividing by n − 1 would change L2 for all the others
+            weight, _ = fit_softmax(
+                z, targets, self.head.l2, weights, self.head.weight.to(z), moment=self.hessian.moment
+            )
+            probabilities[row] = (z[row] @ weight.T).softmax(0)
+            if change is not None and validation is not None:
+                before = cross_entropy(validation.z, self.head.weight.to(z), validation.targets)
+                change[row] = cross_entropy(validation.z, weight, validation.targets) - before
+        return replace(found, probabilities=probabilities, loss_change=change, refitted=rows if len(rows) else None)
 
     def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:
         """Which pixels of a training image would move the mean validation loss.
@@ -244,12 +284,20 @@ class ExactEngine:
         return influence_of_pixels(backbone, self.head, solution, sample.inputs, sample.targets)
 
 
-def make_engine(name: str, head: Head, train: Labelled, damping: float = 0.0, solver: str = "auto") -> Engine:
-    """An engine on the head by its name.
+def make_engine(
+    name: str,
+    head: Head,
+    train: Labelled,
+    damping: float = 0.0,
+    solver: str = "auto",
+    backbone: Backbone | None = None,
+) -> Engine:
+    """An engine by its name.
 
     Args:
         name: 'exact', or 'pydvl-' and one of pyDVL's methods (`audit.influence.pydvl.METHODS`).
         head, train, damping, solver: as `ExactEngine` takes them; the solver is its own.
+        backbone: for a pyDVL engine on the whole model, whose inputs are pixels then; None for one on the head.
 
     Raises:
         InputError: if the name is unknown, or the engine cannot be had, with the reason.
@@ -258,7 +306,8 @@ def make_engine(name: str, head: Head, train: Labelled, damping: float = 0.0, so
         return ExactEngine(head, train, damping=damping, solver=solver)
     from audit.influence.pydvl import PydvlEngine
 
-    return PydvlEngine(name.removeprefix("pydvl-"), head, train, damping)
+    scope = "head" if backbone is None else "model"
+    return PydvlEngine(name.removeprefix("pydvl-"), head, train, damping, scope=scope, backbone=backbone)
 
 
 def engine_on_validation(engine: Engine, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Tensor:
@@ -278,7 +327,7 @@ def engine_on_validation(engine: Engine, samples: Labelled, validation: Tensor, 
         engine.averaged(samples, Labelled(samples.inputs[half], validation_targets[start::2]))
         for start, half in enumerate(halves)
     ]
-    return merge_halves(torch.stack(each), halves).to(samples.inputs.dtype)
+    return merge_halves(torch.stack(each), halves).to(samples.targets.dtype)
 
 
 def check_fits(head: Head, samples: Labelled) -> None:

@@ -3,7 +3,14 @@
 With M_i = (I ⊗ z_i)ᵀ (nH)⁻¹ (I ⊗ z_i) (C, C) and A_i = diag p_i − p_i p_iᵀ, leaving out sample i of weight w_i changes
 the weights by δ_i = (1/n) H⁻¹ (u_i z_iᵀ) with u_i = (I − w_i A_i M_i)⁻¹ w_i r_i, its own logits by M_i u_i: one Newton
 step of the problem without it (Rad & Maleki, arXiv 1801.10243). The mean validation loss changes by (S z_i / n)ᵀ u_i,
-where H S = ḡ, to first order in δ_i; taken at the new weights it is nearer to what refits give.
+where H S = ḡ, to first order in δ_i; taken at the new weights it is nearer to what refits give. To second order the
+curvature of the other samples changes along δ_i, too: the weights move by another −½ H⁻¹ T[δ_i, δ_i], T being the third
+derivative of their loss, and the validation loss by −½ S · T[δ_i, δ_i] (Giordano et al., arXiv 1907.12116).
+
+All of this errs where leaving the sample out moves much, far: where its leverage makes u_i several times w_i r_i, as
+for the only image with a bright pixel in a corner. `amplification` says so, and `ExactEngine` refits such samples.
+On 1000 to 1700 raw digits with a tenth of the labels wrong, the slope of real against predicted loss changes is then
+1.00 to 1.01 at L2 1e-2, and 0.86 to 1.01 at 1e-3, which is below what held-out loss chooses.
 
 The exact M_i take 2 n (C·D)² FLOP and H as a matrix. Where that is too much, the leverages of the problem *without* the
 sample, M₋ᵢ = M_i (I − w_i A_i M_i)⁻¹, are had from Kronecker factors G ⊗ A. A plain K-FAC solution puts the average
@@ -31,6 +38,7 @@ EXACT_FLOP = 1e12  # 'auto' affords the exact leverages up to n (C·D)² of this
 FIXED_POINT_STEPS = 3
 SEEN_TOLERANCE = 1e-5  # of the residual
 SEEN_STEPS = 100
+BENT_SAMPLES = 1000  # the third derivative of the training loss is taken over about as many, evenly spaced
 FIXED_POINT_SAMPLES = 4000  # the mean curvature is taken over about as many, evenly spaced, samples
 
 
@@ -43,13 +51,20 @@ class LeaveOneOut:
         self_influence: rᵀ M r (n,), ≥ 0: about the rise of the sample's own loss on leaving it out (nats).
         loss_change: (n,) change of the mean validation loss on leaving the sample out (nats), 0 where it was not in
             training; None without validation samples.
+        second_order: (n,) what of loss_change is of second order in the step; None without validation samples.
+        amplification: ‖u‖ / ‖w r‖ (n,), how much the sample's leverage enlarges the step: about 1 for most; from 2 on
+            the closed form may err by a tenth.
         method: 'exact' leverages, or those of the self-consistent Kronecker-factored Hessian ('kfac').
+        refitted: positions of the samples whose probabilities and loss change are from real refits; None for none.
     """
 
     probabilities: Tensor
     self_influence: Tensor
     loss_change: Tensor | None
+    second_order: Tensor | None
+    amplification: Tensor
     method: str
+    refitted: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -105,20 +120,27 @@ def leave_one_out(
     samples: list[Rows | None] = [z, logits, residuals]
     if method == "kfac" and not isinstance(z, Tensor):
         samples = [z.float(), logits.float(), residuals.float()]
-    samples += [weights, trained_on]
+    samples += [weights, trained_on, None if change is None else torch.arange(len(z), device=z.device)]
     if method == "kfac":
         found = each(_left_out_by_kfac, samples, _without_the_sample(hessian), hessian.n, change)
     else:
         found = each(_left_out_exactly, samples, hessian, change)
-    return LeaveOneOut(found[0], found[1], None if change is None else found[2], method)
+    loss_change, second_order = (None, None) if change is None else found[3:]
+    return LeaveOneOut(found[0], found[1], loss_change, second_order, found[2], method)
 
 
 def _left_out_exactly(
-    z: Rows, logits: Rows, residuals: Rows, weights: Rows | None, trained_on: Tensor | None, *common: Any
+    z: Rows,
+    logits: Rows,
+    residuals: Rows,
+    weights: Rows | None,
+    trained_on: Tensor | None,
+    places: Tensor | None,
+    *common: Any,
 ) -> tuple[Tensor, ...]:
     """Probabilities, self-influence and, where it is asked for, the change of the loss."""
     hessian, change = common
-    out = _Outcome.of(z, logits, change)
+    out = _Outcome.of(z, logits)
     for rows, kfac, m in _exact(hessian, z):
         basis = kfac.g_vectors.to(z.dtype)
         w = _weights_of(rows, z, weights, trained_on)
@@ -129,17 +151,25 @@ def _left_out_exactly(
         shift = torch.einsum("nge,ne->ng", m, u)
         out.probabilities[rows] = (logits[rows] + shift @ basis.T).softmax(1)
         out.self_influence[rows] = torch.einsum("ng,nge,ne->n", r, m, r).clamp_min_(0)
-        if out.loss_change is not None:
-            out.loss_change[rows] = change.with_factor(z[rows], u)
-    return out.columns()
+        out.amplification[rows] = _amplification(u, w[:, None] * r)
+        if places is not None:
+            first, second = change.with_factor(places[rows], z[rows], u, shift @ basis.T)
+            out.loss_change[rows], out.second_order[rows] = first + second, second
+    return out.columns(change is not None)
 
 
 def _left_out_by_kfac(
-    z: Rows, logits: Rows, residuals: Rows, weights: Rows | None, trained_on: Tensor | None, *common: Any
+    z: Rows,
+    logits: Rows,
+    residuals: Rows,
+    weights: Rows | None,
+    trained_on: Tensor | None,
+    places: Tensor | None,
+    *common: Any,
 ) -> tuple[Tensor, ...]:
     """As `_left_out_exactly`, with the diagonals of M₋ᵢ, and without a matrix for any sample."""
     kfac, n, change = common
-    out = _Outcome.of(z, logits, change)
+    out = _Outcome.of(z, logits)
     basis = kfac.g_vectors.to(z.dtype)
     for rows in blocks(z, 3 * z.shape[1] + 10 * len(basis)):
         z_rows, logits_rows = z[rows], logits[rows]
@@ -150,10 +180,12 @@ def _left_out_by_kfac(
         shift = m * w * r
         out.probabilities[rows] = (logits_rows + shift @ basis.T).softmax(1)
         out.self_influence[rows] = _seen(p, m, w, r, basis).clamp_min_(0)
-        if out.loss_change is not None:
-            u = w * (r + _curved(p, shift, basis))
-            out.loss_change[rows] = change.with_kfac(z_rows, u, w * r, kfac)
-    return out.columns()
+        u = w * (r + _curved(p, shift, basis))
+        out.amplification[rows] = _amplification(u, w * r)
+        if places is not None:
+            first, second = change.with_kfac(places[rows], z_rows, u, w * r, shift @ basis.T, kfac)
+            out.loss_change[rows], out.second_order[rows] = first + second, second
+    return out.columns(change is not None)
 
 
 @dataclass(frozen=True)
@@ -162,16 +194,19 @@ class _Outcome:
 
     probabilities: Tensor
     self_influence: Tensor
-    loss_change: Tensor | None
+    amplification: Tensor
+    loss_change: Tensor
+    second_order: Tensor
 
     @classmethod
-    def of(cls, z: Rows, logits: Rows, change: _LossChange | None) -> _Outcome:
-        columns = [torch.empty(len(z), dtype=z.dtype, device=z.device) for _ in range(2)]
+    def of(cls, z: Rows, logits: Rows) -> _Outcome:
+        columns = [torch.empty(len(z), dtype=z.dtype, device=z.device) for _ in range(4)]
         probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
-        return cls(probabilities, columns[0], None if change is None else columns[1])
+        return cls(probabilities, *columns)
 
-    def columns(self) -> tuple[Tensor, ...]:
-        return (self.probabilities, self.self_influence, *([] if self.loss_change is None else [self.loss_change]))
+    def columns(self, with_change: bool) -> tuple[Tensor, ...]:
+        always = (self.probabilities, self.self_influence, self.amplification)
+        return (*always, self.loss_change, self.second_order) if with_change else always
 
 
 def _weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
@@ -179,6 +214,12 @@ def _weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor |
     ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
     w = ones if weights is None else weights[rows].to(ones)
     return w if trained_on is None else torch.where(trained_on[rows], w, 0)
+
+
+def _amplification(u: Tensor, wr: Tensor) -> Tensor:
+    """‖u‖ / ‖w r‖ (k,), 1 where both are 0."""
+    tiny = torch.finfo(u.dtype).tiny
+    return (u.norm(dim=1) + tiny) / (wr.norm(dim=1) + tiny)
 
 
 def _curved(p: Tensor, v: Tensor, basis: Tensor) -> Tensor:
@@ -230,33 +271,67 @@ class _LossChange:
         """(k,) of validation logits (k, m, C)."""
         return -(self.validation.targets * logits.log_softmax(2)).sum((1, 2)) / logits.shape[1]
 
-    def with_factor(self, z: Tensor, u: Tensor) -> Tensor:
-        """(k,) of samples z (k, D) with u (k, C − 1)."""
+    def with_factor(self, places: Tensor, z: Tensor, u: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Two parts (k,), up to first and of second order in the step, for samples z (k, D).
+
+        Args:
+            places: of the samples among all (k,).
+            z: (k, D).
+            u: u_i (k, C − 1).
+            own: changes of their own logits (k, C).
+        """
         factor = self.hessian.factor
         groups, features = factor.kfac.scales.shape
         inverse = factor.inverse.view(groups * features, groups * features)
         dtype = inverse.dtype
-        out = z.new_empty(len(z))
+        out, second = z.new_empty(2, len(z))
         for rows in self._chunks(len(z)):
             right = u[rows, :, None].to(dtype) * factor.kfac.rotate(z[rows].to(dtype))[:, None, :]
             solved = (right.flatten(1) @ inverse).view_as(right)
-            out[rows] = self._mean_loss(self.validation.logits + self._shifts(solved, factor.kfac)) - self.before
-        return out
+            shifts = self._shifts(solved, factor.kfac, self.validation.z)
+            out[rows] = self._mean_loss(self.validation.logits + shifts) - self.before
+            second[rows] = self._bend(solved, factor.kfac, places[rows], own[rows])
+        return out, second
 
-    def with_kfac(self, z: Tensor, u: Tensor, wr: Tensor, kfac: KroneckerFactors) -> Tensor:
-        """(k,) of samples z (k, D): the first order by an exact solve, only what is beyond it by Kronecker factors.
+    def with_kfac(
+        self, places: Tensor, z: Tensor, u: Tensor, wr: Tensor, own: Tensor, kfac: KroneckerFactors
+    ) -> tuple[Tensor, Tensor]:
+        """As `with_factor`: the first order by an exact solve, only what is beyond it by Kronecker factors.
 
         Args:
-            z: (k, D).
-            u, wr: u_i and w_i r_i (k, C − 1).
+            places, z, u, own: as there.
+            wr: w_i r_i (k, C − 1).
             kfac: of the problem without the sample.
         """
         out = torch.einsum("nd,gd,ng->n", z, (kfac.g_vectors.T @ self._solution).to(z.dtype), u) / self.hessian.n
+        second = torch.empty_like(out)
         for rows in self._chunks(len(z)):
-            shifts = self._shifts(wr[rows, :, None] * kfac.rotate(z[rows])[:, None, :] * kfac.scales, kfac)
+            solved = wr[rows, :, None] * kfac.rotate(z[rows])[:, None, :] * kfac.scales
+            shifts = self._shifts(solved, kfac, self.validation.z)
             linear = (self.validation.residuals * shifts).sum((1, 2)) / shifts.shape[1]
             out[rows] += self._mean_loss(self.validation.logits + shifts) - self.before - linear
-        return out
+            second[rows] = self._bend(solved, kfac, places[rows], own[rows])
+        return out, second
+
+    def _bend(self, solved: Tensor, kfac: KroneckerFactors, places: Tensor, own: Tensor) -> Tensor:
+        """−½ S · T[δ, δ] (k,) of samples in these places, from changes of n·weights (k, C − 1, D)."""
+        z, p, skew, every = self._bent
+        values = _third_derivative(p, skew, self._shifts(solved, kfac, z)).sum(1)
+        # The sample itself is not there any more.
+        among = torch.nonzero(places % every == 0).flatten()
+        mine = places[among] // every
+        values[among] -= _third_derivative(p[mine, None], skew[mine, None], own[among, None])[:, 0]
+        return -values / (2 * len(z))
+
+    @cached_property
+    def _bent(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Of every so-many-th training sample z, p and w p (S z − its mean under p), and how many is so-many."""
+        hessian = self.hessian
+        every = max(1, round(hessian.n / BENT_SAMPLES))
+        z, p = hessian.z[::every], hessian.p[::every]
+        along = z @ self._solution.to(z).T
+        skew = p * (along - (p * along).sum(1, keepdim=True))
+        return z, p, skew if hessian.w is None else skew * hessian.w[::every][:, None], every
 
     @cached_property
     def _solution(self) -> Tensor:
@@ -264,13 +339,25 @@ class _LossChange:
         return self.hessian.solve(gradient[None]).values[0].to(self.hessian.kfac.g_vectors.dtype)
 
     def _chunks(self, n: int) -> list[slice]:
-        return chunks(n, 2 * self.hessian.parameters + 3 * self.validation.logits.numel())
+        followed = self.validation.logits.numel() + self._bent[1].numel()
+        return chunks(n, 2 * self.hessian.parameters + 3 * followed)
 
-    def _shifts(self, solved: Tensor, kfac: KroneckerFactors) -> Tensor:
-        """Changes of the validation logits (k, m, C) by changes of n·weights (k, C − 1, D) in Kronecker coordinates."""
-        features = kfac.rotate(self.validation.z.to(solved.dtype))
+    def _shifts(self, solved: Tensor, kfac: KroneckerFactors, z: Tensor) -> Tensor:
+        """Changes of samples' logits (k, m, C) by changes of n·weights (k, C − 1, D) in Kronecker coordinates.
+
+        Args:
+            solved: the changes of n·weights.
+            kfac: whose coordinates they are in.
+            z: features (m, D) of the samples.
+        """
+        features = kfac.rotate(z.to(solved.dtype))
         moved = (solved @ features.T).transpose(1, 2) @ kfac.g_vectors.T
         return moved.to(self.validation.logits.dtype) / self.hessian.n
+
+
+def _third_derivative(p: Tensor, skew: Tensor, shifts: Tensor) -> Tensor:
+    """Σ_c skew_c (a_c − Σ p a)² (..., m) for changes of logits a (..., m, C); skew sums to zero over the classes."""
+    return (skew * shifts * (shifts - 2 * (p * shifts).sum(-1, keepdim=True))).sum(-1)
 
 
 def _exact(hessian: HeadHessian, z: Rows) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:

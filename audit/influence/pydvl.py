@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from audit.config import HEAD_ONLY, SCOPES
 from audit.errors import ConvergenceError, InputError
 from audit.head import Head
 from audit.influence.engine import Labelled, check_fits
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
     from audit.backbone import Backbone
 
 METHODS = ("direct", "cg", "lissa", "arnoldi", "nystroem", "ekfac", "inverse-harmonic-mean")
-SCOPES = ("head", "model")
 SOLVES = ("direct", "cg", "lissa")  # claim to solve the system: their residual is checked
-ON_THE_MODEL = ("cg", "arnoldi", "nystroem", "inverse-harmonic-mean")
 TOLERANCE = 1e-3  # largest relative residual of those that claim to solve
 DIRECT_PARAMETERS = 6000
 MODEL_BATCH = 128  # images a pass through the whole model
@@ -299,13 +298,9 @@ def _check_request(method: str, scope: str, backbone: Backbone | None, weights: 
         raise InputError(f"scope {scope!r} is unknown; it takes {', '.join(SCOPES)}")
     if (scope == "model") != (backbone is not None):
         raise InputError(f"scope {scope!r} {'needs' if scope == 'model' else 'takes no'} backbone")
-    if scope == "model" and method not in ON_THE_MODEL:
-        reason = {
-            "direct": "its matrix would have a row for each of the model's millions of parameters",
-            "lissa": "it diverges unless it knows the Hessian's largest eigenvalue, as it does for the head only",
-            "ekfac": "pyDVL has it for linear layers only",
-        }[method]
-        raise InputError(f"pydvl-{method} cannot take scope 'model': {reason}; it takes {', '.join(ON_THE_MODEL)}")
+    if scope == "model" and f"pydvl-{method}" in HEAD_ONLY:
+        able = ", ".join(name for name in METHODS if f"pydvl-{name}" not in HEAD_ONLY)
+        raise InputError(f"pydvl-{method} cannot take scope 'model': {HEAD_ONLY[f'pydvl-{method}']}; these can: {able}")
     if weights is not None and method in ("ekfac", "inverse-harmonic-mean"):
         raise InputError(f"pydvl-{method} has no sample weights; use pydvl-cg or engine 'exact'")
     try:

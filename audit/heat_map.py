@@ -1,0 +1,125 @@
+"""Where in an image its influence comes from: the perturbation influence of its pixels, as a map to lay over it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from audit.backbone import Backbone
+from audit.embedding import fitted_pixels
+from audit.errors import InputError
+from audit.head import Head, head_from_arrays, one_hot
+from audit.influence.perturbation import influence_of_pixels, pixels_to_embedding
+from audit.progress import ProgressCallback, Step, silent
+from audit.result import AuditResult
+from audit.samples import Samples, decode_image
+
+BLUR = 16  # the map is averaged over squares of 1/16 of the side: single pixels' derivatives are noise
+SIDE = 160  # of an overlay, in pixels
+HOT = (255, 64, 0)
+STRONGEST = 0.75  # opacity where the map is 1
+
+
+def heat_map(backbone: Backbone, head: Head, solution: Tensor, image: Image.Image, label: int) -> np.ndarray:
+    """How much each place of an image moves the mean validation loss through the image's influence.
+
+    It is the length over the colour channels of ∂ influence / ∂ pixel (`influence_of_pixels`), a little blurred, and
+    divided by its largest value.
+
+    Args:
+        backbone: what embeds images for the head.
+        head: trained on them.
+        solution: S (C, D) with H S = the gradient of the mean validation loss.
+        image: RGB.
+        label: class number that it is trained on with.
+
+    Returns:
+        float32 (height, width) in [0, 1] for the whole image, in its shape and at the scale at which the backbone sees
+        it; 0 where it does not look.
+    """
+    pixels = torch.from_numpy(fitted_pixels(image, backbone).copy()).to(backbone.device)
+    target = one_hot(torch.tensor([label], device=backbone.device), len(head.weight), head.weight.dtype)
+    derivative = influence_of_pixels(
+        pixels_to_embedding(backbone), head, solution, pixels.permute(2, 0, 1)[None] / 255, target
+    )
+    size = max(1, backbone.image_size // BLUR) | 1
+    strength = derivative.norm(dim=0)[None, None]
+    blurred = functional.avg_pool2d(strength, size, stride=1, padding=size // 2, count_include_pad=False)[0, 0]
+    values = (blurred / blurred.max().clamp_min(torch.finfo(blurred.dtype).tiny)).float().cpu().numpy()
+    side, seen = backbone.image_size, backbone.image_size / backbone.resize * min(image.size)
+    width, height = (max(side, round(side * length / seen)) for length in image.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    whole = np.zeros((height, width), dtype=np.float32)
+    whole[top : top + side, left : left + side] = values
+    return whole
+
+
+def drawn_heat_maps(
+    result: AuditResult, samples: Samples, backbone: Backbone, count: int, progress: ProgressCallback = silent
+) -> pd.Series:
+    """Overlays for the most suspicious flagged training samples, by id.
+
+    Args:
+        result: of an audit with engine 'exact'.
+        samples: those that it audited.
+        backbone: that embedded them.
+        count: how many, at most.
+        progress: told after each.
+    """
+    maps = HeatMaps(result, backbone)
+    flagged = result.flagged
+    chosen = list(flagged.index[flagged["split"] == "train"][:count])
+    rows = {sample_id: row for row, sample_id in enumerate(samples.ids)}
+    drawn = {}
+    for number, sample_id in enumerate(chosen, 1):
+        image = decode_image(samples.images[rows[sample_id]])
+        drawn[sample_id] = overlay(image, maps.of(image, flagged.at[sample_id, "label"]))
+        progress(Step("heat maps", number, len(chosen), "images"))
+    return pd.Series(drawn, dtype=object)
+
+
+class HeatMaps:
+    """Makes heat maps of images with the head of an audit.
+
+    Args:
+        result: the audit.
+        backbone: that its embeddings are from.
+
+    Raises:
+        InputError: if the result has no solution for the validation gradient: its engine was not 'exact'.
+    """
+
+    def __init__(self, result: AuditResult, backbone: Backbone) -> None:
+        name = result.audited_head
+        arrays, described = result.heads[name], result.summary["heads"][name]
+        if "solution" not in arrays:
+            raise InputError("this audit has no heat maps: they are of engine 'exact'; run the audit again with it")
+        self._head = head_from_arrays(arrays, described["l2"], described["trainer"], backbone.device)
+        self._solution = torch.from_numpy(arrays["solution"]).to(backbone.device)
+        self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
+        self._backbone = backbone
+
+    def of(self, image: Image.Image, label: Any) -> np.ndarray:
+        """`heat_map` of an image under a class's name."""
+        return heat_map(self._backbone, self._head, self._solution, image, self._classes[label])
+
+
+def overlay(image: Image.Image, heat: np.ndarray) -> bytes:
+    """The image with its map in red over a paler version of itself: WebP of at most 160 × 160 pixels."""
+    picture = image.convert("RGB")
+    scale = SIDE / max(picture.size)
+    picture = picture.resize(
+        (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
+    )
+    grey = Image.blend(picture.convert("L").convert("RGB"), picture, 0.3)
+    mask = Image.fromarray((heat * STRONGEST * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    Image.composite(Image.new("RGB", picture.size, HOT), grey, mask).save(buffer, "WEBP", quality=82)
+    return buffer.getvalue()
