@@ -121,11 +121,8 @@ def embed_readable(
             key = content_key(content)
             if key in cache:
                 return row, key, None
-            return (
-                row,
-                key,
-                fitted_pixels(decode_image(content if not isinstance(image, Image.Image) else image), backbone),
-            )
+            decoded = decode_image(image if isinstance(image, Image.Image) else content)
+            return row, key, fitted_pixels(decoded, backbone)
         except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
             return row, _reason(error)
 

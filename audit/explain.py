@@ -9,6 +9,7 @@ arXiv 1703.04730, with the sign turned, as for the averaged influence).
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,13 +19,16 @@ from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.head import Head, head_from_arrays, one_hot
-from audit.heat_map import HeatMaps
+from audit.heat_map import HeatMaps, overlay
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
 from audit.progress import ProgressCallback, silent
 from audit.result import AuditResult
 from audit.samples import Samples, decode_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Explainer:
@@ -196,12 +200,19 @@ class ResultExplainer:
         Raises:
             InputError: if the audit has not scored the sample, its image cannot be read, or the engine was not 'exact'.
         """
+        return self._image_and_map(sample_id)[1]
+
+    def drawn_heat_map(self, sample_id: str) -> bytes:
+        """The heat map over the image: WebP of at most 160 × 160 pixels. Raises what `heat_map` does."""
+        return overlay(*self._image_and_map(sample_id))
+
+    def _image_and_map(self, sample_id: str) -> tuple[Image, np.ndarray]:
         row = self._row(sample_id)
         try:
             image = decode_image(row["filepath"].iloc[0] or "")
-        except OSError as error:
+        except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"image of sample {sample_id} cannot be read ({error}); its heat map needs it") from None
-        return HeatMaps(self._result, self._backbone).of(image, row["label"].iloc[0])
+        return image, HeatMaps(self._result, self._backbone).of(image, row["label"].iloc[0])
 
     def _row(self, sample_id: str) -> pd.DataFrame:
         if sample_id not in self._scores.index:

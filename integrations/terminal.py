@@ -38,6 +38,7 @@ STAGE_NAMES = {
     "flagging": "flagging",
     "evaluation": "evaluating",
     "thumbnails": "making thumbnails",
+    "heat maps": "drawing heat maps",
     "fiftyone": "writing to FiftyOne",
     "report": "writing the report",
     "benchmark": "measuring methods",

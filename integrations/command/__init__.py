@@ -23,7 +23,15 @@ def main() -> None:
     atexit.register(leave)  # the first that is registered is the last that is run
     interruption = Interruption()
     try:
-        from integrations.command import audits, benchmark, fiftyone_app, machine, results, settings_file  # noqa: F401
+        from integrations.command import (  # noqa: F401
+            audits,
+            benchmark,
+            explanation,
+            fiftyone_app,
+            machine,
+            results,
+            settings_file,
+        )
         from integrations.command.cli import cli
         from integrations.command.ending import exit_code_of
 

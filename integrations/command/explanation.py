@@ -1,0 +1,91 @@
+"""The subcommand `explain`: why an audit judged one sample as it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from integrations.command.cli import cli
+
+
+@cli.command()
+def explain(
+    result_folder: Annotated[Path, typer.Argument(help="The folder that `influence-audit run` named.")],
+    sample: Annotated[str, typer.Argument(help="The sample's id, or the end of its file's path.")],
+    count: Annotated[int, typer.Option(help="How many samples of each kind, at most.", min=1)] = 6,
+    heat_map: Annotated[
+        Path | None,
+        typer.Option(help="A .webp file to draw into where in the image its influence comes from.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Say which training samples speak for and against a sample's label, and which validation samples it harms."""
+    from rich.console import Console
+
+    from audit.explain import ResultExplainer
+    from audit.result import AuditResult
+    from integrations.terminal import StageDisplay
+
+    result = AuditResult.load(result_folder)
+    sample_id = _identified(result.scores, sample)
+    with StageDisplay(Console(stderr=True)) as display:
+        explainer = ResultExplainer(result, display)
+    row = result.scores.loc[sample_id]
+    console = Console()
+    console.print(
+        f"{sample_id} is labelled {row['label']!r}, suspicion {row['suspicion']:.3f}; "
+        f"the audit suggests {row['suggested_label']!r} ({row['suggested_probability']:.3f})",
+        highlight=False,
+        markup=False,
+    )
+    for name, same_class in (("all training samples", False), (f"training samples of {row['label']!r}", True)):
+        table = explainer.explain(sample_id, count, same_class)
+        for kind, meaning in (("helpful", "speak for"), ("harmful", "speak against")):
+            _print(console, f"Of {name}, these {meaning} the label", table[table["kind"] == kind], result.scores)
+    _print(console, "Validation samples that it harms", explainer.harms(sample_id, count), result.scores)
+    if heat_map is not None:
+        heat_map.write_bytes(explainer.drawn_heat_map(sample_id))
+        typer.echo(f"heat map: {heat_map.resolve()}")
+
+
+def _identified(scores: pd.DataFrame, sample: str) -> str:
+    """The id of the one sample that is meant.
+
+    Raises:
+        InputError: if there is none or there are several.
+    """
+    from audit.errors import InputError
+
+    if sample in scores.index:
+        return sample
+    ends = [isinstance(path, str) and path.endswith(sample) for path in scores["filepath"]]
+    found = scores.index[ends]
+    if len(found) != 1:
+        problem = f"{len(found)} samples end so" if len(found) else "no id is this and no file's path ends so"
+        raise InputError(f"sample {sample!r} is not clear: {problem}; give an id of scores.csv")
+    return str(found[0])
+
+
+def _print(console: object, title: str, table: pd.DataFrame, scores: pd.DataFrame) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    console.print(f"{title}:{'' if len(table) else ' none'}", highlight=False, markup=False)
+    shown = Table(box=box.SIMPLE)
+    for name in ("sample", "label", "influence", "file"):
+        shown.add_column(name, justify="right" if name == "influence" else "left")
+    for row in table.itertuples():
+        path = scores["filepath"].get(row.neighbour)
+        shown.add_row(
+            escape(str(row.neighbour)),
+            escape(str(row.label)),
+            f"{row.influence:+.3f}",
+            escape(Path(path).name if isinstance(path, str) else ""),
+        )
+    if len(table):
+        console.print(shown)
