@@ -206,5 +206,7 @@ def _check_shapes(head: str, arrays: dict[str, np.ndarray], classes: int) -> Non
     shapes = {name: array.shape for name, array in arrays.items()}
     features = shapes["mean"]
     expected = {"weight": (classes, *features), "bias": (classes,), "mean": features, "scale": features}
+    if "solution" in shapes:
+        expected["solution"] = (classes, features[0] + 1)
     if shapes != expected or len(features) != 1:
         raise ValueError(f"the arrays of head {head!r} have the wrong shapes")

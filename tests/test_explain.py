@@ -40,8 +40,17 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 
 @pytest.fixture(scope="module")
 def result(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
-    config = AuditConfig(weights="bundled", device="cpu", l2=1e-1, inject=0.2, max_review=12, heat_maps=3,
-                         validation_size=0.2, train_size=0.7, cache_dir=str(tmp_path_factory.mktemp("cache")))  # fmt: skip
+    config = AuditConfig(
+        weights="bundled",
+        device="cpu",
+        l2=1e-1,
+        inject=0.2,
+        max_review=12,
+        heat_maps=3,
+        validation_size=0.2,
+        train_size=0.7,
+        cache_dir=str(tmp_path_factory.mktemp("cache")),
+    )
     return audit_images(samples, config)
 
 
