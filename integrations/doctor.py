@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,12 +34,12 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Check versions, accelerator, weights, MongoDB and disk, one at a time."""
-    yield _python()
-    yield _packages()
-    yield _accelerator()
-    yield _weights()
-    yield _mongodb()
-    yield _disk()
+    for name, check in _CHECKS.items():
+        try:
+            yield check()
+        except Exception as error:  # a broken installation breaks in many ways, and the other checks are worth having
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            yield Finding(name, "problem", reason, "install influence-audit again, with constraints.txt")
 
 
 def _python() -> Finding:
@@ -71,7 +72,10 @@ def _accelerator() -> Finding:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
-    return Finding("GPU", "note", f"none; audits run on the CPU with {torch.get_num_threads()} threads")
+    text = f"none; audits run on the CPU with {torch.get_num_threads()} threads"
+    if torch.version.cuda is None:
+        return Finding("GPU", "note", text, "where there is one, install torch's CUDA build")
+    return Finding("GPU", "note", text, "where there is one, check that nvidia-smi lists it")
 
 
 def _weights() -> Finding:
@@ -108,6 +112,18 @@ def _disk() -> Finding:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free / 2**30
     text = f"{free:.1f} GiB free for the embedding cache in {folder}"
+    if not os.access(there, os.W_OK):
+        return Finding("disk", "problem", f"{folder} cannot be written", "set INFLUENCE_AUDIT_CACHE to another folder")
     if free < LEAST_FREE_GIB:
         return Finding("disk", "problem", text, "free some, or set INFLUENCE_AUDIT_CACHE to another folder")
     return Finding("disk", "ok", text)
+
+
+_CHECKS: dict[str, Callable[[], Finding]] = {
+    "Python": _python,
+    "packages": _packages,
+    "GPU": _accelerator,
+    "weights": _weights,
+    "MongoDB": _mongodb,
+    "disk": _disk,
+}

@@ -27,6 +27,7 @@ def main() -> None:
             audits,
             benchmark,
             explanation,
+            export,
             fiftyone_app,
             machine,
             results,

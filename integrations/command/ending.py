@@ -22,6 +22,8 @@ def exit_code_of(work: Callable[[], object]) -> int:
         code = work()
     except typer.Exit as error:
         return error.exit_code
+    except SystemExit as error:  # shell completion ends so
+        return error.code if isinstance(error.code, int) else FAILED if error.code else DONE
     except Exception as error:
         if os.environ.get("INFLUENCE_AUDIT_DEBUG"):
             raise

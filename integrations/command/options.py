@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from audit.config import AuditConfig
+from audit.config import (
+    ENGINES,
+    INJECTION_STRATEGIES,
+    INJECTION_TARGETS,
+    PRECISIONS,
+    SOLVERS,
+    TRAINERS,
+    AuditConfig,
+)
 from integrations.command.layers import environment_name
 
 WHERE = "Where labels come from and results go"
@@ -26,6 +34,18 @@ _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names} 
     "use_splits": MEASURING,
     "strict": MEASURING,
 }
+
+CHOICES = {
+    "device": ("auto", "cpu", "cuda"),
+    "engine": ENGINES,
+    "inject_into": INJECTION_TARGETS,
+    "inject_strategy": INJECTION_STRATEGIES,
+    "precision": PRECISIONS,
+    "solver": SOLVERS,
+    "trainer": TRAINERS,
+    "weights": ("auto", "imagenet", "bundled"),
+}
+"""What a shell completes the values of settings with."""
 
 Output = Annotated[
     Path | None,
@@ -44,6 +64,13 @@ Verbose = Annotated[
         "--verbose", "-v", help="Show the seconds of every stage, and the trace of a failure.", rich_help_panel=WHERE
     ),
 ]
+
+
+def _completion(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
 
 
 def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -67,7 +94,10 @@ def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None
         parameters = [parameter for name, parameter in own.items() if name != "settings"]
         for name, field in fields.items():
             option = typer.Option(
-                help=field.metadata["help"], rich_help_panel=_PANEL_OF.get(name, HEAD), show_default=True
+                help=field.metadata["help"],
+                rich_help_panel=_PANEL_OF.get(name, HEAD),
+                show_default=True,
+                autocompletion=_completion(CHOICES[name]) if name in CHOICES else None,
             )
             default = defaults.get(name, field.default)
             kind = inspect.Parameter.KEYWORD_ONLY

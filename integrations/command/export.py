@@ -1,0 +1,123 @@
+"""The subcommand `export`: flagged samples, cleaned labels and review decisions as a table for other tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audit.errors import InputError
+from integrations.command.cli import cli, quieten_fiftyone
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from audit.result import AuditResult
+
+CLEANLAB = "cleanlab"
+FORMATS = ("csv", "json", "parquet", CLEANLAB)
+FIFTYONE_PREFIX = "fiftyone:"
+FIRST_COLUMNS = ("id", "filepath", "split", "label", "suggested_label", "suggested_probability", "suspicion", "flag")
+
+
+@cli.command()
+def export(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a result: its flagged samples with the labels that the audit suggests. Or a FiftyOne "
+            "dataset: what was decided in its review.",
+            metavar="RESULT_OR_DATASET",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; default: standard output.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="csv, json, parquet, or cleanlab (a CSV like Datalab's get_issues('label'), of all samples); "
+            "default: by the file's name, csv on standard output.",
+        ),
+    ] = None,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="All samples of a result, not the flagged ones alone; with the column cleaned_label."
+        ),
+    ] = False,
+    audit_key: Annotated[str, typer.Option(help="Of a dataset: the audit whose review is exported.")] = "audit",
+) -> None:
+    """Write flagged samples or review decisions as a table."""
+    chosen = kind or (output.suffix.lower().removeprefix(".") if output is not None else "csv")
+    if chosen not in FORMATS:
+        raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
+    if chosen == "parquet" and output is None:
+        raise InputError("parquet is not for standard output; name a file with --output")
+    if Path(what).is_dir():
+        from audit.result import AuditResult
+
+        table = _of_result(AuditResult.load(what), every, chosen == CLEANLAB)
+    elif every or chosen == CLEANLAB:
+        raise InputError(f"{what!r} is no result folder; --all and --format cleanlab are for those")
+    else:
+        table = _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
+    content = _writer(chosen)(table)
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return
+    _write(content, output)
+    typer.echo(f"{len(table)} samples: {output.resolve()}", err=True)
+
+
+def _of_result(result: AuditResult, every: bool, as_issues: bool) -> pd.DataFrame:
+    scores = result.scores.reset_index()
+    flagged = scores["flag"].astype(bool)
+    if as_issues:
+        issues = scores[["id"]].assign(is_label_issue=flagged, label_score=1 - scores["suspicion"])
+        return issues.assign(given_label=scores["label"], predicted_label=scores["suggested_label"])
+    table = scores[[*FIRST_COLUMNS, *(name for name in scores if name not in FIRST_COLUMNS)]]
+    if every:
+        cleaned = table["suggested_label"].where(flagged, table["label"])
+        if "injected" in table:  # what the audit changed on purpose is known
+            cleaned = cleaned.where(~table["injected"].astype(bool), table["original_label"])
+        table.insert(4, "cleaned_label", cleaned)
+        return table
+    return table[flagged].sort_values("suspicion", ascending=False, kind="stable")
+
+
+def _of_review(dataset: str, audit_key: str) -> pd.DataFrame:
+    import pandas as pd
+
+    quieten_fiftyone()
+    from integrations.fiftyone.dataset import load_collection
+    from integrations.fiftyone.review import EXPORT_COLUMNS, corrections
+
+    loaded = load_collection(dataset)
+    return pd.DataFrame(list(corrections(loaded, audit_key)), columns=list(EXPORT_COLUMNS))
+
+
+def _writer(kind: str) -> Callable[[pd.DataFrame], bytes]:
+    match kind:
+        case "json":
+            return lambda table: (
+                table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15).encode() + b"\n"
+            )
+        case "parquet":
+            return lambda table: table.to_parquet(index=False)
+        case _:
+            return lambda table: table.to_csv(index=False).encode("utf-8", errors="replace")
+
+
+def _write(content: bytes, path: Path) -> None:
+    from audit.storage import replace_file
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another --output") from None
