@@ -38,6 +38,10 @@ bench: setup ## measure the influence engine and the App (tests/benchmarks)
 	@$(BIN)/python -W ignore -m tests.benchmarks.influence
 	@$(BIN)/python -W ignore -m tests.benchmarks.app
 
+.PHONY: soak
+soak: setup ## audit 10 000 images 20 times in one process, and see what grows (tests/benchmarks/soak.md)
+	@$(BIN)/python -W ignore -m tests.benchmarks.soak
+
 .PHONY: clean
 clean: ## remove the environment
 	rm -rf .venv

@@ -87,15 +87,20 @@ def influence_by_class(scores: pd.DataFrame, classes: list[Any]) -> list[dict[st
     """
     corrupted = scores["injected"] if "injected" in scores else pd.Series(False, index=scores.index)
 
-    def row(label: Any, rows: pd.Series) -> dict[str, Any]:
-        means = {}
-        for name, part in (("clean", rows & ~corrupted), ("corrupted", rows & corrupted)):
-            means[name] = float(scores.loc[part, "influence"].mean()) if part.any() else None
-            means[f"{name}_count"] = int(part.sum())
+    influence = scores["influence"].to_numpy()
+    wrong = corrupted.to_numpy(dtype=bool)
+
+    def row(label: Any, places: np.ndarray) -> dict[str, Any]:
+        means: dict[str, Any] = {}
+        for name, part in (("clean", places[~wrong[places]]), ("corrupted", places[wrong[places]])):
+            means[name] = float(influence[part].mean()) if len(part) else None
+            means[f"{name}_count"] = len(part)
         return {"class": label, **means}
 
-    everything = pd.Series(True, index=scores.index)
-    return [row(label, scores["label"] == label) for label in classes] + [row(None, everything)]
+    places_of = scores.groupby("label", sort=False).indices
+    nowhere = np.empty(0, dtype=int)
+    rows = [row(label, np.asarray(places_of.get(label, nowhere))) for label in classes]
+    return [*rows, row(None, np.arange(len(scores)))]
 
 
 def likeliest_confusions(transition: np.ndarray, classes: list[Any], most: int = 20) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
+from audit.memory import check_fits
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
@@ -234,7 +235,9 @@ def _audit(
 ) -> AuditResult:
     """Everything from the embeddings on."""
     findings = find(material.ids, material.labels, material.split, material.keys, every_label)
-    x = torch.from_numpy(material.values).to(choose_device(config.device), torch.float64)
+    device = choose_device(config.device)
+    check_fits(len(material.ids), len(material.classes), device)
+    x = torch.from_numpy(material.values).to(device, torch.float64)
     check_embeddings(x)
     given = np.searchsorted(material.classes, material.labels)
 

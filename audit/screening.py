@@ -85,7 +85,11 @@ def label_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: if they are neither numbers nor text, or not whole.
     """
-    given = labels if isinstance(labels, np.ndarray) else np.array(list(labels), dtype=object)
+    given = labels
+    if not isinstance(given, np.ndarray):
+        given = np.empty(len(labels), dtype=object)
+        for row, label in enumerate(labels):  # one by one: numpy would look into labels that are lists
+            given[row] = label
     if given.dtype.kind == "f":
         given = given.astype(object)
     if given.ndim != 1 or given.dtype.kind in "iub":
@@ -102,6 +106,6 @@ def label_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
     if any(isinstance(label, str) for label in present):
         filled = np.where(missing, "", given)
         return np.array([str(label) for label in filled]), missing
-    if any(label != int(label) for label in present):
-        raise InputError("labels are of type float and not whole numbers; give integers or strings")
+    if not all(abs(label) < 2**63 and label == int(label) for label in present):
+        raise InputError("labels are numbers, but not whole ones of 64 bits; give integers or strings")
     return np.array([0 if gone else int(label) for label, gone in zip(given, missing, strict=True)]), missing

@@ -23,8 +23,10 @@ def stratified_split(labels: np.ndarray, sizes: tuple[float, float, float], seed
     """
     rng = np.random.default_rng(seed)
     split = np.empty(len(labels), dtype=object)
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
+    _, numbers = np.unique(labels, return_inverse=True)
+    by_class = np.argsort(numbers, kind="stable")
+    for members in np.split(by_class, np.bincount(numbers).cumsum()[:-1]):
+        rows = rng.permutation(members)
         held_out = [max(1, round(size * len(rows))) for size in sizes[1:]]
         validation, test = (min(k, (len(rows) - 1) // 2) for k in held_out)
         split[rows[:validation]] = "validation"

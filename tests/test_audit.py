@@ -148,7 +148,7 @@ def test_the_head_is_trained_to_convergence_on_given_and_on_corrupted_labels(arr
         (lambda x, y: (np.where(np.arange(len(x))[:, None] == 3, np.nan, x), y), "NaN or infinity, the first in row 3"),
         (lambda x, y: (x, np.zeros_like(y)), "fewer than two classes"),
         (lambda x, y: (x[:5], np.array([1, 1, 1, 2, 2])), r"too small: 2 \(2\)"),
-        (lambda x, y: (x, y + 0.5), "labels are of type float and not whole numbers"),
+        (lambda x, y: (x, y + 0.5), "labels are numbers, but not whole ones"),
         (lambda x, y: (x, [{}, *y.tolist()[1:]]), "a label is of type dict"),
     ],
 )

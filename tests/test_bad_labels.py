@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import audit
+from audit.evaluation import influence_by_class
 from audit.findings import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
 from audit.screening import label_array
 from integrations.digits import digits
@@ -150,6 +152,25 @@ def test_a_class_absent_from_validation_is_said(arrays: tuple[np.ndarray, np.nda
     result = audit.audit_embeddings(x[60:], given[60:], validation=(x[held_out], given[held_out]))
     assert by_kind(result, NO_VALIDATION)["detail"].tolist() == ["class 'absent' has no validation sample"]
     assert np.isfinite(result.scores["influence"]).all()
+
+
+def test_ten_thousand_classes_are_screened_split_and_weighed_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit of so many would need n × C numbers several times; where they do not fit, that is said at once."""
+    import audit.memory
+
+    monkeypatch.setattr(audit.memory, "free_memory", lambda device: 8 << 30)
+    labels = np.array([f"class {number % 10_000:05}" for number in range(40_000)] + ["rare"])
+    x = np.random.default_rng(0).normal(size=(40_001, 4)).astype(np.float32)
+    began = time.perf_counter()
+    with pytest.raises(audit.InputError) as error:
+        audit.audit_embeddings(x, labels)
+    assert time.perf_counter() - began < 20
+    assert "40000 samples of 10000 classes take more than 14.9 GiB of memory, and 8.0 GiB are free" in str(error.value)
+    table = pd.DataFrame({"label": labels[:-1], "influence": x[:-1, 0]})
+    rows = influence_by_class(table, sorted(set(labels[:-1])))
+    assert len(rows) == 10_001
+    assert rows[0]["clean"] == pytest.approx(float(x[:40_000:10_000, 0].mean()))
+    assert time.perf_counter() - began < 30
 
 
 def test_a_clean_dataset_has_no_findings(arrays: tuple[np.ndarray, np.ndarray]) -> None:

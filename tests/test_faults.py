@@ -227,6 +227,15 @@ def test_mongod_killed_while_scores_are_written_is_said_and_mended_by_the_next_r
     assert mended.stdout.splitlines() == ["STATE complete", "WHOLE True", "LEFT []"], mended.stderr
 
 
+def test_a_command_that_finds_no_database_says_so_in_one_line(tmp_path: Path) -> None:
+    uri = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=500"
+    done = command("run", "digits", "--quiet", cwd=tmp_path, FIFTYONE_DATABASE_URI=uri)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed")]
+    assert "MongoDB does not answer" in line or "ould not connect to" in line
+    assert "Traceback" not in done.stderr
+
+
 # --- two at once ----------------------------------------------------------------------------------------------------
 
 

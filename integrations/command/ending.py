@@ -16,6 +16,10 @@ DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
 several audits failed. An interruption is 128 + the signal's number."""
 
 
+_UNREACHABLE = ("ServerSelectionTimeout", "AutoReconnect", "NetworkTimeout", "ConnectionFailure")
+"""Names of pymongo's errors: importing them here would slow down commands that need no database."""
+
+
 def exit_code_of(work: Callable[[], object]) -> int:
     """Do the work and return the exit code; an error is said in one line on standard error."""
     try:
@@ -48,6 +52,9 @@ def one_line(error: Exception) -> str:
     reason = _first_line(str(error))
     if isinstance(error, WriteError):
         return f"failed: {reason}"
+    if type(error).__module__.startswith("pymongo") and any(kind in type(error).__name__ for kind in _UNREACHABLE):
+        cause = reason.split(" (configured")[0].split(", Timeout")[0]
+        return f"failed: MongoDB does not answer ({cause}); start it and run the same command again to go on"
     return f"failed: {type(error).__name__}{': ' if reason else ''}{reason} (INFLUENCE_AUDIT_DEBUG=1 shows where)"
 
 

@@ -210,24 +210,24 @@ def _write(
 ) -> None:
     """`write_result` for who holds the lock."""
     dataset = _root(dataset_or_view)
-    _check_writable(dataset, audit_key, label_field)
+    where = f"the result is in {str(saved_to)!r}; " if saved_to is not None else ""
     run = LabelAuditConfig(
         label_field,
         version=audit.__version__,
         audit_config=result.summary.get("config"),
-        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary}
-        | _since_last(dataset, result, audit_key),
+        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary},
         result_folder=None if saved_to is None else str(Path(saved_to).resolve()),
     )
     try:
+        _check_writable(dataset, audit_key, label_field)
+        run.summary |= _since_last(dataset, result, audit_key)
         dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
         with_injection = "injected" in result.scores.columns
-        if not with_injection:
-            former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
-            if former:
-                dataset.delete_sample_fields(former)
         declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
         write_scores(dataset, audit_key, result.scores, _remarks(result), progress)
+        former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
+        if former and not with_injection:
+            dataset.delete_sample_fields(former)
         index_fields(dataset, audit_key)
         save_views(dataset, audit_key)
         show_fields(dataset, audit_key, label_field)
@@ -235,13 +235,14 @@ def _write(
         run.state = COMPLETE
         dataset.update_run_config(audit_key, run)
         keep_progress(dataset, audit_key)
+    except InputError as error:
+        raise (InputError(f"{error} ({where.strip('; ')})") if where else error) from None
     except Exception as error:
         problem = _problem_of(error, dataset)
         # Whatever it was may stop this too: then the run stays 'writing'.
         with suppress(Exception), pymongo.timeout(FAREWELL_SECONDS):
             run.state, run.problem = FAILED, problem
             dataset.update_run_config(audit_key, run)
-        where = f"the result is in {str(saved_to)!r}; " if saved_to is not None else ""
         raise WriteError(
             f"the scores could not be written into dataset {dataset.name!r} ({problem}); {where}run the same command "
             "again to go on: finished stages are kept"

@@ -1,0 +1,38 @@
+"""Whether an audit fits into memory at all: said before hours of work, rather than by the system's killer after."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from audit.errors import InputError
+
+MATRICES = 5  # samples × classes, double precision, that exist at once even where all else is done in parts
+GIB = 1 << 30
+
+
+def check_fits(samples: int, classes: int, device: torch.device) -> None:
+    """Refuse an audit whose probabilities alone exceed the memory that is free.
+
+    Raises:
+        InputError: saying what it would take and what there is.
+    """
+    needed, free = MATRICES * samples * classes * 8, free_memory(device)
+    if needed > free:
+        raise InputError(
+            f"{samples} samples of {classes} classes take more than {needed / GIB:.1f} GiB of memory, and "
+            f"{free / GIB:.1f} GiB are free; audit some of the classes at a time (--keep-labels)"
+        )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device, its caches given up."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    table = Path("/proc/meminfo")
+    if table.exists():
+        available = next(line for line in table.read_text().splitlines() if line.startswith("MemAvailable"))
+        return int(available.split()[1]) << 10
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
