@@ -463,7 +463,8 @@
   // -- plots: drawn when they come near the screen, drawn again when the theme changes
   const plots = [...document.querySelectorAll("[data-figure]")];
   const printing = matchMedia("print");
-  const theme = () => (printing.matches ? "light" : document.documentElement.dataset.theme);
+  const theme = () => (printing.matches ? "print" : document.documentElement.dataset.theme);
+  const PRINTED_WIDTH = 620;  // what A4 and Letter hold; a plot does not shrink with its page
 
   const MOVING = ["precision_recall", "roc", "suspicion_histogram", "given_by_suggested", "influence_by_class"];
 
@@ -471,7 +472,7 @@
   const adjust = {
     suspicion_histogram({ layout }) {
       layout.shapes[0].x0 = layout.shapes[0].x1 = threshold;
-      Object.assign(layout.annotations[0], { x: threshold, text: `threshold ${shownThreshold()}`, xanchor: threshold > 0.8 ? "right" : "center" });
+      Object.assign(layout.annotations[0], { x: threshold, text: `threshold ${shownThreshold()}`, xanchor: threshold > 0.5 ? "right" : "left" });
     },
     precision_recall: (figure) => moveMark(figure, now.recall, now.precision),
     roc: (figure) => moveMark(figure, now.falseAlarmShare, now.recall),
@@ -522,7 +523,8 @@
   }
 
   function draw(node, wanted = theme()) {
-    const figure = structuredClone(figures[wanted][node.dataset.figure]);
+    const figure = structuredClone(figures[wanted === "print" ? "light" : wanted][node.dataset.figure]);
+    if (wanted === "print") figure.layout.width = PRINTED_WIDTH;
     if (threshold !== chosen.threshold) adjust[node.dataset.figure]?.(figure);
     node.dataset.drawn = wanted;
     return Plotly.react(node, figure.data, figure.layout, { displayModeBar: false, responsive: true });
@@ -536,7 +538,7 @@
       }
     }, { rootMargin: "500px" });
     for (const node of plots) near.observe(node);
-    window.addEventListener("beforeprint", () => plots.forEach((node) => draw(node, "light")));
+    window.addEventListener("beforeprint", () => plots.forEach((node) => draw(node, "print")));
     window.addEventListener("afterprint", () => redraw());
     printing.addEventListener("change", () => (printing.matches ? plots.forEach((node) => draw(node)) : redraw()));
   }
