@@ -112,14 +112,17 @@ class HeatMaps:
 
 
 def overlay(image: Image.Image, heat: np.ndarray) -> bytes:
-    """The image with its map in red over a paler version of itself: WebP of at most 160 × 160 pixels."""
+    """The image with its map over a paler version of itself: WebP of at most 160 × 160 pixels.
+
+    How red a place is grows with the square of the map, so that the strongest places stand out.
+    """
     picture = image.convert("RGB")
     scale = SIDE / max(picture.size)
     picture = picture.resize(
         (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
     )
     grey = Image.blend(picture.convert("L").convert("RGB"), picture, 0.3)
-    mask = Image.fromarray((heat * STRONGEST * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
+    mask = Image.fromarray((heat**2 * STRONGEST * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     Image.composite(Image.new("RGB", picture.size, HOT), grey, mask).save(buffer, "WEBP", quality=82)
     return buffer.getvalue()

@@ -35,10 +35,11 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
     Which samples are flagged, missed or unexpected depends on the threshold, so the page picks them out of `suspects`.
 
     Returns:
-        samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail`; and, as
-        positions in samples: suspects (the most suspicious, in that order), classes (label, harmful, helpful),
-        explained (validation samples: target, label, predicted, helpful, harmful with the pairwise influence) and
-        neighbours (by position of a flagged sample, the same). thumbnails_left_out: how many the budget did not allow.
+        samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail` and
+        `heat_map`; and, as positions in samples: suspects (the most suspicious, in that order), classes (label,
+        harmful, helpful), explained (validation samples: target, label, predicted, helpful, harmful with the pairwise
+        influence) and neighbours (by position of a flagged sample, the same). thumbnails_left_out: how many the budget
+        did not allow.
     """
     shelf = _Shelf(result)
     by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
@@ -69,7 +70,9 @@ class _Shelf:
     """Takes each sample once, with its thumbnail while the budget lasts."""
 
     def __init__(self, result: AuditResult) -> None:
-        self._images = result.thumbnails["image"].to_dict() if len(result.thumbnails) else {}
+        pictures = result.thumbnails
+        self._images = pictures["image"].to_dict() if len(pictures) else {}
+        self._heat_maps = pictures["heat_map"].dropna().to_dict() if "heat_map" in pictures else {}
         self._positions: dict[Any, int] = {}
         self._bytes = 0
         self.samples: list[dict[str, Any]] = []
@@ -85,12 +88,16 @@ class _Shelf:
         for identifier, row in zip(rows.index, rows.to_dict("records"), strict=True):
             if identifier not in self._positions:
                 self._positions[identifier] = len(self.samples)
-                self.samples.append(_sample(identifier, row) | {"thumbnail": self._thumbnail(identifier)})
+                pictures = {
+                    "thumbnail": self._place(self._images.get(identifier)),
+                    "heat_map": self._place(self._heat_maps.get(identifier)),
+                }
+                self.samples.append(_sample(identifier, row) | pictures)
             positions.append(self._positions[identifier])
         return positions
 
-    def _thumbnail(self, identifier: Any) -> int | None:
-        image = self._images.get(identifier)
+    def _place(self, image: Any) -> int | None:
+        """Where the picture is among the thumbnails."""
         if not isinstance(image, bytes):
             return None
         if self._bytes + len(image) > THUMBNAIL_BUDGET:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from audit.heat_map import heat_map
 from audit.influence.engine import ExactEngine, Labelled
 from audit.influence.perturbation import pixels_to_embedding
 from audit.samples import Samples, decode_image
+from reports.galleries import gallery_values
 
 COUNT = 90
 
@@ -125,6 +127,11 @@ def test_heat_maps_are_drawn_for_the_most_suspicious_training_samples(result: Au
         with Image.open(io.BytesIO(content)) as picture:
             assert picture.format == "WEBP"
             assert max(picture.size) == 160
+    shown = gallery_values(result)
+    mapped = {
+        sample["id"]: shown["thumbnails"][sample["heat_map"]] for sample in shown["samples"] if sample["heat_map"]
+    }
+    assert mapped == {sample: base64.b64encode(content).decode() for sample, content in drawn.items()}
 
 
 def test_the_hot_places_are_those_that_move_the_validation_loss(

@@ -56,6 +56,18 @@
     return element("span", { class: "picture" }, [image]);
   }
 
+  function heatMap(sample) {
+    if (sample.heat_map === null) return null;
+    const image = element("img", {
+      src: `data:image/webp;base64,${galleries.thumbnails[sample.heat_map]}`,
+      alt: "the sample with its heat map", decoding: "async", width: 160, height: 160,
+    });
+    return element("figure", { class: "heat" }, [
+      element("span", { class: "picture" }, [image]),
+      element("figcaption", {}, ["Red: pixels that move the validation loss most, through this sample's influence"]),
+    ]);
+  }
+
   const name = (label, kind) => element("bdi", { class: kind, title: named(label) }, [named(label)]);
   const change = (sample) => element("span", { class: "labels" }, [
     name(sample.given, "given"),
@@ -79,6 +91,7 @@
       fact("influence", signed(sample.influence)),
       closest(sample),
       badge(sample),
+      sample.heat_map === null ? null : element("span", { class: "chip own" }, ["heat map"]),
     ])];
   }
 
@@ -437,7 +450,7 @@
         element("h3", {}, [`Sample ${whole(opened.number + 1)} of ${whole(opened.list.length)}`]),
         element("span", { class: "turn" }, [turn(-1, "‹", "previous sample"), turn(1, "›", "next sample"), close]),
       ]),
-      picture(sample),
+      element("div", { class: "pictures" }, [picture(sample), heatMap(sample)]),
       element("dl", {}, facts.flatMap(([term, value]) => [
         element("dt", {}, [term]), element("dd", {}, [element("bdi", {}, [named(value)])]),
       ])),
