@@ -48,7 +48,7 @@ def render_report(result: AuditResult) -> str:
     """The report as HTML text."""
     summary, known = result.summary, compare_with_known(result)
     galleries = gallery_values(result)
-    plots = [plot for plot in _PLOTS if plot.fits(result)]
+    plots = fitting_plots(result)
     source = {"dataset": None, "slug": None, "label_field": None} | (summary.get("source") or {})
     page = {
         "galleries": galleries,
@@ -175,6 +175,11 @@ _PLOTS = (
         lambda result: result.summary["detection"] is not None or result.summary["correction"] is None,
     ),
 )
+
+
+def fitting_plots(result: AuditResult) -> list[_Plot]:
+    """The figures that there is something to draw in for this result."""
+    return [plot for plot in _PLOTS if plot.fits(result)]
 
 
 def _plain(plot: _Plot, result: AuditResult, theme: figures.Theme) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import fiftyone as fo
 import pandas as pd
@@ -20,6 +22,9 @@ from test_summary_schema import check_summary
 
 from audit.result import CHANGING, AuditResult
 from integrations.fiftyone import review
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NAME = "command-results"
 ARGUMENTS = ("run", "digits", "--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1", "--dataset", NAME)
@@ -115,6 +120,19 @@ def test_flagged_samples_and_cleaned_labels_come_out_as_tables(audited: Audited,
     refused = command("export", folder, "-o", "x.xls", cwd=tmp_path)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert not (tmp_path / "x.xls").exists()
+
+
+def test_the_figures_come_out_as_files(audited: Audited, tmp_path: Path, browser: Browser) -> None:
+    done = command("report", audited[0], "-o", "here/report.html", "--figures", "svg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = {path.stem: path for path in (tmp_path / "here" / "figures").iterdir()}
+    page = (tmp_path / "here" / "report.html").read_text(encoding="utf-8")
+    assert set(files) == set(re.findall(r'data-figure="([a-z_]+)"', page))
+    for path in files.values():
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    none = command("report", audited[0], "--figures", "png", cwd=tmp_path, BROWSER_PATH="/nowhere")
+    assert none.returncode == 2
+    assert "install chromium" in none.stderr
 
 
 def test_the_decisions_of_a_review_come_out_as_a_table(audited: Audited, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ REPORT_FILE = "report.html"
 MARKDOWN_FILE = "summary.md"
 INDEX_FILE = "index.html"
 COMPARISON_FILE = "compare.html"
+FIGURES_FOLDER = "figures"
 
 
 @dataclass(frozen=True)

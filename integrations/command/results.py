@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from integrations.command.cli import cli
-from integrations.command.orders import COMPARISON_FILE, REPORT_FILE
+from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
 
 
 @cli.command()
@@ -19,12 +19,23 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="The HTML file to write; default: report.html in the result's folder."),
     ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option(help="Write the figures too, as svg or png, into the folder figures beside the report."),
+    ] = None,
 ) -> None:
     """Write the HTML report of a saved result again; it needs nothing but the folder."""
+    from audit.result import AuditResult
     from reports.html import write_report
 
-    path = write_report(result_folder, output or result_folder / REPORT_FILE)
-    typer.echo(f"report: {path.resolve()}")
+    result = AuditResult.load(result_folder)
+    path = output or result_folder / REPORT_FILE
+    if figures is not None:
+        from reports.images import write_figures
+
+        written = write_figures(result, path.parent / FIGURES_FOLDER, figures)
+        typer.echo(f"{len(written)} figures: {written[0].parent.resolve()}")
+    typer.echo(f"report: {write_report(result, path).resolve()}")
 
 
 @cli.command()
