@@ -160,6 +160,18 @@ def test_a_sample_is_explained_by_training_samples(dataset: fo.Dataset) -> None:
         assert set(splits) == {"train"}
     assert sample not in [near["id"] for near in found["helpful"]]
     assert found["helpful"][0]["label"] == found["label"]
+    assert {near["label"] for near in found["helpful_in_class"]} == {found["label"]}
+    harmed = [near["influence"] for near in found["harmed"]]
+    assert harmed == sorted(harmed)
+    assert harmed[0] < 0
+    assert set(dataset.select([near["id"] for near in found["harmed"]]).values("audit_split")) == {"validation"}
+    assert not dataset.has_field("audit_heatmap"), "only where it is asked for"
+    operator("explain_sample")(dataset, sample, heat_map=True)
+    dataset.reload()
+    heat = dataset[sample].audit_heatmap.map
+    assert heat.max() == 255
+    assert dataset.count("audit_heatmap") == 1
+    assert "audit_heatmap" in next(group.paths for group in dataset.app_config.sidebar_groups if "audit" in group.name)
 
 
 def test_the_report_is_made(dataset: fo.Dataset, tmp_path: Path) -> None:

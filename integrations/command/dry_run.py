@@ -123,7 +123,7 @@ def show_plans(orders: Sequence[Order], manner: Manner) -> None:
 
 def plan_of(order: Order, display: StageDisplay) -> Plan:
     """Look at the source, measure on some of its images, and estimate the rest."""
-    from integrations.fiftyone.fields import ALL_FIELDS, INJECTION_FIELDS
+    from integrations.fiftyone.fields import ALL_FIELDS, HEAT_MAP, INJECTION_FIELDS
 
     config, notes = order.config, []
 
@@ -152,7 +152,7 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
     pace = _images_per_second(content.images, backbone, config.batch_size)
     n, d, c = len(labels), backbone.features, len(classes)
     folder = order.folder_for(content.dataset)
-    without = () if config.inject else INJECTION_FIELDS
+    without = (HEAT_MAP,) if config.inject else (HEAT_MAP, *INJECTION_FIELDS)
     return Plan(
         source=source.description,
         dataset=content.dataset,

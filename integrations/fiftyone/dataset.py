@@ -25,6 +25,7 @@ from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
 from integrations.fiftyone.fields import (
     FIELDS,
+    HEAT_MAP,
     INJECTION_FIELDS,
     REVIEW_FIELDS,
     check_audit_key,
@@ -225,8 +226,9 @@ def _write(
         with_injection = "injected" in result.scores.columns
         declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
         write_scores(dataset, audit_key, result.scores, _remarks(result), progress)
-        former = [field.name(audit_key) for field in INJECTION_FIELDS if dataset.has_field(field.name(audit_key))]
-        if former and not with_injection:
+        outdated = (HEAT_MAP,) if with_injection else (HEAT_MAP, *INJECTION_FIELDS)
+        former = [field.name(audit_key) for field in outdated if dataset.has_field(field.name(audit_key))]
+        if former:
             dataset.delete_sample_fields(former)
         index_fields(dataset, audit_key)
         save_views(dataset, audit_key)

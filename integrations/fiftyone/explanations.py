@@ -1,4 +1,5 @@
-"""Why the audit suspects a sample: the training samples that speak for its label and those that speak against it."""
+"""Why the audit suspects a sample: the training samples that speak for its label and those that speak against it, the
+validation samples that it harms, and where in its image that comes from."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ import fiftyone as fo
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
 from audit.result import SUMMARY_FILE
+from integrations.fiftyone.appearance import show_fields
 from integrations.fiftyone.decision_log import audit_config
+from integrations.fiftyone.fields import HEAT_MAP, declare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +30,7 @@ NEIGHBOURS = 6
 _Judgement: TypeAlias = tuple[str, str | None, float | None]
 EXPLAINERS_KEPT = 2  # each holds the features of a training set
 MADE_KEPT = 200  # explanations that were asked for in the background
+SIDES = ("helpful", "harmful", "helpful_in_class", "harmful_in_class", "harmed")
 PATIENCE = 0.1  # seconds to wait for one that may be made at once
 _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
@@ -55,6 +59,9 @@ class Explanation:
         probability: of the suggested label, 0 to 1.
         helpful: training samples that speak for the label, the strongest first.
         harmful: training samples that speak against it, the strongest first.
+        helpful_in_class, harmful_in_class: the same among the training samples of its own label.
+        harmed: validation samples that are predicted worse for its being trained on, with the label that they should
+            be predicted as, the one that suffers most first.
     """
 
     sample: str
@@ -63,6 +70,9 @@ class Explanation:
     probability: float | None
     helpful: list[Neighbour]
     harmful: list[Neighbour]
+    helpful_in_class: list[Neighbour]
+    harmful_in_class: list[Neighbour]
+    harmed: list[Neighbour]
 
 
 def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
@@ -126,20 +136,44 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
 
 
 def _explain(folder: Path, sample_id: str, progress: ProgressCallback = silent) -> tuple[pd.DataFrame, _Judgement]:
+    import pandas as pd
+
     explainer = _explainer(folder, progress)
-    return explainer.explain(sample_id, NEIGHBOURS), explainer.judgement(sample_id)
+    parts = {
+        "": explainer.explain(sample_id, NEIGHBOURS),
+        "_in_class": explainer.explain(sample_id, NEIGHBOURS, same_class=True),
+        "harmed": explainer.harms(sample_id, NEIGHBOURS).assign(kind=""),
+    }
+    table = pd.concat([part.assign(side=part["kind"] + suffix) for suffix, part in parts.items()], ignore_index=True)
+    return table, explainer.judgement(sample_id)
+
+
+def add_heat_map(dataset: fo.Dataset, audit_key: str, sample_id: str) -> None:
+    """Write where in the image the sample's influence comes from into its field `<key>_heatmap`, which the App draws.
+
+    Raises:
+        InputError: if there is no such audit, its result or the image is gone, or its engine was not 'exact'.
+    """
+    import numpy as np
+
+    values = _explainer(result_folder(dataset, audit_key), silent).heat_map(sample_id)
+    declare(dataset, audit_key, (HEAT_MAP,))
+    show_fields(dataset, audit_key, audit_config(dataset, audit_key).label_field)
+    sample = dataset[sample_id]
+    sample[HEAT_MAP.name(audit_key)] = fo.Heatmap(map=np.round(255 * values).astype(np.uint8), range=[0, 255])
+    sample.save()
 
 
 def _in_words(dataset: fo.Dataset, sample_id: str, table: pd.DataFrame, judgement: _Judgement) -> Explanation:
     """What was found, with the files of those training samples that the dataset still has."""
-    ids, filepaths = dataset.select(list(table["neighbour"])).values(["id", "filepath"])
+    ids, filepaths = dataset.select(list(table["neighbour"].unique())).values(["id", "filepath"])
     present = dict(zip(ids, filepaths, strict=True))
-    sides: dict[str, list[Neighbour]] = {"helpful": [], "harmful": []}
-    columns = ("kind", "neighbour", "label", "influence")
-    for kind, neighbour, label, influence in zip(*(table[column] for column in columns), strict=True):
+    sides: dict[str, list[Neighbour]] = {name: [] for name in SIDES}
+    columns = ("side", "neighbour", "label", "influence")
+    for side, neighbour, label, influence in zip(*(table[column] for column in columns), strict=True):
         if neighbour in present:
-            sides[kind].append(Neighbour(neighbour, present[neighbour], label, float(influence)))
-    return Explanation(sample_id, *judgement, sides["helpful"], sides["harmful"])
+            sides[side].append(Neighbour(neighbour, present[neighbour], label, float(influence)))
+    return Explanation(sample_id, *judgement, *(sides[name] for name in SIDES))
 
 
 def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:

@@ -37,7 +37,7 @@ class AuditField:
     """
 
     suffix: str
-    kind: type[fo.Field] | type[fo.Classification]
+    kind: type[fo.Field] | type[fo.Label]
     description: str
     subfield: type[fo.Field] | None = None
 
@@ -95,10 +95,17 @@ DECISIONS = AuditField(
 REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS)
 """What review writes; an audit declares them empty, so that windows that review at once need not."""
 
+HEAT_MAP = AuditField(
+    "heatmap",
+    fo.Heatmap,
+    "Where in the image the sample's influence comes from: pixels that move the validation loss most, 0 to 255.",
+)
+"""What explaining a sample writes where it is asked for."""
+
 INDEXED = ("suspicion", "status", "flag")
 """What the panel and the App filter and sort by; the queue of unreviewed samples has an index of its own."""
 
-ALL_FIELDS = (*FIELDS[:3], STATUS, CORRECTED, *FIELDS[3:], *INJECTION_FIELDS, ORIGINAL, DECISIONS)
+ALL_FIELDS = (*FIELDS[:3], STATUS, CORRECTED, *FIELDS[3:], *INJECTION_FIELDS, HEAT_MAP, ORIGINAL, DECISIONS)
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 
 
@@ -146,7 +153,7 @@ def declare(dataset: fo.Dataset, key: str, fields: tuple[AuditField, ...]) -> No
     """Add fields with their description and mark; those that are there are left as they are."""
     for field in fields:
         options: dict[str, Any] = {"description": field.description, "info": {INFO_KEY: key}}
-        if issubclass(field.kind, fo.Classification):
+        if issubclass(field.kind, fo.Label):
             dataset.add_sample_field(field.name(key), fo.EmbeddedDocumentField, embedded_doc_type=field.kind, **options)
         else:
             dataset.add_sample_field(field.name(key), field.kind, subfield=field.subfield, **options)
