@@ -17,6 +17,14 @@ SPLIT_LEAK = "split-leak"
 CLASS_NAMES = "class-names"
 NO_VALIDATION = "class-without-validation"
 
+FINDING_TITLES = {
+    DUPLICATE_LABELS: "Duplicates with different labels",
+    SPLIT_LEAK: "Leaks between splits",
+    CLASS_NAMES: "Doubtful class names",
+    NO_VALIDATION: "Classes without validation samples",
+}
+"""What each kind of finding is called where people read it."""
+
 FINDING_MEANINGS = {
     DUPLICATE_LABELS: "Identical images have different labels: at most one of the labels can be right.",
     SPLIT_LEAK: "Identical images are in the training split and in a held-out one: the head is measured on what it "

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from audit.config import help_of
+from audit.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
 from reports import figures, verdict
 from reports.galleries import gallery_values
@@ -77,7 +78,7 @@ def render_report(result: AuditResult) -> str:
             plots={plot.name: plot for plot in plots},
             class_rows=_class_rows(result),
             skipped=_records(result.skipped),
-            findings=summary.get("findings", []),
+            findings=_findings(result),
             settings=[(name, value, _help(name)) for name, value in summary["config"].items()],
             score_meanings=SCORE_MEANINGS,
             score_names=figures.SCORE_NAMES,
@@ -217,6 +218,21 @@ def _class_rows(result: AuditResult) -> list[dict[str, Any]]:
     if len(classes) > MAX_TABLE_ROWS:
         classes = sorted(classes, key=lambda row: -row["wrong"])[:MAX_TABLE_ROWS]
     return everything + classes
+
+
+def _findings(result: AuditResult) -> list[dict[str, Any]]:
+    """Each kind that was found: title, meaning, how many, how many samples, and the first findings with their files."""
+    filepaths = result.scores["filepath"].dropna().to_dict()
+    kinds = []
+    for found in result.summary.get("findings", []):
+        table = result.findings[result.findings["kind"] == found["kind"]]
+        shown = table[table["finding"].isin(table["finding"].drop_duplicates().head(MAX_TABLE_ROWS))]
+        rows = [
+            {"detail": members["detail"].iloc[0], "names": [filepaths.get(i, i) for i in members["id"].dropna()]}
+            for _, members in shown.groupby("finding", sort=True)
+        ]
+        kinds.append(found | {"title": FINDING_TITLES[found["kind"]], "rows": rows})
+    return kinds
 
 
 def _records(table: Any) -> list[dict[str, Any]]:

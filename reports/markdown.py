@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audit.findings import FINDING_TITLES
 from audit.result import AuditResult
 from audit.storage import replace_file
 from reports import verdict
@@ -27,7 +28,10 @@ def render_markdown(result: AuditResult) -> str:
     for number in verdict.key_numbers(summary, known):
         lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
     for found in summary.get("findings", []):
-        lines += ["", f"**{found['kind']}: {verdict.count(found['findings'])}** {_cell(found['meaning'])}"]
+        lines += [
+            "",
+            f"**{FINDING_TITLES[found['kind']]}: {verdict.count(found['findings'])}** {_cell(found['meaning'])}",
+        ]
         lines += ["", *(f"- {_cell(example)}" for example in found["examples"])]
     flagged = result.flagged[:MOST_SUSPICIOUS]
     if len(flagged):

@@ -17,7 +17,7 @@ import fiftyone as fo
 import numpy as np
 import psutil
 import pytest
-from command_process import command
+from command_process import COMMAND, command
 from fiftyone.core.odm import get_db_conn
 from made_up import made_up_result
 
@@ -62,6 +62,36 @@ def failing_after(samples: int, problem: Callable[[], object]) -> Callable[[Step
             problem()
 
     return tell
+
+
+# --- what is bad in the dataset -------------------------------------------------------------------------------------
+
+
+def test_fiftyone_shows_what_was_left_out_and_what_was_found(dataset: fo.Dataset, tmp_path: Path) -> None:
+    config = AuditConfig(weights="bundled", device="cpu")
+    audit_dataset(dataset, config=config)
+    before = dataset.values("audit_suspicion")
+    assert None not in before
+    assert set(dataset.values("audit_findings")) == {None}
+    original, copied, broken = list(dataset.limit(3))
+    (tmp_path / "broken.jpg").write_text("no picture any more")
+    copied.filepath = original.filepath  # the same picture under another label
+    copied.ground_truth.label = "2" if original.ground_truth.label != "2" else "1"
+    broken.filepath = str(tmp_path / "broken.jpg")
+    for sample in (copied, broken):
+        sample.save()
+    audit_dataset(dataset, config=config)
+    dataset.reload()
+    broken.reload()
+    assert (broken.audit_suspicion, broken.audit_flag, broken.audit_status) == (None, None, None)
+    assert broken.audit_findings == ["left out: not an image that Pillow can read"]
+    for sample in (original, copied):
+        assert "duplicate-labels" in dataset[sample.id].audit_findings
+    shown = dataset.load_saved_view("audit: findings")
+    assert set(shown.values("id")) == {original.id, copied.id, broken.id}
+    dataset.delete_run("audit")
+    assert not dataset.has_field("audit_findings")
+    assert not dataset.has_saved_view("audit: findings")
 
 
 # --- all at once, or not at all -------------------------------------------------------------------------------------
@@ -142,6 +172,30 @@ def test_a_process_killed_while_writing_leaves_one_audits_scores_and_no_mixture(
     dataset.reload()
     assert dataset.values("audit_influence") == influences[1]
     assert dataset.get_run_info("audit").config.state == "complete"
+
+
+def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    arguments = ("run", f"fiftyone:{dataset.name}", "--weights", "bundled", "-o", str(tmp_path / "result"))
+    environment = QUIET | {"INFLUENCE_AUDIT_CACHE": cache, "COLUMNS": "200"}
+    killed = subprocess.Popen(
+        [str(COMMAND), *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert killed.stderr is not None
+    assert any("writing to FiftyOne" in line for line in iter(killed.stderr.readline, ""))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stderr.close()
+    again = command(*arguments, cwd=tmp_path, INFLUENCE_AUDIT_CACHE=cache, COLUMNS="200")
+    assert again.returncode == 0, again.stderr
+    for stage in ("head", "detection", "influence", "explanation", "correction"):
+        assert f"{stage} was finished by an earlier run that did not end: not done again" in again.stderr
+    summary = audit.AuditResult.load(tmp_path / "result").summary
+    assert summary["embedding"]["computed"] == 0
+    dataset.reload()
+    assert dataset.get_run_info("audit").config.state == "complete"
+    assert not list((tmp_path / "cache" / "checkpoints").iterdir())
+    assert (tmp_path / "result" / "report.html").exists()
 
 
 # --- mongod dies ----------------------------------------------------------------------------------------------------

@@ -338,8 +338,9 @@ def test_every_page_has_a_policy_that_lets_nothing_in_and_escapes_what_it_shows(
     attack = "<img src=x onerror=alert(1)>"
     result.summary["notes"].append(attack)
     result.summary["findings"] = [
-        {"kind": "class-names", "findings": 1, "samples": 0, "meaning": attack, "examples": [attack]}
+        {"kind": "class-names", "findings": 1, "samples": 1, "meaning": attack, "examples": [attack]}
     ]
+    result.findings = pd.DataFrame({"kind": ["class-names"], "finding": [0], "id": [attack], "detail": [attack]})
     result.skipped = pd.DataFrame({"id": [attack], "filepath": [attack], "reason": [attack]})
     assert attack not in render_report(result)
 

@@ -21,6 +21,8 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     from rich.markup import escape
     from rich.table import Table
 
+    from audit.findings import FINDING_TITLES
+
     summary = result.summary
     counts, estimates = summary["counts"], summary["estimates"]
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), title="Label audit", title_justify="left")
@@ -41,7 +43,9 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
         + (f" (left out: {', '.join(left_out)})" if left_out else ""),
     )
     for found in summary["findings"]:
-        table.add_row(f"found: {found['kind']}", f"{found['findings']} times, e.g. {escape(found['examples'][0])}")
+        table.add_row(
+            FINDING_TITLES[found["kind"]].lower(), f"{found['findings']}, the first: {escape(found['examples'][0])}"
+        )
     table.add_row("flagged", f"[bold]{counts['flagged']}[/bold] at suspicion ≥ {summary['threshold']:.3f}")
     table.add_row(
         "wrong labels, estimated",
