@@ -36,6 +36,8 @@ STAGE_NAMES = {
     "influence": "computing influence",
     "detection": "detecting mislabels",
     "flagging": "flagging",
+    "explanation": "explaining samples",
+    "correction": "training without the flagged samples",
     "evaluation": "evaluating",
     "thumbnails": "making thumbnails",
     "heat maps": "drawing heat maps",

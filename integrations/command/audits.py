@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from audit.errors import InputError
 from integrations.command.cli import cli, quieten_fiftyone
-from integrations.command.ending import ABOVE_LIMIT
+from integrations.command.ending import ABOVE_LIMIT, DONE, standard_output_for_json
 from integrations.command.interruption import Interruption
 from integrations.command.layers import layer_of, origin, read_options_file
 from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
 from integrations.command.orders import Order, orders_of
+
+if TYPE_CHECKING:
+    from integrations.terminal import Manner
 
 DEMO_DATASET = "influence-audit-demo"
 GIVEN = ("environment", "commandline")
@@ -125,21 +128,12 @@ def run(
     if fail_above is not None and any(order.config.inject for order in orders):
         raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
     quieten_fiftyone()
-    from integrations.command.batch import audit_all, audit_one, is_above
     from integrations.terminal import Manner
 
     manner = Manner(quiet, verbose, json)
-    if dry_run:
-        from integrations.command.dry_run import show_plans
-
-        show_plans(orders, manner)
-    elif len(orders) == 1:
-        _watch(context.obj, orders)
-        if is_above(audit_one(orders[0], manner), fail_above):
-            raise typer.Exit(ABOVE_LIMIT)
-    else:
-        _watch(context.obj, orders)
-        raise typer.Exit(audit_all(orders, manner, fail_above))
+    with standard_output_for_json(json):
+        code = _carry_out(orders, manner, fail_above, dry_run, context.obj)
+    raise typer.Exit(code)
 
 
 @cli.command()
@@ -198,3 +192,20 @@ def _watch(interruption: Interruption, orders: list[Order]) -> None:
 
     for order in orders:
         interruption.folders |= {order.folder or order.root, Path(order.config.cache_dir or default_cache_dir())}
+
+
+def _carry_out(
+    orders: list[Order], manner: Manner, fail_above: float | None, dry_run: bool, interruption: Interruption
+) -> int:
+    """Do what was ordered, or say what would be done; the exit code."""
+    from integrations.command.batch import audit_all, audit_one, is_above
+
+    if dry_run:
+        from integrations.command.dry_run import show_plans
+
+        show_plans(orders, manner)
+        return DONE
+    _watch(interruption, orders)
+    if len(orders) > 1:
+        return audit_all(orders, manner, fail_above)
+    return ABOVE_LIMIT if is_above(audit_one(orders[0], manner), fail_above) else DONE

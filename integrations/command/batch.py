@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 
 from audit.errors import InputError
 from audit.progress import Step
-from integrations.command.ending import ABOVE_LIMIT, DONE, FAILED, MISTAKEN, SOME_FAILED, is_mistake, one_line, say
+from integrations.command.ending import (
+    ABOVE_LIMIT,
+    DONE,
+    FAILED,
+    MISTAKEN,
+    SOME_FAILED,
+    is_mistake,
+    one_line,
+    print_json,
+    say,
+)
 from integrations.command.orders import INDEX_FILE, MARKDOWN_FILE, REPORT_FILE, Order
 from integrations.command.summary_tables import show_batch, show_summary
 from integrations.terminal import Manner, StageDisplay
@@ -28,7 +36,7 @@ def audit_one(order: Order, manner: Manner) -> dict[str, Any]:
     result, folder = _perform(order, manner, set())
     show_summary(Console(stderr=manner.json), result, folder / REPORT_FILE)
     if manner.json:
-        typer.echo(json.dumps(result.summary, ensure_ascii=False))
+        print_json(result.summary)
     return result.summary
 
 
@@ -56,7 +64,7 @@ def audit_all(orders: Sequence[Order], manner: Manner, fail_above: float | None 
     path = write_index(entries, root / INDEX_FILE, fail_above)
     show_batch(Console(stderr=manner.json), entries, path)
     if manner.json:
-        typer.echo(json.dumps({"audits": [entry.to_dict() for entry in entries]}, ensure_ascii=False))
+        print_json({"audits": [entry.to_dict() for entry in entries]})
     codes = {entry.exit_code for entry in entries}
     if codes & {FAILED, MISTAKEN}:
         return SOME_FAILED

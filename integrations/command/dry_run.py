@@ -9,7 +9,6 @@ in proportion to n · d · C (samples, features, classes), scaled by how fast th
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections import Counter
@@ -20,16 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 from rich.console import Console
 
 from audit.backbone import Backbone, load_backbone
 from audit.config import SPLITS, AuditConfig
 from audit.embedding import EmbeddingCache, cache_folder, embed
 from audit.errors import InputError
+from audit.memory import check_fits, free_memory
 from audit.progress import Step
 from audit.run import split_samples
 from audit.samples import Samples, auditable_classes, content_key, image_bytes
+from integrations.command.ending import print_json
 from integrations.command.orders import REPORT_FILE, Order
 from integrations.sources import FiftyOneSource, Source
 from integrations.terminal import Manner, StageDisplay
@@ -79,6 +79,7 @@ class Plan:
     embedding_seconds: float
     other_seconds: float
     memory_bytes: float
+    free_memory_bytes: int
     output: str
     replaces: bool
     fields: list[str]
@@ -112,7 +113,7 @@ def show_plans(orders: Sequence[Order], manner: Manner) -> None:
             plans.append(plan_of(order, display))
     if manner.json:
         values = [dataclasses.asdict(plan) | {"seconds": plan.seconds} for plan in plans]
-        typer.echo(json.dumps(values[0] if len(values) == 1 else {"plans": values}, ensure_ascii=False))
+        print_json(values[0] if len(values) == 1 else {"plans": values})
         return
     console = Console()
     for plan in plans:
@@ -151,6 +152,7 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
     cached = _cached_share(content.images, backbone, config)
     pace = _images_per_second(content.images, backbone, config.batch_size)
     n, d, c = len(labels), backbone.features, len(classes)
+    check_fits(n, c, backbone.device)
     folder = order.folder_for(content.dataset)
     without = (HEAT_MAP,) if config.inject else (HEAT_MAP, *INJECTION_FIELDS)
     return Plan(
@@ -177,6 +179,7 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         memory_bytes=BYTES_TO_START
         + 8 * COPIES * n * (d + c)
         + BYTES_A_PIXEL * min(n, config.batch_size) * backbone.image_size**2,
+        free_memory_bytes=free_memory(torch.device("cpu")),
         output=str(folder),
         replaces=(folder / REPORT_FILE).exists(),
         fields=[field.name(order.audit_key) for field in ALL_FIELDS if field not in without],
@@ -273,8 +276,8 @@ def _show(console: Console, plan: Plan) -> None:
         f"images/s (measured on {plan.images_measured} images)",
         "time": f"about {_duration(plan.seconds)}: images {_duration(plan.embedding_seconds)}, "
         f"all else {_duration(plan.other_seconds)} (by samples x features x classes; may be twice or half)",
-        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB (start, {COPIES} copies of samples x (features + "
-        "classes), and a batch of images)",
+        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free (start, "
+        f"{COPIES} copies of samples x (features + classes), and a batch of images)",
         "result": plan.output + (" (the result there is replaced)" if plan.replaces else ""),
         "fields": ", ".join(plan.fields),
     }

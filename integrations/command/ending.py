@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import Any
 
 import typer
 
@@ -61,6 +64,18 @@ def one_line(error: Exception) -> str:
 def say(text: str) -> None:
     """One line on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def standard_output_for_json(wanted: bool) -> Iterator[None]:
+    """Send to standard error what anything prints, libraries included, so that standard output holds JSON alone."""
+    with redirect_stdout(sys.stderr) if wanted else nullcontext():
+        yield
+
+
+def print_json(value: Any) -> None:
+    """A line of JSON on standard output, wherever prints go."""
+    print(json.dumps(value, ensure_ascii=False), file=sys.__stdout__, flush=True)
 
 
 def _first_line(text: str) -> str:

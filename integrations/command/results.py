@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from integrations.command.cli import cli
+from integrations.command.ending import print_json
 from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
 
 
@@ -62,4 +62,4 @@ def compare(
     typer.echo(" ".join([headline(values), *sentences(values)]), err=as_json)
     typer.echo(f"comparison: {path.resolve()}", err=as_json)
     if as_json:
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        print_json(values)
