@@ -67,6 +67,7 @@ def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) 
         ("seed =", "config file 'audit.toml' is not TOML"),
         ('[audit]\nsource = "digits"', "'audit' is no list of tables"),
         ('[[audit]]\nsuorce = "digits"', "[[audit]] number 1: there is no option 'suorce'; did you mean 'source'?"),
+        ('[[audit]]\nsource = "digits"\noutput = "x"', "output is for all audits of a call; move it above the first"),
         ('[[audit]]\nsource = "digits"\ntrainer = "sgd"', "trainer is 'sgd'; it takes one of newton, adam (in an"),
         ("seed = 1", "no source was given"),
     ],

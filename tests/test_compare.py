@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import audit
 from audit.errors import InputError
 from audit.result import AuditResult
 from reports.compare import compare, headline, render_comparison, write_comparison
+from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -92,6 +94,26 @@ def test_samples_are_matched_by_file_where_ids_differ_and_refused_where_nothing_
     assert values["samples"] == {"common": len(paths) - 100, "only_first": 100, "only_second": 0}
     with pytest.raises(InputError, match="no sample in common"):
         compare(first, dataclasses.replace(other, scores=other.scores.assign(filepath=None)))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    corrected: Results, tmp_path: Path, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    summaries = [{**result.summary, "source": {"dataset": "digits", "label_field": "second"}} for result in corrected]
+    entries = [IndexEntry("digits", None, "audit", 3, summary, tmp_path / "report.html") for summary in summaries]
+    entries.append(IndexEntry("gone", None, "audit", 2, error="error: there is no such thing"))
+    pages = (write_comparison(*corrected, tmp_path / "c.html"), write_index(entries, tmp_path / "index.html", 0.01))
+    # The pages' policy keeps strangers' scripts out; axe is one, so it is lifted here and nowhere else.
+    context = browser.new_context(bypass_csp=True, color_scheme=scheme)
+    for path in pages:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run().then(result => result.violations)")
+        assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    context.close()
 
 
 def test_hostile_names_are_text(corrected: Results, tmp_path: Path, browser: Browser) -> None:

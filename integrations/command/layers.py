@@ -67,7 +67,11 @@ def read_options_file(path: Path, command: Callable[..., None]) -> OptionsFile:
     _check(content, kinds, str(path))
     each = {name: kind for name, kind in kinds.items() if name not in WHOLE_CALL}
     for number, table in enumerate(tables, 1):
-        _check(table, each, f"{path}, [[{TABLES}]] number {number}")
+        where = f"{path}, [[{TABLES}]] number {number}"
+        for name in WHOLE_CALL:
+            if name in table:
+                raise InputError(f"{where}: {name} is for all audits of a call; move it above the first [[{TABLES}]]")
+        _check(table, each, where)
     listed = {
         name: [value] if kinds[name][1] and not isinstance(value, list) else value for name, value in content.items()
     }
