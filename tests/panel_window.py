@@ -29,17 +29,18 @@ class Window:
         self.state: dict[str, Any] = {}
         self.output: dict[str, Any] = {}
         self.said: list[str] = []
-        self.asked: list[str] = []
         self.view: list[dict[str, Any]] | None = None
-        self.current_sample: str | None = None
+        self.triggered: dict[str, Any] = {}
 
-    def event(self, method: str, selected: list[str] | None = None, **params: Any) -> float:
+    def event(
+        self, method: str, selected: list[str] | None = None, current_sample: str | None = None, **params: Any
+    ) -> float:
         """Send an event and do what the answer says; how long the answer took, in seconds."""
         params = {"__method__": method, "panel_id": "panel", "panel_state": self.state, **params}
         began = time.perf_counter()
-        answer = self._answer(params, selected or [])
+        answer = self._answer(params, selected or [], current_sample)
         seconds = time.perf_counter() - began
-        self.asked = [request["operator_uri"] for request in answer]
+        self.triggered = {request["operator_uri"]: request["params"] for request in answer}
         for request in answer:
             params = request["params"]
             match request["operator_uri"]:
@@ -62,9 +63,10 @@ class Window:
         assert self.view is not None
         return fo.DatasetView._build(self.dataset, self.view).values("id")
 
-    def _answer(self, params: dict[str, Any], selected: list[str]) -> list[dict[str, Any]]:
+    def _answer(self, params: dict[str, Any], selected: list[str], current_sample: str | None) -> list[dict[str, Any]]:
         if self.server is None:
-            result = foo.execute_operator(PANEL, dataset=self.dataset, selected=selected, params=params)
+            opened = {"dataset": self.dataset, "selected": selected, "current_sample": current_sample}
+            result = foo.execute_operator(PANEL, opened, params=params)
             return result.executor.to_json()["requests"]
         request = {
             "operator_uri": PANEL,
@@ -72,7 +74,7 @@ class Window:
             "params": params,
             "selected": selected,
             "view": self.view or [],
-            "current_sample": self.current_sample,
+            "current_sample": current_sample,
         }
         body = json.dumps(request).encode()
         asked = urllib.request.Request(f"{self.server}/operators/execute", body, {"Content-Type": "application/json"})

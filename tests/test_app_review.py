@@ -1,62 +1,90 @@
 """The whole review in a browser on the real App: audit, look, understand, decide, undo, correct, audit again, report.
 
-The pictures of each step are kept where INFLUENCE_AUDIT_SCREENSHOTS names a folder.
+The pictures of each step, and the moving picture of them for the README, are kept where INFLUENCE_AUDIT_SCREENSHOTS
+names a folder. Without the project's development images the review is made on digits.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import pytest
 from conftest import SHARED_DATA
 from fiftyone import ViewField as F
+from PIL import Image, ImageDraw, ImageFont
+from pymongo import MongoClient
 
+from integrations.digits import digits
 from integrations.fiftyone.audit_job import results_home
+from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.review import decisions
+from integrations.labelled_images import LabelledImages
 from integrations.sources import resolve_source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 MISTAKES = 8
+PORT = 5320
+MONGOD = Path(fo.__file__).parent / "db" / "bin" / "mongod"
+FRAME = (1200, 900)
+STEPS = {
+    "audit-form": "Audit the labels: choose what, how, and under which key",
+    "audited": "The grid shows what is flagged, the panel the most suspicious sample",
+    "threshold": "Move the threshold: the grid follows",
+    "explanation": "Why it is suspect: training samples that speak for and against its label",
+    "selection": "Accept the suggestion, for one sample or for a selection; undo is a click away",
+    "apply-form": "Apply the corrections: the label field is written, the old labels are kept",
+    "second-audit": "Audit again: what changed since the last time",
+}
+"""The steps of the README's moving picture, with what is said under them."""
+
 FIFTYONE_LOADS = "entry is loading"  # what FiftyOne's own page says when it reloads a dataset
 SERVE = (
     "import sys; from integrations.fiftyone.app import open_app; "
     "from integrations.fiftyone.plugin_install import install_plugin; install_plugin(); "
-    "open_app(sys.argv[1], port=5320, browser=False, ready=lambda address: print(address, flush=True))"
+    "open_app(sys.argv[1], port=int(sys.argv[2]), browser=False, ready=lambda address: print(address, flush=True))"
 )
 
 
 @pytest.fixture
-def boats(tables_boats: Path, dataset_name: Callable[[str], str]) -> fo.Dataset:
-    """Tables and boats, some of them labelled wrong."""
-    if tables_boats != SHARED_DATA / "tiny-imagenet-tables-boats":
-        pytest.skip(
-            "review in the browser not made: ../shared/data is absent, and the digits leave no flag to go on with"
-        )
-    view = resolve_source(str(tables_boats / "valid.parquet"), dataset=dataset_name("boats to review")).open()
-    dataset = view._dataset
-    one, other = dataset.distinct("ground_truth.label")
-    for label, wrong in ((one, other), (other, one)):
-        part = dataset.match(F("source_label") == label).limit(MISTAKES // 2)
+def dataset(tables_boats: Path, dataset_name: Callable[[str], str]) -> fo.Dataset:
+    """Tables and boats, some of them labelled wrong; where they are not here, digits that look alike."""
+    name = dataset_name("labels to review")
+    if tables_boats == SHARED_DATA / "tiny-imagenet-tables-boats":
+        resolve_source(str(tables_boats / "valid.parquet"), dataset=name).open()
+    else:
+        alike = list(digits(["3", "5", "8", "9"]))[:160]
+        import_images(LabelledImages("digits", "digits", len(alike), lambda: iter(alike)), name)
+    dataset = fo.load_dataset(name)
+    classes = dataset.distinct("ground_truth.label")
+    for label, wrong in zip(classes, classes[1:] + classes[:1], strict=True):
+        part = dataset.match(F("source_label") == label).limit(8 // len(classes))
         part.set_values("ground_truth.label", [wrong] * len(part))
     return dataset
 
 
-@pytest.fixture
-def address(boats: fo.Dataset, tmp_path: Path) -> Iterator[str]:
-    """Where the real App shows them; its console must stay free of stack traces."""
-    console = tmp_path / "console.log"
+@contextmanager
+def served(dataset: str, console: Path, port: int, environment: dict[str, str]) -> Iterator[str]:
+    """Where the real App shows a dataset; its console must stay free of stack traces."""
     with console.open("w") as errors:
         server = subprocess.Popen(
-            [sys.executable, "-c", SERVE, boats.name], stdout=subprocess.PIPE, stderr=errors, text=True
+            [sys.executable, "-c", SERVE, dataset, str(port)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
         )
     try:
         assert server.stdout is not None
@@ -73,7 +101,7 @@ class App:
     def __init__(self, browser: Browser, address: str, folder: Path, theme: str = "dark") -> None:
         self.folder = folder
         self.theme = theme
-        self.pictures: list[Path] = []
+        self.pictures: dict[str, Path] = {}
         self.errors: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": 1600, "height": 1200})
         self.page.add_init_script("window.IS_PLAYWRIGHT = true")
@@ -89,10 +117,10 @@ class App:
 
     def picture(self, step: str) -> None:
         self.page.wait_for_selector("canvas[canvas-loaded=true]", timeout=60_000)
-        self.page.wait_for_timeout(1200)  # the grid draws its images with a delay
+        self.page.wait_for_timeout(700)  # the grid draws its images with a delay
         path = self.folder / f"review-{self.theme}-{len(self.pictures) + 1:02d}-{step}.png"
         self.page.screenshot(path=path)
-        self.pictures.append(path)
+        self.pictures[step] = path
 
     def operate(self, label: str) -> Locator:
         """Choose an operator in the palette; its form."""
@@ -119,6 +147,16 @@ class App:
     def press(self, label: str | re.Pattern[str]) -> None:
         self.panel.get_by_role("button", name=label).first.click()
 
+    def skip(self) -> None:
+        """Go on to the next sample, and wait until it is shown."""
+        facts = self.panel.get_by_text("suspicion:").first
+        former = facts.inner_text()
+        self.press("Next")
+        deadline = time.monotonic() + 60
+        while facts.inner_text() == former:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
     def sees(self, text: str | re.Pattern[str]) -> None:
         self.page.get_by_text(text).first.wait_for(timeout=60_000)
 
@@ -129,22 +167,34 @@ class App:
 
 
 def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
-    boats: fo.Dataset, address: str, browser: Browser, tmp_path: Path
+    dataset: fo.Dataset, browser: Browser, tmp_path: Path
 ) -> None:
     folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
-    app = App(browser, address, folder)
+    with served(dataset.name, tmp_path / "console.log", PORT, dict(os.environ)) as address:
+        dark = App(browser, address, folder)
+        review(dark, dataset)
+        dark.page.close()
+        light = App(browser, address, folder, "light")
+        look_again(light, dataset)
+        light.page.close()
+    moving_picture([(dark.pictures[step], text) for step, text in STEPS.items()], folder / "review.webp")
+    assert all(picture.stat().st_size > 10_000 for picture in [*dark.pictures.values(), *light.pictures.values()])
+
+
+def review(app: App, dataset: fo.Dataset) -> None:
+    """The whole way, from opening the dataset to the report after the second audit."""
     app.picture("dataset")
 
     form = app.operate("Audit labels")
     form.get_by_text("More settings").click()
     form.get_by_text("Backbone weights:").wait_for(timeout=20_000)
     form.locator("input[value='auto']").fill("bundled")
-    app.page.wait_for_timeout(1500)
+    app.page.wait_for_timeout(1000)
     app.picture("audit-form")
     app.audit()
     app.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
-    boats.reload()
-    flagged = boats.load_saved_view("audit: flagged").values("id")
+    dataset.reload()
+    flagged = dataset.load_saved_view("audit: flagged").values("id")
     assert len(flagged) >= MISTAKES // 2
     app.sees(f"0 / {len(flagged)}")
     app.picture("audited")
@@ -154,32 +204,34 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     assert place is not None
     slider.click(position={"x": place["width"] * 0.8, "y": place["height"] / 2})
     app.sees(re.compile(r"Show suspicion of at least 0\.(79|80|81)"))
-    above = len(boats.match(F("audit_suspicion") >= 0.8))
+    above = len(dataset.match(F("audit_suspicion") >= 0.8))
     app.sees(f"{above} sample")
     app.picture("threshold")
 
     app.panel.locator("table tbody tr").first.click()
     app.panel.get_by_text(re.compile("^class ")).wait_for(timeout=20_000)
     app.picture("class")
+    app.panel.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
+    app.picture("classes")
     app.press("Show all samples")
     app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden", timeout=20_000)
-    app.sees(f"{len(boats)} samples")
+    app.sees(f"{len(dataset)} samples")
     app.page.wait_for_timeout(1000)
 
     app.press("Why is it suspect?")
     app.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
     app.picture("explanation")
 
-    first = boats.load_saved_view("audit: to review").first().id
+    first = dataset.load_saved_view("audit: to review").first().id
     app.press("Accept suggestion")
     app.sees(f"1 / {len(flagged)}")
     app.picture("accepted")
-    boats.reload()
-    assert boats[first].audit_status == "relabelled"
+    dataset.reload()
+    assert dataset[first].audit_status == "relabelled"
     app.press("Undo last")
     app.sees(f"0 / {len(flagged)}")
-    boats.reload()
-    assert boats[first].audit_status == "unreviewed"
+    dataset.reload()
+    assert dataset[first].audit_status == "unreviewed"
     app.picture("undone")
 
     form = app.operate("Load audit")
@@ -192,9 +244,9 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     app.picture("selection")
     app.press("Accept suggestion (3)")
     app.sees(f"3 / {len(flagged)}")
-    boats.reload()
-    accepted = boats.match(F("audit_status") == "relabelled").values("id")
-    assert accepted == boats.select(flagged[:3]).values("id")
+    dataset.reload()
+    accepted = dataset.match(F("audit_status") == "relabelled").values("id")
+    assert accepted == dataset.select(flagged[:3]).values("id")
     app.picture("selection-accepted")
 
     app.press("Apply")
@@ -202,8 +254,8 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     app.picture("apply-form")
     app.submit("Apply corrections")
     app.sees("3 samples corrected in the label field")
-    boats.reload()
-    for sample in boats.select(accepted):
+    dataset.reload()
+    for sample in dataset.select(accepted):
         assert sample.ground_truth.label == sample.audit_suggested.label != sample.audit_original.label
     app.picture("applied")
 
@@ -216,22 +268,23 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     app.page.wait_for_timeout(1500)
     app.audit()
     app.sees("Since the last audit: 3 labels corrected")
-    boats.reload()
-    app.sees(f"0 / {len(boats.match(F('audit_flag') == True))}")  # noqa: E712
+    dataset.reload()
+    app.sees(f"0 / {len(dataset.match(F('audit_flag') == True))}")  # noqa: E712
     app.picture("second-audit")
-    assert boats.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
-    assert len(decisions(boats, "audit")) == 7  # accepted, undone, three accepted, three applied
+    assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
+    assert len(decisions(dataset, "audit")) == 7  # accepted, undone, three accepted, three applied
 
     with app.page.expect_download(timeout=60_000) as download:
         app.press("Report")
         app.submit("Make report")
     assert download.value.suggested_filename == "report.html"
-    assert (results_home(boats, "audit") / "report.html").is_file()
+    assert (results_home(dataset, "audit") / "report.html").is_file()
     app.picture("report")
     assert [error for error in app.errors if error != FIFTYONE_LOADS] == []
-    app.page.close()
 
-    light = App(browser, address, folder, "light")
+
+def look_again(light: App, dataset: fo.Dataset) -> None:
+    """In the other theme: the panel beside the grid, in the sample view, and the App's own editor."""
     if not light.panel.count():
         light.open_panel()
     light.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
@@ -246,10 +299,150 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     light.picture("sample")
     modal.get_by_role("button", name="Dismiss").first.click()
     light.sees("1 sample dismissed")
-    boats.reload()
-    assert boats.count_values("audit_status")["dismissed"] == 1
-    light.page.close()
-    assert all(picture.stat().st_size > 10_000 for picture in [*app.pictures, *light.pictures])
+    dataset.reload()
+    assert dataset.count_values("audit_status")["dismissed"] == 1
+    modal.get_by_role("button", name="Label by hand").first.click()
+    light.page.wait_for_timeout(1500)
+    light.picture("by-hand")
+
+
+def moving_picture(steps: list[tuple[Path, str]], path: Path) -> None:
+    """The steps one after the other, each with a line of text under it, as an animated WebP."""
+    frames = []
+    for picture, text in steps:
+        with Image.open(picture) as screenshot:
+            shown = screenshot.convert("RGB").resize(FRAME, Image.Resampling.LANCZOS)
+        frame = Image.new("RGB", (FRAME[0], FRAME[1] + 44), "#ff6d04")
+        frame.paste(shown)
+        ImageDraw.Draw(frame).text((16, FRAME[1] + 9), text, "#ffffff", ImageFont.load_default(22))
+        frames.append(frame)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=3500, loop=0, quality=70, method=6)
+    assert path.stat().st_size < 2_000_000
+
+
+# --- two windows, and restarts --------------------------------------------------------------------------------------
+
+
+class Database:
+    """A MongoDB server of its own, whose files outlive it.
+
+    Args:
+        folder: its files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again on the same files."""
+        options = ["--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+        self.process = subprocess.Popen([MONGOD, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        client: MongoClient = MongoClient(port=self.port, serverSelectionTimeoutMS=60_000)
+        client.admin.command("ping")
+        client.close()
+
+    def kill(self) -> None:
+        """End it without giving it time to put anything in order."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def run(self, script: str) -> Any:
+        """Run Python on its data; what it prints last, read as JSON."""
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=self.environment, check=True, capture_output=True, text=True
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For processes that are to use it."""
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        return {
+            **os.environ,
+            "FIFTYONE_DATABASE_URI": f"mongodb://127.0.0.1:{self.port}",
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database that a test may kill."""
+    if not MONGOD.is_file():
+        pytest.skip("restart of the database not tested: FiftyOne has no mongod of its own here")
+    started = Database(tmp_path / "database")
+    yield started
+    started.kill()
+
+
+WRITE_AUDIT = """
+import json
+import fiftyone as fo
+from made_up import made_up_result
+from integrations.digits import digits
+from integrations.fiftyone import write_result
+from integrations.fiftyone.importing import import_images
+from integrations.labelled_images import LabelledImages
+images = list(digits(["0", "1", "2"]))[:60]
+import_images(LabelledImages("digits", "digits", 60, lambda: iter(images)), "restarted")
+dataset = fo.load_dataset("restarted")
+write_result(dataset, made_up_result(dataset, inject=False))
+print(json.dumps(dataset.load_saved_view("audit: to review").values("id")))
+"""
+READ_DECISIONS = """
+import json
+import fiftyone as fo
+from integrations.fiftyone.review import decisions
+dataset = fo.load_dataset("restarted")
+made = [(entry["sample"], entry["action"]) for entry in decisions(dataset, "audit")]
+statuses = dict(zip(*dataset.values(["id", "audit_status"])))
+print(json.dumps([made, statuses, dataset.get_run_info("audit").config.summary["review"]["statuses"]]))
+"""
+
+
+def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
+    database: Database, browser: Browser, tmp_path: Path
+) -> None:
+    queue = database.run(WRITE_AUDIT)
+    first, second = queue[:2]
+    with served("restarted", tmp_path / "console.log", PORT + 1, database.environment) as address:
+        one, two = App(browser, address, tmp_path), App(browser, address, tmp_path)
+        for window in (one, two):
+            if not window.panel.count():
+                window.open_panel()
+            window.sees(f"0 / {len(queue)}")
+        one.press("Dismiss")  # each window shows the first sample, and does not know of the other's decision
+        one.sees(f"1 / {len(queue)}")
+        two.skip()
+        two.press("Confirm mistake")
+        two.sees(f"2 / {len(queue)}")
+        one.skip()
+        one.press("Dismiss")  # both at once: neither waits for an answer
+        two.press("Confirm mistake")
+        deadline = time.monotonic() + 60
+        while len((before := database.run(READ_DECISIONS))[0]) < 4 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        database.kill()
+    made, statuses, kept = before
+    assert len(made) == 4
+    assert made[:2] == [[first, "dismiss"], [second, "confirm"]]
+    assert sorted(action for _, action in made) == ["confirm", "confirm", "dismiss", "dismiss"]
+    database.start()
+    assert database.run(READ_DECISIONS) == before
+    reviewed = sum(status != "unreviewed" for status in statuses.values())
+    assert sum(count for status, count in kept.items() if status != "unreviewed") == reviewed
+    with served("restarted", tmp_path / "again.log", PORT + 1, database.environment) as address:
+        again = App(browser, address, tmp_path)
+        if not again.panel.count():
+            again.open_panel()
+        again.sees(f"{reviewed} / {len(queue)}")
+        again.press("Undo last")
+        again.sees(re.compile("Undone: 1 sample"))
+    assert len(database.run(READ_DECISIONS)[0]) == 4
 
 
 def _select_first_samples(app: App, count: int) -> None:

@@ -7,8 +7,12 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fiftyone as fo
@@ -18,17 +22,21 @@ import yaml
 from fiftyone import ViewField as F
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionRunState
+from made_up import made_up_result
 from panel_window import Window
 
 from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.digits import digits
+from integrations.fiftyone import write_result
 from integrations.fiftyone.audit_job import DONE, RUNNING, audit_and_report, find_job, results_home
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
+from integrations.fiftyone.review import decisions
 from integrations.labelled_images import LabelledImages
 
+ROOT = Path(__file__).parents[1]
 SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
 
 
@@ -111,6 +119,38 @@ def test_installing_links_the_plugin_once_and_mends_an_old_copy(tmp_path: Path) 
     assert installed().resolve() == SOURCE.resolve()
     place.rename(plugins / "downloaded")
     assert installed() == plugins / "downloaded"
+
+
+def test_a_download_of_the_repository_installs_the_plugin(tmp_path: Path) -> None:
+    """`fiftyone plugins download` unpacks an archive of the whole repository, as it gets it from GitHub too."""
+    tracked = [
+        "pyproject.toml",
+        "README.md",
+        *(path.relative_to(ROOT) for path in (ROOT / "integrations").rglob("*.*")),
+    ]
+    archive = tmp_path / "influence-audit-main.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in tracked:
+            packed.write(ROOT / path, Path("influence-audit-main") / path)
+    served = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        environment = {**os.environ, "FIFTYONE_PLUGINS_DIR": str(tmp_path / "plugins")}
+        address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        fiftyone = Path(sys.executable).with_name("fiftyone")
+        subprocess.run([fiftyone, "plugins", "download", address], check=True, env=environment, capture_output=True)
+        server.shutdown()
+    (metadata,) = (tmp_path / "plugins").rglob("fiftyone.yml")
+    assert (metadata.parent / "operators.py").is_file()
+    assert not metadata.parent.is_symlink()
+    listing = (
+        "import json, fiftyone.operators as foo; registry = foo.OperatorRegistry(); "
+        "print(json.dumps([registry.list_errors(), len(registry.list_operators(builtin=False))]))"
+    )
+    done = subprocess.run([sys.executable, "-c", listing], check=True, env=environment, capture_output=True, text=True)
+    declared = yaml.safe_load((SOURCE / "fiftyone.yml").read_text())
+    expected = len(declared["operators"]) + len(declared["panels"])
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], expected]
 
 
 # --- from Python ----------------------------------------------------------------------------------------------------
@@ -258,6 +298,37 @@ def test_every_operator_runs_delegated(dataset: fo.Dataset, tmp_path: Path) -> N
     dataset.delete_sample_fields(["fixed", "corrupted"])
 
 
+def test_a_worker_of_fiftyone_executes_what_is_queued(dataset: fo.Dataset) -> None:
+    sample = suspects(dataset)[0]
+    queued = operator("dismiss")(dataset, [sample], delegate=True)
+    fiftyone = Path(sys.executable).with_name("fiftyone")
+    worker = subprocess.Popen([fiftyone, "delegated", "launch"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    service = DelegatedOperationService()
+    deadline = time.monotonic() + 120
+    try:
+        while service.get(queued.result["id"]).run_state != ExecutionRunState.COMPLETED:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    finally:
+        worker.terminate()
+        said = worker.communicate(timeout=30)[0].decode()
+    assert "Traceback" not in said
+    dataset.reload()
+    assert dataset[sample].audit_status == "dismissed"
+
+
+def test_a_delegated_mistake_is_in_the_failed_run(dataset_name: Callable[[str], str]) -> None:
+    name = dataset_name("deleted before its turn")
+    dataset = import_digits(name)
+    queued = operator("audit_labels")(dataset, delegate=True, **SETTINGS)
+    dataset.delete_sample_field("ground_truth")
+    service = DelegatedOperationService()
+    service.execute_queued_operations(limit=1)
+    done = service.get(queued.result["id"])
+    assert done.run_state == ExecutionRunState.FAILED
+    assert "label field 'ground_truth' is not on dataset" in done.result.error
+
+
 def test_an_audit_in_its_own_process_shows_its_progress_and_its_end(dataset_name: Callable[[str], str]) -> None:
     dataset = import_digits(dataset_name("own process"))
     assert operator("audit_labels")(dataset, own_process=True, **SETTINGS)["started"]
@@ -325,11 +396,86 @@ def test_missing_images_and_a_lost_result_are_said(dataset_name: Callable[[str],
         operator("audit_labels")(gone, **SETTINGS)
 
 
+def in_the_app(request: dict[str, Any], uri: str) -> foo.ExecutionContext:
+    """What an operator gets when it is started in the App."""
+    return foo.ExecutionContext({**request, "operator_uri": uri}, foo.Executor(), operator_uri=uri)
+
+
+def notifications(ctx: foo.ExecutionContext, outcome: Any) -> list[dict[str, Any]]:
+    """What the App is told to say, by a generator or at once."""
+    if not isinstance(outcome, dict | None):
+        requests = [message.to_json()["body"] for message in outcome]
+    else:
+        requests = ctx.executor.to_json()["requests"]
+    return [request["params"] for request in requests if request["operator_uri"] == "notify"]
+
+
 def test_a_dataset_deleted_meanwhile_is_said_in_forms_and_by_operators() -> None:
     request = {"dataset_name": "deleted long ago", "params": {}}
     for found in foo.list_operators(builtin=False, type="operator"):
-        form = found.resolve_type(foo.ExecutionContext(request, operator_uri=found.uri), "inputs").to_json()
+        ctx = in_the_app(request, found.uri)
+        form = found.resolve_type(ctx, "inputs").to_json()
         assert "was deleted meanwhile" in json.dumps(form)
+        (said,) = notifications(ctx, found.execute(ctx))
+        assert "was deleted meanwhile" in said["message"]
+        assert said["variant"] == "error"
+
+
+def test_every_operator_but_two_says_in_form_and_notification_that_there_is_no_audit(
+    dataset_name: Callable[[str], str],
+) -> None:
+    name = dataset_name("no audit here")
+    import_digits(name)
+    for found in foo.list_operators(builtin=False, type="operator"):
+        if found.name in ("audit_labels", "inject_mislabels"):
+            continue
+        ctx = in_the_app({"dataset_name": name, "params": {"audit_key": "gone", "samples": ["0" * 24]}}, found.uri)
+        assert "has no label audit yet" in json.dumps(found.resolve_type(ctx, "inputs").to_json())
+        (said,) = notifications(ctx, found.execute(ctx))
+        assert "has no label audit yet" in said["message"]
+
+
+def test_mistakes_of_an_audit_in_the_app_are_notifications(dataset_name: Callable[[str], str]) -> None:
+    gone = fo.Dataset(dataset_name("nothing to see"))
+    gone.add_samples(
+        [fo.Sample(f"/tmp/gone-{n}.png", ground_truth=fo.Classification(label="ab"[n % 2])) for n in range(10)]
+    )
+    expected = [
+        ("audit_labels", {"label_field": "nope"}, "label field 'nope' is not on dataset"),
+        ("audit_labels", {"audit_key": "1 b"}, "audit key '1 b' is no valid name"),
+        ("audit_labels", {"inject": 0.9}, "inject is 0.9"),
+        ("audit_labels", {**SETTINGS}, "none of the 10 images can be read"),
+        ("inject_mislabels", {"label_field": "nope"}, "label field 'nope' is not on dataset"),
+        ("inject_mislabels", {"share": 0.0}, "share is 0.0"),
+        ("inject_mislabels", {"strategy": "class-pair", **SETTINGS}, "none of the 10 images can be read"),
+        ("inject_mislabels", {"strategy": "most-influential"}, "has no label audit yet"),
+    ]
+    for name, params, message in expected:
+        found = operator(name)
+        ctx = in_the_app({"dataset_name": gone.name, "params": params}, found.uri)
+        said = notifications(ctx, found.execute(ctx))[-1]
+        assert message in said["message"]
+        assert said["variant"] == "error"
+
+
+def test_an_audit_by_an_older_version_is_shown_and_reviewed(dataset_name: Callable[[str], str]) -> None:
+    dataset = import_digits(dataset_name("old audit"))
+    write_result(dataset, made_up_result(dataset, inject=False))
+    dataset.register_run("audit", dataset.get_run_info("audit").config, overwrite=True, cleanup=False)  # no results
+    dataset.delete_sample_fields(["audit_corrected", "audit_original", "audit_decisions"])
+    config = dataset.get_run_info("audit").config
+    config.summary, config.audit_config = {}, {}
+    dataset.update_run_config("audit", config)
+    window = Window(dataset)
+    window.event("on_load")
+    assert window.state["problem"] is None
+    assert window.state["progress"]["flagged"] == len(dataset.load_saved_view("audit: flagged"))
+    window.event("dismiss")
+    assert window.state["progress"]["statuses"]["dismissed"] == 1
+    window.event("explain")
+    assert "was not saved with the run; run the audit again" in window.state["problem"]
+    with pytest.raises(InputError, match="run the audit again"):
+        operator("make_report")(dataset)
 
 
 # --- the panel ------------------------------------------------------------------------------------------------------
@@ -391,6 +537,32 @@ def test_the_panel_explains_and_says_what_is_wrong(dataset: fo.Dataset, dataset_
     fresh = Window(fo.load_dataset("fresh"))
     fresh.event("on_load")
     assert fresh.shows("No audit yet")
+
+
+def test_a_label_that_is_typed_in_the_apps_own_editor_counts_as_a_decision(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    sample = window.state["sample"]
+    before = dataset[sample].ground_truth.label
+    window.event("label_by_hand")
+    assert window.triggered["open_sample"] == {"id": sample, "mode": "annotate"}
+    assert "ground_truth" in dataset.active_label_schemas
+    window.event("on_change_current_sample", current_sample=sample)
+    assert window.state["by_hand"]["sample"] == sample  # it is being edited
+    dataset.set_values("ground_truth.label", {sample: "by hand"}, key_field="id")
+    window.event("on_change_current_sample")
+    assert window.said[-1] == "1 sample relabelled."
+    assert window.state["progress"]["statuses"]["relabelled"] == 1
+    assert window.state["progress"]["to_apply"] == 0
+    (entry,) = [entry for entry in decisions(dataset, "audit") if entry["undone_at"] is None]
+    assert (entry["given"], entry["after"]["corrected"]) == (before, "by hand")
+    window.event("label_by_hand")
+    window.event("on_change_current_sample", current_sample=sample)
+    window.event("on_change_current_sample")  # closed without a change
+    assert window.state["by_hand"] is None
+    assert window.state["progress"]["statuses"]["relabelled"] == 1
+    dataset.set_values("ground_truth.label", {sample: before}, key_field="id")
+    dataset.delete_label_schemas("ground_truth")
 
 
 def test_two_windows_that_review_at_once_lose_no_decision(dataset: fo.Dataset) -> None:

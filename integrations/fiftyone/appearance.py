@@ -215,6 +215,22 @@ def _color(dataset: fo.Dataset, colors: dict[str, str]) -> None:
     scheme.fields = [*(scheme.fields or ()), *new]
 
 
+def make_editable(dataset: fo.Dataset, label_field: str) -> bool:
+    """Let the App's own editor offer a label field, as its 'Add schema' does; whether it did not before."""
+    if label_field in dataset.active_label_schemas:
+        return False
+    if label_field not in dataset.label_schemas:
+        dataset.update_label_schema(label_field, dataset.generate_label_schemas(label_field))
+    dataset.activate_label_schemas(label_field)
+    return True
+
+
+def shown_colors(dataset: fo.Dataset) -> list[dict[str, str]]:
+    """The colors of fields that the dataset keeps."""
+    scheme = dataset.app_config.color_scheme
+    return list(scheme.fields or ()) if scheme is not None else []
+
+
 def forget_fields(dataset: fo.Dataset, key: str) -> None:
     """Remove the audit's group and colors, once its fields are gone; what is the App's default again is unset."""
     config = dataset.app_config

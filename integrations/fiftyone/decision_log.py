@@ -18,6 +18,7 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from fiftyone.core.collections import SampleCollection
 from fiftyone.core.odm import get_db_conn
+from pymongo.write_concern import WriteConcern
 
 from audit.errors import InputError
 from integrations.fiftyone.appearance import save_views, show_fields
@@ -78,7 +79,11 @@ class DecisionLog:
         self._dataset = dataset
         self._run = dataset._doc.runs[key].id
         self._runs: Collection[dict[str, Any]] = get_db_conn()["runs"]
-        self.samples: Collection[dict[str, Any]] = get_db_conn()[dataset._sample_collection_name]
+        # Told to the reviewer once it is in the database's journal, so that it outlives the database being killed.
+        journaled = WriteConcern(j=True)
+        self.samples: Collection[dict[str, Any]] = get_db_conn()[dataset._sample_collection_name].with_options(
+            write_concern=journaled
+        )
 
     def decide(
         self,
@@ -88,14 +93,19 @@ class DecisionLog:
         status: str,
         label: Any,
         by: str | None,
+        given: Any = None,
     ) -> Decided:
-        """Set status and corrected label (an expression, or None) of those scored samples that are different."""
+        """Set status and corrected label (an expression, or None) of those scored samples that are different.
+
+        The log says that their label was `given` (an expression), by default the one that they have.
+        """
         ids = object_ids(samples)
         batch = uuid.uuid4().hex
         corrected = None if label is None else self._corrected(label)
         entry = self.entry(action, batch, by) | {
             "before": self._state(f"${self.status}", f"${self.corrected}"),
             "after": self._state(status, corrected),
+            **({} if given is None else {"given": given}),
         }
         values = {
             self.status: status,

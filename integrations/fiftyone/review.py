@@ -33,6 +33,7 @@ from integrations.fiftyone.decision_log import (
     Decided,
     DecisionLog,
     SamplesOrIds,
+    audit_config,
     object_ids,
 )
 from integrations.fiftyone.fields import (
@@ -135,6 +136,39 @@ def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: s
     literal = {"$literal": label.strip()}
     different = {"$expr": {"$not": [log.is_relabelled_to(literal)]}}
     return _counted(log, log.decide("relabel", samples, different, RELABELLED, literal, by))
+
+
+def label_of(dataset: fo.Dataset, audit_key: str, sample: str) -> str | None:
+    """The label that a sample has now in the field that was audited.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    labels = dataset.select([sample]).values(f"{audit_config(dataset, audit_key).label_field}.label")
+    return labels[0] if labels else None
+
+
+def note_label_by_hand(
+    dataset: fo.Dataset, audit_key: str, sample: str, before: str | None, by: str | None = None
+) -> Decided:
+    """Count a label that somebody has just typed into the label field itself as a relabelling.
+
+    Undoing it takes the decision back, and leaves the label as it was typed.
+
+    Args:
+        dataset: the audited dataset.
+        audit_key: of the audit.
+        sample: its id.
+        before: the label that it had; where it has it still, nothing changes.
+        by: who typed it; by default the user that runs this.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(dataset, audit_key)
+    typed, former = f"${log.label_field}.label", {"$literal": before}
+    different = {f"{log.label_field}.label": {"$type": "string"}, "$expr": {"$ne": [typed, former]}}
+    return _counted(log, log.decide("relabel", [sample], different, RELABELLED, typed, by, former))
 
 
 def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = None, by: str | None = None) -> Decided:

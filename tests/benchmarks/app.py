@@ -127,7 +127,7 @@ def events(dataset: fo.Dataset, server: str) -> dict[str, Any]:
         "class": lambda: window.event("choose_class", row=3),
         "unreviewed": lambda: window.event("toggle_unreviewed"),
         "all": lambda: window.event("show_all"),
-        "open_sample": lambda: window.event("on_change_current_sample"),
+        "open_sample": lambda: window.event("on_change_current_sample", current_sample=flagged[0]),
         "select": lambda: window.event("on_change_selected", selected=flagged[:20]),
         "next": lambda: window.event("next_sample", skip=True),
         "accept": lambda: window.event("accept"),

@@ -31,15 +31,18 @@ from .forms import (
     MISTAKES,
     PANEL,
     AuditOperator,
+    FileOperator,
     audit_keys,
     chosen_key,
     counted,
+    file_input,
     in_app,
     key_input,
     label_field_input,
     offer_download,
     path_to_write,
     refuse,
+    set_colors,
     target_collection_input,
 )
 
@@ -273,6 +276,8 @@ def _audit_with_progress(
 ) -> Iterator[Any]:
     """Audit in a thread and yield what the App is to show meanwhile."""
     messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
+    dataset = collection._root_dataset
+    is_first = key not in dataset.list_runs()
 
     def audit() -> None:
         try:
@@ -290,12 +295,15 @@ def _audit_with_progress(
     if isinstance(message, BaseException):
         yield ctx.ops.notify(f"The audit failed: {type(message).__name__}: {message}", variant="error")
         raise message
-    yield ctx.ops.set_progress(label=f"{message}.", progress=1.0)
+    yield ctx.ops.set_progress(label=f"{message}.{_SIDEBAR_NOTE if is_first else ''}", progress=1.0)
     yield ctx.ops.reload_dataset()
-    dataset = collection._root_dataset
     dataset.reload()
+    yield set_colors(ctx, dataset)
     yield ctx.ops.set_view(view=dataset.load_saved_view(VIEWS[0].name(key)))
     yield ctx.ops.open_panel(PANEL, layout="horizontal")
+
+
+_SIDEBAR_NOTE = " Reload the page once to see its fields as a group in the sidebar."
 
 
 class InjectMislabels(AuditOperator):
@@ -475,7 +483,7 @@ def _sample_to_explain(ctx: Any) -> str:
     return sample
 
 
-class MakeReport(AuditOperator):
+class MakeReport(FileOperator):
     """Write the HTML report of an audit."""
 
     name_ = "make_report"
@@ -484,25 +492,10 @@ class MakeReport(AuditOperator):
     icon = "summarize"
     risk = types.RiskLevel.LOW
 
-    def __call__(
-        self,
-        sample_collection: SampleCollection,
-        path: str | None = None,
-        audit_key: str | None = None,
-        delegate: bool = False,
-    ) -> Any:
-        """Make the report from Python; a dict with its path."""
-        return self.call(sample_collection, {"audit_key": audit_key, "path": path}, delegate)
-
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
         """Which audit, and to which file."""
         key = key_input(ctx, dataset, inputs)
-        inputs.str(
-            "path",
-            default=str(result_folder(dataset, key) / "report.html"),
-            label="File",
-            description="An HTML file on the machine that runs the App; the browser downloads a copy.",
-        )
+        file_input(inputs, result_folder(dataset, key) / "report.html", "An HTML file")
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
         """Write it, and offer it for download."""

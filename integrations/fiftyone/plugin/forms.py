@@ -15,6 +15,7 @@ from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionError
 
 from audit.errors import ConvergenceError, InputError
+from integrations.fiftyone.appearance import shown_colors
 from integrations.fiftyone.fields import owner
 from integrations.fiftyone.runs import METHOD
 
@@ -125,6 +126,39 @@ class AuditOperator(foo.Operator):
         if isinstance(outcome, dict) and set(outcome) == {"error"}:
             raise InputError(outcome["error"])
         return outcome
+
+
+class FileOperator(AuditOperator):
+    """An operator that writes a file about an audit."""
+
+    def __call__(
+        self,
+        sample_collection: SampleCollection,
+        path: str | None = None,
+        audit_key: str | None = None,
+        delegate: bool = False,
+    ) -> Any:
+        """Write it from Python.
+
+        Args:
+            sample_collection: the dataset.
+            path: the file; by default one beside the audit's saved result.
+            audit_key: of the audit; by default the newest.
+            delegate: queue it for `fiftyone delegated launch`.
+
+        Returns:
+            A dict with path, and count where what is written can be counted.
+
+        Raises:
+            InputError: if there is no such audit, or the file cannot be written.
+        """
+        return self.call(sample_collection, {"audit_key": audit_key, "path": path}, delegate)
+
+
+def file_input(inputs: types.Object, default: Path, kind: str) -> types.Property:
+    """The file to write; `kind` says what it is."""
+    about = f"{kind} on the machine that runs the App; the browser downloads a copy."
+    return inputs.str("path", default=str(default), label="File", description=about)
 
 
 def dataset_of(ctx: Any) -> fo.Dataset:
@@ -259,8 +293,9 @@ def target_samples(ctx: Any) -> SampleCollection | list[str]:
 
 
 def counted(number: int, thing: str) -> str:
-    """'1 sample', '1,200 samples'."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    """'1 sample', '1,200 samples', '3 classes'."""
+    plural = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{plural}"
 
 
 def refresh(ctx: Any) -> None:
@@ -282,6 +317,11 @@ def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
     if in_app(ctx) and not path.is_relative_to(folder.resolve()):
         raise InputError(f"file {given!r} is outside of {str(folder)!r}; give a name in it, and move the file later")
     return path
+
+
+def set_colors(ctx: Any, dataset: fo.Dataset) -> Any:
+    """Give the fields in an open window the colors that the dataset keeps: reloading it does not."""
+    return ctx.trigger("set_color_scheme", {"fields": shown_colors(dataset)})
 
 
 def offer_download(ctx: Any, path: Path) -> None:

@@ -12,6 +12,7 @@ from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
+from integrations.fiftyone.appearance import make_editable
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
 from integrations.fiftyone.decision_log import audit_config
 from integrations.fiftyone.explanations import explain_in_background, is_quick_to_explain
@@ -19,7 +20,7 @@ from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE
 
-from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of
+from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of, set_colors
 from .panel_layout import PanelLayout
 from .review_operators import said, undone_said
 
@@ -32,7 +33,8 @@ HELP = """
 3. Look at the next sample here, or select or open one: *given* is its label, *suggested* what the audit would give it,
    and the thumbnails are the training samples that speak for the given label and against it.
 4. **Accept** the suggestion, **confirm** that the label is wrong, or **dismiss** the flag. **Undo** takes the last
-   decision back. To give another label, choose *Relabel*, or annotate the sample with the App's own editor.
+   decision back. To give another label, choose *Relabel*, or *Label by hand* in the App's own editor, which writes
+   into the label field at once.
 5. **Apply corrections** writes the corrected labels into the label field; the old ones are kept.
 
 Suspicion is the estimated probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
@@ -102,8 +104,8 @@ class LabelAuditPanel(foo.Panel):
         self._guarded(ctx, self._load)
 
     def on_change_current_sample(self, ctx: Any) -> None:
-        """Show the sample that was opened."""
-        self._guarded(ctx, self._show_sample, ctx.current_sample)
+        """Show the sample that was opened; after one that was labelled by hand was closed, what became of it."""
+        self._guarded(ctx, self._show_sample, ctx.current_sample or ctx.panel.state.sample)
 
     def on_change_selected(self, ctx: Any) -> None:
         """Show the sample that was selected last; decisions are on all that are selected."""
@@ -166,6 +168,10 @@ class LabelAuditPanel(foo.Panel):
         """Show what speaks for and against the label, or see whether it is known by now."""
         self._guarded(ctx, self._explain)
 
+    def label_by_hand(self, ctx: Any) -> None:
+        """Open the sample in the App's own editor of labels."""
+        self._guarded(ctx, self._edit)
+
     def poll_job(self, ctx: Any) -> None:
         """See how far an audit in its own process is."""
         self._guarded(ctx, self._look_at_jobs)
@@ -188,7 +194,9 @@ class LabelAuditPanel(foo.Panel):
         """Do it, and send what it changes of the state; a mistake, or an audit that is gone, is shown in the panel."""
         state = Draft(ctx.panel.state, {"problem": None, **changes})
         try:
-            action(ctx, dataset_of(ctx), state, *arguments)
+            dataset = dataset_of(ctx)
+            self._look_at_hand(ctx, dataset, state)
+            action(ctx, dataset, state, *arguments)
         except MISTAKES as mistake:
             state.problem = str(mistake)
         state.send()
@@ -290,6 +298,31 @@ class LabelAuditPanel(foo.Panel):
             state.send()  # first, because the App tells at once that nothing is selected, with the state that it has
             ctx.ops.clear_selected_samples()
 
+    def _edit(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        if not state.sample:
+            raise InputError("no sample is shown; select one, or choose 'Next'")
+        is_new = make_editable(dataset, state.label_field)
+        is_open = bool(ctx.current_sample)
+        if is_open and is_new:  # an open sample view does not look again for what can be edited
+            ctx.ops.close_sample()
+        before = review.label_of(dataset, state.audit_key, state.sample)
+        state.by_hand = {"sample": state.sample, "label": before, "seen": is_open and not is_new}
+        ctx.trigger("open_sample", {"id": state.sample, "mode": "annotate"})
+
+    def _look_at_hand(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Count a label that was typed in the App's editor since it was opened from here."""
+        if not state.by_hand or not state.audit_key:
+            return
+        sample, before = state.by_hand["sample"], state.by_hand["label"]
+        decided = review.note_label_by_hand(dataset, state.audit_key, sample, before)
+        if decided.count:
+            ctx.ops.notify(said(decided), variant="success")
+            self._count(ctx, dataset, state)
+        if not decided.count and ctx.current_sample == sample:
+            state.by_hand = {**state.by_hand, "seen": True}
+        elif decided.count or state.by_hand["seen"]:  # closed again
+            state.by_hand = None
+
     def _undo(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         undone = review.undo_last(dataset, state.audit_key)
         ctx.ops.notify(undone_said(undone), variant="info")
@@ -313,6 +346,8 @@ class LabelAuditPanel(foo.Panel):
             ctx.ops.notify(f"Audit {watched.audit_key!r}: {watched.message}.", variant="success")
             state.audit_key, state.sample = watched.audit_key, None
             ctx.ops.reload_dataset()
+            dataset.reload()
+            set_colors(ctx, dataset)
             if reload:
                 self._load(ctx, dataset, state)
 
@@ -328,7 +363,7 @@ def _is_echo(ctx: Any) -> bool:
         case "on_change_selected":
             return not ctx.selected and not state.get("selected")
         case "on_change_current_sample":
-            return not ctx.current_sample
+            return not ctx.current_sample and not state.get("by_hand")
         case "choose_audit":
             return value == state.get("audit_key")
         case "move_threshold":

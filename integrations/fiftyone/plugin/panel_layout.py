@@ -73,30 +73,16 @@ class PanelLayout:
                 view=choices,
                 on_change=self._actions.choose_audit,
             )
-        bar.btn(
-            "audit_labels",
-            label="Audit labels",
-            icon="play_arrow",
-            variant="outlined" if state.keys else "contained",
-            on_click=self._actions.prompt,
-            params={"operator": "audit_labels"},
-            componentsProps=FIT,
-        )
+        variant = "outlined" if state.keys else "contained"
+        operators = [("audit_labels", "Audit labels", "play_arrow", variant)]
         if state.audit_key:
-            for name, label, icon in (
-                ("apply_corrections", "Apply", "save_as"),
-                ("export_corrections", "Export", "download"),
-                ("make_report", "Report", "summarize"),
-            ):
-                bar.btn(
-                    name,
-                    label=label,
-                    icon=icon,
-                    variant="outlined",
-                    on_click=self._actions.prompt,
-                    params={"operator": name},
-                    componentsProps=FIT,
-                )
+            operators += [
+                ("apply_corrections", "Apply", "save_as", "outlined"),
+                ("export_corrections", "Export", "download", "outlined"),
+                ("make_report", "Report", "summarize", "outlined"),
+            ]
+        for name, label, icon, style in operators:
+            _button(bar, name, label, icon, self._actions.prompt, style, params={"operator": name})
 
     def _job(self, panel: types.Object) -> None:
         job = self._state.job
@@ -124,7 +110,7 @@ class PanelLayout:
         cards.append((f"{progress['reviewed']:,} / {progress['flagged']:,}", f"reviewed ({share:.0%})"))
         row = _columns(panel, "cards", len(cards))
         for number, (value, label) in enumerate(cards):
-            row.md(f"#### {value}\n{label}", name=f"card_{number}")
+            row.md(f"##### {value}\n{label}", name=f"card_{number}")
         since = state.summary.get("since_last")
         if since:
             panel.md(
@@ -157,45 +143,19 @@ class PanelLayout:
             line = _row(box, "facts", gap=2)
             self._picture(line, "picture", facts["filepath"], facts["given"], state.sample, PICTURE)
             line.md(_facts_text(facts), name="facts_text", componentsProps=FIT)
-        buttons = _row(box, "decisions")
+        row = _row(box, "decisions")
         suffix = f" ({many})" if many > 1 else ""
         undecidable = not many and (not facts or facts["suspicion"] is None)
-        for name, label, icon, action, variant in (
-            ("accept", "Accept suggestion", "auto_fix_high", self._actions.accept, "contained"),
-            ("confirm", "Confirm mistake", "report", self._actions.confirm, "outlined"),
-            ("dismiss", "Dismiss", "check_circle", self._actions.dismiss, "outlined"),
-        ):
-            buttons.btn(
-                name,
-                label=label + suffix,
-                icon=icon,
-                variant=variant,
-                on_click=action,
-                disabled=undecidable,
-                componentsProps=FIT,
-            )
+        actions = self._actions
+        _button(row, "accept", "Accept suggestion" + suffix, "auto_fix_high", actions.accept, "contained", undecidable)
+        _button(row, "confirm", "Confirm mistake" + suffix, "report", actions.confirm, disabled=undecidable)
+        _button(row, "dismiss", "Dismiss" + suffix, "check_circle", actions.dismiss, disabled=undecidable)
         if not undecidable:
-            buttons.btn(
-                "relabel",
-                label="Relabel",
-                icon="edit",
-                variant="outlined",
-                on_click=self._actions.prompt,
-                params={"operator": "relabel"},
-                componentsProps=FIT,
-            )
-        buttons.btn(
-            "undo", label="Undo last", icon="undo", variant="outlined", on_click=self._actions.undo, componentsProps=FIT
-        )
-        buttons.btn(
-            "next",
-            label="Next",
-            icon="skip_next",
-            variant="outlined",
-            on_click=self._actions.next_sample,
-            params={"skip": True},
-            componentsProps=FIT,
-        )
+            _button(row, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel"})
+            if many <= 1:
+                _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand)
+        _button(row, "undo", "Undo last", "undo", actions.undo)
+        _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True})
         if facts and facts["suspicion"] is not None:
             self._neighbours(box)
 
@@ -206,13 +166,7 @@ class PanelLayout:
             box.view("explained", types.TimerView(interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain))
             return
         if state.neighbours is None:
-            box.btn(
-                "explain",
-                label="Why is it suspect?",
-                icon="psychology",
-                variant="outlined",
-                on_click=self._actions.explain,
-            )
+            _button(box, "explain", "Why is it suspect?", "psychology", self._actions.explain)
             return
         for kind, title in (
             ("helpful", f"Training samples that speak **for** {state.facts['given']!r}"),
@@ -256,22 +210,9 @@ class PanelLayout:
         )
         panel.plot("suspicion", layout=(state.layouts or {}).get("suspicion"), config={"displayModeBar": False})
         row = _row(panel, "filter_row")
-        row.btn(
-            "only_unreviewed",
-            label="Show reviewed too" if state.only_unreviewed else "Only unreviewed",
-            icon="filter_alt",
-            variant="outlined",
-            on_click=self._actions.toggle_unreviewed,
-            componentsProps=FIT,
-        )
-        row.btn(
-            "show_all",
-            label="Show all samples",
-            icon="clear_all",
-            variant="outlined",
-            on_click=self._actions.show_all,
-            componentsProps=FIT,
-        )
+        label = "Show reviewed too" if state.only_unreviewed else "Only unreviewed"
+        _button(row, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed)
+        _button(row, "show_all", "Show all samples", "clear_all", self._actions.show_all)
         if state.class_label is not None:
             row.md(f"class **{state.class_label}**", name="class_shown", componentsProps=FIT)
 
@@ -291,6 +232,8 @@ class PanelLayout:
         ):
             table.add_column(key, label=label)
         panel.list("classes", types.Object(), view=table)
+        if state.classes_left_out:
+            panel.md(f"… and {counted(state.classes_left_out, 'class')} with fewer flags", name="classes_left_out")
         panel.plot("influence", layout=(state.layouts or {}).get("influence"), config={"displayModeBar": False})
 
 
@@ -317,6 +260,28 @@ def _row(box: types.Object, name: str, gap: float = 1) -> types.Object:
     return box.grid(name, orientation="2d", gap=gap, align_y="center")
 
 
+def _button(
+    box: types.Object,
+    name: str,
+    label: str,
+    icon: str,
+    action: Any,
+    variant: str = "outlined",
+    disabled: bool = False,
+    params: dict[str, Any] | None = None,
+) -> None:
+    box.btn(
+        name,
+        label=label,
+        icon=icon,
+        variant=variant,
+        on_click=action,
+        disabled=disabled,
+        params=params,
+        componentsProps=FIT,
+    )
+
+
 def _columns(box: types.Object, name: str, count: int) -> types.Object:
     """Columns of the same width."""
-    return box.grid(name, orientation="horizontal", columns=count, gap=1)
+    return box.grid(name, orientation="horizontal", columns=count, gap=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from integrations.fiftyone.decision_log import Decided, audit_config
 
 from .forms import (
     AuditOperator,
+    FileOperator,
     chosen_key,
     counted,
+    file_input,
     in_app,
     key_input,
     offer_download,
@@ -32,7 +35,9 @@ from .forms import (
 
 
 class _Decision(AuditOperator):
-    """One of the decisions on samples."""
+    """One of the decisions on samples: `decision` is what the library does."""
+
+    decision: Callable[[fo.Dataset, str, Any, str | None], Decided]
 
     def __call__(
         self,
@@ -83,7 +88,7 @@ class _Decision(AuditOperator):
 
     def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: SampleCollection | list[str]) -> Decided:
         """Call the library."""
-        raise NotImplementedError
+        return type(self).decision(dataset, key, samples, ctx.params.get("by"))
 
 
 VERBS = {
@@ -112,10 +117,7 @@ class Confirm(_Decision):
     label = "Confirm mistake"
     description = "Decide that labels are wrong, without saying which ones would be right"
     icon = "report"
-
-    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: Any) -> Decided:
-        """Confirm."""
-        return review.confirm(dataset, key, samples, ctx.params.get("by"))
+    decision = staticmethod(review.confirm)
 
 
 class Dismiss(_Decision):
@@ -125,10 +127,7 @@ class Dismiss(_Decision):
     label = "Dismiss flag"
     description = "Decide that labels are right as they are"
     icon = "check_circle"
-
-    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: Any) -> Decided:
-        """Dismiss."""
-        return review.dismiss(dataset, key, samples, ctx.params.get("by"))
+    decision = staticmethod(review.dismiss)
 
 
 class AcceptSuggestion(_Decision):
@@ -138,10 +137,7 @@ class AcceptSuggestion(_Decision):
     label = "Accept suggestion"
     description = "Decide that the suggested labels are right; 'Apply corrections' writes them into the label field"
     icon = "auto_fix_high"
-
-    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: Any) -> Decided:
-        """Accept."""
-        return review.accept(dataset, key, samples, ctx.params.get("by"))
+    decision = staticmethod(review.accept)
 
 
 class Relabel(_Decision):
@@ -254,7 +250,7 @@ class ApplyCorrections(AuditOperator):
         return asdict(decided)
 
 
-class ExportCorrections(AuditOperator):
+class ExportCorrections(FileOperator):
     """Write what was decided to a file."""
 
     name_ = "export_corrections"
@@ -263,25 +259,11 @@ class ExportCorrections(AuditOperator):
     icon = "download"
     risk = types.RiskLevel.LOW
 
-    def __call__(
-        self,
-        sample_collection: SampleCollection,
-        path: str | None = None,
-        audit_key: str | None = None,
-        delegate: bool = False,
-    ) -> Any:
-        """Export from Python; a dict with path and count."""
-        return self.call(sample_collection, {"audit_key": audit_key, "path": path}, delegate)
-
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
         """Which audit, and to which file."""
         key = key_input(ctx, dataset, inputs)
-        prop = inputs.str(
-            "path",
-            default=str(results_home(dataset, key) / "corrections.csv"),
-            label="File",
-            description="A .csv or .json file on the machine that runs the App; the browser downloads a copy.",
-        )
+        default = results_home(dataset, key) / "corrections.csv"
+        prop = file_input(inputs, default, "A .csv or .json file")
         path = ctx.params.get("path")
         if path and Path(path).suffix.lower() not in review.EXPORT_FORMATS:
             prop.invalid, prop.error_message = True, "the file is neither .csv nor .json; name one that is"
