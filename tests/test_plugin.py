@@ -21,7 +21,7 @@ import pytest
 import yaml
 from fiftyone import ViewField as F
 from fiftyone.operators.delegated import DelegatedOperationService
-from fiftyone.operators.executor import ExecutionRunState
+from fiftyone.operators.executor import ExecutionRunState, Executor
 from made_up import made_up_result
 from panel_window import Window
 
@@ -326,7 +326,7 @@ def test_a_delegated_mistake_is_in_the_failed_run(dataset_name: Callable[[str], 
     service.execute_queued_operations(limit=1)
     done = service.get(queued.result["id"])
     assert done.run_state == ExecutionRunState.FAILED
-    assert "label field 'ground_truth' is not on dataset" in done.result.error
+    assert "has no field with classifications; label some images first" in done.result.error
 
 
 def test_an_audit_in_its_own_process_shows_its_progress_and_its_end(dataset_name: Callable[[str], str]) -> None:
@@ -398,15 +398,14 @@ def test_missing_images_and_a_lost_result_are_said(dataset_name: Callable[[str],
 
 def in_the_app(request: dict[str, Any], uri: str) -> foo.ExecutionContext:
     """What an operator gets when it is started in the App."""
-    return foo.ExecutionContext({**request, "operator_uri": uri}, foo.Executor(), operator_uri=uri)
+    return foo.ExecutionContext({**request, "operator_uri": uri}, Executor(), operator_uri=uri)
 
 
 def notifications(ctx: foo.ExecutionContext, outcome: Any) -> list[dict[str, Any]]:
     """What the App is told to say, by a generator or at once."""
-    if not isinstance(outcome, dict | None):
-        requests = [message.to_json()["body"] for message in outcome]
-    else:
-        requests = ctx.executor.to_json()["requests"]
+    if isinstance(outcome, Iterator):
+        list(outcome)
+    requests = ctx.executor.to_json()["requests"]
     return [request["params"] for request in requests if request["operator_uri"] == "notify"]
 
 
