@@ -11,9 +11,10 @@ from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
     f1_score,
-    log_loss,
     roc_auc_score,
 )
+
+FLOOR = 2.0**-52  # of a probability whose logarithm is taken
 
 
 def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
         "samples": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1": float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
-        "loss": float(log_loss(labels, probabilities.astype(np.float64), labels=classes)),
+        "loss": float(-np.log(probabilities[np.arange(len(labels)), labels].astype(np.float64).clip(FLOOR)).mean()),
         "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
 

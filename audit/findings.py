@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audit.rows import Rows, blocks
+
 DUPLICATE_LABELS = "duplicate-labels"
 SPLIT_LEAK = "split-leak"
 CLASS_NAMES = "class-names"
@@ -101,9 +103,13 @@ def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def row_keys(x: np.ndarray) -> np.ndarray:
+def row_keys(x: Rows) -> np.ndarray:
     """uint8 (n, 16): what identifies each row of x (n, d), as `content_key` does an image."""
-    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in x)
+    digests = b"".join(
+        hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+        for rows in blocks(x, 2 * x.shape[1])
+        for row in x[rows].cpu().numpy()
+    )
     return np.frombuffer(digests, dtype=np.uint8).reshape(len(x), 16)
 
 

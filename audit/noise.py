@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from audit.rows import Rows, blocks, total
 
 
 def inject_mislabels(
@@ -11,7 +15,7 @@ def inject_mislabels(
     fraction: float,
     strategy: str,
     seed: int,
-    embeddings: np.ndarray | None = None,
+    embeddings: np.ndarray | Rows | None = None,
     influence: np.ndarray | None = None,
     candidates: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -51,13 +55,22 @@ def inject_mislabels(
     return changed
 
 
-def nearest_class(embeddings: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def nearest_class(embeddings: np.ndarray | Rows, labels: np.ndarray, classes: int) -> np.ndarray:
     """For each class, the other class whose mean embedding is nearest, (C,)."""
-    means = np.stack([embeddings[labels == c].mean(0) for c in range(classes)])
+    rows = torch.from_numpy(embeddings) if isinstance(embeddings, np.ndarray) else embeddings
+    (sums,) = total(_sums_by_class, (rows, torch.from_numpy(labels)), classes)
+    means = sums.cpu().numpy() / np.bincount(labels, minlength=classes)[:, None]
     squares = (means**2).sum(1)
     distances = squares[:, None] + squares[None, :] - 2 * means @ means.T
     np.fill_diagonal(distances, np.inf)
     return distances.argmin(1)
+
+
+def _sums_by_class(embeddings: Rows, labels: Tensor, classes: int) -> tuple[Tensor]:
+    out = torch.zeros(classes, embeddings.shape[1], dtype=torch.float64, device=embeddings.device)
+    for rows in blocks(embeddings, 2 * embeddings.shape[1]):
+        out.index_add_(0, labels[rows].to(out.device), embeddings[rows].double())
+    return (out,)
 
 
 def _keeps_half(labels: np.ndarray, order: np.ndarray, classes: int) -> np.ndarray:

@@ -244,6 +244,13 @@ def hold(rows: Rows) -> Rows:
     return out
 
 
+def here(rows: Rows) -> Tensor:
+    """All rows as a tensor of this process."""
+    held = rows[slice(0, len(rows))] if isinstance(rows, Spread) else hold(rows)
+    assert isinstance(held, Tensor)
+    return held
+
+
 def _same(values: Tensor) -> Tensor:
     return values
 

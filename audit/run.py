@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,22 @@ from audit.config import AuditConfig
 from audit.correction import measure_correction
 from audit.detectors import DETECTORS, Evidence
 from audit.detectors.noise_model import Diagnosis, diagnose
-from audit.embedding import embed, fitted_pixels
+from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.findings import find, row_keys, summarise
 from audit.flagging import choose_flags, suggest_labels
 from audit.gallery import shown_samples, thumbnails
-from audit.head import Head, Standardiser, check_embeddings, one_hot, train_head, train_head_by_recipe
+from audit.head import (
+    Head,
+    Standardiser,
+    check_embeddings,
+    probabilities,
+    residuals,
+    targets_of,
+    train_head,
+    train_head_by_recipe,
+)
 from audit.heat_map import drawn_heat_maps
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
@@ -36,11 +46,13 @@ from audit.memory import check_fits
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
+from audit.rows import Rows, Spread, Stored, here, take
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
 from audit.split import own_split, stratified_split
 
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
+IN_MEMORY_BYTES = 2**29  # on the CPU; on a GPU, an eighth of its memory
 EXPLAINED_SAMPLES = 8
 NEIGHBOURS = 6
 EXPLAINED_FLAGGED = 200
@@ -53,7 +65,7 @@ RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "
 
 
 def audit_embeddings(
-    x: np.ndarray | Tensor,
+    x: Any,
     labels: Any,
     validation: tuple[Any, Any] | None = None,
     config: AuditConfig | None = None,
@@ -63,7 +75,9 @@ def audit_embeddings(
     """Audit labels on embeddings of your own.
 
     Args:
-        x: (n, d) embeddings, finite.
+        x: (n, d) embeddings, finite: an array, memory-mapped or not, a tensor, or the paths of one or more .npy files.
+            Up to IN_MEMORY_BYTES are kept in memory, in double precision; more are read where they are, a few rows at
+            a time.
         labels: (n,) integers or strings.
         validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
@@ -82,30 +96,34 @@ def audit_embeddings(
     if config.scope == "model" or config.heat_maps:
         asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
         raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
-    values, given, missing = _arrays(x, labels, "x")
-    ids = [str(row) for row in range(len(values))]
+    parts, given, missing = _arrays(x, labels, "x")
+    samples = len(given)
+    ids = [str(row) for row in range(samples)]
     splits: np.ndarray | None = None
     if validation is not None:
         held_out, held_out_labels, held_out_missing = _arrays(*validation, "validation")
-        if held_out.shape[1] != values.shape[1]:
+        if held_out[0].shape[1] != parts[0].shape[1]:
             raise InputError(
-                f"x has {values.shape[1]} features, validation {held_out.shape[1]}; give the same backbone's"
+                f"x has {parts[0].shape[1]} features, validation {held_out[0].shape[1]}; give the same backbone's"
             )
-        splits = np.array(["train"] * len(values) + ["validation"] * len(held_out), dtype=object)
-        values, given = np.concatenate([values, held_out]), np.concatenate([given, held_out_labels])
+        splits = np.array(["train"] * samples + ["validation"] * len(held_out_labels), dtype=object)
+        ids += [f"validation-{row}" for row in range(len(held_out_labels))]
+        parts, given = [*parts, *held_out], np.concatenate([given, held_out_labels])
         missing = np.concatenate([missing, held_out_missing])
-        ids += [f"validation-{row}" for row in range(len(held_out))]
     stages = Stages(progress)
     left_out = LeftOut(ids, [None] * len(ids), config.strict)
     left_out.add(WITHOUT_LABEL, dict.fromkeys(np.flatnonzero(missing).tolist(), NO_LABEL))
     rows = np.flatnonzero(~missing)
     kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
     rows = rows[kept]
-    if len(rows) < len(values):
-        ids, values, splits = [ids[row] for row in rows], values[rows], None if splits is None else splits[rows]
+    embeddings = _embeddings(parts, config.device)
+    if len(rows) < len(given):
+        ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
+        embeddings = take(embeddings, torch.from_numpy(rows))
     with stages.stage("split"):
         split = split_samples(given[rows], splits, config)
-    material = _Material(ids, [None] * len(ids), values, given[rows], classes, split, row_keys(values))
+    check_embeddings(embeddings)
+    material = _Material(ids, [None] * len(ids), embeddings, given[rows], classes, split, row_keys(embeddings))
     kept_stages = checkpoint or checkpoint_for(config)
     result = _audit(material, config, stages, left_out, np.unique(given[~missing]), kept_stages)
     if checkpoint is None:
@@ -118,6 +136,7 @@ def audit_images(
     config: AuditConfig | None = None,
     progress: ProgressCallback = silent,
     checkpoint: Checkpoint | None = None,
+    workers: Workers | None = None,
 ) -> AuditResult:
     """Audit the labels of images.
 
@@ -129,6 +148,8 @@ def audit_images(
         config: the settings.
         progress: is told what is being done.
         checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
+        workers: other processes that embed the images and hold the embeddings (`integrations.dask.DaskWorkers`); None
+            to do so here.
 
     Raises:
         InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
@@ -156,7 +177,11 @@ def audit_images(
             precision=config.precision,
         )
     with stages.stage("embedding") as step:
-        embedded = embed(samples.take(labelled), backbone, config.batch_size, config.cache_dir, step)
+        images = samples.take(labelled)
+        if workers is None:
+            embedded = embed(images, backbone, config.batch_size, config.cache_dir, step)
+        else:
+            embedded = workers.embed(images, backbone, config, step)
     if embedded.skipped:
         stages.note(
             "embedding", f"{len(embedded.skipped)} images cannot be read and are left out (listed in the result)"
@@ -164,14 +189,17 @@ def audit_images(
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
-    values, keys = (embedded.values, embedded.keys) if kept.all() else (embedded.values[kept], embedded.keys[kept])
+    embeddings = embedded.values if workers else _embeddings([embedded.values], config.device)
+    if not kept.all():
+        embeddings = take(embeddings, torch.from_numpy(np.flatnonzero(kept)))
     audited = samples.take(rows[kept])
     labels = np.array(audited.labels)
     with stages.stage("split"):
         split = split_samples(labels, audited.splits if config.use_splits else None, config)
     filepaths = [_path(image) for image in audited.images]
     pixels = _Pixels(audited, backbone) if config.scope == "model" else None
-    material = _Material(list(audited.ids), filepaths, values, labels, classes, split, keys, pixels)
+    keys, made_by = embedded.keys[kept], backbone.transform_key
+    material = _Material(list(audited.ids), filepaths, embeddings, labels, classes, split, keys, made_by, pixels)
     kept_stages = checkpoint or checkpoint_for(config)
     result = _audit(material, config, stages, left_out, every_label, kept_stages)
     result.summary["backbone"] = _describe_backbone(backbone)
@@ -210,15 +238,19 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _Material:
-    """What every audit comes down to: n embedded samples with labels, a split and what identifies their content."""
+    """What every audit comes down to: n embedded samples with labels, a split and what identifies their content.
+
+    The embeddings (n, d) are those of the content that `keys` identify by the backbone that `made_by` identifies.
+    """
 
     ids: list[str]
     filepaths: list[str | None]
-    values: np.ndarray
+    x: Any
     labels: np.ndarray
     classes: np.ndarray
     split: np.ndarray
     keys: np.ndarray
+    made_by: str = ""
     pixels: _Pixels | None = None
 
     def rows(self, split: str) -> np.ndarray:
@@ -235,10 +267,8 @@ def _audit(
 ) -> AuditResult:
     """Everything from the embeddings on."""
     findings = find(material.ids, material.labels, material.split, material.keys, every_label)
-    device = choose_device(config.device)
-    check_fits(len(material.ids), len(material.classes), device)
-    x = torch.from_numpy(material.values).to(device, torch.float64)
-    check_embeddings(x)
+    check_fits(len(material.ids), len(material.classes), material.x.device)
+    x = material.x
     given = np.searchsorted(material.classes, material.labels)
 
     checkpoint.begin(
@@ -264,7 +294,13 @@ def _audit(
     with stages.stage("detection") as step:
         diagnosis = checkpoint.once(
             "detection",
-            lambda: diagnose(x, torch.from_numpy(labels).to(x.device), len(material.classes), config.seed, step),
+            lambda: diagnose(
+                here(x if isinstance(x, Tensor | Spread) else x.float()),
+                torch.from_numpy(labels).to(x.device),
+                len(material.classes),
+                config.seed,
+                step,
+            ),
         )
     with stages.stage("influence"):
         beliefs = None if config.validation_trusted else diagnosis.posterior
@@ -293,7 +329,7 @@ def _audit(
                 material.split,
                 audited,
                 train=lambda corrected, rows: _train(x, corrected, material, config, rows),
-                predict=lambda head, rows: head.probabilities(x[rows]).cpu().numpy(),
+                predict=lambda head, rows: _predicted(head, x, rows),
                 original=given if config.inject else None,
             ),
         )
@@ -363,22 +399,52 @@ def _audit(
 def _digest(material: _Material, config: AuditConfig, device: torch.device) -> str:
     """What identifies all that the stages follow from."""
     settings = {name: value for name, value in config.to_dict().items() if name not in NOT_IN_OUTCOME}
-    parts = (material.values, material.labels, material.split, material.ids, settings)
+    parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
     return digest_of(*parts, str(device), torch.__version__, code_digest())
 
 
-def _arrays(x: Any, labels: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings (n, d), labels (n,) and which of those are missing."""
-    values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+def _arrays(x: Any, labels: Any, name: str) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Embeddings (n, d) in parts, labels (n,) and which of those are missing."""
+    if isinstance(x, str | Path):
+        x = [x]
+    if isinstance(x, list | tuple) and x and all(isinstance(part, str | Path) for part in x):
+        parts = [_mapped(Path(part)) for part in x]
+    else:
+        parts = [x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)]
     try:
         given, missing = label_array(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    if given.ndim != 1 or values.ndim != 2 or len(given) != len(values):
+    shapes = [part.shape for part in parts]
+    if given.ndim != 1 or any(len(shape) != 2 for shape in shapes) or len(given) != sum(shape[0] for shape in shapes):
+        shape = shapes[0] if len(shapes) == 1 else shapes
         raise InputError(
-            f"{name}: embeddings have shape {values.shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
+            f"{name}: embeddings have shape {shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
         )
-    return values, given, missing
+    return parts, given, missing
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array of a .npy file, memory-mapped; nothing pickled is read."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a .npy file of numbers"
+        raise InputError(f"embeddings {str(path)!r} cannot be read ({reason.lower()}); give a .npy file") from None
+
+
+def _embeddings(parts: list[np.ndarray], device: str) -> Rows:
+    """Embeddings in double precision: in memory, or read where they are if there are many."""
+    chosen = choose_device(device)
+    stored = Stored(parts, torch.float64, chosen)
+    room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
+    return here(stored) if 8 * stored.shape[0] * stored.shape[1] <= room else stored
+
+
+def _predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:
+    """Probabilities (k, C) of the rows."""
+    p = head.probabilities(take(x, torch.from_numpy(rows)))
+    return here(p if isinstance(p, Tensor) else p.float()).cpu().numpy()
 
 
 def _of_auditable_classes(
@@ -407,14 +473,17 @@ def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.nd
 
 
 def _train(
-    x: Tensor, labels: np.ndarray, material: _Material, config: AuditConfig, only: np.ndarray | None = None
+    x: Rows, labels: np.ndarray, material: _Material, config: AuditConfig, only: np.ndarray | None = None
 ) -> Head:
     """The head trained on the train split, or on what of it is among the rows `only`; validation likewise."""
     y = torch.from_numpy(labels).to(x.device)
     train, validation = material.rows("train"), material.rows("validation")
     if only is not None:
         train, validation = np.intersect1d(train, only), np.intersect1d(validation, only)
-    parts = (x[train], y[train], x[validation], y[validation], len(material.classes))
+    (x_train, y_train), (x_validation, y_validation) = (
+        (take(x, rows), y[rows]) for rows in (torch.from_numpy(train), torch.from_numpy(validation))
+    )
+    parts = (x_train, y_train, x_validation, y_validation, len(material.classes))
     if config.trainer == "adam":
         return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
     return train_head(*parts, l2=config.l2)
@@ -434,16 +503,16 @@ def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influen
         config.inject,
         config.inject_strategy,
         config.seed,
-        embeddings=material.values,
+        embeddings=material.x,
         influence=influence,
         candidates=candidates,
     )
 
 
-def _hessian(x: Tensor, head: Head, material: _Material, config: AuditConfig) -> HeadHessian:
+def _hessian(x: Rows, head: Head, material: _Material, config: AuditConfig) -> HeadHessian:
     """Of the head's training objective."""
-    z = head.features(x[material.rows("train")])
-    return HeadHessian(z, (z @ head.weight.T).softmax(1), head.l2, damping=config.damping)
+    z = head.features(take(x, torch.from_numpy(material.rows("train"))))
+    return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping)
 
 
 @dataclass(frozen=True)
@@ -457,7 +526,7 @@ class _Influence:
 
 
 def _influence(
-    x: Tensor,
+    x: Rows,
     labels: np.ndarray,
     head: Head,
     hessian: HeadHessian,
@@ -467,8 +536,13 @@ def _influence(
 ) -> _Influence:
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
-    held_out = (targets if beliefs is None else beliefs)[validation]
+    held_out = (targets if beliefs is None else beliefs.to(x.dtype))[validation]
     if config.engine != "exact":
+        if not isinstance(x, Tensor):
+            raise InputError(
+                f"engine {config.engine!r} takes embeddings in memory, and these are too many or on Dask workers; "
+                "use engine 'exact'"
+            )
         inputs = x if material.pixels is None else material.pixels.read()
         backbone = None if material.pixels is None else material.pixels.backbone
         engine = make_engine(
@@ -477,22 +551,22 @@ def _influence(
         influence = engine_on_validation(engine, Labelled(inputs, targets), validation, held_out)
         return _Influence(influence, engine.name, engine.residual)
     influence, solution = influence_on_validation(
-        hessian, z, p - targets, validation, p[validation] - held_out, config.solver
+        hessian, z, residuals(p, targets), validation, residuals(take(p, validation), held_out), config.solver
     )
     first = len(validation[0::2]) / len(validation)
     whole = first * solution.values[0] + (1 - first) * solution.values[1]
     return _Influence(influence, solution.method, solution.residual, whole)
 
 
-def _predictions(x: Tensor, labels: np.ndarray, head: Head) -> tuple[Tensor, Tensor, Tensor]:
+def _predictions(x: Rows, labels: np.ndarray, head: Head) -> tuple[Any, Any, Any]:
     """Features (n, D), predicted probabilities (n, C) and one-hot labels (n, C)."""
     z = head.features(x)
-    targets = one_hot(torch.from_numpy(labels).to(x.device), len(head.weight), z.dtype)
-    return z, (z @ head.weight.T).softmax(1), targets
+    targets = targets_of(torch.from_numpy(labels).to(x.device), len(head.weight), z)
+    return z, probabilities(z, head.weight), targets
 
 
 def _explain(
-    x: Tensor,
+    x: Rows,
     labels: np.ndarray,
     head: Head,
     hessian: HeadHessian,
@@ -504,42 +578,48 @@ def _explain(
     """The training samples that help and harm most: the wrongly predicted validation samples, as the audit believes
     their labels to be, and the given labels of the most suspicious flagged samples."""
     z, p, targets = _predictions(x, labels, head)
-    true = targets if beliefs is None else beliefs
+    true = targets if beliefs is None else beliefs.to(x.dtype)
     train, validation = material.rows("train"), material.rows("validation")
-    loss = -(true[validation] * p[validation].clamp_min(1e-300).log()).sum(1)
-    right = p[validation].argmax(1) == true[validation].argmax(1)
-    worst = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:EXPLAINED_SAMPLES]]
-    count = min(EXPLAINED_FLAGGED, int(EXPLANATION_WORK[x.device.type] / (len(train) * hessian.parameters)))
+    rows, train_rows = torch.from_numpy(validation), torch.from_numpy(train)
+    predicted, truth = p[rows], true[rows]
+    loss = -(truth * predicted.clamp_min(1e-300).log()).sum(1)
+    right = predicted.argmax(1) == truth.argmax(1)
+    affordable = int(EXPLANATION_WORK[x.device.type] / (len(train) * hessian.parameters))
+    few = max(1, min(EXPLAINED_SAMPLES, EXPLAINED_SAMPLES * affordable))
+    worst = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:few]]
     by_suspicion = scores["suspicion"].to_numpy()[flagged := np.flatnonzero(scores["flag"])]
-    flagged = flagged[np.argsort(-by_suspicion, kind="stable")[:count]]
-    z_train, residuals = z[train], (p - targets)[train]
-    at_once = min(EXPLAINED_AT_ONCE, targets_at_once(hessian, len(train), z.element_size(), MEMORY))
+    flagged = flagged[np.argsort(-by_suspicion, kind="stable")[: min(EXPLAINED_FLAGGED, affordable)]]
+    z_train, wrong = take(z, train_rows), take(residuals(p, targets), train_rows)
+    at_once = min(EXPLAINED_AT_ONCE, targets_at_once(hessian, len(train), z.dtype.itemsize, MEMORY))
     records = []
-    for reason, chosen, truth, neighbours in (
+    for reason, chosen, believed, neighbours in (
         ("validation", worst, true, NEIGHBOURS),
         ("flagged", flagged, targets, FLAGGED_NEIGHBOURS),
     ):
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]
-            rows = pairwise_influence(
+            places = torch.from_numpy(part)
+            p_part, truth_part = p[places], believed[places]
+            matrix = pairwise_influence(
                 hessian,
-                z[part],
-                p[part] - truth[part],
+                z[places],
+                p_part - truth_part,
                 z_train,
-                residuals,
+                wrong,
                 config.solver,
                 at_once,
                 EXPLANATION_TOLERANCE,
             )
-            for target, row in zip(part, rows.cpu(), strict=True):
+            judgements = zip(truth_part.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
+            for target, judged, row in zip(part, judgements, matrix.cpu(), strict=True):
                 # A training sample does not explain itself.
                 others = torch.from_numpy(np.flatnonzero(train != target))
                 kinds = zip(("helpful", "harmful"), helpful_and_harmful(row, neighbours, others), strict=True)
-                judged = material.classes[int(truth[target].argmax())], material.classes[int(p[target].argmax())]
+                names = [material.classes[number] for number in judged]
                 records += [
-                    (material.ids[target], reason, kind, rank, material.ids[train[place]], float(row[place]), *judged)
-                    for kind, places in kinds
-                    for rank, place in enumerate(places.tolist(), 1)
+                    (material.ids[target], reason, kind, rank, material.ids[train[place]], float(row[place]), *names)
+                    for kind, found in kinds
+                    for rank, place in enumerate(found.tolist(), 1)
                 ]
     columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
     return pd.DataFrame(records, columns=columns)
@@ -588,7 +668,7 @@ def _counts(material: _Material, flag: np.ndarray, injected: np.ndarray, left_ou
     }
 
 
-def _describe_head(head: Head, x: Tensor, given: np.ndarray, material: _Material) -> dict[str, Any]:
+def _describe_head(head: Head, x: Rows, given: np.ndarray, material: _Material) -> dict[str, Any]:
     """Quality on the user's labels, which injection left alone."""
     description: dict[str, Any] = {
         "trainer": head.trainer,
@@ -600,7 +680,7 @@ def _describe_head(head: Head, x: Tensor, given: np.ndarray, material: _Material
     }
     for split in ("train", "validation", "test"):
         rows = material.rows(split)
-        description[split] = head_quality(head.probabilities(x[rows]).cpu().numpy(), given[rows])
+        description[split] = head_quality(_predicted(head, x, rows), given[rows])
     return description
 
 

@@ -28,6 +28,7 @@ STAGE_NAMES = {
     "samples": "looking at the samples",
     "measuring": "measuring the pace",
     "import": "importing images",
+    "workers": "starting workers",
     "backbone": "loading the backbone",
     "split": "splitting",
     "embedding": "embedding images",

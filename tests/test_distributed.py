@@ -20,8 +20,10 @@ from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.progress import Step
+from audit.run import audit_images
 from audit.samples import Samples
 from integrations.dask import DaskWorkers, workers_at
+from integrations.digits import digits
 from tests.test_scale import N, everything_of, material
 
 __all__ = ["material"]
@@ -92,6 +94,21 @@ def test_embeddings_by_workers_are_those_of_one_process(
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     again = DaskWorkers(client).embed(pictures, backbone, config(tmp_path / "shared"), steps.append)
     assert (again.computed, again.cached) == (0, IMAGES - 1)
+
+
+def test_an_audit_on_workers_is_that_of_one_process(client: Client, tmp_path: Path) -> None:
+    chosen = list(digits(["0", "1", "2"]))[::4]
+    samples = Samples(
+        [str(row) for row in range(len(chosen))], [one.image for one in chosen], [one.label for one in chosen]
+    )
+    settings = config(tmp_path).replace(l2=1e-2)
+    alone = audit_images(samples, settings)
+    spread = audit_images(samples, settings, workers=DaskWorkers(client))
+    for column in ("influence", "self_influence", "loo_probability", "suspicion"):
+        scale = alone.scores[column].abs().max()
+        assert (spread.scores[column] - alone.scores[column]).abs().max() <= 1e-6 * scale, column
+    assert (spread.scores["flag"] == alone.scores["flag"]).all()
+    assert spread.summary["embedding"] == {"computed": 0, "cached": len(chosen)}
 
 
 def test_a_killed_worker_costs_no_more_than_its_shard(

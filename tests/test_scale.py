@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+import audit
+from audit.errors import InputError
 from audit.head import Head, logits, probabilities, residuals, targets_of, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
@@ -95,3 +97,35 @@ def test_l2_of_a_part_stands_for_all(material: Any, monkeypatch: pytest.MonkeyPa
     strongest, best = head.l2_path[0][0], min(head.l2_path, key=lambda pair: pair[1])[0]
     assert strongest == pytest.approx(140 / 560)
     assert head.l2 == best
+
+
+def test_an_audit_from_files_is_the_one_from_memory(
+    material: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = audit.AuditConfig(cache_dir=str(tmp_path), inject=0.05, inject_strategy="class-pair")
+    labels = material[1].numpy()
+    expected = audit.audit_embeddings(material[0], labels, config=settings)
+    monkeypatch.setattr("audit.run.IN_MEMORY_BYTES", 0)
+    found = audit.audit_embeddings(files, labels, config=settings)
+    # The noise model, whose beliefs influence refers to, works in single precision on embeddings from files.
+    for column in ("influence", "self_influence", "loo_probability", "suspicion"):
+        scale = expected.scores[column].abs().max()
+        assert (found.scores[column] - expected.scores[column]).abs().max() < 2e-3 * scale, column
+    assert (found.scores["flag"] == expected.scores["flag"]).all()
+    assert (found.scores["injected"] == expected.scores["injected"]).all()
+    explained = [part.explanations.query("reason == 'validation'")["target"].tolist() for part in (found, expected)]
+    assert explained[0] == explained[1]
+    assert found.summary["heads"]["given"]["test"]["loss"] == pytest.approx(
+        expected.summary["heads"]["given"]["test"]["loss"], abs=1e-6
+    )
+
+
+def test_files_that_hold_no_embeddings(tmp_path: Path) -> None:
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(InputError, match=r"text.npy' cannot be read \(not a .npy file of numbers\)"):
+        audit.audit_embeddings(tmp_path / "text.npy", [0, 1])
+    with pytest.raises(InputError, match=r"absent.npy' cannot be read \(no such file or directory\)"):
+        audit.audit_embeddings(tmp_path / "absent.npy", [0, 1])
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="cannot be read"):
+        audit.audit_embeddings(tmp_path / "objects.npy", [0, 1])

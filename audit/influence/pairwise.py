@@ -12,6 +12,7 @@ from torch import Tensor
 from audit.errors import InputError
 from audit.influence.averaged import inner_products
 from audit.influence.hessian import CHUNK_BYTES, HeadHessian
+from audit.rows import Rows
 
 MEMORY = 2**30
 WORKING_COPIES = 8  # right-hand sides, residuals, directions, ...: arrays of C·D that one solve keeps for each
@@ -21,8 +22,8 @@ def pairwise_influence(
     hessian: HeadHessian,
     z_targets: Tensor,
     residuals_targets: Tensor,
-    z: Tensor,
-    residuals: Tensor,
+    z: Rows,
+    residuals: Rows,
     method: str = "auto",
     targets_at_once: int = 16,
     tolerance: float = 1e-8,
@@ -40,7 +41,7 @@ def pairwise_influence(
     Returns:
         (m, n), positive = the sample helps the target.
     """
-    out = z.new_empty(len(z_targets), len(z))
+    out = torch.empty(len(z_targets), len(z), dtype=z.dtype, device=z.device)
     for start in range(0, len(z_targets), targets_at_once):
         part = slice(start, start + targets_at_once)
         out[part] = _rows(hessian, z_targets[part], residuals_targets[part], z, residuals, method, tolerance)
@@ -122,8 +123,8 @@ def _rows(
     hessian: HeadHessian,
     z_targets: Tensor,
     residuals_targets: Tensor,
-    z: Tensor,
-    residuals: Tensor,
+    z: Rows,
+    residuals: Rows,
     method: str,
     tolerance: float = 1e-8,
 ) -> Tensor:

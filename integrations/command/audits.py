@@ -108,6 +108,14 @@ def run(
             help="Exit with code 3 when the estimated share of wrong labels is above this.", rich_help_panel=WHERE
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Embed and train on Dask workers: local:N for N processes of this machine, or a scheduler's address, "
+            "as tcp://host:8786, whose workers see images and cache folder at the same paths.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     *,
@@ -132,7 +140,7 @@ def run(
 
     manner = Manner(quiet, verbose, json)
     with standard_output_for_json(json):
-        code = _carry_out(orders, manner, fail_above, dry_run, context.obj)
+        code = _carry_out(orders, manner, fail_above, dry_run, scheduler, context.obj)
     raise typer.Exit(code)
 
 
@@ -195,7 +203,12 @@ def _watch(interruption: Interruption, orders: list[Order]) -> None:
 
 
 def _carry_out(
-    orders: list[Order], manner: Manner, fail_above: float | None, dry_run: bool, interruption: Interruption
+    orders: list[Order],
+    manner: Manner,
+    fail_above: float | None,
+    dry_run: bool,
+    scheduler: str | None,
+    interruption: Interruption,
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
     from integrations.command.batch import audit_all, audit_one, is_above
@@ -207,5 +220,5 @@ def _carry_out(
         return DONE
     _watch(interruption, orders)
     if len(orders) > 1:
-        return audit_all(orders, manner, fail_above)
-    return ABOVE_LIMIT if is_above(audit_one(orders[0], manner), fail_above) else DONE
+        return audit_all(orders, manner, fail_above, scheduler)
+    return ABOVE_LIMIT if is_above(audit_one(orders[0], manner, scheduler), fail_above) else DONE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +29,22 @@ from integrations.terminal import Manner, StageDisplay
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
+    from audit.embedding import Workers
     from audit.result import AuditResult
 
 
-def audit_one(order: Order, manner: Manner) -> dict[str, Any]:
+def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dict[str, Any]:
     """Audit, and say what was found and where it is; the summary."""
-    result, folder = _perform(order, manner, set())
+    result, folder = _perform(order, manner, set(), scheduler)
     show_summary(Console(stderr=manner.json), result, folder / REPORT_FILE)
     if manner.json:
         print_json(result.summary)
     return result.summary
 
 
-def audit_all(orders: Sequence[Order], manner: Manner, fail_above: float | None = None) -> int:
+def audit_all(
+    orders: Sequence[Order], manner: Manner, fail_above: float | None = None, scheduler: str | None = None
+) -> int:
     """Audit one after the other, whatever becomes of each, and write one page over their reports; the exit code."""
     root = orders[0].root
     taken: set[Path] = set()
@@ -49,7 +53,7 @@ def audit_all(orders: Sequence[Order], manner: Manner, fail_above: float | None 
         if not manner.quiet:
             say(f"audit {number} of {len(orders)}: {order.source}")
         try:
-            result, folder = _perform(order, manner, taken)
+            result, folder = _perform(order, manner, taken, scheduler)
         except Exception as error:
             if manner.verbose:
                 traceback.print_exc()
@@ -80,9 +84,22 @@ def is_above(summary: dict[str, Any], limit: float | None) -> bool:
     return True
 
 
-def _perform(order: Order, manner: Manner, taken: set[Path]) -> tuple[AuditResult, Path]:
+@contextmanager
+def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers | None]:
+    """The Dask workers of the scheduler that was asked for, None without."""
+    if scheduler is None:
+        yield None
+        return
+    from integrations.dask import workers_at
+
+    display(Step("workers"))
+    with workers_at(scheduler, lambda text: display(Step("workers", note=text))) as workers:
+        yield workers
+
+
+def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | None) -> tuple[AuditResult, Path]:
     """Open the source, audit it, write FiftyOne and the report; the result and its folder, which becomes taken."""
-    with StageDisplay(Console(stderr=True), manner) as display:
+    with StageDisplay(Console(stderr=True), manner) as display, _workers(scheduler, display) as workers:
         from audit.checkpoint import checkpoint_for
         from integrations.fiftyone import audit_dataset
 
@@ -98,7 +115,7 @@ def _perform(order: Order, manner: Manner, taken: set[Path]) -> tuple[AuditResul
         taken.add(folder)
         checkpoint = checkpoint_for(order.config)
         result = audit_dataset(
-            collection, source.label_field, order.audit_key, order.config, display, folder, checkpoint
+            collection, source.label_field, order.audit_key, order.config, display, folder, checkpoint, workers
         )
         display(Step("report"))
         from reports.html import write_report

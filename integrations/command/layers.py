@@ -21,7 +21,7 @@ PREFIX = "INFLUENCE_AUDIT_"
 TABLES = "audit"
 """What the tables of a file with several audits are called: [[audit]]."""
 
-WHOLE_CALL = ("json", "quiet", "verbose", "dry_run", "fail_above", "output")
+WHOLE_CALL = ("json", "quiet", "verbose", "dry_run", "fail_above", "output", "scheduler")
 """Options that concern all audits of a call, and so are in no [[audit]] table."""
 
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}

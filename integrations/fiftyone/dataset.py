@@ -41,6 +41,7 @@ from integrations.fiftyone.score_writing import write_scores
 
 if TYPE_CHECKING:
     from audit.checkpoint import Checkpoint
+    from audit.embedding import Workers
     from audit.result import AuditResult
 
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
@@ -122,6 +123,7 @@ def audit_dataset(
     progress: ProgressCallback = silent,
     save_to: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
+    workers: Workers | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
 
@@ -134,6 +136,7 @@ def audit_dataset(
         progress: told what is being done.
         save_to: a folder to save the result in, before anything is written into the dataset.
         checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with this call.
+        workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to do so here.
 
     Returns:
         The result; its scores are indexed by FiftyOne's sample ids.
@@ -149,7 +152,7 @@ def audit_dataset(
     kept_stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(dataset, audit_key):
         samples = read_samples(collection, label_field)
-        result = audit.audit_images(samples, config=config, progress=progress, checkpoint=kept_stages)
+        result = audit.audit_images(samples, config=config, progress=progress, checkpoint=kept_stages, workers=workers)
         _name_source(result, dataset, label_field, audit_key)
         if save_to is not None:
             result.save(save_to)
