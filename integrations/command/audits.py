@@ -133,6 +133,8 @@ def run(
         "audit_key": audit_key,
     }
     orders = _orders(context, config, options, settings, output)
+    if fail_above is not None and not 0 <= fail_above < 1:
+        raise InputError(f"--fail-above is {fail_above}; it takes a share of the labels, from 0 to below 1")
     if fail_above is not None and any(order.config.inject for order in orders):
         raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
     quieten_fiftyone()

@@ -103,6 +103,7 @@ def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | No
         from audit.checkpoint import checkpoint_for
         from integrations.fiftyone import audit_dataset
 
+        order.check_writable()
         source = order.resolve()
         collection = source.open(display)
         dataset = collection._root_dataset.name

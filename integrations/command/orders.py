@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,17 @@ class Order:
         """The field that was asked for."""
         field: str | None = self.choices["label_field"]
         return field
+
+    def check_writable(self) -> None:
+        """Refuse a place for the result that cannot be written, before anything is computed.
+
+        Raises:
+            InputError: saying which folder it is.
+        """
+        wanted = (self.folder or self.root).absolute()
+        there = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            raise InputError(f"result folder {str(wanted)!r} cannot be written ({there} forbids it); give another")
 
     def resolve(self) -> Source:
         """The source, which is not opened yet."""
