@@ -66,6 +66,7 @@ def render_report(result: AuditResult) -> str:
             estimates=summary["estimates"],
             detection=known.measures if known else None,
             injected=known is not None and known.kind == "injected",
+            by_kind=known.by_kind if known else {},
             correction=summary["correction"],
             corrected=verdict.correction_sentence(summary["correction"]) if summary["correction"] else None,
             heads=summary["heads"],

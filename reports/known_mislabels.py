@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,17 +17,19 @@ class Comparison:
     """What the flags are measured on.
 
     Attributes:
-        kind: 'injected' (labels of this audit were changed on purpose) or 'controls' (labels of a copy were, and the
-            copy was scored again).
+        kind: 'injected' (labels of this audit were changed on purpose) or 'controls' (labels of copies were, and the
+            copies were scored again).
         wrong: bool (n,), the known mislabels.
         scores: (n) rows with suspicion, and with injection the other scores too.
         measures: as `audit.evaluation.detection_quality`, at the audit's threshold.
+        by_kind: of each kind of control, how many reach the threshold and how many there are.
     """
 
     kind: Literal["injected", "controls"]
     wrong: np.ndarray
     scores: pd.DataFrame
     measures: dict[str, Any]
+    by_kind: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def compare_with_known(result: AuditResult) -> Comparison | None:
@@ -40,4 +42,12 @@ def compare_with_known(result: AuditResult) -> Comparison | None:
         return None
     wrong, suspicion = controls["spiked"].to_numpy(dtype=bool), controls["suspicion"].to_numpy(dtype=float)
     flag = suspicion >= result.summary["threshold"]
-    return Comparison("controls", wrong, controls, detection_quality(wrong, flag, {"suspicion": suspicion}))
+    by_kind = {
+        str(kind): (
+            int(flag[wrong & (controls["kind"] == kind)].sum()),
+            int((wrong & (controls["kind"] == kind)).sum()),
+        )
+        for kind in sorted(set(controls["kind"][wrong]))
+    }
+    measures = detection_quality(wrong, flag, {"suspicion": suspicion})
+    return Comparison("controls", wrong, controls, measures, by_kind)

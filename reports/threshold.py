@@ -24,8 +24,9 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
 
     Returns:
         columns: suspicion (float64), label and suggested (uint32 positions in the classes), influence (float32) and,
-        with injection, wrong (uint8), each base64 of little-endian bytes. controls: suspicion and wrong of the known
-        mislabels where these are spike-in controls. samples, mistakes (estimated), wrong_total: of all samples.
+        with injection, wrong (uint8), each base64 of little-endian bytes. controls: suspicion and kind of
+        the known mislabels where these are spike-in controls. samples, mistakes (estimated), wrong_total: of all
+        samples.
         floor: the lowest threshold. matrix, boxes: the class positions that the two figures show.
     """
     classes = pd.Index(result.summary["classes"])
@@ -38,19 +39,23 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
     }
     if known is not None and known.kind == "injected":
         columns["wrong"] = _packed(rows["injected"], "u1")
-    controls = None
+    controls, floor = None, _floor(rows, result.scores)
     if known is not None and known.kind == "controls":
         spiked = _by_suspicion(known.scores)
+        kinds = list(known.by_kind)
+        # 0 is a label that was left alone, 1 and up the kinds of known mislabels.
+        numbers = 1 + pd.Index(kinds).get_indexer(pd.Index(spiked["kind"]))
         controls = {
             "suspicion": _packed(spiked["suspicion"], "<f8"),
-            "wrong": _packed(spiked["spiked"], "u1"),
+            "wrong": _packed(np.where(spiked["spiked"], numbers, 0), "u1"),
             "samples": len(known.scores),
-            "wrong_total": int(known.wrong.sum()),
+            "totals": [known.by_kind[kind][1] for kind in kinds],
         }
+        floor = max(floor, _floor(spiked, known.scores))
     position = {label: number for number, label in enumerate(classes)}
     return {
         "threshold": result.summary["threshold"],
-        "floor": 0.0 if len(rows) == len(result.scores) else float(rows["suspicion"].iloc[-1]),
+        "floor": floor,
         "samples": len(result.scores),
         "mistakes": result.summary["estimates"]["mistakes"],
         "wrong_total": int(known.wrong.sum()) if known is not None and known.kind == "injected" else 0,
@@ -64,6 +69,10 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
 
 def _by_suspicion(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values("suspicion", ascending=False, kind="stable").head(MAX_MOVABLE)
+
+
+def _floor(rows: pd.DataFrame, scores: pd.DataFrame) -> float:
+    return 0.0 if len(rows) == len(scores) else float(rows["suspicion"].iloc[-1])
 
 
 def _packed(values: Any, kind: str) -> str:

@@ -41,8 +41,10 @@ def plain() -> AuditResult:
 def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
     """The audit without injection, with the injected one as the copy that holds the known mislabels."""
     columns = {"injected": "spiked", "label": "label", "original_label": "original_label", "suspicion": "suspicion"}
+    table = injected.scores[list(columns)].rename(columns=columns)
+    kinds = np.where(np.arange(len(table)) % 3, "slip", "look-alike")
     result = replace(plain)
-    result.controls = injected.scores[list(columns)].rename(columns=columns)
+    result.controls = table.assign(copy=0, kind=np.where(table["spiked"], kinds, ""))
     return result
 
 
@@ -657,7 +659,7 @@ def test_without_injection_the_flags_are_measured_on_spike_in_controls(
     for measure in ("true_positive", "false_positive", "precision", "recall", "average_precision", "auroc"):
         assert known.measures[measure] == pytest.approx(injected.summary["detection"][measure])
     text = " ".join(_Page(reports["controls"].read_text(encoding="utf-8")).text.split())
-    assert "known mislabels were added to a copy of the dataset (spike-in controls)" in text
+    assert "known mislabels were added to copies of your labels (spike-in controls)" in text
     assert "Your own mistakes count against precision here" in text
     assert "There is no measurement in this report" not in text
     with _Opened(browser, reports["controls"]) as opened:
@@ -665,6 +667,10 @@ def test_without_injection_the_flags_are_measured_on_spike_in_controls(
         flag, spiked = injected.scores["suspicion"] >= 0.9, injected.scores["injected"]
         assert opened.page.inner_text("[data-cell=true_positive]") == f"{(flag & spiked).sum():,}"
         assert opened.page.inner_text("[data-measure=recall]") == f"{(flag & spiked).sum() / spiked.sum():.3f}"
+        for number, kind in enumerate(("look-alike", "slip")):
+            of_kind = (controls.controls["kind"] == kind).to_numpy()
+            recall = (flag.to_numpy() & of_kind).sum() / of_kind.sum()
+            assert opened.page.inner_text(f"[data-kind='{number}']") == f"{recall:.3f}"
         own = (controls.scores["suspicion"] >= 0.9).sum()
         assert opened.page.inner_text("#threshold-form [data-live=flagged]") == f"{own:,}"
         assert opened.complaints == []

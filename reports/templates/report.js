@@ -134,8 +134,11 @@
 
   const columns = unpack(chosen.columns);
   const controls = chosen.controls && unpack({ suspicion: chosen.controls.suspicion, wrong: chosen.controls.wrong });
-  const known = controls ? { ...controls, samples: chosen.controls.samples, total: chosen.controls.wrong_total }
-    : columns.wrong ? { ...columns, samples: chosen.samples, total: chosen.wrong_total } : null;
+  // Known mislabels by kind: the number in `wrong` less one; injected ones are of one kind.
+  const known = controls ? { ...controls, samples: chosen.controls.samples, totals: chosen.controls.totals }
+    : columns.wrong ? { ...columns, samples: chosen.samples, totals: [chosen.wrong_total] } : null;
+  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  if (known) known.total = sum(known.totals);
   let threshold = chosen.threshold;
 
   function reaching(suspicions) {
@@ -161,16 +164,17 @@
     let expected = 0;
     for (let place = 0; place < flagged; place += 1) expected += columns.suspicion[place];
     const now = {
-      flagged, expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? expected / chosen.mistakes : null,
+      flagged, expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? Math.min(1, expected / chosen.mistakes) : null,
     };
     if (known) {
       const alarms = reaching(known.suspicion);
-      let hits = 0;
-      for (let place = 0; place < alarms; place += 1) hits += known.wrong[place];
+      const found = known.totals.map(() => 0);
+      for (let place = 0; place < alarms; place += 1) if (known.wrong[place]) found[known.wrong[place] - 1] += 1;
+      const hits = sum(found);
       const precision = alarms ? hits / alarms : 0;
       const recall = known.total ? hits / known.total : 0;
       Object.assign(now, {
-        alarms, hits, missed: known.total - hits, falseAlarms: alarms - hits, clean: known.samples - known.total - (alarms - hits),
+        alarms, found, hits, missed: known.total - hits, falseAlarms: alarms - hits, clean: known.samples - known.total - (alarms - hits),
         precision, recall, f1: hits ? 2 * precision * recall / (precision + recall) : 0,
         falseAlarmShare: (alarms - hits) / Math.max(known.samples - known.total, 1),
       });
@@ -200,6 +204,9 @@
 
   function showNumbers() {
     for (const node of document.querySelectorAll("[data-live]")) node.textContent = texts[node.dataset.live]();
+    for (const cell of document.querySelectorAll("[data-kind]")) {
+      cell.textContent = (now.found[cell.dataset.kind] / known.totals[cell.dataset.kind]).toFixed(3);
+    }
     const counts = new Uint32Array(chosen.classes);
     for (let place = 0; place < now.flagged; place += 1) counts[columns.label[place]] += 1;
     for (const cell of document.querySelectorAll("[data-class-flagged]")) cell.textContent = whole(counts[cell.dataset.classFlagged]);
