@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from audit.config import AuditConfig
@@ -32,6 +31,19 @@ from audit.storage import whole_file
 
 KEPT_AT_MOST = 8  # checkpoints of other audits, the newest
 KEPT_SECONDS = 30 * 24 * 3600.0
+
+_KINDS = {
+    "f8": "F64",
+    "f4": "F32",
+    "f2": "F16",
+    "i8": "I64",
+    "i4": "I32",
+    "i2": "I16",
+    "i1": "I8",
+    "u1": "U8",
+    "b1": "BOOL",
+}
+"""numpy's element types by safetensors' names, which are the same on any machine that we know: little-endian."""
 
 T = TypeVar("T")
 
@@ -84,10 +96,10 @@ class Checkpoint:
         try:
             self._own.mkdir(parents=True, exist_ok=True)
             self._write(path, outcome)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             self._writable = False
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-            self._note(name, f"{name} cannot be kept in {str(self._own)!r} ({reason}): an interruption loses it")
+            where = f"{str(self._own)!r} ({error.strerror})"
+            self._note(name, f"{name} cannot be kept in {where}: an interruption loses it")
         return outcome
 
     def discard(self) -> None:
@@ -112,7 +124,7 @@ class Checkpoint:
         tree = json.dumps(self._encode(outcome, arrays))
         metadata = {"tree": tree, "digest": _digest(tree, arrays)}
         with whole_file(path) as temporary:
-            save_file(arrays, temporary, metadata)
+            _save(temporary, arrays, metadata)
 
     def _read(self, path: Path) -> Any:
         try:
@@ -129,7 +141,7 @@ class Checkpoint:
     def _encode(self, value: Any, arrays: dict[str, np.ndarray]) -> Any:
         def kept(array: np.ndarray) -> str:
             name = str(len(arrays))
-            arrays[name] = np.ascontiguousarray(array)
+            arrays[name] = np.asarray(array, order="C")
             return name
 
         if value is None or isinstance(value, bool | int | float | str):
@@ -180,7 +192,7 @@ def digest_of(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, np.ndarray) and part.dtype != object:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
-            for rows in np.array_split(part, max(1, part.nbytes >> 26)):
+            for rows in np.array_split(np.atleast_1d(part), max(1, part.nbytes >> 26)):
                 digest.update(rows.tobytes())
         else:
             text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part, sort_keys=True)
@@ -193,6 +205,22 @@ def code_digest() -> str:
     """What identifies the code of this package: another version may come to other numbers."""
     folder = Path(__file__).parent
     return digest_of([path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))])
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """A safetensors file, written array by array: the library's own writer holds a second copy of all of them."""
+    header: dict[str, Any] = {"__metadata__": metadata}
+    place = 0
+    for name, array in arrays.items():
+        kind = _KINDS[array.dtype.newbyteorder("=").str[1:]]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
+        place += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _digest(tree: str, arrays: dict[str, np.ndarray]) -> str:

@@ -272,7 +272,7 @@ def test_mongod_killed_while_scores_are_written_is_said_and_mended_by_the_next_r
         failed = write(str(server.pid))
     said = failed.stdout.splitlines()
     assert failed.returncode == 1, failed.stderr
-    assert said[0].startswith("ERROR the scores could not be written into dataset 'mortal' (MongoDB at mongodb://")
+    assert said[0].startswith("ERROR the scores could not be written into dataset 'mortal' (MongoDB at 127.0.0.1:")
     assert "does not answer); the result is in '/kept'; run the same command again" in said[0]
     assert len(said) == 2  # one line, and the seconds
     assert float(said[1].split()[1]) < 30

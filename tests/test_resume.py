@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -194,6 +196,33 @@ def test_another_audit_never_gets_these_stages_and_old_ones_go(tmp_path: Path) -
     kept = Checkpoint(tmp_path)
     kept.begin("new", (), lambda stage, text: None)
     assert len(list(tmp_path.iterdir())) == KEPT_AT_MOST
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?"])
+@pytest.mark.parametrize("shape", [(3, 5), (0, 4), (), (2, 1, 3)])
+def test_arrays_of_every_kind_and_shape_are_kept(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    given = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    for _ in range(2):
+        opened = Checkpoint(tmp_path)
+        opened.begin("key", (), lambda stage, text: None)
+        back = opened.once("stage", lambda: {"array": given, "turned": np.asfortranarray(given).T})
+        np.testing.assert_array_equal(back["array"], given)
+        np.testing.assert_array_equal(back["turned"], given.T)
+        assert (back["array"].dtype, back["array"].shape) == (given.dtype, given.shape)
+
+
+def test_keeping_makes_no_second_copy_in_memory(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, torch\n"
+        "from audit.checkpoint import Checkpoint\n"
+        "opened = Checkpoint(sys.argv[1]); opened.begin('key', (), lambda stage, text: None)\n"
+        "large = [torch.ones(16 << 20, dtype=torch.float64) for _ in range(3)]\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "opened.once('stage', lambda: large)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200  # MiB, of 384 that are kept
 
 
 def test_what_cannot_be_kept_is_said_once_and_stops_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import difflib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import fiftyone as fo
 import pymongo
@@ -257,7 +258,8 @@ def _write(
 def _problem_of(error: Exception, dataset: fo.Dataset) -> str:
     """Why writing failed, in a few words."""
     if isinstance(error, PyMongoError) or isinstance(error.__cause__, PyMongoError):
-        address = fo.config.database_uri or "its own address"
+        # Without the name and password that may be in it.
+        address = urlsplit(fo.config.database_uri or "").netloc.rpartition("@")[2] or "its own address"
         gone = isinstance(error, ConnectionFailure)
         return f"MongoDB at {address} does not answer" if gone else f"MongoDB: {first_line(error)}"
     with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
