@@ -89,7 +89,7 @@ def soak(
         process, results = psutil.Process(), []
         for number in range(audits):
             config = AuditConfig(
-                weights="bundled", image_size=image_size, cache_dir=str(folder / "cache"), seed=number, inject=0.05
+                weights="bundled", image_size=image_size, cache_dir=str(folder / "cache"), seed=number, l2=0.01
             )
             began = time.perf_counter()
             result = audit_dataset(dataset, audit_key="soak", config=config, save_to=folder / "result")
