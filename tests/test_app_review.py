@@ -145,6 +145,7 @@ class App:
         self.page.get_by_role("button", name="Done", exact=True).first.click()
 
     def press(self, label: str | re.Pattern[str]) -> None:
+        self.page.bring_to_front()  # a page behind another one is not drawn
         self.panel.get_by_role("button", name=label).first.click()
 
     def skip(self) -> None:
@@ -161,6 +162,7 @@ class App:
         self.page.get_by_text(text).first.wait_for(timeout=60_000)
 
     def open_panel(self) -> None:
+        self.page.bring_to_front()
         self.page.locator("[title='New panel']").first.click()
         self.page.locator("[data-cy=new-panel-option-label_audit]").first.click()
         self.panel.wait_for(timeout=20_000)
@@ -220,6 +222,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
 
     app.press("Why is it suspect?")
     app.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
     app.picture("explanation")
 
     first = dataset.load_saved_view("audit: to review").first().id

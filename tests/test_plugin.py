@@ -503,6 +503,21 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     assert window.state["progress"]["reviewed"] == 0
 
 
+def test_a_decision_is_on_the_sample_that_its_button_was_drawn_for(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    stale = dict(window.state)
+    window.event("next_sample", skip=True, sample=stale["sample"])
+    shown = window.state["sample"]
+    assert shown != stale["sample"]
+    assert shown in json.dumps(window.output)
+    window.state = stale  # as the browser may send it
+    window.event("dismiss", sample=shown)
+    dataset.reload()
+    assert dataset[shown].audit_status == "dismissed"
+    assert dataset[stale["sample"]].audit_status == "unreviewed"
+
+
 def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")

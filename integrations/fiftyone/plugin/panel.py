@@ -181,7 +181,7 @@ class LabelAuditPanel(foo.Panel):
         state, name = ctx.panel.state, ctx.params["operator"]
         given = {"audit_key": state.audit_key} if name != "audit_labels" else {}
         if name == "relabel" and not ctx.selected:
-            given["samples"] = state.sample
+            given["samples"] = ctx.params.get("sample") or state.sample
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
 
     def changed(self, ctx: Any) -> None:
@@ -192,7 +192,9 @@ class LabelAuditPanel(foo.Panel):
 
     def _guarded(self, ctx: Any, action: Any, *arguments: Any, **changes: Any) -> None:
         """Do it, and send what it changes of the state; a mistake, or an audit that is gone, is shown in the panel."""
-        state = Draft(ctx.panel.state, {"problem": None, **changes})
+        # A button says which sample it was drawn for: the browser may send a state from before the last change.
+        shown = {"sample": ctx.params["sample"]} if ctx.params.get("sample") else {}
+        state = Draft(ctx.panel.state, {"problem": None, **shown, **changes})
         try:
             dataset = dataset_of(ctx)
             self._look_at_hand(ctx, dataset, state)

@@ -146,27 +146,39 @@ class PanelLayout:
         row = _row(box, "decisions")
         suffix = f" ({many})" if many > 1 else ""
         undecidable = not many and (not facts or facts["suspicion"] is None)
-        actions = self._actions
-        _button(row, "accept", "Accept suggestion" + suffix, "auto_fix_high", actions.accept, "contained", undecidable)
-        _button(row, "confirm", "Confirm mistake" + suffix, "report", actions.confirm, disabled=undecidable)
-        _button(row, "dismiss", "Dismiss" + suffix, "check_circle", actions.dismiss, disabled=undecidable)
+        actions, shown = self._actions, {"sample": state.sample}
+        for name, label, icon, action, variant in (
+            ("accept", "Accept suggestion", "auto_fix_high", actions.accept, "contained"),
+            ("confirm", "Confirm mistake", "report", actions.confirm, "outlined"),
+            ("dismiss", "Dismiss", "check_circle", actions.dismiss, "outlined"),
+        ):
+            _button(row, name, label + suffix, icon, action, variant, undecidable, shown)
         if not undecidable:
-            _button(row, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel"})
+            _button(row, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel", **shown})
             if many <= 1:
-                _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand)
+                _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
         _button(row, "undo", "Undo last", "undo", actions.undo)
-        _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True})
+        _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
         if facts and facts["suspicion"] is not None:
             self._neighbours(box)
 
     def _neighbours(self, box: types.Object) -> None:
         state = self._state
+        shown = {"sample": state.sample}
         if state.explaining:
             box.md("*Looking for the training samples that speak for and against the label …*", name="explaining")
-            box.view("explained", types.TimerView(interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain))
+            again = types.TimerView(interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain, params=shown)
+            box.view("explained", again)
             return
         if state.neighbours is None:
-            _button(box, "explain", "Why is it suspect?", "psychology", self._actions.explain)
+            _button(
+                box,
+                "explain",
+                "Why is it suspect?",
+                "psychology",
+                self._actions.explain,
+                params={"sample": state.sample},
+            )
             return
         for kind, title in (
             ("helpful", f"Training samples that speak **for** {state.facts['given']!r}"),
