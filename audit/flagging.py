@@ -6,10 +6,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BASIS = (
-    "These are expected values under the suspicions themselves, which come from a noise model fitted to this dataset; "
-    "they are not measured against known mistakes."
+PRECISION_BASIS = (
+    "The precision of the flags is an expected value under the suspicions, which come from a noise model fitted to "
+    "this dataset; it is not measured against known mistakes."
 )
+CONTROLS_BASIS = (
+    "The number of mistakes and the recall come from known mislabels that were added to a copy of the labels, and how "
+    "many of them were found; the interval holds chance, and the doubt whether this dataset's mistakes are slips or "
+    "look-alikes."
+)
+Z95 = 1.96  # standard errors on either side of a 95 % interval
+UNSEEN = 3.0  # with none found, as many may be there (95 %, the rule of three)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of known mislabels of a kind that is found at a threshold, and how many of them were added."""
+
+    share: float
+    added: int
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """How many labels are wrong: the estimate and a 95 % interval."""
+
+    number: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -30,11 +54,90 @@ class Flags:
     estimates: dict[str, float | str | None]
 
 
+def expected_mistakes(suspicion: np.ndarray) -> Mistakes:
+    """The number of mistakes (n samples) as the suspicions have it, with the chance that lies in them."""
+    number = float(suspicion.sum())
+    spread = Z95 * float(np.sqrt((suspicion * (1 - suspicion)).sum()))
+    return Mistakes(number, max(0.0, number - spread), min(float(len(suspicion)), number + spread))
+
+
+def best_threshold(suspicion: np.ndarray, mistakes: float | None = None) -> float:
+    """The threshold of the best expected F1.
+
+    With suspicions s read as probabilities, flagging the k most suspicious samples finds Σ_{i≤k} s_i mistakes in
+    expectation; the threshold maximises the F1 of these expectations, 2 Σ_{i≤k} s_i / (k + mistakes). Where even the
+    best is below one half, as on a dataset with hardly a mistake, it is 0.5: then only samples that are more likely
+    wrong than right are flagged, and there may be none. It lies halfway between the last sample that is flagged and the
+    first that is not, so that it means the same for other samples too.
+
+    Args:
+        suspicion: (n,) in [0, 1].
+        mistakes: in the whole dataset; None for the sum of the suspicions.
+    """
+    ordered = np.sort(suspicion)[::-1]
+    found = ordered.cumsum()
+    total = found[-1] if mistakes is None else mistakes
+    expected_f1 = 2 * found / (np.arange(1, len(ordered) + 1) + total)
+    best = int(expected_f1.argmax())
+    if expected_f1[best] < 0.5:
+        return 0.5
+    return float(ordered[best : best + 2].mean())
+
+
+def count_mistakes(
+    suspicion: np.ndarray,
+    threshold: float,
+    slip_share: float | None,
+    slips: Recall,
+    look_alikes: Recall,
+    likeliest_share: float = 1.0,
+) -> Mistakes:
+    """The number of mistakes, from those that are found and from what share of known mislabels is.
+
+    Args:
+        suspicion: (n,) in [0, 1].
+        threshold: at which the shares were measured.
+        slip_share: of slips among the flagged, 0 to 1; None where the kinds cannot be told apart.
+        slips, look_alikes: what share of the known mislabels is found.
+        likeliest_share: how much lower the suspicions may well be, as a factor on their sum.
+
+    Returns:
+        Found / recall, each kind with its own. Flagged samples whose labels are right look like look-alikes, so that
+        the share of slips among the mistakes that are found lies between that among the flagged and, if those are all
+        of the rest, that share divided by the expected precision; the estimate takes the middle. The interval holds
+        this doubt, and chance: in the suspicions, in both recalls and in the share of slips. It reaches to what the
+        suspicions alone say.
+    """
+    model = expected_mistakes(suspicion)
+    most = float(len(suspicion))
+    flagged = suspicion[suspicion >= threshold]
+    found = float(flagged.sum())
+    if not found:
+        return Mistakes(model.number, 0.0, min(most, max(model.high, UNSEEN / slips.share)))
+    per_slip, per_look_alike = 1 / slips.share, 1 / look_alikes.share
+    least = 1.0 if slip_share is None else slip_share
+    share = (least + min(1.0, least * len(flagged) / found)) / 2
+    each = share * per_slip + (1 - share) * per_look_alike
+    number = found * each
+    doubt = found * abs(least - 1) * abs(per_look_alike - per_slip)
+    chance = (flagged * (1 - flagged)).sum() * each**2
+    for weight, recall in ((share, slips), (1 - share, look_alikes)):
+        chance += (found * weight / recall.share**2) ** 2 * recall.share * (1 - recall.share) / max(recall.added, 1)
+    chance += (found * (per_look_alike - per_slip)) ** 2 * share * (1 - share) / len(flagged)
+    spread = Z95 * float(np.sqrt(chance))
+    return Mistakes(
+        number,
+        max(0.0, min(model.low, number - doubt - spread) * likeliest_share),
+        min(most, max(model.high, number + doubt + spread)),
+    )
+
+
 def choose_flags(
     suspicion: np.ndarray,
     threshold: float | None = None,
     target_precision: float | None = None,
     max_review: int | None = None,
+    mistakes: Mistakes | None = None,
 ) -> Flags:
     """Flag what is suspicious enough: by a threshold, for a precision, within a budget, or for the best F1.
 
@@ -43,7 +146,10 @@ def choose_flags(
         threshold: to use instead of a chosen one.
         target_precision: flag as many as keep the expected precision (the mean suspicion of the flagged) at or above.
         max_review: flag the most suspicious, at most this many; samples that are tied over the limit are left out.
+        mistakes: how many labels are wrong; None for what the suspicions say.
     """
+    basis = PRECISION_BASIS if mistakes is None else f"{PRECISION_BASIS} {CONTROLS_BASIS}"
+    mistakes = mistakes or expected_mistakes(suspicion)
     if threshold is not None:
         rule = "The threshold was given by the user."
     elif target_precision is not None:
@@ -55,22 +161,23 @@ def choose_flags(
         threshold = _after(np.sort(suspicion)[::-1], min(max_review, len(suspicion)))
         rule = f"Flagged are the most suspicious samples, at most {max_review}."
     else:
-        threshold, rule = _best_f1(suspicion)
+        threshold = best_threshold(suspicion, mistakes.number)
+        rule = "The threshold gives the best F1 that is to be expected under the suspicions."
+        if threshold == 0.5:
+            rule = "Samples are flagged that are more likely wrong than right: there are too few of them for better."
     flag = suspicion >= threshold
-    mistakes = float(suspicion.sum())
-    spread = 1.96 * float(np.sqrt((suspicion * (1 - suspicion)).sum()))
     found = float(suspicion[flag].sum())
     return Flags(
         threshold,
         rule,
         flag,
         {
-            "mistakes": mistakes,
-            "mistakes_low": max(0.0, mistakes - spread),
-            "mistakes_high": min(float(len(suspicion)), mistakes + spread),
+            "mistakes": mistakes.number,
+            "mistakes_low": mistakes.low,
+            "mistakes_high": mistakes.high,
             "precision": found / int(flag.sum()) if flag.any() else None,
-            "recall": found / mistakes if mistakes else None,
-            "basis": BASIS,
+            "recall": min(1.0, found / mistakes.number) if mistakes.number else None,
+            "basis": basis,
         },
     )
 
@@ -98,19 +205,3 @@ def _after(ordered: np.ndarray, count: int) -> float:
         return float(ordered[-1])
     above = ordered[:count][ordered[:count] > ordered[count]]
     return float(above[-1]) if len(above) else float(np.nextafter(ordered[0], np.inf))
-
-
-def _best_f1(suspicion: np.ndarray) -> tuple[float, str]:
-    """The threshold of the best expected F1, and the rule in a sentence.
-
-    With suspicions s read as probabilities, flagging the k most suspicious samples finds Σ_{i≤k} s_i of Σ s mistakes
-    in expectation; the threshold maximises the F1 of these expectations, 2 Σ_{i≤k} s_i / (k + Σ s). Where even the best
-    is below one half, as on a dataset with hardly a mistake, only samples that are more likely wrong than right are
-    flagged, and there may be none.
-    """
-    ordered = np.sort(suspicion)[::-1]
-    expected_f1 = 2 * ordered.cumsum() / (np.arange(1, len(ordered) + 1) + ordered.sum())
-    best = int(expected_f1.argmax())
-    if expected_f1[best] >= 0.5:
-        return float(ordered[best]), "The threshold gives the best F1 that is to be expected under the suspicions."
-    return 0.5, "Samples are flagged that are more likely wrong than right: there are too few of them for better."

@@ -16,7 +16,7 @@ from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
 from audit.storage import remove_abandoned, replace_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"
@@ -45,7 +45,14 @@ SCORE_MEANINGS = {
 }
 """What each column of ``AuditResult.scores`` means, with its unit and range: report, App and README all say it so."""
 
-_TABLES = ("scores", "curves", "explanations", "skipped", "findings", "thumbnails")
+_TABLES = ("scores", "curves", "explanations", "skipped", "findings", "controls", "thumbnails")
+
+
+def no_controls() -> pd.DataFrame:
+    """A table of controls without a row."""
+    types = {"copy": int, "kind": object, "spiked": bool, "label": object, "original_label": object, "suspicion": float}
+    columns = {name: pd.Series([], dtype=dtype) for name, dtype in types.items()}
+    return pd.DataFrame(columns, index=pd.Index([], name="id", dtype=object))
 
 
 @dataclass
@@ -68,6 +75,10 @@ class AuditResult:
             (where the sample's influence comes from, None where none was asked for); index id.
         findings: duplicates that disagree, leaks between splits and doubtful class names, a row for each sample of a
             finding (`audit.findings.find`).
+        controls: copies of the labels with known mislabels, and what the audit makes of them (`audit.controls`), a row
+            a sample and copy, without the samples that are flagged as they are, by sample id: copy (from 0), kind
+            ('' | 'slip' | 'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label
+            (that was audited) and suspicion (in the copy).
         heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). The
             audited one, where the engine is 'exact', also has solution (C, d + 1): S with H S = the gradient of the
             mean validation loss, so that rᵀ S z is the influence of any sample.
@@ -81,6 +92,7 @@ class AuditResult:
     thumbnails: pd.DataFrame
     heads: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     findings: pd.DataFrame = field(default_factory=no_findings)
+    controls: pd.DataFrame = field(default_factory=no_controls)
 
     @property
     def audited_head(self) -> str:

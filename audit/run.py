@@ -18,9 +18,10 @@ from audit import __version__
 from audit.backbone import Backbone, choose_device, load_backbone
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
+from audit.controls import KINDS, Controls, cautions, count_by_controls, describe_controls, spike_in
 from audit.correction import measure_correction
 from audit.detectors import DETECTORS, Evidence
-from audit.detectors.noise_model import Diagnosis, diagnose
+from audit.detectors.noise_model import Diagnosis, NoiseModel
 from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
@@ -273,7 +274,7 @@ def _audit(
 
     checkpoint.begin(
         _digest(material, config, x.device),
-        (Head, Standardiser, Diagnosis, _Influence),
+        (Head, Standardiser, Diagnosis, Controls, _Influence),
         lambda stage, text: stages.progress(Step(stage, note=text)),
     )
     with stages.stage("head"):
@@ -292,11 +293,12 @@ def _audit(
     audited = heads["corrupted" if config.inject else "given"]
 
     with stages.stage("detection") as step:
-        diagnosis = checkpoint.once(
+        targets = torch.from_numpy(labels).to(x.device)
+        diagnosis, controls = checkpoint.once(
             "detection",
-            lambda: diagnose(
+            lambda: _diagnose(
                 here(x if isinstance(x, Tensor | Spread) else x.float()),
-                torch.from_numpy(labels).to(x.device),
+                targets,
                 len(material.classes),
                 config.seed,
                 step,
@@ -310,9 +312,9 @@ def _audit(
         )
         evidence = _evidence(labels, influence.values, diagnosis)
     with stages.stage("flagging"):
-        flags = choose_flags(
-            DETECTORS["suspicion"](evidence), config.threshold, config.target_precision, config.max_review
-        )
+        suspicion = DETECTORS["suspicion"](evidence)
+        counted = count_by_controls(controls, diagnosis, targets, suspicion)
+        flags = choose_flags(suspicion, config.threshold, config.target_precision, config.max_review, counted.mistakes)
         suggested = suggest_labels(evidence.posterior, labels, flags.flag)
         scores = _scores(material, evidence, flags.flag, suggested, given if config.inject else None)
     with stages.stage("explanation"):
@@ -351,7 +353,8 @@ def _audit(
             "classes": material.classes.tolist(),
             "threshold": flags.threshold,
             "threshold_rule": flags.rule,
-            "estimates": flags.estimates,
+            "estimates": flags.estimates | {"cautions": cautions(np.bincount(labels), controls, counted)},
+            "controls": describe_controls(controls, counted, flags.flag, flags.threshold),
             "detection": detection,
             "correction": correction,
             "influence_by_class": influence_by_class(scores, material.classes.tolist()),
@@ -391,6 +394,7 @@ def _audit(
         explanations=explanations,
         skipped=left_out.table(),
         findings=findings,
+        controls=_controls_table(controls, material, labels, flags.flag),
         thumbnails=empty,
         heads=arrays,
     )
@@ -625,6 +629,30 @@ def _explain(
     return pd.DataFrame(records, columns=columns)
 
 
+def _diagnose(
+    x: Tensor, labels: Tensor, classes: int, seed: int, progress: ProgressCallback
+) -> tuple[Diagnosis, Controls]:
+    model = NoiseModel(x, seed)
+    diagnosis = model.diagnose(labels, classes, progress)
+    return diagnosis, spike_in(model, diagnosis, labels, seed)
+
+
+def _controls_table(controls: Controls, material: _Material, labels: np.ndarray, flag: np.ndarray) -> pd.DataFrame:
+    compared = ~flag[controls.rows]
+    rows = controls.rows[compared]
+    return pd.DataFrame(
+        {
+            "copy": controls.copy[compared],
+            "kind": np.array(KINDS, dtype=object)[controls.kind[compared]],
+            "spiked": controls.known[compared],
+            "label": material.classes[controls.labels[compared]],
+            "original_label": material.classes[labels[rows]],
+            "suspicion": controls.suspicion[compared],
+        },
+        index=pd.Index(np.array(material.ids, dtype=object)[rows], name="id"),
+    )
+
+
 def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:
     return Evidence(
         labels=labels,
@@ -632,7 +660,8 @@ def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Ev
         self_influence=diagnosis.self_influence.cpu().numpy(),
         probabilities=diagnosis.probabilities.cpu().numpy(),
         loo_probabilities=diagnosis.loo_probabilities.cpu().numpy(),
-        posterior=diagnosis.posterior.cpu().numpy(),
+        neighbour_share=diagnosis.neighbour_share.cpu().numpy(),
+        posterior=diagnosis.posterior.double().cpu().numpy(),
     )
 
 

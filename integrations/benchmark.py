@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from audit.backbone import Backbone
-from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, diagnose
+from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, NoiseModel
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality
@@ -211,7 +211,9 @@ def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _ours(case: Case) -> Verdict:
     x, given = _tensors(case)
-    posterior = diagnose(x, given, case.classes, case.seed).posterior.numpy()
+    model = NoiseModel(x, case.seed)
+    diagnosis = model.diagnose(given, case.classes)
+    posterior = diagnosis.posterior.numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
     flags = choose_flags(suspicion)
     precision, wrong = flags.estimates["precision"], flags.estimates["mistakes"]

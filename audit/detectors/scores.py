@@ -20,6 +20,7 @@ class Evidence:
         self_influence: (n,) ≥ 0, nats.
         probabilities: (n, C) in-sample predictions.
         loo_probabilities: (n, C) leave-one-out predictions.
+        neighbour_share: (n,) share of the nearest neighbours' vote that the given label has, 0 to 1.
         posterior: (n, C) probability of each class being the true one, given image and label.
     """
 
@@ -28,6 +29,7 @@ class Evidence:
     self_influence: np.ndarray
     probabilities: np.ndarray
     loo_probabilities: np.ndarray
+    neighbour_share: np.ndarray
     posterior: np.ndarray
 
     def of_given(self, probabilities: np.ndarray) -> np.ndarray:
@@ -83,3 +85,9 @@ def self_influence(evidence: Evidence) -> np.ndarray:
 def influence(evidence: Evidence) -> np.ndarray:
     """Harm to the mean validation loss: the averaged influence with its sign turned."""
     return -evidence.influence
+
+
+@register("neighbours")
+def neighbours(evidence: Evidence) -> np.ndarray:
+    """Share of the nearest neighbours' vote against the given label, in [0, 1]."""
+    return 1 - evidence.neighbour_share

@@ -1,0 +1,208 @@
+"""Known mislabels in copies of the labels: how they are made, and the number of mistakes that follows from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import audit
+from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
+from audit.detectors.noise_model import Diagnosis, NoiseModel
+from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
+
+CLASSES = 5
+N = 1500
+
+
+def pictures(seed: int, overlap: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (N, 16) around a centre for each class, and the classes."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(CLASSES, size=N)
+    centres = rng.normal(size=(CLASSES, 16))
+    return centres[true] + overlap * rng.normal(size=(N, 16)), true
+
+
+def with_slips(true: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Labels of which a fraction is another class at random."""
+    rng = np.random.default_rng(seed)
+    labels = true.copy()
+    wrong = rng.choice(N, round(fraction * N), replace=False)
+    labels[wrong] = (true[wrong] + rng.integers(1, CLASSES, len(wrong))) % CLASSES
+    return labels
+
+
+def with_look_alikes(x: np.ndarray, true: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Labels of which a fraction is what else the picture is nearest to, where that is near."""
+    rng = np.random.default_rng(seed)
+    centres = np.stack([x[true == c].mean(0) for c in range(CLASSES)])
+    distances = ((x[:, None] - centres) ** 2).sum(2)
+    own = distances[np.arange(N), true]
+    distances[np.arange(N), true] = np.inf
+    margin = distances.min(1) - own
+    wrong = rng.permutation(np.argsort(margin)[: round(2 * fraction * N)])[: round(fraction * N)]
+    labels = true.copy()
+    labels[wrong] = distances.argmin(1)[wrong]
+    return labels
+
+
+def diagnosed(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[NoiseModel, Diagnosis, torch.Tensor]:
+    model = NoiseModel(torch.from_numpy(x), seed)
+    given = torch.from_numpy(labels)
+    return model, model.diagnose(given, int(labels.max()) + 1), given
+
+
+def suspicion_of(diagnosis: Diagnosis, labels: torch.Tensor) -> np.ndarray:
+    return (1 - diagnosis.posterior.double().gather(1, labels[:, None])[:, 0]).numpy()
+
+
+@pytest.fixture(scope="module")
+def slips() -> tuple[Diagnosis, torch.Tensor, Controls]:
+    x, true = pictures(0)
+    model, diagnosis, labels = diagnosed(x, with_slips(true, 0.1, 1))
+    return diagnosis, labels, spike_in(model, diagnosis, labels, seed=2)
+
+
+def test_known_mislabels_differ_from_the_label_and_all_else_stays(
+    slips: tuple[Diagnosis, torch.Tensor, Controls],
+) -> None:
+    _, labels, controls = slips
+    assert controls.rows.tolist() == list(range(N)) * (controls.copy.max() + 1)
+    changed = controls.labels != labels.numpy()[controls.rows]
+    assert (changed == controls.known).all()
+    assert set(controls.kind) == {NONE, *ADDED}
+    for copy in range(controls.copy.max() + 1):
+        in_copy = controls.kind[controls.copy == copy]
+        counts = [(in_copy == kind).sum() for kind in ADDED]
+        assert max(counts) - min(counts) <= 1
+        assert sum(counts) == pytest.approx(0.05 * N, rel=0.05)
+
+
+def test_known_mislabels_are_put_on_labels_that_are_right(slips: tuple[Diagnosis, torch.Tensor, Controls]) -> None:
+    diagnosis, labels, controls = slips
+    suspicion = suspicion_of(diagnosis, labels)
+    chosen = controls.rows[controls.known]
+    assert (suspicion > 0.5).mean() > 0.08
+    assert (suspicion[chosen] > 0.5).mean() < 0.01
+    sizes = np.bincount(labels.numpy()[chosen], minlength=CLASSES) / len(chosen)
+    np.testing.assert_allclose(sizes, np.bincount(labels.numpy()) / N, atol=0.03)
+
+
+def test_the_same_seed_gives_the_same_controls() -> None:
+    x, true = pictures(3)
+    model, diagnosis, labels = diagnosed(x[:400], with_slips(true, 0.1, 1)[:400])
+    once = spike_in(model, diagnosis, labels, seed=5)
+    model, diagnosis, labels = diagnosed(x[:400], with_slips(true, 0.1, 1)[:400])
+    again, other = spike_in(model, diagnosis, labels, seed=5), spike_in(model, diagnosis, labels, seed=6)
+    np.testing.assert_array_equal(once.labels, again.labels)
+    np.testing.assert_array_equal(once.suspicion, again.suspicion)
+    assert (once.labels != other.labels).any()
+
+
+def test_look_alikes_are_harder_to_find_than_slips(slips: tuple[Diagnosis, torch.Tensor, Controls]) -> None:
+    diagnosis, labels, controls = slips
+    threshold = best_threshold(suspicion_of(diagnosis, labels))
+    assert controls.recall(SLIP, threshold).share > 0.8
+    assert controls.recall(LOOK_ALIKE, threshold).share < controls.recall(SLIP, threshold).share - 0.1
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.2, 0.4])
+def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
+    x, true = pictures(7)
+    model, diagnosis, labels = diagnosed(x, with_slips(true, fraction, 8))
+    controls = spike_in(model, diagnosis, labels, seed=9)
+    count = count_by_controls(controls, diagnosis, labels, suspicion_of(diagnosis, labels))
+    assert count.slip_share is not None
+    assert count.slip_share > 0.7
+    assert count.mistakes.low <= fraction * N <= count.mistakes.high
+    assert count.mistakes.number == pytest.approx(fraction * N, rel=0.2)
+
+
+def test_mistakes_that_the_picture_suggests_are_seen_to_be_such() -> None:
+    x, true = pictures(11, overlap=2.5)
+    model, diagnosis, labels = diagnosed(x, with_look_alikes(x, true, 0.15, 12))
+    suspicion = suspicion_of(diagnosis, labels)
+    _, by_slips, given = diagnosed(x, with_slips(true, 0.15, 12))
+    share = slip_share(diagnosis, labels, best_threshold(suspicion))
+    other = slip_share(by_slips, given, best_threshold(suspicion_of(by_slips, given)))
+    assert share is not None
+    assert other is not None
+    assert share < other - 0.2
+    count = count_by_controls(spike_in(model, diagnosis, labels, seed=13), diagnosis, labels, suspicion)
+    # Counted by the suspicions alone they are fewer: many look like hard pictures with the right label.
+    assert count.mistakes.number > expected_mistakes(suspicion).number
+    assert count.mistakes.low <= 0.15 * N <= count.mistakes.high
+
+
+def test_two_classes_leave_no_choice_of_a_wrong_label() -> None:
+    x, true = pictures(14)
+    keep = true < 2
+    labels = np.where(np.random.default_rng(15).random(keep.sum()) < 0.1, 1 - true[keep], true[keep])
+    model, diagnosis, given = diagnosed(x[keep], labels)
+    assert slip_share(diagnosis, given, 0.5) is None
+    controls = spike_in(model, diagnosis, given, seed=16)
+    count = count_by_controls(controls, diagnosis, given, suspicion_of(diagnosis, given))
+    wrong = (labels != true[keep]).sum()
+    assert count.mistakes.low <= wrong <= count.mistakes.high
+
+
+def test_count_is_found_by_recall_of_each_kind() -> None:
+    suspicion = np.array([1.0] * 60 + [0.0] * 940)
+    slips, look_alikes = Recall(0.75, 10_000), Recall(0.25, 10_000)
+    all_slips = count_mistakes(suspicion, 0.5, 1.0, slips, look_alikes)
+    assert all_slips.number == pytest.approx(80)
+    half = count_mistakes(suspicion, 0.5, 0.5, slips, look_alikes)
+    assert half.number == pytest.approx(30 / 0.75 + 30 / 0.25)
+    assert half.low <= 60  # what the suspicions alone say
+    assert half.high >= half.number + (half.number - 80)  # the doubt about the kind
+    assert count_mistakes(suspicion, 0.5, None, slips, look_alikes).number == pytest.approx(80)
+    few = count_mistakes(suspicion, 0.5, 1.0, Recall(0.75, 20), Recall(0.25, 20))
+    assert few.high - few.number > 5 * (all_slips.high - all_slips.number)
+
+
+def test_none_found_is_not_none_there() -> None:
+    none = count_mistakes(np.zeros(1000), 0.5, None, Recall(0.9, 100), Recall(0.6, 100))
+    assert none.number == 0
+    assert none.low == 0
+    assert none.high == pytest.approx(3 / 0.9)
+
+
+def test_flags_are_chosen_for_the_number_of_mistakes_that_is_expected() -> None:
+    suspicion = np.linspace(0, 1, 1001) ** 3
+    by_suspicion = choose_flags(suspicion)
+    more = count_mistakes(suspicion, 0.5, 0.5, Recall(0.6, 100), Recall(0.3, 100))
+    assert more.number > expected_mistakes(suspicion).number
+    counted = choose_flags(suspicion, mistakes=more)
+    assert counted.threshold < by_suspicion.threshold
+    assert counted.estimates["mistakes"] == more.number
+    assert counted.estimates["recall"] == pytest.approx(suspicion[counted.flag].sum() / more.number)
+
+
+def test_estimates_say_when_they_rest_on_little() -> None:
+    x, true = pictures(21)
+    small = np.r_[np.flatnonzero(true != 4)[:100], np.flatnonzero(true == 4)[:8]]
+    result = audit.audit_embeddings(x[small], true[small])
+    said = " ".join(result.summary["estimates"]["cautions"])
+    assert "classes have fewer than 20 samples" in said
+    assert "known mislabels of a kind" in said
+    assert not audit.audit_embeddings(x, true).summary["estimates"]["cautions"]
+
+
+def test_nothing_to_tell_classes_apart_is_said() -> None:
+    rng = np.random.default_rng(22)
+    result = audit.audit_embeddings(rng.normal(size=(600, 4)), rng.integers(3, size=600))
+    assert any("hardly told" in caution for caution in result.summary["estimates"]["cautions"])
+
+
+def test_the_result_keeps_the_controls(tmp_path: object) -> None:
+    x, true = pictures(23)
+    result = audit.audit_embeddings(x, with_slips(true, 0.1, 24))
+    loaded = audit.AuditResult.load(result.save(f"{tmp_path}/result"))
+    table, summary = loaded.controls, loaded.summary["controls"]
+    assert not set(table.index) & set(loaded.flagged.index)
+    assert summary["detection"]["injected"] == int(table["spiked"].sum()) <= summary["added"]
+    flagged = table["suspicion"] >= loaded.summary["threshold"]
+    assert summary["detection"]["true_positive"] == int((flagged & table["spiked"]).sum())
+    assert summary["detection"]["precision"] == pytest.approx(summary["detection"]["true_positive"] / flagged.sum())
+    assert (table.loc[table["spiked"], "label"] != table.loc[table["spiked"], "original_label"]).all()
+    assert {kind: found["added"] for kind, found in summary["kinds"].items()}.keys() == set(KINDS[1:])
