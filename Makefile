@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: setup
 setup: ## environment in .venv, and a mongod that starts
@@ -41,6 +41,10 @@ bench: setup ## measure the influence engine and the App (tests/benchmarks)
 .PHONY: soak
 soak: setup ## audit 10 000 images 20 times in one process, and see what grows (tests/benchmarks/soak.md)
 	@$(BIN)/python -W ignore -m tests.benchmarks.soak
+
+.PHONY: bench-gpu
+bench-gpu: setup ## measure head and influence at ImageNet's size, on a GPU of 80 GB
+	@$(BIN)/python -W ignore -m tests.benchmarks.influence imagenet
 
 .PHONY: clean
 clean: ## remove the environment

@@ -58,8 +58,15 @@ def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
 
 def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
     """Slices over rows for one pass, with temporaries of so many numbers a row (the rows themselves included)."""
-    at_once = BLOCK_BYTES if rows.device.type == "cpu" else DEVICE_BLOCK_BYTES
+    at_once = BLOCK_BYTES if rows.device.type == "cpu" else _device_bytes(rows.device)
     return slices(len(rows), floats_per_row * (element_bytes or rows.dtype.itemsize), at_once)
+
+
+def _device_bytes(device: torch.device) -> int:
+    """What a pass may keep at a time on a GPU: an eighth of what is free, within bounds."""
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps it for the next one
+    return max(BLOCK_BYTES, min(DEVICE_BLOCK_BYTES, free // 8))
 
 
 class Stored:

@@ -52,6 +52,7 @@ from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
 from audit.split import own_split, stratified_split
 
+WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 IN_MEMORY_BYTES = 2**29  # on the CPU; on a GPU, an eighth of its memory
 EXPLAINED_SAMPLES = 8
@@ -77,8 +78,8 @@ def audit_embeddings(
 
     Args:
         x: (n, d) embeddings, finite: an array, memory-mapped or not, a tensor, or the paths of one or more .npy files.
-            Up to IN_MEMORY_BYTES are kept in memory, in double precision; more are read where they are, a few rows at
-            a time.
+            Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU); more are read where they
+            are, a few rows at a time.
         labels: (n,) integers or strings.
         validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
@@ -440,7 +441,7 @@ def _mapped(path: Path) -> np.ndarray:
 def _embeddings(parts: list[np.ndarray], device: str) -> Rows:
     """Embeddings in double precision: in memory, or read where they are if there are many."""
     chosen = choose_device(device)
-    stored = Stored(parts, torch.float64, chosen)
+    stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen)
     room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
     return here(stored) if 8 * stored.shape[0] * stored.shape[1] <= room else stored
 

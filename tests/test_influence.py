@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
+from audit import AuditConfig, audit_embeddings
 from audit.backbone import load_backbone
 from audit.embedding import embed
 from audit.errors import ConvergenceError, InputError
@@ -237,8 +238,8 @@ def test_renaming_classes_does_not_matter(problem: Problem, seed: int) -> None:
     original = ExactEngine(head, problem.train)
     for method in ("exact", "kfac"):
         torch.testing.assert_close(
-            engine.leave_one_out(method=method).probabilities,
-            original.leave_one_out(method=method).probabilities[:, order],
+            engine.leave_one_out(method=method, most_refits=0).probabilities,
+            original.leave_one_out(method=method, most_refits=0).probabilities[:, order],
             rtol=0,
             atol=1e-6 if method == "exact" else 1e-4,
         )
@@ -258,7 +259,7 @@ def test_chunk_size_does_not_matter(problem: Problem, rows: int) -> None:
 
     def everything() -> tuple[Tensor, ...]:
         engine = ExactEngine(problem.head, problem.train)
-        left_out = engine.leave_one_out(problem.validation, "exact")
+        left_out = engine.leave_one_out(problem.validation, "exact", most_refits=0)
         return (
             engine.pairwise(problem.validation, problem.train, memory=2**30),
             left_out.probabilities,
@@ -291,7 +292,7 @@ def test_sample_weights_are_repeated_samples(data: st.DataObject, problem: Probl
     def influence(train: Labelled, weight: Tensor, sample_weights: Tensor | None) -> tuple[Tensor, Tensor]:
         head = Head(weight, problem.head.standardiser, l2, "newton", 0.0)
         engine = ExactEngine(head, train, sample_weights)
-        change = engine.leave_one_out(problem.validation, "exact").loss_change
+        change = engine.leave_one_out(problem.validation, "exact", most_refits=0).loss_change
         assert change is not None
         return engine.averaged(problem.train, problem.validation), change
 
@@ -302,6 +303,57 @@ def test_sample_weights_are_repeated_samples(data: st.DataObject, problem: Probl
     once = counts[rows] == 1
     torch.testing.assert_close(change[rows][once], change_repeated[once], rtol=1e-4, atol=1e-6)
     assert bool((change[counts == 0] == 0).all())
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_every_answer_takes_sample_weights(solver: str) -> None:
+    """A sample of weight 2 is two samples of weight 1, for each of them."""
+    problem = made_problem(n=60, m=12)
+    counts = torch.arange(60) % 3
+    rows = torch.repeat_interleave(torch.arange(60), counts)
+    repeated = Labelled(problem.train.inputs[rows], problem.train.targets[rows])
+    weight, _ = fit_softmax(problem.z[rows], repeated.targets, 1e-2, tolerance=1e-11)
+    head = Head(weight, problem.head.standardiser, 1e-2, "newton", 0.0)
+    weighted = ExactEngine(head, problem.train, counts.double(), solver=solver)  # sum 60: the same mean
+    plain = ExactEngine(head, repeated, solver=solver)
+    torch.testing.assert_close(
+        weighted.averaged(problem.train, problem.validation), plain.averaged(problem.train, problem.validation)
+    )
+    torch.testing.assert_close(
+        weighted.pairwise(problem.validation, problem.train), plain.pairwise(problem.validation, problem.train)
+    )
+    torch.testing.assert_close(weighted.self_influence(problem.train), plain.self_influence(problem.train))
+    once = counts[rows] == 1
+    for method in ("exact", "kfac"):
+        one, other = (engine.leave_one_out(problem.validation, method, most_refits=0) for engine in (weighted, plain))
+        # Kronecker factors take each sample's curvature as seen without it: one of two copies is not both of them.
+        allowed = 1e-5 if method == "exact" else 0.01
+        assert float((one.probabilities[rows] - other.probabilities)[once].abs().mean()) < allowed
+        assert float((one.loss_change[rows] - other.loss_change)[once].abs().mean()) < allowed
+
+
+@pytest.mark.parametrize("classes", [2, 37, 1000])
+def test_two_to_a_thousand_classes(classes: int) -> None:
+    n = max(200, classes)
+    problem = made_problem(n=n, m=20, features=6, classes=classes, l2=1e-1)
+    assert problem.head.gradient_norm <= 1e-6
+    engine = ExactEngine(problem.head, problem.train)
+    averaged = engine.averaged(problem.train, problem.validation)
+    assert engine.residual is not None
+    assert engine.residual <= 1e-8
+    rows = slice(0, 3)
+    few = Labelled(problem.train.inputs[rows], problem.train.targets[rows])
+    pairwise = engine.pairwise(problem.validation, few)
+    torch.testing.assert_close(pairwise.mean(0), averaged[rows], rtol=1e-5, atol=1e-6)
+    if classes == 1000:  # Kronecker factors for leave-one-out cost C³ a sample: minutes on two cores
+        return
+    left_out = engine.leave_one_out()
+    for row in range(2):
+        weights = torch.ones(n, dtype=torch.float64)
+        weights[row] = 0
+        refit, _ = fit_softmax(problem.z, problem.train.targets, 1e-1, weights=weights, initial=problem.head.weight)
+        own = (problem.z[row] @ refit.T).softmax(0)
+        assert float((own - left_out.probabilities[row]).abs().max()) <= 0.01
 
 
 # --- real refits --------------------------------------------------------------------------------------------------
@@ -560,6 +612,41 @@ def test_separable_data_without_l2_are_refused_and_with_little_l2_solved() -> No
     assert bool(
         torch.isfinite(ExactEngine(unregularised, problem.train, damping=1e-3).self_influence(problem.train)).all()
     )
+
+
+@pytest.mark.parametrize(("bad", "row"), [(float("nan"), 3), (float("inf"), 0)])
+def test_an_audit_of_embeddings_that_are_not_finite_is_refused(bad: float, row: int) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    x[row, 2] = bad
+    with pytest.raises(InputError, match=f"1 embedding.* NaN or infinity, the first in row {row}"):
+        audit_embeddings(x, np.arange(40) % 2)
+
+
+def test_an_audit_stands_constant_features_repeated_samples_and_a_class_missing_from_validation() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 20)
+    x = generator.normal(size=(60, 80)) + 3 * np.eye(3, 80)[labels]  # fewer samples than features
+    x[:, 5] = 7.0
+    x[1] = x[0]
+    held_out = generator.normal(size=(20, 80)) + 3 * np.eye(3, 80)[labels[:20] + np.arange(20) % 2]
+    held_out[:, 5] = 7.0
+    result = audit_embeddings(x, labels, validation=(held_out, np.arange(20) % 2))
+    assert np.isfinite(result.scores[["influence", "self_influence", "loo_probability", "suspicion"]]).all(axis=None)
+    same = result.scores["influence"].iloc[:2]
+    assert same.iloc[0] == pytest.approx(same.iloc[1], rel=1e-6)
+
+
+def test_single_precision_as_on_a_gpu_gives_the_same_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.datasets import load_digits
+
+    x, labels = (part[:400] for part in load_digits(return_X_y=True))
+    double = audit_embeddings(x, labels, config=AuditConfig(inject=0.1))
+    monkeypatch.setattr("audit.run.WORKING_PRECISION", {"cpu": torch.float32})
+    single = audit_embeddings(x, labels, config=AuditConfig(inject=0.1))
+    assert (double.scores["flag"] == single.scores["flag"]).mean() >= 0.99
+    for column in ("influence", "self_influence", "loo_probability"):
+        assert double.scores[column].corr(single.scores[column], "spearman") > 0.999
+    assert single.summary["influence"]["residual"] <= 1e-8
 
 
 def test_constant_features_change_nothing() -> None:
