@@ -37,6 +37,7 @@ pictures: setup ## take the README's pictures, after make demo
 bench: setup ## measure the influence engine and the App (tests/benchmarks)
 	@$(BIN)/python -W ignore -m tests.benchmarks.influence
 	@$(BIN)/python -W ignore -m tests.benchmarks.app
+	@$(BIN)/python -W ignore -m tests.benchmarks.scale
 
 .PHONY: soak
 soak: setup ## audit 10 000 images 20 times in one process, and see what grows (tests/benchmarks/soak.md)

@@ -90,6 +90,8 @@ def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers |
     if scheduler is None:
         yield None
         return
+    # First, since importlib_metadata, which Dask imports, keeps FiftyOne's eta from reading its own metadata.
+    import integrations.fiftyone.dataset  # noqa: F401
     from integrations.dask import workers_at
 
     display(Step("workers"))

@@ -94,6 +94,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - began
+    print(f"  {name}: {seconds[name]:.1f} s", file=sys.stderr, flush=True)
 
 
 JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {"engine": engine, "audit": whole_audit}
