@@ -118,6 +118,7 @@ def table(results: dict[str, Any]) -> str:
     for job, function in JOBS.items():
         steps = sorted(results.get(job, {}).values(), key=lambda step: step["n"])
         if not steps:
+            lines += [f"## {job}", "", str(function.__doc__).split("\n")[0], "", "Not measured yet.", ""]
             continue
         names = list(steps[-1]["seconds"])
         lines += [f"## {job}", "", str(function.__doc__).split("\n")[0], ""]
@@ -132,6 +133,9 @@ def table(results: dict[str, Any]) -> str:
             parts = " | ".join(f"{step['seconds'].get(name, 0):.1f}" for name in names)
             allowed = f"{disk:.2f} + {ALLOWED_GIB[job]:.0f}"
             lines += [f"| {step['n']:,} | {parts} | {whole:.1f} | {grew} | {step['peak_gib']:.2f} | {allowed} |"]
+        absent = [f"{n:,}" for n in SIZES if str(n) not in results[job]]
+        if absent:
+            lines += ["", f"Not measured yet: {', '.join(absent)} samples."]
         machine = steps[-1]["machine"]
         software = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
         lines += ["", f"{machine['date']}, {machine['system']}, {machine['threads']} threads, {software}", ""]
