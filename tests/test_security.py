@@ -29,7 +29,7 @@ from made_up import made_up_result
 import audit
 from audit.config import AuditConfig
 from audit.errors import InputError
-from audit.result import AuditResult
+from audit.result import _TABLES, AuditResult
 from audit.screening import label_array
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,8 +96,7 @@ def result_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("saved") / "result")
 
 
-TABLES = ("scores", "curves", "explanations", "skipped", "findings", "thumbnails")
-READ = ("summary.json", "manifest.json", "heads.safetensors", *(f"{name}.parquet" for name in TABLES))
+READ = ("summary.json", "manifest.json", "heads.safetensors", *(f"{name}.parquet" for name in _TABLES))
 
 
 @FUZZ
