@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from audit.backbone import Backbone
+from audit.controls import count_by_controls, spike_in
 from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, NoiseModel
 from audit.embedding import embed
 from audit.errors import InputError
 from audit.evaluation import detection_quality
-from audit.flagging import choose_flags, suggest_labels
+from audit.flagging import Mistakes, choose_flags, suggest_labels
 from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian, SecondMoment
@@ -36,6 +37,9 @@ from integrations.sources import ImportedSource, Source, resolve_source
 
 PEER_FOLDS = 5
 OURS = "influence-audit"
+INFLUENCE_NAME = "averaged influence, {} validation labels"
+NO_PEERS = (OURS, INFLUENCE_NAME.format("true"), INFLUENCE_NAME.format("believed"))
+"""Ours, and what needs the true labels."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Measurement:
     f1: float | None
     estimated_precision: float | None
     estimated_wrong: float | None
+    estimated_low: float | None
+    estimated_high: float | None
     suggestion_right: float | None
     seconds: float
 
@@ -88,7 +94,7 @@ class Verdict:
     scores: np.ndarray
     flags: np.ndarray | None = None
     estimated_precision: float | None = None
-    estimated_wrong: float | None = None
+    estimated_wrong: Mistakes | None = None
     suggested: np.ndarray | None = None
 
 
@@ -112,6 +118,7 @@ def source_cases(
     noises: Sequence[tuple[str, float]],
     label_columns: Sequence[str],
     seeds: Sequence[int],
+    imbalance: float = 1.0,
     progress: ProgressCallback = silent,
 ) -> list[Case]:
     """The cases of one source: each noise injected into its labels, and each other label column against them.
@@ -122,6 +129,8 @@ def source_cases(
         noises: kinds ('uniform', 'class-pair') and fractions.
         label_columns: columns of labels that somebody gave, of a Hugging Face or parquet source.
         seeds: of noise, folds and splits.
+        imbalance: how many times as many samples the first class keeps as the last, the others between in equal
+            ratios; 1 for all samples. Only for injected noise.
         progress: told about embeddings.
 
     Raises:
@@ -133,7 +142,7 @@ def source_cases(
     true = np.array([samples.labels[row] for row in embedded.rows])
     check_classes(true)
     name = Path(text).name
-    cases = list(noisy_cases(name, x, true, noises, seeds))
+    cases = list(noisy_cases(name, x, true, noises, seeds, imbalance))
     for column in label_columns:
         other = labelled_samples(resolve_source(text, label_column=column))
         given = dict(zip(other.ids, other.labels, strict=True))
@@ -144,14 +153,33 @@ def source_cases(
 
 
 def noisy_cases(
-    name: str, x: np.ndarray, labels: np.ndarray, noises: Sequence[tuple[str, float]], seeds: Sequence[int]
+    name: str,
+    x: np.ndarray,
+    labels: np.ndarray,
+    noises: Sequence[tuple[str, float]],
+    seeds: Sequence[int],
+    imbalance: float = 1.0,
 ) -> Iterator[Case]:
-    """A case for every kind of noise and seed, on labels that count as right."""
+    """A case for every kind of noise and seed, on labels that count as right (`source_cases` explains the others)."""
     classes, true = np.unique(labels, return_inverse=True)
+    shown = name if imbalance == 1 else f"{name}, 1 : {imbalance:g}"
     for kind, fraction in noises:
         for seed in seeds:
-            given = inject_mislabels(true, len(classes), fraction, kind, seed, embeddings=x)
-            yield Case(f"{name}, {kind} {fraction:.0%}", seed, x, given, true, len(classes))
+            kept = _imbalanced(true, imbalance, seed)
+            given = inject_mislabels(true[kept], len(classes), fraction, kind, seed, embeddings=x[kept])
+            yield Case(f"{shown}, {kind} {fraction:.0%}", seed, x[kept], given, true[kept], len(classes))
+
+
+def _imbalanced(true: np.ndarray, imbalance: float, seed: int) -> np.ndarray:
+    """Positions of samples of which each class keeps less than the one before."""
+    rng = np.random.default_rng(seed)
+    sizes = np.bincount(true)
+    shares = imbalance ** -np.linspace(0, 1, len(sizes))
+    kept = [
+        rng.permutation(np.flatnonzero(true == number))[: max(3, round(share * size))]
+        for number, (share, size) in enumerate(zip(shares, sizes, strict=True))
+    ]
+    return np.sort(np.concatenate(kept))
 
 
 def relabelled_cases(
@@ -196,7 +224,10 @@ def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, float]]:
         verdict, more = _timed(lambda judge=judge: judge(case, folds))  # type: ignore[misc]
         yield name, verdict, seconds + more
     yield "k nearest neighbours", *_timed(lambda: _neighbours(case))
-    yield "averaged influence, given validation labels", *_timed(lambda: _plain_influence(case))
+    yield "self-influence", *_timed(lambda: _self_influence(case))
+    for labels in ("given", "true", "believed"):
+        judged = _timed(lambda labels=labels: _influence(case, labels))  # type: ignore[misc]
+        yield INFLUENCE_NAME.format(labels), *judged
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -210,16 +241,18 @@ def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _ours(case: Case) -> Verdict:
+    """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
     x, given = _tensors(case)
     model = NoiseModel(x, case.seed)
     diagnosis = model.diagnose(given, case.classes)
-    posterior = diagnosis.posterior.numpy()
+    posterior = diagnosis.posterior.double().numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
-    flags = choose_flags(suspicion)
-    precision, wrong = flags.estimates["precision"], flags.estimates["mistakes"]
+    controls = spike_in(model, diagnosis, given, case.seed)
+    mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
+    flags = choose_flags(suspicion, mistakes=mistakes)
+    precision = flags.estimates["precision"]
     assert not isinstance(precision, str)
-    assert isinstance(wrong, float)
-    return Verdict(suspicion, flags.flag, precision, wrong, suggest_labels(posterior, case.given, flags.flag))
+    return Verdict(suspicion, flags.flag, precision, mistakes, suggest_labels(posterior, case.given, flags.flag))
 
 
 def _cross_validation(case: Case) -> np.ndarray:
@@ -294,18 +327,34 @@ def _neighbours(case: Case) -> Verdict:
     return Verdict(1 - votes[np.arange(len(votes)), case.given], suggested=votes.argmax(1))
 
 
-def _plain_influence(case: Case) -> Verdict:
-    """The textbook way: a validation split with its labels as they are."""
+def _influence(case: Case, validation_labels: str) -> Verdict:
+    """Averaged influence on a validation split.
+
+    Args:
+        case: to measure.
+        validation_labels: 'given' (the textbook way, and what pyDVL computes), 'true' (as if they had been checked) or
+            'believed' (the audit's way).
+    """
     x, given = _tensors(case)
     split = stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
     train, validation = (torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation"))
     head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
     z = head.features(x)
     p = (z @ head.weight.T).softmax(1)
+    held_out = one_hot(
+        torch.from_numpy(case.true if validation_labels == "true" else case.given), case.classes, z.dtype
+    )
+    if validation_labels == "believed":
+        held_out = NoiseModel(x, case.seed).diagnose(given, case.classes).posterior.to(z.dtype)
     residuals = p - one_hot(given, case.classes, z.dtype)
     hessian = HeadHessian(z[train], p[train], head.l2)
-    influence, _ = influence_on_validation(hessian, z, residuals, validation, residuals[validation])
+    influence, _ = influence_on_validation(hessian, z, residuals, validation, (p - held_out)[validation])
     return Verdict(-influence.numpy())
+
+
+def _self_influence(case: Case) -> Verdict:
+    x, given = _tensors(case)
+    return Verdict(NoiseModel(x, case.seed).diagnose(given, case.classes).self_influence.double().numpy())
 
 
 def _measure(case: Case, method: str, verdict: Verdict, seconds: float) -> Measurement:
@@ -330,7 +379,9 @@ def _measure(case: Case, method: str, verdict: Verdict, seconds: float) -> Measu
         recall=None if flags is None else quality["recall"],
         f1=None if flags is None else quality["f1"],
         estimated_precision=verdict.estimated_precision,
-        estimated_wrong=verdict.estimated_wrong,
+        estimated_wrong=None if verdict.estimated_wrong is None else verdict.estimated_wrong.number,
+        estimated_low=None if verdict.estimated_wrong is None else verdict.estimated_wrong.low,
+        estimated_high=None if verdict.estimated_wrong is None else verdict.estimated_wrong.high,
         suggestion_right=None
         if suggested is None or not found.any()
         else float((suggested[found] == case.true[found]).mean()),
@@ -374,6 +425,7 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
         field: mean_by_case(measurements, field)
         for field in (
             *("average_precision", "precision", "recall", "estimated_precision", "estimated_wrong"),
+            *("estimated_low", "estimated_high"),
             *("suggestion_right", "wrong", "seconds"),
         )
     }
@@ -413,7 +465,8 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
             row(
                 case,
                 number("wrong", case, OURS, 0),
-                number("estimated_wrong", case, OURS, 0),
+                f"{number('estimated_wrong', case, OURS, 0)} ({number('estimated_low', case, OURS, 0)} to "
+                f"{number('estimated_high', case, OURS, 0)})",
                 f"{number('precision', case, OURS)} / {number('recall', case, OURS)}",
                 number("estimated_precision", case, OURS),
                 number("suggestion_right", case, OURS),

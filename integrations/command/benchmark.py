@@ -31,6 +31,10 @@ def benchmark(
         list[str] | None,
         typer.Option(help="A column with labels that people gave, to audit against the right ones; may be repeated."),
     ] = None,
+    imbalance: Annotated[
+        float,
+        typer.Option(help="Keep this many times as many samples of the first class as of the last.", min=1.0),
+    ] = 1.0,
     seeds: Annotated[str, typer.Option(help="Seeds of noise, folds and splits.")] = "0,1,2",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of measurements.json and table.md.")] = Path(
         "audit-benchmark"
@@ -63,7 +67,7 @@ def benchmark(
         cases = [
             case
             for source in sources or ["digits"]
-            for case in source_cases(source, loaded, noises, label_column or [], numbers, display)
+            for case in source_cases(source, loaded, noises, label_column or [], numbers, imbalance, display)
         ]
         measurements = run_cases(cases, display)
         table = save_measurements(measurements, loaded, output)
@@ -77,7 +81,7 @@ def _benchmark_table(measurements: list[Measurement]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    from integrations.benchmark import OURS, mean_by_case
+    from integrations.benchmark import NO_PEERS, OURS, mean_by_case
 
     table = Table(box=box.SIMPLE, title="Average precision, and flags as precision / recall", title_justify="left")
     for name in ("labels", "ours", "best peer", "our flags", "estimated precision"):
@@ -85,7 +89,7 @@ def _benchmark_table(measurements: list[Measurement]) -> Any:
     average = mean_by_case(measurements, "average_precision")
     flags = {name: mean_by_case(measurements, name) for name in ("precision", "recall", "estimated_precision")}
     for case, by_method in average.items():
-        peer = max((name for name in by_method if name != OURS), key=lambda name: by_method[name] or 0.0)
+        peer = max((name for name in by_method if name not in NO_PEERS), key=lambda name: by_method[name] or 0.0)
         shown = {name: values[case][OURS] or 0.0 for name, values in flags.items()}
         table.add_row(
             escape(case),
