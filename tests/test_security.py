@@ -128,7 +128,7 @@ def test_a_result_folder_with_any_byte_changed_is_refused_in_one_line(
 def test_files_of_two_audits_do_not_make_one(result_folder: Path, tmp_path: Path) -> None:
     other = saved(tmp_path / "other")
     scores = pd.read_parquet(other / "scores.parquet")
-    scores["suspicion"] = 0.0
+    scores["suspicion"] = 0.25
     scores.to_parquet(other / "scores.parquet")
     with pytest.raises(InputError, match=r"scores.parquet is not what was saved"):
         AuditResult.load(other)
