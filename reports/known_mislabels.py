@@ -37,8 +37,8 @@ def compare_with_known(result: AuditResult) -> Comparison | None:
     if result.summary["detection"] is not None:
         wrong = result.scores["injected"].to_numpy(dtype=bool)
         return Comparison("injected", wrong, result.scores, result.summary["detection"])
-    controls = getattr(result, "controls", None)
-    if controls is None or not controls["spiked"].any():
+    controls = result.controls
+    if not controls["spiked"].any():
         return None
     wrong, suspicion = controls["spiked"].to_numpy(dtype=bool), controls["suspicion"].to_numpy(dtype=float)
     flag = suspicion >= result.summary["threshold"]

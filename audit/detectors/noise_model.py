@@ -11,8 +11,8 @@ neighbours. Each round
 3. refits the head on them, from its last weights, and predicts out of sample again.
 
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
-T and a sharp one with a large T explain them alike. Of the sharpnesses that the likelihood does not reject, the largest
-is taken, since an audit is asked about labels.
+T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, the
+largest is taken, since an audit is asked about labels.
 
 The L2 penalty, the temperature of the head, the weight of the neighbours and the smoothing of T are chosen by
 out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
@@ -48,7 +48,7 @@ EXACT_FLOP = 1e10  # n (C·D)² up to which leave-one-out is had exactly: a tent
 EXPONENT_SPREAD = 3.0  # standard deviation of the prior on the exponents, which keeps separable data from certainty
 SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 SHARPEST = 8.0
-REJECTED = 1.92  # nats of log-likelihood: half the 95 % quantile of χ² with one degree of freedom
+REJECTED = 1.0  # nats of log-likelihood, what one parameter is worth (Akaike 1974)
 REFITS = 4  # EM steps for T at each sharpness
 FLOOR = 1e-12
 
