@@ -21,7 +21,8 @@ def write_markdown(result: AuditResult, path: str | Path) -> Path:
 def render_markdown(result: AuditResult) -> str:
     """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
     summary, known = result.summary, compare_with_known(result)
-    lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known), ""]
+    lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
+    lines += [*summary["estimates"]["cautions"], ""]
     if summary["correction"] and (corrected := verdict.correction_sentence(summary["correction"])):
         lines += [corrected, ""]
     lines += ["| | | |", "|---|---|---|"]

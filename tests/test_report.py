@@ -216,6 +216,7 @@ def test_estimates_look_different_from_measurements(plain: AuditResult, injected
 def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, Path]) -> None:
     text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
     assert "There is no measurement in this report" in text
+    assert "Only 12 known mislabels of a kind could be added." in text
     assert "influence-audit run fiftyone:influence-audit-demo --inject 0.1" in text
     assert "Flagged against injected" not in text
     assert "changed on purpose to" not in text

@@ -56,6 +56,8 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
             "flags, estimated",
             f"≈ {estimates['precision']:.0%} right, ≈ {estimates['recall']:.0%} of the mistakes found",
         )
+    for caution in estimates["cautions"]:
+        table.add_row("mind", caution)
     if measured := summary["detection"]:
         table.add_row(
             f"flags, measured on {measured['injected']} injected",

@@ -240,7 +240,7 @@
       document.documentElement.dataset.threshold = String(threshold);
     };
     slider.min = exact.min = String(Math.ceil(100 * chosen.floor) / 100);
-    const set = (value) => { slider.value = String(value); exact.value = String(value); };
+    const set = (value) => { slider.value = String(value); exact.value = String(Number(value.toPrecision(6))); };
     slider.addEventListener("input", () => { exact.value = slider.value; move(Number(slider.value)); });
     exact.addEventListener("input", () => {
       if (!exact.validity.valid) return;
