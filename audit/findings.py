@@ -7,12 +7,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from audit.rows import Rows, blocks
+if TYPE_CHECKING:
+    from audit.rows import Rows
 
 DUPLICATE_LABELS = "duplicate-labels"
 SPLIT_LEAK = "split-leak"
@@ -105,6 +106,8 @@ def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
 
 def row_keys(x: Rows) -> np.ndarray:
     """uint8 (n, 16): what identifies each row of x (n, d), as `content_key` does an image."""
+    from audit.rows import blocks  # torch, which nobody pays for who only reads results
+
     digests = b"".join(
         hashlib.blake2b(row.tobytes(), digest_size=16).digest()
         for rows in blocks(x, 2 * x.shape[1])

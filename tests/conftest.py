@@ -5,8 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import socket
+import subprocess
 import sys
+import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +49,39 @@ os.environ.update(
     }
 )
 
+
+def _start_database() -> subprocess.Popen[bytes] | None:
+    """A mongod for this session alone: FiftyOne by itself would join whichever of its kind runs on this machine.
+
+    None where the user names a server, or FiftyOne has no mongod of its own.
+    """
+    mongod = Path(sysconfig.get_path("purelib")) / "fiftyone" / "db" / "bin" / "mongod"
+    if os.environ.get("FIFTYONE_DATABASE_URI") or not mongod.is_file():
+        return None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = _SESSION / "mongod"
+    folder.mkdir()
+    places = ["--dbpath", str(folder), "--logpath", str(_SESSION / "mongod.log")]
+    process = subprocess.Popen(
+        [str(mongod), *places, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"],
+        stdout=subprocess.DEVNULL,
+    )
+    for _ in range(600):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
+                os.environ["FIFTYONE_DATABASE_VALIDATION"] = "false"  # its version is FiftyOne's own choice
+                return process
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise pytest.UsageError(f"mongod did not start; its log:\n{(_SESSION / 'mongod.log').read_text()[-2000:]}")
+
+
+_DATABASE = _start_database()
+
 SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 
 
@@ -52,7 +89,7 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 def _leave_nothing() -> None:
     """Stop what this process started and is still there (mongod's keeper waits for us to be gone), and clean up."""
     # On a server of the user's own, only our database goes.
-    if os.environ.get("FIFTYONE_DATABASE_URI") and "fiftyone" in sys.modules:
+    if _DATABASE is None and os.environ.get("FIFTYONE_DATABASE_URI") and "fiftyone" in sys.modules:
         sys.modules["fiftyone"].core.odm.drop_database()
     started = psutil.Process().children(recursive=True)
     for process in started:

@@ -373,7 +373,7 @@ def app_address(dataset: fo.Dataset) -> Iterator[str]:
         yield next(line.strip() for line in server.stdout if line.startswith("http"))
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=30) == 0
+        assert server.wait(timeout=120) == 0
 
 
 def test_the_app_opens_on_the_flagged_samples(

@@ -529,9 +529,10 @@ def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Da
     window.event("choose_class", row=0)
     of_class = above.match(F("ground_truth.label") == label)
     assert window.shown_ids() == of_class.values("id")
-    operator("dismiss")(dataset, of_class.values("id")[:1])
+    first, *others = of_class.values("id")
+    operator("dismiss")(dataset, [first])
     window.event("toggle_unreviewed")
-    assert window.shown_ids() == of_class.values("id")[1:]
+    assert sorted(window.shown_ids()) == sorted(others)  # the order of equal suspicions is the database's
     window.event("choose_class", row=0)
     assert len(window.shown_ids()) == len(above) - 1
 

@@ -8,7 +8,6 @@ from fiftyone.core.collections import SampleCollection
 
 from audit.config import AuditConfig
 from audit.errors import InputError
-from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, silent
 from audit.samples import Samples, check_classes
 from integrations.fiftyone.dataset import read_samples
@@ -92,6 +91,8 @@ def _changed(
     progress: ProgressCallback,
 ) -> np.ndarray:
     """The class numbers after the injection."""
+    from audit.noise import inject_mislabels  # and torch with it
+
     share, strategy, seed = config.inject, config.inject_strategy, config.seed
     if strategy == "class-pair":
         from audit.backbone import load_backbone
