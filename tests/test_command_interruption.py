@@ -83,7 +83,7 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
 
 
 def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
-    if find_processes_by_args(["--51-service", "db"]):
+    if list(find_processes_by_args(["--51-service", "db"])):
         pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
     own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
     run = Interrupted("never-made", tmp_path, **own)
