@@ -16,6 +16,7 @@ CONTROLS_BASIS = (
     "look-alikes."
 )
 Z95 = 1.96  # standard errors on either side of a 95 % interval
+ROUNDING = 1e-12  # of a mean: what equals the target but for it keeps the target
 UNSEEN = 3.0  # with none found, as many may be there (95 %, the rule of three)
 
 
@@ -154,7 +155,7 @@ def choose_flags(
         rule = "The threshold was given by the user."
     elif target_precision is not None:
         ordered = np.sort(suspicion)[::-1]
-        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision
+        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - ROUNDING
         threshold = _after(ordered, int(enough.sum()))
         rule = f"Flagged is as much as keeps the expected precision at {target_precision:g} or above."
     elif max_review is not None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import psutil
 import pytest
 
@@ -36,6 +37,10 @@ BROWSER_OPTIONS = [
 # A shell's background jobs ignore SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time: what passed once does not fail where nothing changed.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 _SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
 
@@ -113,6 +118,20 @@ def pytest_report_header() -> str:
     if SHARED_DATA.is_dir():
         return "shared data: found"
     return "shared data: not here; its tests run on parquet files made of scikit-learn's digits"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With a browser test's failure, tell what its windows showed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    opened = getattr(item, "funcargs", {}).get("browser")
+    if not report.failed or opened is None:
+        return
+    for context in opened.contexts:
+        for number, page in enumerate(context.pages):
+            page.screenshot(path=(picture := _SESSION.parent / f"{item.name}-{number}.png"))
+            report.sections.append((f"window at {page.url}, {picture}", page.inner_text("body")[:4000]))
 
 
 @pytest.fixture

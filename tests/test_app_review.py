@@ -50,6 +50,7 @@ STEPS = {
 }
 """The steps of the README's moving picture, with what is said under them."""
 
+GRID_IMAGES = "[data-cy=spotlight-section-forward] [data-cy=looker]"
 FIFTYONE_LOADS = "entry is loading"  # what FiftyOne's own page says when it reloads a dataset
 SERVE = (
     "import sys; from integrations.fiftyone.app import open_app; "
@@ -131,7 +132,7 @@ class App:
 
     def form(self) -> Locator:
         form = self.page.locator("[data-cy=operators-prompt-modal]")
-        form.wait_for(timeout=20_000)
+        form.wait_for(timeout=60_000)
         return form
 
     def submit(self, label: str) -> None:
@@ -165,7 +166,7 @@ class App:
         self.page.bring_to_front()
         self.page.locator("[title='New panel']").first.click()
         self.page.locator("[data-cy=new-panel-option-label_audit]").first.click()
-        self.panel.wait_for(timeout=20_000)
+        self.panel.wait_for(timeout=60_000)
 
 
 def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
@@ -189,7 +190,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
 
     form = app.operate("Audit labels")
     form.get_by_text("More settings").click()
-    form.get_by_text("Backbone weights:").wait_for(timeout=20_000)
+    form.get_by_text("Backbone weights:").wait_for(timeout=60_000)
     form.locator("input[value='auto']").fill("bundled")
     app.page.wait_for_timeout(1000)
     app.picture("audit-form")
@@ -211,12 +212,12 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.picture("threshold")
 
     app.panel.locator("table tbody tr").first.click()
-    app.panel.get_by_text(re.compile("^class ")).wait_for(timeout=20_000)
+    app.panel.get_by_text(re.compile("^class ")).wait_for(timeout=60_000)
     app.picture("class")
     app.panel.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
     app.picture("classes")
     app.press("Show all samples")
-    app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden", timeout=20_000)
+    app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden", timeout=60_000)
     app.sees(f"{len(dataset)} samples")
     app.page.wait_for_timeout(1000)
 
@@ -241,9 +242,10 @@ def review(app: App, dataset: fo.Dataset) -> None:
     form.get_by_text("flagged", exact=True).click()
     app.submit("Load audit")
     app.sees(f"{len(flagged)} samples")
+    app.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {len(flagged)}")
     app.page.wait_for_timeout(2000)
     _select_first_samples(app, 3)
-    app.panel.get_by_role("button", name="Accept suggestion (3)").wait_for(timeout=20_000)
+    app.panel.get_by_role("button", name="Accept suggestion (3)").wait_for(timeout=60_000)
     app.picture("selection")
     app.press("Accept suggestion (3)")
     app.sees(f"3 / {len(flagged)}")
@@ -253,7 +255,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.picture("selection-accepted")
 
     app.press("Apply")
-    app.form().get_by_text("3 corrected labels").wait_for(timeout=20_000)
+    app.form().get_by_text("3 corrected labels").wait_for(timeout=60_000)
     app.picture("apply-form")
     app.submit("Apply corrections")
     app.sees("3 samples corrected in the label field")
@@ -265,7 +267,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.press("Audit labels")
     form = app.form()
     form.locator("input[value='audit_2']").fill("audit")
-    form.get_by_text("Replace audit 'audit'").wait_for(timeout=20_000)
+    form.get_by_text("Replace audit 'audit'").wait_for(timeout=60_000)
     app.picture("key-taken")
     form.get_by_role("checkbox").first.check()
     app.page.wait_for_timeout(1500)
@@ -295,7 +297,7 @@ def look_again(light: App, dataset: fo.Dataset) -> None:
     light.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
     light.picture("panel")
     light.page.locator("canvas[canvas-loaded=true]").first.click()
-    light.page.locator("[data-cy=modal]").wait_for(timeout=30_000)
+    light.page.locator("[data-cy=modal]").wait_for(timeout=60_000)
     modal = light.page.locator("[data-cy=modal]")
     modal.get_by_text("Label audit", exact=True).first.click()
     modal.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
@@ -347,6 +349,16 @@ class Database:
         self.process = subprocess.Popen([MONGOD, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         client: MongoClient = MongoClient(port=self.port, serverSelectionTimeoutMS=60_000)
         client.admin.command("ping")
+        client.close()
+
+    def write_down(self) -> None:
+        """Write to its files all that it holds, as it does by itself once a minute.
+
+        Its journal keeps what is written between, but not the numbers of documents that the App asks for: without
+        this, a dataset of the last minute is empty to the App after the server was killed.
+        """
+        client: MongoClient = MongoClient(port=self.port)
+        client.admin.command("fsync")
         client.close()
 
     def kill(self) -> None:
@@ -411,6 +423,7 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
     database: Database, browser: Browser, tmp_path: Path
 ) -> None:
     queue = database.run(WRITE_AUDIT)
+    database.write_down()
     first, second = queue[:2]
     with served("restarted", tmp_path / "console.log", PORT + 1, database.environment) as address:
         one, two = App(browser, address, tmp_path), App(browser, address, tmp_path)
@@ -450,7 +463,7 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
 
 def _select_first_samples(app: App, count: int) -> None:
     """Tick the first images of the grid."""
-    images = app.page.locator("[data-cy=spotlight-section-forward] [data-cy=looker]")
+    images = app.page.locator(GRID_IMAGES)
     for number in range(count):
         image = images.nth(number)
         image.hover()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_score, recall_score
@@ -174,15 +174,16 @@ def test_a_given_threshold_is_used_and_said_so() -> None:
     target=st.floats(0.05, 1),
     budget=st.integers(1, 50),
 )
+@example(suspicions=[0.3, 0.3, 0.3, 0.5, 0.8, 0.8], target=0.5, budget=1)  # the mean of all equals it but for rounding
 @settings(max_examples=80, deadline=None)
 def test_flags_keep_the_precision_or_the_budget_asked_for(suspicions: list[float], target: float, budget: int) -> None:
     suspicion = np.array(suspicions)
     precise = choose_flags(suspicion, target_precision=target)
     if precise.flag.any():
-        assert suspicion[precise.flag].mean() >= target - 1e-12
+        assert suspicion[precise.flag].mean() >= target - 1e-9
     for threshold in set(suspicions):  # no lower threshold would have kept it
         if threshold < precise.threshold:
-            assert suspicion[suspicion >= threshold].mean() < target
+            assert suspicion[suspicion >= threshold].mean() < target + 1e-9
     within = choose_flags(suspicion, max_review=budget)
     assert within.flag.sum() <= budget
     lower = suspicion[suspicion < within.threshold]
