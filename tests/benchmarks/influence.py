@@ -415,7 +415,6 @@ LINES: dict[str, Callable[[], dict[str, Any]]] = {
     "imagenet": imagenet,
 }
 NOT_RUN = {
-    "scaling to n = 1M": "other work shared the two cores, which it would have kept busy for several minutes",
     "ImageNet scale on one H100": "no GPU could be had; `make bench-gpu` runs it where there is one",
 }
 
