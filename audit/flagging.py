@@ -194,9 +194,18 @@ def suggest_labels(posterior: np.ndarray, labels: np.ndarray, flag: np.ndarray) 
         labels: given class numbers (n,).
         flag: bool (n,).
     """
+    return np.where(flag, likeliest_others(posterior, labels), posterior.argmax(1))
+
+
+def likeliest_others(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The likeliest class (n,) that is not the given one: what a flag would suggest, at whatever threshold.
+
+    Args:
+        posterior: (n, C) probability of each class being the true one.
+        labels: given class numbers (n,).
+    """
     candidates = posterior.copy()
-    flagged = np.flatnonzero(flag)
-    candidates[flagged, labels[flagged]] = -1
+    candidates[np.arange(len(labels)), labels] = -1
     return candidates.argmax(1)
 
 

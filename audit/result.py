@@ -16,7 +16,7 @@ from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
 from audit.storage import remove_abandoned, replace_file
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"
@@ -38,6 +38,8 @@ SCORE_MEANINGS = {
     "flag": "True where the suspicion reaches the audit's threshold.",
     "suggested_label": "The label the audit would give; for a flagged sample, the likeliest of the others.",
     "suggested_probability": "Estimated probability that the suggested label is right, 0 to 1.",
+    "other_label": "The likeliest label but the given one, flagged or not: what a lower threshold would suggest.",
+    "other_probability": "Estimated probability that this other label is right, 0 to 1.",
     "injected": "True where this audit changed the label on purpose, to measure itself.",
     "original_label": "The label before injection (only in audits that inject).",
     "label": "The label that was audited (the changed one where a mislabel was injected).",
@@ -62,14 +64,15 @@ class AuditResult:
     Attributes:
         scores: one row a scored sample, indexed by sample id (`id`), in the order of the samples: filepath, split,
             label, influence, self_influence, loo_probability, suspicion, flag, suggested_label,
-            suggested_probability, and with injection also injected and original_label. `SCORE_MEANINGS` says what
-            each means. `filepath` is None where the images were not files.
+            suggested_probability, other_label, other_probability, and with injection also injected and original_label.
+            `SCORE_MEANINGS` says what each means. `filepath` is None where the images were not files.
         summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings: JSON values.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
         explanations: the training samples that help and harm chosen samples most, columns target (id), reason
-            ('validation': badly predicted, its loss as the audit believes its label to be; 'flagged': its loss on the
-            given label), kind ('helpful' | 'harmful'), rank (1 is strongest), neighbour (id of a training sample),
-            influence (pairwise, on the target's own loss), label (that the loss refers to) and predicted (by the head).
+            ('validation': badly predicted, its loss as the audit believes its label to be; 'flagged', or 'unflagged'
+            just below the threshold: its loss on the given label), kind ('helpful' | 'harmful'), rank (1 is strongest),
+            neighbour (id of a training sample), influence (pairwise, on the target's own loss), label (that the loss
+            refers to) and predicted (by the head).
         skipped: samples that were not audited, columns id, filepath, reason.
         thumbnails: small WebP images by sample id, of the samples that the report shows, columns image and heat_map
             (where the sample's influence comes from, None where none was asked for); index id.

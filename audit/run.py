@@ -26,8 +26,8 @@ from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.findings import find, row_keys, summarise
-from audit.flagging import choose_flags, suggest_labels
-from audit.gallery import shown_samples, thumbnails
+from audit.flagging import choose_flags, likeliest_others, suggest_labels
+from audit.gallery import shown_samples, suspects, thumbnails
 from audit.head import (
     Head,
     Standardiser,
@@ -40,10 +40,10 @@ from audit.head import (
 )
 from audit.heat_map import drawn_heat_maps
 from audit.influence.averaged import influence_on_validation
-from audit.influence.engine import Labelled, engine_on_validation, helpful_and_harmful, make_engine
+from audit.influence.engine import Labelled, engine_on_validation, make_engine
 from audit.influence.hessian import HeadHessian
-from audit.influence.pairwise import MEMORY, pairwise_influence, targets_at_once
 from audit.memory import check_fits
+from audit.neighbours import neighbours, suspicious, worst_predicted
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
@@ -55,13 +55,6 @@ from audit.split import own_split, stratified_split
 WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 IN_MEMORY_BYTES = 2**29  # on the CPU; on a GPU, an eighth of its memory
-EXPLAINED_SAMPLES = 8
-NEIGHBOURS = 6
-EXPLAINED_FLAGGED = 200
-FLAGGED_NEIGHBOURS = 3
-EXPLANATION_WORK = {"cpu": 5e9, "cuda": 5e11}  # explained flags × training samples × head parameters: some seconds
-EXPLAINED_AT_ONCE = 64
-EXPLANATION_TOLERANCE = 1e-3
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -207,7 +200,8 @@ def audit_images(
     result.summary["backbone"] = _describe_backbone(backbone)
     result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
     with stages.stage("thumbnails"):
-        result.thumbnails = thumbnails(audited, shown_samples(result.scores, result.explanations))
+        shown = shown_samples(result.scores, result.explanations)
+        result.thumbnails = thumbnails(audited, shown, result.explanations["neighbour"])
     if config.heat_maps:
         with stages.stage("heat maps") as step:
             result.thumbnails["heat_map"] = drawn_heat_maps(result, audited, backbone, config.heat_maps, step)
@@ -317,7 +311,8 @@ def _audit(
         counted = count_by_controls(controls, diagnosis, targets, suspicion)
         flags = choose_flags(suspicion, config.threshold, config.target_precision, config.max_review, counted.mistakes)
         suggested = suggest_labels(evidence.posterior, labels, flags.flag)
-        scores = _scores(material, evidence, flags.flag, suggested, given if config.inject else None)
+        others = likeliest_others(evidence.posterior, labels)
+        scores = _scores(material, evidence, flags.flag, suggested, others, given if config.inject else None)
     with stages.stage("explanation"):
         explanations = checkpoint.once(
             "explanation", lambda: _explain(x, labels, audited, hessian, material, config, beliefs, scores)
@@ -580,54 +575,14 @@ def _explain(
     beliefs: Tensor | None,
     scores: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The training samples that help and harm most: the wrongly predicted validation samples, as the audit believes
-    their labels to be, and the given labels of the most suspicious flagged samples."""
+    """The training samples that help and harm most: the worst predicted validation samples, as the audit believes their
+    labels to be, and the given labels of the most suspicious samples."""
     z, p, targets = _predictions(x, labels, head)
     true = targets if beliefs is None else beliefs.to(x.dtype)
-    train, validation = material.rows("train"), material.rows("validation")
-    rows, train_rows = torch.from_numpy(validation), torch.from_numpy(train)
-    predicted, truth = p[rows], true[rows]
-    loss = -(truth * predicted.clamp_min(1e-300).log()).sum(1)
-    right = predicted.argmax(1) == truth.argmax(1)
-    affordable = int(EXPLANATION_WORK[x.device.type] / (len(train) * hessian.parameters))
-    few = max(1, min(EXPLAINED_SAMPLES, EXPLAINED_SAMPLES * affordable))
-    worst = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:few]]
-    by_suspicion = scores["suspicion"].to_numpy()[flagged := np.flatnonzero(scores["flag"])]
-    flagged = flagged[np.argsort(-by_suspicion, kind="stable")[: min(EXPLAINED_FLAGGED, affordable)]]
-    z_train, wrong = take(z, train_rows), take(residuals(p, targets), train_rows)
-    at_once = min(EXPLAINED_AT_ONCE, targets_at_once(hessian, len(train), z.dtype.itemsize, MEMORY))
-    records = []
-    for reason, chosen, believed, neighbours in (
-        ("validation", worst, true, NEIGHBOURS),
-        ("flagged", flagged, targets, FLAGGED_NEIGHBOURS),
-    ):
-        for start in range(0, len(chosen), at_once):
-            part = chosen[start : start + at_once]
-            places = torch.from_numpy(part)
-            p_part, truth_part = p[places], believed[places]
-            matrix = pairwise_influence(
-                hessian,
-                z[places],
-                p_part - truth_part,
-                z_train,
-                wrong,
-                config.solver,
-                at_once,
-                EXPLANATION_TOLERANCE,
-            )
-            judgements = zip(truth_part.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
-            for target, judged, row in zip(part, judgements, matrix.cpu(), strict=True):
-                # A training sample does not explain itself.
-                others = torch.from_numpy(np.flatnonzero(train != target))
-                kinds = zip(("helpful", "harmful"), helpful_and_harmful(row, neighbours, others), strict=True)
-                names = [material.classes[number] for number in judged]
-                records += [
-                    (material.ids[target], reason, kind, rank, material.ids[train[place]], float(row[place]), *names)
-                    for kind, found in kinds
-                    for rank, place in enumerate(found.tolist(), 1)
-                ]
-    columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
-    return pd.DataFrame(records, columns=columns)
+    wanted = (worst_predicted(p, true, material.rows("validation")), suspicious(scores, suspects(scores), targets))
+    names = (material.ids, material.classes)
+    train = material.rows("train")
+    return neighbours(hessian, z, p, residuals(p, targets), train, wanted, names, config.solver)
 
 
 def _diagnose(
@@ -667,7 +622,12 @@ def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Ev
 
 
 def _scores(
-    material: _Material, evidence: Evidence, flag: np.ndarray, suggested: np.ndarray, given: np.ndarray | None
+    material: _Material,
+    evidence: Evidence,
+    flag: np.ndarray,
+    suggested: np.ndarray,
+    others: np.ndarray,
+    given: np.ndarray | None,
 ) -> pd.DataFrame:
     columns = {
         "filepath": np.array(material.filepaths, dtype=object),
@@ -680,6 +640,8 @@ def _scores(
         "flag": flag,
         "suggested_label": material.classes[suggested],
         "suggested_probability": evidence.posterior[np.arange(len(suggested)), suggested],
+        "other_label": material.classes[others],
+        "other_probability": evidence.posterior[np.arange(len(others)), others],
     }
     if given is not None:
         columns["injected"] = evidence.labels != given

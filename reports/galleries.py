@@ -8,16 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from audit.gallery import COMPARED
+from audit.gallery import suspects as most_suspicious
 from audit.result import AuditResult
-
-MAX_FLAGGED = 1000
-"""Samples that the gallery of flagged ones can hold, most suspicious first; the rest is in the result's scores."""
-
-NOT_YET_FLAGGED = 200
-"""Samples that it holds below the threshold at least, to be shown when the threshold is lowered."""
-
-MAX_COMPARED = 120
-"""Samples in each of the galleries 'injected and missed' and 'flagged but not injected'."""
 
 MAX_GALLERY_CLASSES = 40
 """Classes whose most harmful and helpful samples are shown: the largest, of which a result holds thumbnails."""
@@ -38,22 +31,22 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
         samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail` and
         `heat_map`; and, as positions in samples: suspects (the most suspicious, in that order), classes (label,
         harmful, helpful), explained (validation samples: target, label, predicted, helpful, harmful with the pairwise
-        influence) and neighbours (by position of a flagged sample, the same). thumbnails_left_out: how many the budget
-        did not allow.
+        influence) and neighbours (by position of a suspect, the same; of fewer suspects where the work was bounded).
+        thumbnails_left_out: how many the budget did not allow.
     """
     shelf = _Shelf(result)
-    by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
-    suspects = shelf.put(by_suspicion.head(min(MAX_FLAGGED, len(result.flagged) + NOT_YET_FLAGGED)))
+    suspects = shelf.put(result.scores.loc[most_suspicious(result.scores)])
     if "injected" in result.scores:
-        missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(MAX_COMPARED)
-        unexpected = by_suspicion[~by_suspicion["injected"] & by_suspicion["flag"]].head(MAX_COMPARED)
+        by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
+        missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(COMPARED)
+        unexpected = by_suspicion[~by_suspicion["injected"] & by_suspicion["flag"]].head(COMPARED)
         suspects = sorted(
             {*suspects, *shelf.put(missed), *shelf.put(unexpected)}, key=lambda place: (shelf.rank(place), place)
         )
-    explained = _explained(result, shelf, "validation", MAX_EXPLAINED)
+    explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
     # Last, so that these go without a picture first where the budget is spent.
-    neighbours = {entry.pop("target"): entry for entry in _explained(result, shelf, "flagged", MAX_FLAGGED)}
+    neighbours = {entry.pop("target"): entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
     return {
         "suspects": suspects,
         "explained": explained,
@@ -115,11 +108,12 @@ def _sample(identifier: Any, row: dict[Any, Any]) -> dict[str, Any]:
         "split": str(row["split"]),
         "given": str(row["label"]),
         "suggested": _text(row["suggested_label"]),
+        "other": _text(row["other_label"]),
         "flag": bool(row["flag"]),
         "injected": bool(row["injected"]) if "injected" in row else None,
         "original": _text(row.get("original_label")),
     }
-    scores = ("suggested_probability", "influence", "self_influence", "loo_probability")
+    scores = ("suggested_probability", "other_probability", "influence", "self_influence", "loo_probability")
     # The suspicion is not rounded, so that the page compares it with the threshold as the audit did.
     return sample | {"suspicion": float(row["suspicion"])} | {score: _number(row[score]) for score in scores}
 
@@ -140,21 +134,24 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
     return classes
 
 
-def _explained(result: AuditResult, shelf: _Shelf, reason: str, most: int) -> list[dict[str, Any]]:
+def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[dict[str, Any]]:
     known, scored = result.explanations, result.scores.index
-    known = known[(known["reason"] == reason) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
+    known = known[known["reason"].isin(reasons) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
+    # Each sample once, so that a thousand targets need not look theirs up one by one.
+    rows = known[["target", "neighbour"]].to_numpy().ravel()
+    places = dict(zip(unique := pd.unique(rows), shelf.put(result.scores.loc[unique]), strict=True))
     explained = []
-    for target, group in list(known.groupby("target", sort=False))[:most]:
+    for target, group in known.groupby("target", sort=False):
         entry: dict[str, Any] = {
-            "target": shelf.put(result.scores.loc[[target]])[0],
+            "target": places[target],
             "label": str(group["label"].iloc[0]),
             "predicted": str(group["predicted"].iloc[0]),
         }
         for kind in ("helpful", "harmful"):
             ranked = group[group["kind"] == kind].sort_values("rank")
-            samples = shelf.put(result.scores.loc[ranked["neighbour"]])
             entry[kind] = [
-                [sample, _number(influence)] for sample, influence in zip(samples, ranked["influence"], strict=True)
+                [places[neighbour], _number(influence)]
+                for neighbour, influence in zip(ranked["neighbour"], ranked["influence"], strict=True)
             ]
         explained.append(entry)
     return explained

@@ -23,18 +23,18 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
     """The samples by falling suspicion as packed columns, and what all samples come to, as JSON values.
 
     Returns:
-        columns: suspicion (float64), label and suggested (uint32 positions in the classes), influence (float32) and,
-        with injection, wrong (uint8), each base64 of little-endian bytes. controls: suspicion and kind of
-        the known mislabels where these are spike-in controls. samples, mistakes (estimated), wrong_total: of all
-        samples.
-        floor: the lowest threshold. matrix, boxes: the class positions that the two figures show.
+        columns: suspicion (float64), label and other, the likeliest label but that one (uint32 positions in the
+        classes), influence (float32) and, with injection, wrong (uint8), each base64 of little-endian bytes.
+        controls: suspicion and kind of the known mislabels where these are spike-in controls. samples, mistakes
+        (estimated), wrong_total: of all samples. floor: the lowest threshold. matrix, boxes: the class positions that
+        the two figures show.
     """
     classes = pd.Index(result.summary["classes"])
     rows = _by_suspicion(result.scores)
     columns = {
         "suspicion": _packed(rows["suspicion"], "<f8"),
         "label": _packed(classes.get_indexer(rows["label"]), "<u4"),
-        "suggested": _packed(classes.get_indexer(rows["suggested_label"]), "<u4"),
+        "other": _packed(classes.get_indexer(rows["other_label"]), "<u4"),
         "influence": _packed(rows["influence"], "<f4"),
     }
     if known is not None and known.kind == "injected":

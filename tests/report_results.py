@@ -78,6 +78,8 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             "flag": flag,
             "suggested_label": names[suggested],
             "suggested_probability": best_other,
+            "other_label": names[suggested],
+            "other_probability": best_other,
         },
         index=pd.Index(ids, name="id"),
     )
@@ -177,7 +179,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
 
 
 def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int = 0) -> AuditResult:
-    """A result with many classes, integer labels and 1000 flagged samples, every one with a thumbnail."""
+    """A result with many classes, integer labels and 1000 flagged samples, every one with thumbnail and neighbours."""
     rng = np.random.default_rng(seed)
     result = digits_result(inject=0.1)
     n = classes * samples_a_class
@@ -197,6 +199,8 @@ def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int
             "flag": flag,
             "suggested_label": suggested,
             "suggested_probability": rng.random(n),
+            "other_label": suggested,
+            "other_probability": rng.random(n),
             "injected": injected,
             "original_label": np.where(injected, suggested, label),
         },
@@ -223,13 +227,24 @@ def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int
     }
     noise = [Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(40)]
     pictures = [_webp(image) for image in noise]
-    shown = scores.sort_values("suspicion", ascending=False).index[:1400]
-    result.thumbnails = pd.DataFrame(
-        {"image": [pictures[number % len(pictures)] for number in range(len(shown))]},
-        index=pd.Index(shown, name="id"),
-    )
+    small = [_webp(image.resize((48, 48))) for image in noise]
+    suspects = scores.sort_values("suspicion", ascending=False).index[:1400]
+    neighbours = rng.choice(scores.index.to_numpy(), (1000, 2, 3))
+    beside = np.setdiff1d(neighbours, suspects)
+    images = [
+        each[number % len(each)] for each, ids in ((pictures, suspects), (small, beside)) for number in range(len(ids))
+    ]
+    result.thumbnails = pd.DataFrame({"image": images}, index=pd.Index([*suspects, *beside], name="id"))
     result.scores = scores
-    result.explanations = result.explanations.iloc[:0]
+    result.explanations = pd.DataFrame(
+        [
+            (target, "flagged", kind, rank, neighbour, 0.1 / rank, "0", "1")
+            for target, kinds in zip(suspects, neighbours, strict=False)
+            for kind, strongest in zip(("helpful", "harmful"), kinds, strict=True)
+            for rank, neighbour in enumerate(strongest, 1)
+        ],
+        columns=result.explanations.columns[[0, 5, 1, 2, 3, 4, 6, 7]],
+    )
     return result
 
 

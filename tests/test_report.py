@@ -617,8 +617,8 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         assert page.evaluate(mark, "roc") == pytest.approx([false_alarms / (~wrong).sum(), recall])
         assert page.evaluate(f"({figure})('suspicion_histogram').layout.shapes[0].x0") == value
         matrix = page.evaluate(f"({figure})('given_by_suggested').data[0].customdata")
-        flagged = scores[flag & (scores["label"] != scores["suggested_label"])]
-        pairs = flagged.groupby(["label", "suggested_label"]).size()
+        flagged = scores[flag]
+        pairs = flagged.groupby(["label", "other_label"]).size()
         assert {(row, column): number for cells in matrix for row, column, number in cells if number} == pairs.to_dict()
 
         command = page.inner_text("#threshold-moved code")

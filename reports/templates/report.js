@@ -69,10 +69,13 @@
   }
 
   const name = (label, kind) => element("bdi", { class: kind, title: named(label) }, [named(label)]);
+  // Whoever looks at a flag wants to know what else the sample may be, even where its label is the likeliest.
+  const suggestion = (sample) => (isFlagged(sample) ? sample.other : sample.suggested);
+  const suggestionChance = (sample) => (isFlagged(sample) ? sample.other_probability : sample.suggested_probability);
   const change = (sample) => element("span", { class: "labels" }, [
     name(sample.given, "given"),
-    ...(sample.suggested === sample.given ? [" looks right "] : [" → ", name(sample.suggested, "suggested"), " "]),
-    element("span", { class: "chance" }, [about(sample.suggested_probability)]),
+    ...(suggestion(sample) === sample.given ? [" looks right "] : [" → ", name(suggestion(sample), "suggested"), " "]),
+    element("span", { class: "chance" }, [about(suggestionChance(sample))]),
   ]);
   const badge = (sample) => (sample.injected === null ? null
     : element("span", { class: `chip ${sample.injected ? "injected" : "own"}` }, [sample.injected ? "injected mislabel" : "your label"]));
@@ -121,7 +124,7 @@
   }
 
   // -- the threshold: samples come most suspicious first, so a threshold is a number of samples from the top
-  const KINDS = { suspicion: Float64Array, label: Uint32Array, suggested: Uint32Array, influence: Float32Array, wrong: Uint8Array };
+  const KINDS = { suspicion: Float64Array, label: Uint32Array, other: Uint32Array, influence: Float32Array, wrong: Uint8Array };
 
   function unpack(columns) {
     const unpacked = {};
@@ -281,12 +284,16 @@
     const container = document.getElementById("flagged-gallery");
     const more = document.getElementById("flagged-more");
     const status = document.getElementById("flagged-count");
+    const labelled = { given: (sample) => sample.given, suggested: suggestion };
     const offer = (all) => {
-      for (const key of ["given", "suggested"]) {
+      for (const key of Object.keys(labelled)) {
         const select = form.elements[key];
         const kept = select.value;
         const counts = new Map();
-        for (const position of all) counts.set(samples[position][key], (counts.get(samples[position][key]) ?? 0) + 1);
+        for (const position of all) {
+          const label = labelled[key](samples[position]);
+          counts.set(label, (counts.get(label) ?? 0) + 1);
+        }
         if (kept && !counts.has(kept.slice(1))) counts.set(kept.slice(1), 0);
         const options = [...counts].sort((a, b) => b[1] - a[1] || named(a[0]).localeCompare(named(b[0]), "en"));
         select.replaceChildren(element("option", { value: "" }, ["any"]), ...options.map(([label, number]) => {
@@ -300,7 +307,7 @@
       suspicion: (a, b) => b.suspicion - a.suspicion,
       harmful: (a, b) => a.influence - b.influence,
       self_influence: (a, b) => b.self_influence - a.self_influence,
-      suggested: (a, b) => b.suggested_probability - a.suggested_probability,
+      suggested: (a, b) => suggestionChance(b) - suggestionChance(a),
       label: (a, b) => a.given.localeCompare(b.given, "en") || b.suspicion - a.suspicion,
     };
     let all = [];
@@ -309,9 +316,9 @@
       const { given, suggested, origin, order } = form.elements;
       const list = all.filter((position) => {
         const sample = samples[position];
-        const text = `${sample.id} ${sample.path ?? ""} ${sample.given} ${sample.suggested ?? ""}`.toLowerCase();
+        const text = `${sample.id} ${sample.path ?? ""} ${sample.given} ${suggestion(sample) ?? ""}`.toLowerCase();
         return (given.value === "" || given.value === `=${sample.given}`)
-          && (suggested.value === "" || suggested.value === `=${sample.suggested}`)
+          && (suggested.value === "" || suggested.value === `=${suggestion(sample)}`)
           && (!origin || origin.value === "" || sample.injected === (origin.value === "injected"))
           && words.every((word) => text.includes(word));
       }).sort((a, b) => orders[order.value](samples[a], samples[b]));
@@ -351,14 +358,8 @@
     }
   }
 
-  // The figure counts suggestions of another label; a sample that the audit did not flag mostly has none.
   function showConfused() {
-    const note = document.getElementById("unsuggested");
-    let without = 0;
-    for (let place = 0; place < now.flagged; place += 1) without += columns.label[place] === columns.suggested[place];
     document.getElementById("confused-empty").hidden = now.flagged > 0;
-    note.hidden = without === 0;
-    note.textContent = `${several(without, "sample")} flagged at this threshold only ${without === 1 ? "is" : "are"} not in it: the audit did not flag ${without === 1 ? "it" : "them"} and suggests no other label.`;
   }
 
   function startClasses() {
@@ -424,7 +425,7 @@
   function showSheet() {
     const sample = samples[opened.list[opened.number]];
     const facts = [
-      ["given label", sample.given], ["suggested label", `${named(sample.suggested)} (${about(sample.suggested_probability)} likely right)`],
+      ["given label", sample.given], ["suggested label", `${named(suggestion(sample))} (${about(suggestionChance(sample))} likely right)`],
       ...(sample.injected ? [["label before injection", sample.original]] : []),
       ["suspicion", likelihood(sample.suspicion)], ["leave-one-out probability", precise(sample.loo_probability)],
       ["influence", `${signed(sample.influence)} nats`], ["self-influence", `${precise(sample.self_influence)} nats`],
@@ -501,7 +502,7 @@
       const size = chosen.matrix.length;
       const counts = Array.from({ length: size }, () => new Array(size).fill(0));
       for (let sample = 0; sample < now.flagged; sample += 1) {
-        const row = places.get(columns.label[sample]), column = places.get(columns.suggested[sample]);
+        const row = places.get(columns.label[sample]), column = places.get(columns.other[sample]);
         if (row !== undefined && column !== undefined && row !== column) counts[row][column] += 1;
       }
       const shares = counts.map((row) => row.map((number) => number / Math.max(row.reduce((a, b) => a + b, 0), 1)));

@@ -1,0 +1,181 @@
+"""The training samples that help and harm most the samples whose causes a report shows: the validation samples that the
+head predicts worst, and the samples whose labels are most suspicious.
+
+Each takes a solution of H S = r zᵀ (`audit.influence.pairwise`). For hundreds of them a factor of the head's Hessian
+pays off; where that is too large, they are made by conjugate gradients, and may be too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audit.influence.averaged import inner_products
+from audit.influence.engine import helpful_and_harmful
+from audit.influence.hessian import HeadHessian
+from audit.influence.pairwise import MEMORY, targets_at_once
+from audit.rows import Rows, Spread, take
+
+VALIDATION_SAMPLES = 8
+VALIDATION_NEIGHBOURS = 6
+SUSPECT_NEIGHBOURS = 3
+AT_ONCE = 64
+TOLERANCE = 1e-2  # relative residual: the strongest neighbours are those of 1e-8
+
+# Work is bounded in floating-point operations and not in seconds, so that the outcome does not depend on the machine.
+LEAST_FLOP = {"cpu": 2e12, "cuda": 2e14}  # some 15 seconds
+PRODUCTS = 2000  # with the Hessian; a whole audit takes the time of some 10,000
+CG_STEPS = 16  # that a solution to TOLERANCE usually takes
+FACTOR_BYTES = 2**29  # of a factor in single precision; making it takes twice that
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Samples whose neighbours are wanted, those that matter most first.
+
+    Attributes:
+        reason: why, for each (k,).
+        rows: which samples, (k,).
+        targets: (n, C) of all samples, what the loss takes their labels to be.
+        count: of neighbours of each kind.
+    """
+
+    reason: Sequence[str]
+    rows: np.ndarray
+    targets: Rows
+    count: int
+
+
+def worst_predicted(p: Rows, truth: Rows, validation: np.ndarray) -> Wanted:
+    """The validation samples whose prediction is wrong, or else least sure.
+
+    Args:
+        p: predicted probabilities (n, C).
+        truth: (n, C) what the labels are believed to be.
+        validation: positions (m,) of the validation samples.
+    """
+    places = torch.from_numpy(validation)
+    predicted, believed = p[places], truth[places]
+    loss = -(believed * predicted.clamp_min(1e-300).log()).sum(1)
+    right = predicted.argmax(1) == believed.argmax(1)
+    rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:VALIDATION_SAMPLES]]
+    return Wanted(["validation"] * len(rows), rows, truth, VALIDATION_NEIGHBOURS)
+
+
+def suspicious(scores: pd.DataFrame, suspects: Sequence[str], targets: Rows) -> Wanted:
+    """The samples that a report shows as suspects, by their given labels.
+
+    Args:
+        scores: of all samples, by id.
+        suspects: ids, most suspicious first.
+        targets: one-hot labels (n, C).
+    """
+    rows = scores.index.get_indexer(pd.Index(suspects, dtype=object))
+    flagged = scores["flag"].to_numpy(dtype=bool)[rows]
+    reasons = np.where(flagged, "flagged", "unflagged").tolist()
+    return Wanted(reasons, rows, targets, SUSPECT_NEIGHBOURS)
+
+
+def neighbours(
+    hessian: HeadHessian,
+    z: Rows,
+    p: Rows,
+    residuals: Rows,
+    train: np.ndarray,
+    wanted: Sequence[Wanted],
+    names: tuple[Sequence[str], np.ndarray],
+    solver: str = "auto",
+) -> pd.DataFrame:
+    """The training samples that help and harm each wanted sample most, by pairwise influence on its loss.
+
+    Args:
+        hessian: of the head's objective on the training samples.
+        z, p, residuals: features (n, D), predicted probabilities (n, C) and p − t (n, C) of all samples.
+        train: positions of the training samples.
+        wanted: which samples; of each but the first, as many as the bound on work allows.
+        names: the samples' ids and the classes' names.
+        solver: 'auto', 'cholesky' or 'cg'.
+
+    Returns:
+        The table `AuditResult.explanations`.
+    """
+    ids, classes = names
+    method, affordable = plan(hessian, solver, sum(len(each.rows) for each in wanted))
+    at_once = min(AT_ONCE, targets_at_once(hessian, len(train), 4, MEMORY))
+    solve = _solver(hessian, method)
+    z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
+    records: list[tuple[object, ...]] = []
+    for each in wanted:
+        rows = each.rows[: max(1, affordable)]
+        affordable -= len(rows)
+        for start in range(0, len(rows), at_once):
+            part = torch.from_numpy(rows[start : start + at_once])
+            p_part, truth = p[part], each.targets[part]
+            gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
+            influence = inner_products(z_train, residuals_train, solve(gradients)).cpu()
+            judgements = zip(truth.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
+            for place, (judged, row) in enumerate(zip(judgements, influence, strict=True), start):
+                # A training sample does not explain itself.
+                others = torch.from_numpy(np.flatnonzero(train != rows[place]))
+                found = zip(("helpful", "harmful"), helpful_and_harmful(row, each.count, others), strict=True)
+                labels = [classes[number] for number in judged]
+                records += [
+                    (ids[rows[place]], each.reason[place], kind, rank, ids[train[at]], float(row[at]), *labels)
+                    for kind, strongest in found
+                    for rank, at in enumerate(strongest.tolist(), 1)
+                ]
+    columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int]:
+    """How the solutions are made, and of how many samples the bound on work allows them.
+
+    Args:
+        hessian: of the head's objective.
+        solver: 'cholesky', 'cg', or 'auto' for what does more of them, or the same in less work.
+        wanted: how many samples, at most.
+    """
+    product = 4.0 * hessian.n * hessian.parameters
+    bound = max(LEAST_FLOP[hessian.z.device.type], PRODUCTS * product)
+    size = float((hessian.classes - 1) * hessian.features)
+    ranking = product / 2
+    each = {
+        "cholesky": 2 * size**2 + 4 * hessian.parameters * hessian.features + ranking,
+        "cg": CG_STEPS * product + ranking,
+    }
+    first = {"cholesky": hessian.factor_flop, "cg": 0.0}
+    counts = {method: min(wanted, max(0, int((bound - first[method]) / each[method]))) for method in each}
+    if solver != "auto":
+        return solver, counts[solver]
+    if isinstance(hessian.z, Spread) or 4 * size**2 > FACTOR_BYTES:
+        return "cg", counts["cg"]
+    best = max(each, key=lambda method: (counts[method], -first[method] - counts[method] * each[method]))
+    return best, counts[best]
+
+
+def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], Tensor]:
+    """Solves H S = B for B (k, C, D) to TOLERANCE."""
+
+    def to_tolerance(b: Tensor) -> Tensor:
+        return hessian.solve(b, method, TOLERANCE).values
+
+    if method != "cholesky":
+        return to_tolerance
+    precise: bool | None = None
+
+    def by_factor(b: Tensor) -> Tensor:
+        nonlocal precise
+        values = hessian.factor.solve(b)
+        if precise is None:  # a factor in single precision may be too rough; the first few right-hand sides tell
+            some = slice(0, 8)
+            missed = (b[some] - hessian.product(values[some])).flatten(1).norm(dim=1)
+            precise = bool((missed <= TOLERANCE * b[some].flatten(1).norm(dim=1)).all())
+        return values if precise else to_tolerance(b)
+
+    return by_factor
