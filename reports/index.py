@@ -21,16 +21,16 @@ class IndexEntry:
         source: what was asked to be audited.
         label_field: the field that was asked for; None for the source's own.
         audit_key: of the audit.
-        exit_code: what the command would have exited with for this audit alone; 0 for done.
-        summary: of its result; None where it failed.
-        report: its HTML report; None where it failed.
+        exit_code: what the command would have exited with for this audit alone; 0 for done, None while it is not done.
+        summary: of its result; None where there is none.
+        report: its HTML report; None where there is none.
         error: why it failed, in a line.
     """
 
     source: str
     label_field: str | None
     audit_key: str
-    exit_code: int
+    exit_code: int | None
     summary: dict[str, Any] | None = None
     report: Path | None = None
     error: str = ""
@@ -89,18 +89,27 @@ def _headline(entries: Sequence[IndexEntry]) -> str:
     summaries = [entry.summary for entry in entries if entry.summary is not None]
     samples = sum(summary["counts"]["samples"] for summary in summaries)
     mistakes = sum(summary["estimates"]["mistakes"] for summary in summaries)
-    failed = len(entries) - len(summaries)
+    waiting = sum(entry.exit_code is None for entry in entries)
+    failed = len(entries) - len(summaries) - waiting
     if not summaries:
-        return f"None of {failed} audits could be made."
+        return f"None of {len(entries)} audits {'is done yet' if waiting else 'could be made'}."
     text = f"About {verdict.count(mistakes)} of {verdict.count(samples)} labels look wrong"
     if round(mistakes) == 0:
         text = f"No label of {verdict.count(samples)} looks wrong"
-    return f"{text}; {failed} of {len(entries)} audits failed." if failed else f"{text}."
+    rest = [f"{failed} of {len(entries)} audits failed"] if failed else []
+    rest += [f"{waiting} of {len(entries)} are not done"] if waiting else []
+    return f"{'; '.join([text, *rest])}."
 
 
 def _sentences(entries: Sequence[IndexEntry], fail_above: float | None) -> list[str]:
     done = [entry for entry in entries if entry.summary is not None]
     sentences = []
+    waiting = sum(entry.exit_code is None for entry in entries)
+    if waiting:
+        sentences.append(
+            f"{waiting} of {len(entries)} audits are not done. This page is written again after each; if the call was "
+            "interrupted, run the same command again: embeddings and finished stages are kept."
+        )
     worst = max(done, key=lambda entry: entry.wrong_share or 0.0, default=None)
     if (
         len(done) > 1

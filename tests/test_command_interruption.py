@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fiftyone as fo
@@ -24,10 +24,10 @@ ARGUMENTS = ("run", "digits", "--keep-labels", "0,1,2,3", "--weights", "bundled"
 class Interrupted:
     """A run of the command that gets SIGINT; its keeper of MongoDB, if it starts one, gets it too, as in a terminal."""
 
-    def __init__(self, name: str, folder: Path, **environment: str) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, **environment: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [str(COMMAND), *ARGUMENTS, "--dataset", name],
+            [str(COMMAND), *arguments],
             cwd=folder,
             env=os.environ | {"INFLUENCE_AUDIT_CACHE": str(folder / "cache")} | environment,
             stdout=subprocess.PIPE,
@@ -43,7 +43,8 @@ class Interrupted:
                 return
         raise AssertionError(f"{stage!r} did not come")
 
-    def interrupt(self, number: int = signal.SIGINT) -> None:
+    def interrupt(self, number: int = signal.SIGINT) -> list[str]:
+        """What it said at last, without the last line."""
         began = time.perf_counter()
         os.killpg(self.process.pid, number)
         self.process.wait(timeout=20)
@@ -56,11 +57,13 @@ class Interrupted:
         assert "Traceback" not in errors
         assert took < SECONDS, f"took {took:.2f} s"
         assert not list(self.folder.rglob("*.tmp"))
+        return errors.splitlines()[:-1]
 
 
 def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
     name = dataset_name("interrupted")
-    imports = Interrupted(name, tmp_path)
+    arguments = (*ARGUMENTS, "--dataset", name)
+    imports = Interrupted(arguments, tmp_path)
     time.sleep(0.7)  # in the middle of importing torch
     imports.interrupt()
     for stage, delay, number in (
@@ -68,25 +71,43 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
         ("detecting mislabels", 0.2, signal.SIGTERM),
         ("writing to FiftyOne", 0.0, signal.SIGINT),
     ):
-        run = Interrupted(name, tmp_path)
+        run = Interrupted(arguments, tmp_path)
         run.wait_for(stage)
         time.sleep(delay)
         run.interrupt(number)
         assert list((tmp_path / "cache").rglob("*.safetensors"))  # what was embedded before is kept
     results = tmp_path / "audit-results" / name / "audit"
     assert not (results / "report.html").exists()
-    done = command(*ARGUMENTS, "--dataset", name, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
+    done = command(*arguments, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
     assert done.returncode == 0, done.stderr
     assert AuditResult.load(results).summary["embedding"]["computed"] == 0
     assert len(fo.load_dataset(name)) == 720
     assert "audit_suspicion" in fo.load_dataset(name).get_field_schema()
 
 
+def test_an_interrupted_batch_leaves_a_page_of_what_is_done_and_what_is_not(
+    tmp_path: Path, dataset_name: Callable[[str], str]
+) -> None:
+    names = [dataset_name(name) for name in ("first", "second")]
+    tables = [f'[[audit]]\nsource = "digits"\ndataset = "{name}"\nkeep_labels = "3,8"\n' for name in names]
+    (tmp_path / "two.toml").write_text('weights = "bundled"\n' + "".join(tables))
+    run = Interrupted(("run", "--config", "two.toml"), tmp_path)
+    run.wait_for("audit 2 of 2")
+    run.wait_for("embedding images")
+    assert run.interrupt()[-1] == "what is done and what is not: audit-results/index.html"
+    page = (tmp_path / "audit-results" / "index.html").read_text(encoding="utf-8")
+    assert "1 of 2 are not done" in page
+    assert "run the same command again" in page
+    assert page.count(">not done</span>") == 1
+    assert f'href="{names[0]}/audit/report.html"' in page
+    assert (tmp_path / "audit-results" / names[0] / "audit" / "report.html").is_file()
+
+
 def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
     if list(find_processes_by_args(["--51-service", "db"])):
         pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
     own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
-    run = Interrupted("never-made", tmp_path, **own)
+    run = Interrupted((*ARGUMENTS, "--dataset", "never-made"), tmp_path, **own)
     started: list[psutil.Process] = []
     while not any(process.name().startswith("mongod") for process in started):
         assert run.process.poll() is None

@@ -14,7 +14,7 @@ from integrations.command.ending import ABOVE_LIMIT, DONE, standard_output_for_j
 from integrations.command.interruption import Interruption
 from integrations.command.layers import layer_of, origin, read_options_file
 from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
-from integrations.command.orders import Order, orders_of
+from integrations.command.orders import INDEX_FILE, Order, orders_of
 
 if TYPE_CHECKING:
     from integrations.terminal import Manner
@@ -222,5 +222,6 @@ def _carry_out(
         return DONE
     _watch(interruption, orders)
     if len(orders) > 1:
+        interruption.page = orders[0].root / INDEX_FILE
         return audit_all(orders, manner, fail_above, scheduler)
     return ABOVE_LIMIT if is_above(audit_one(orders[0], manner, scheduler), fail_above) else DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +46,15 @@ def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dic
 def audit_all(
     orders: Sequence[Order], manner: Manner, fail_above: float | None = None, scheduler: str | None = None
 ) -> int:
-    """Audit one after the other, whatever becomes of each, and write one page over their reports; the exit code."""
+    """Audit one after the other, whatever becomes of each, with one page over their reports; the exit code.
+
+    The page is written before the first audit and after each, so that an interrupted call leaves one that says what is
+    done and what is not.
+    """
     root = orders[0].root
     taken: set[Path] = set()
-    entries: list[IndexEntry] = []
+    entries = [IndexEntry(order.source, order.label_field, order.audit_key, None) for order in orders]
+    path = write_index(entries, root / INDEX_FILE, fail_above)
     for number, order in enumerate(orders, 1):
         if not manner.quiet:
             say(f"audit {number} of {len(orders)}: {order.source}")
@@ -59,13 +65,12 @@ def audit_all(
                 traceback.print_exc()
             say(one_line(error))
             code = MISTAKEN if is_mistake(error) else FAILED
-            entries.append(IndexEntry(order.source, order.label_field, order.audit_key, code, error=one_line(error)))
-            continue
-        code = ABOVE_LIMIT if is_above(result.summary, fail_above) else DONE
-        entries.append(
-            IndexEntry(order.source, order.label_field, order.audit_key, code, result.summary, folder / REPORT_FILE)
-        )
-    path = write_index(entries, root / INDEX_FILE, fail_above)
+            ended = replace(entries[number - 1], exit_code=code, error=one_line(error))
+        else:
+            code = ABOVE_LIMIT if is_above(result.summary, fail_above) else DONE
+            ended = replace(entries[number - 1], exit_code=code, summary=result.summary, report=folder / REPORT_FILE)
+        entries[number - 1] = ended
+        write_index(entries, path, fail_above)
     show_batch(Console(stderr=manner.json), entries, path)
     if manner.json:
         print_json({"audits": [entry.to_dict() for entry in entries]})

@@ -31,10 +31,12 @@ class Interruption:
     Attributes:
         folders: where this process may be writing; it adds them as it learns them. Of a file that it was in the
             middle of when it is ended, the temporary part is removed there.
+        page: of several audits, says what is done and what is not; None for one audit.
     """
 
     def __init__(self) -> None:
         self.folders: set[Path] = set()
+        self.page: Path | None = None
         self._signal: int | None = None
         self._ending = threading.Lock()
         self._reading, writing = os.pipe()
@@ -60,6 +62,8 @@ class Interruption:
             return
         word = "terminated" if self._signal == signal.SIGTERM else "interrupted"
         line = f"{word}; run the same command again to go on: embeddings and stages that were finished are kept\n"
+        if self.page is not None and self.page.exists():
+            line = f"what is done and what is not: {self.page}\n{line}"
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             os.write(2, ((_SHOW_CURSOR if sys.stderr.isatty() else "") + line).encode())
