@@ -22,8 +22,8 @@ from reports.known_mislabels import compare_with_known
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
 from reports.threshold import threshold_values
 
-APP_ADDRESS = "http://localhost:5151/datasets/"
-"""Where `influence-audit app` shows a dataset unless another port is asked for."""
+APP_ADDRESS = "http://localhost:5151"
+"""Where `influence-audit app` serves the App unless another port is asked for; the reader can change it in the page."""
 
 MAX_TABLE_ROWS = 200
 """Rows of a table in the report; the rest is counted below it."""
@@ -54,7 +54,7 @@ def render_report(result: AuditResult) -> str:
     page = {
         "galleries": galleries,
         "threshold": threshold_values(result, known) | {"again": verdict.run_again(summary)},
-        "app": APP_ADDRESS + quote(source["slug"]) if source["slug"] else None,
+        "app": f"/datasets/{quote(source['dataset'], safe='')}" if source["dataset"] else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
     return (
@@ -71,6 +71,7 @@ def render_report(result: AuditResult) -> str:
             corrected=verdict.correction_sentence(summary["correction"]) if summary["correction"] else None,
             heads=summary["heads"],
             source=source,
+            app_address=APP_ADDRESS,
             headline=verdict.headline(summary),
             sentences=verdict.sentences(summary, known, mark),
             key_numbers=verdict.key_numbers(summary, known, mark),

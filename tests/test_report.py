@@ -756,6 +756,8 @@ def test_everything_is_reached_by_keyboard(browser: Any, reports: dict[str, Path
             reached.add(page.evaluate("(node => node.id || node.name || node.className)(document.activeElement)"))
         page.focus("#flagged-reset")
         page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "app-address"
+        page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.dataset.sample") == injected.flagged.index[0]
         wanted = {"theme", "threshold-exact", "search", "given", "suggested", "origin", "order", "flagged-more", "card"}
         assert wanted <= reached
@@ -779,6 +781,14 @@ def test_neighbours_and_the_app_are_one_step_from_a_flagged_sample(
             *known[known["kind"] == "helpful"]["neighbour"],
             *known[known["kind"] == "harmful"]["neighbour"],
         ]
+        page.keyboard.press("Escape")
+        card_link = page.locator("#flagged-gallery .in-app").first
+        assert card_link.get_attribute("href") == link
+        page.fill("#app-address", "https://elsewhere:6000/datasets/whatever")
+        moved = f"https://elsewhere:6000/datasets/influence-audit-demo?id={first}"
+        assert card_link.get_attribute("href") == moved
+        page.fill("#app-address", "javascript:alert(1)")
+        assert card_link.get_attribute("href") == moved
         assert opened.complaints == []
 
 

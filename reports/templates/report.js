@@ -123,6 +123,34 @@
     return element("li", {}, [button]);
   }
 
+  // -- the App, which may be served at another port than the usual
+  const appAddress = document.getElementById("app-address");
+  const inApp = (sample) => `${new URL(appAddress.value).origin}${page.app}?id=${encodeURIComponent(sample.id)}`;
+
+  function appLink(sample) {
+    if (page.app === null) return null;
+    const link = element("a", { class: "in-app", href: inApp(sample), target: "_blank", rel: "noopener noreferrer" }, ["Open in App"]);
+    link.setAttribute("aria-label", `Open in App: sample ${sample.id}`);
+    link.dataset.app = sample.id;
+    return link;
+  }
+
+  function startApp() {
+    if (appAddress === null) return;
+    const usual = appAddress.value;
+    const valid = () => appAddress.validity.valid && /^https?:/i.test(appAddress.value);
+    try { appAddress.value = localStorage.getItem("influence-audit-app") ?? usual; } catch (error) { /* the usual, then */ }
+    if (!valid()) appAddress.value = usual;
+    appAddress.addEventListener("input", () => {
+      if (!valid()) return;
+      try { localStorage.setItem("influence-audit-app", appAddress.value); } catch (error) { /* it lasts for this page */ }
+      for (const link of document.querySelectorAll("[data-app]")) link.href = inApp({ id: link.dataset.app });
+    });
+    appAddress.addEventListener("change", () => { if (!valid()) appAddress.value = usual; });
+    appAddress.form.addEventListener("submit", (event) => event.preventDefault());
+    appAddress.form.hidden = false;
+  }
+
   // -- the threshold: samples come most suspicious first, so a threshold is a number of samples from the top
   const KINDS = { suspicion: Float64Array, label: Uint32Array, other: Uint32Array, influence: Float32Array, wrong: Uint8Array };
 
@@ -266,7 +294,11 @@
     let shown = 0;
     const grow = () => {
       const next = list.slice(shown, shown + pageSize);
-      container.append(...next.map((position) => card(position, list, fullCard(samples[position]))));
+      container.append(...next.map((position) => {
+        const item = card(position, list, fullCard(samples[position]));
+        item.append(...[appLink(samples[position])].filter(Boolean));
+        return item;
+      }));
       shown += next.length;
       more.hidden = shown >= list.length;
       more.textContent = `Show ${Math.min(pageSize, list.length - shown)} more`;
@@ -442,8 +474,7 @@
       element("h3", {}, [headings[kind]]), neighbourGrid(explained[kind]),
     ])) : [];
     const link = page.app === null ? [] : [element("p", { class: "small neighbours" }, [
-      element("a", { href: `${page.app}?id=${encodeURIComponent(sample.id)}`, target: "_blank", rel: "noopener noreferrer" }, ["Open in the FiftyOne App"]),
-      element("span", { class: "muted" }, [" (while influence-audit app runs)"]),
+      appLink(sample), element("span", { class: "muted" }, [` (while influence-audit app runs, at ${new URL(appAddress.value).origin})`]),
     ])];
     const turn = (step, text, label) => {
       const button = element("button", { class: "copy", type: "button", "aria-label": label }, [text]);
@@ -604,6 +635,7 @@
   }
 
   startTheme();
+  startApp();
   startFlagged();
   showCompared();
   startThreshold();
