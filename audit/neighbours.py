@@ -105,7 +105,7 @@ def neighbours(
         The table `AuditResult.explanations`.
     """
     ids, classes = names
-    method, affordable = plan(hessian, solver, sum(len(each.rows) for each in wanted))
+    method, affordable, _ = plan(hessian, solver, sum(len(each.rows) for each in wanted))
     at_once = min(AT_ONCE, targets_at_once(hessian, len(train), 4, MEMORY))
     solve = _solver(hessian, method)
     z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
@@ -133,8 +133,8 @@ def neighbours(
     return pd.DataFrame(records, columns=columns)
 
 
-def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int]:
-    """How the solutions are made, and of how many samples the bound on work allows them.
+def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int, float]:
+    """How the solutions are made, of how many samples the bound on work allows them, and what they take (FLOP).
 
     Args:
         hessian: of the head's objective.
@@ -151,12 +151,14 @@ def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int]:
     }
     first = {"cholesky": hessian.factor_flop, "cg": 0.0}
     counts = {method: min(wanted, max(0, int((bound - first[method]) / each[method]))) for method in each}
+    work = {method: first[method] + counts[method] * each[method] for method in each}
     if solver != "auto":
-        return solver, counts[solver]
-    if isinstance(hessian.z, Spread) or 4 * size**2 > FACTOR_BYTES:
-        return "cg", counts["cg"]
-    best = max(each, key=lambda method: (counts[method], -first[method] - counts[method] * each[method]))
-    return best, counts[best]
+        best = solver
+    elif isinstance(hessian.z, Spread) or 4 * size**2 > FACTOR_BYTES:
+        best = "cg"
+    else:
+        best = max(each, key=lambda method: (counts[method], -work[method]))
+    return best, counts[best], work[best]
 
 
 def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_a_dry_run_says_what_would_be_done_and_does_none_of_it(tmp_path: Path) -
     assert fo.list_datasets() == before
     refused = command("run", "digits", "--keep-labels", "3", "--dry-run", cwd=tmp_path)
     assert "fewer than two classes" in one_line(refused.stderr)
+
+
+@pytest.mark.parametrize("name", ["digits", "tables-boats"])
+def test_a_dry_run_is_right_within_a_factor_of_three(name: str, tmp_path: Path, tables_boats: Path) -> None:
+    source = "digits" if name == "digits" else str(tables_boats)
+    arguments = (source, "--dataset", f"timed {name}", "--weights", "bundled", "--inject", "0.1", "-q")
+    fresh = {"INFLUENCE_AUDIT_CACHE": str(tmp_path / "cache")}
+    planned = command("run", *arguments, "--dry-run", "--json", cwd=tmp_path, **fresh)
+    assert planned.returncode == 0, planned.stderr
+    began = time.perf_counter()
+    done = command("run", *arguments, "-o", "result", cwd=tmp_path, **fresh)
+    took = time.perf_counter() - began
+    assert done.returncode == 0, done.stderr
+    assert took / 3 < json.loads(planned.stdout)["seconds"] < took * 3
 
 
 def test_one_failure_in_a_batch_shows_and_does_not_stop_the_rest(tmp_path: Path, browser: Browser) -> None:

@@ -2,13 +2,15 @@
 
 No result and no dataset is written; weights and datasets from the network reach their own caches, as in the audit.
 
-The estimates are rough on purpose and say what they rest on: the images' pace is measured on some of them, the rest is
-in proportion to n · d · C (samples, features, classes), scaled by how fast this machine multiplies matrices.
+The estimates are measured here and now: the images' pace on some of them, and head, influence and suspicions by small
+audits of made-up embeddings with as many features and classes, at two sizes, since their time grows with the number of
+samples. Only the explanations do not: their arithmetic is known, and its pace comes from the same small audits.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import resource
 import tempfile
 import time
 from collections import Counter
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from rich.console import Console
 
@@ -25,9 +28,13 @@ from audit.backbone import Backbone, load_backbone
 from audit.config import SPLITS, AuditConfig
 from audit.embedding import EmbeddingCache, cache_folder, embed
 from audit.errors import InputError
+from audit.gallery import MOST_SUSPECTS, NOT_FLAGGED
+from audit.influence.hessian import HeadHessian
 from audit.memory import check_fits, free_memory
+from audit.neighbours import VALIDATION_SAMPLES
+from audit.neighbours import plan as plan_of_explanations
 from audit.progress import Step
-from audit.run import split_samples
+from audit.run import audit_embeddings, split_samples
 from audit.samples import Samples, auditable_classes, content_key, image_bytes
 from integrations.command.ending import print_json
 from integrations.command.orders import REPORT_FILE, Order
@@ -35,19 +42,20 @@ from integrations.sources import FiftyOneSource, Source
 from integrations.terminal import Manner, StageDisplay
 
 MEASURED_IMAGES = 64
-PRODUCT = 1024
-"""Side of the matrices whose product measures the machine."""
+TRIED = (256, 1024)
+"""Samples of the small audits."""
 
-OPERATIONS_A_CELL = 2.5e4
-"""Arithmetic operations of head, influence and suspicions together for each of n · d · C: fitted to audits of 357 to
-11,000 samples with 2 to 20 classes; larger heads take up to three times as many."""
+TRIED_CLASSES = 32
+"""Classes of the small audits at most; with more, time grows with their number."""
+
+APART = 6.0
+"""Distance between the means of two made-up classes, in standard deviations along it."""
+
+MADE_WRONG = 0.1
+"""Share of the made-up labels that are wrong, so that something is flagged, explained and corrected."""
 
 SECONDS_A_SAMPLE = 1.5e-3
-"""Writing fields, thumbnails and report, for each sample."""
-
-SECONDS_TO_START = 6.0
-BYTES_TO_START = 1.2e9
-"""What torch and FiftyOne take."""
+"""Writing fields, thumbnails and report, for each sample: not measured but known from other audits."""
 
 COPIES = 8
 """How many float64 values an audit holds at its peak for each feature and each class of a sample."""
@@ -77,7 +85,8 @@ class Plan:
     images_measured: int
     images_per_second: float
     embedding_seconds: float
-    other_seconds: float
+    audit_seconds: float
+    start_and_write_seconds: float
     memory_bytes: float
     free_memory_bytes: int
     output: str
@@ -88,7 +97,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """All in all."""
-        return self.embedding_seconds + self.other_seconds
+        return self.embedding_seconds + self.audit_seconds + self.start_and_write_seconds
 
 
 @dataclass(frozen=True)
@@ -149,10 +158,12 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
     )
     display(Step("measuring"))
+    started = time.time() - _process_began()
     cached = _cached_share(content.images, backbone, config)
     pace = _images_per_second(content.images, backbone, config.batch_size)
     n, d, c = len(labels), backbone.features, len(classes)
     check_fits(n, c, backbone.device)
+    resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     folder = order.folder_for(content.dataset)
     without = (HEAT_MAP,) if config.inject else (HEAT_MAP, *INJECTION_FIELDS)
     return Plan(
@@ -173,11 +184,11 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         images_measured=len(content.images),
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
-        other_seconds=SECONDS_TO_START
-        + n * SECONDS_A_SAMPLE
-        + n * d * c * OPERATIONS_A_CELL * (2 if config.inject else 1) / _operations_per_second(backbone.device),
-        memory_bytes=BYTES_TO_START
+        audit_seconds=_audit_seconds(n, d, c, config),
+        start_and_write_seconds=started + n * SECONDS_A_SAMPLE,
+        memory_bytes=resident
         + 8 * COPIES * n * (d + c)
+        + _factor_bytes(n, d, c, config)
         + BYTES_A_PIXEL * min(n, config.batch_size) * backbone.image_size**2,
         free_memory_bytes=free_memory(torch.device("cpu")),
         output=str(folder),
@@ -245,12 +256,74 @@ def _images_per_second(images: Sequence[Any], backbone: Backbone, batch_size: in
     return len(rest) / (time.perf_counter() - began)
 
 
-def _operations_per_second(device: torch.device) -> float:
-    matrix = torch.rand(PRODUCT, PRODUCT, dtype=torch.float64, device=device)
-    float((matrix @ matrix)[0, 0])
-    began = time.perf_counter()
-    float((matrix @ matrix)[0, 0])
-    return 2 * PRODUCT**3 / (time.perf_counter() - began)
+def _process_began() -> float:
+    """When this process was started (seconds since 1970)."""
+    return psutil.Process().create_time()
+
+
+def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
+    """What follows on the embeddings (n, d) of c classes, from small audits; writing and reporting excluded."""
+    tried = min(c, TRIED_CLASSES)
+    sizes = [max(4 * tried, size) for size in TRIED]
+    first = _try_audit(60, d, 3, config)[0]  # what is imported and prepared once
+    if n <= sizes[1]:
+        found = [_try_audit(n, d, tried, config)]
+        rest, slope = found[0][0], 0.0
+    else:
+        found = [_try_audit(size, d, tried, config) for size in sizes]
+        slope = max(0.0, found[1][0] - found[0][0]) / (sizes[1] - sizes[0])
+        rest = found[1][0] + slope * (n - sizes[1])
+    seconds, size, explained = found[-1][1], min(n, sizes[1]), found[-1][2]
+    work, tried_work = (
+        _explanation_work(samples, d, classes, config, count)
+        for samples, classes, count in ((n, c, _most_explained(n)), (size, tried, explained))
+    )
+    return first + rest * c / tried + seconds * work / tried_work
+
+
+def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, float, int]:
+    """Seconds of an audit of made-up embeddings but for its explanations, seconds of these, and how many they are."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(n) % c
+    x = generator.normal(size=(n, d)) + APART * generator.normal(size=(c, d))[labels] / np.sqrt(2 * d)
+    wrong = generator.random(n) < MADE_WRONG
+    labels = np.where(wrong, (labels + 1) % c, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        alike = dataclasses.replace(
+            config,
+            cache_dir=folder,
+            use_splits=False,
+            strict=False,
+            heat_maps=0,
+            scope="head",
+            engine="exact" if config.scope == "model" else config.engine,
+        )
+        began = time.perf_counter()
+        result = audit_embeddings(x, labels, config=alike)
+        seconds = time.perf_counter() - began
+    explaining = result.summary["timings"]["explanation"]
+    return seconds - explaining, explaining, result.explanations["target"].nunique()
+
+
+def _most_explained(n: int) -> int:
+    """How many samples an audit of n would explain at most, with a tenth flagged."""
+    return min(MOST_SUSPECTS, n // 10 + NOT_FLAGGED, n) + VALIDATION_SAMPLES
+
+
+def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:
+    """For its shape alone: all rows are one."""
+    train = max(1, int(n * config.train_size))
+    return HeadHessian(torch.zeros(1, 1).expand(train, d + 1), torch.zeros(1, 1).expand(train, c), 1.0)
+
+
+def _explanation_work(n: int, d: int, c: int, config: AuditConfig, count: int) -> float:
+    return plan_of_explanations(_head_of(n, d, c, config), config.solver, count)[2]
+
+
+def _factor_bytes(n: int, d: int, c: int, config: AuditConfig) -> float:
+    """Of the factor of the head's Hessian and its copy while it is made."""
+    method = plan_of_explanations(_head_of(n, d, c, config), config.solver, _most_explained(n))[0]
+    return 2 * 4 * ((c - 1) * (d + 1.0)) ** 2 if method == "cholesky" else 0.0
 
 
 def _show(console: Console, plan: Plan) -> None:
@@ -275,9 +348,11 @@ def _show(console: Console, plan: Plan) -> None:
         "embeddings": f"about {plan.cached_share:.0%} are in the cache; the others at {plan.images_per_second:,.0f} "
         f"images/s (measured on {plan.images_measured} images)",
         "time": f"about {_duration(plan.seconds)}: images {_duration(plan.embedding_seconds)}, "
-        f"all else {_duration(plan.other_seconds)} (by samples x features x classes; may be twice or half)",
-        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free (start, "
-        f"{COPIES} copies of samples x (features + classes), and a batch of images)",
+        f"head, influence and suspicions {_duration(plan.audit_seconds)} (from audits of {TRIED[0]} and "
+        f"{TRIED[1]:,} made-up samples on this machine), start and writing "
+        f"{_duration(plan.start_and_write_seconds)}; may be twice or half",
+        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free (this "
+        f"process now, {COPIES} copies of samples x (features + classes), a factor of the head, and a batch of images)",
         "result": plan.output + (" (the result there is replaced)" if plan.replaces else ""),
         "fields": ", ".join(plan.fields),
     }
