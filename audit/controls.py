@@ -198,7 +198,7 @@ def spike_in(model: NoiseModel, diagnosis: Diagnosis, labels: Tensor, seed: int)
             weights = diagnosis.transition[labels[rows]] if kind == SLIP else diagnosis.prior[rows]
             weights = weights.double().clamp_min(FLOOR).scatter(1, labels[rows, None], 0.0)
             changed[rows] = _draw(weights, rng)
-        posterior = model.rediagnose(changed, diagnosis.prior.shape[1])
+        posterior = model.rediagnose(changed)
         kind_of = np.full(n, NONE, dtype=np.uint8)
         kind_of[chosen] = kinds
         suspicion = 1 - posterior.gather(1, changed[:, None])[:, 0].double()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audit.rows import BLOCK_BYTES, slices
+
 PRECISION_BASIS = (
     "The precision of the flags is an expected value under the suspicions, which come from a noise model fitted to "
     "this dataset; it is not measured against known mistakes."
@@ -204,9 +206,12 @@ def likeliest_others(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
         posterior: (n, C) probability of each class being the true one.
         labels: given class numbers (n,).
     """
-    candidates = posterior.copy()
-    candidates[np.arange(len(labels)), labels] = -1
-    return candidates.argmax(1)
+    found = np.empty(len(labels), dtype=np.int64)
+    for rows in slices(len(labels), posterior[:1].nbytes, BLOCK_BYTES):
+        candidates = posterior[rows].copy()
+        candidates[np.arange(len(candidates)), labels[rows]] = -1
+        found[rows] = candidates.argmax(1)
+    return found
 
 
 def _after(ordered: np.ndarray, count: int) -> float:

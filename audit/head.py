@@ -163,10 +163,15 @@ def cross_entropy(z: Rows, weight: Tensor, targets: Rows) -> float:
     return float(loss) / len(z)
 
 
+def cross_entropies(z: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy (n,) in nats of features z (n, D) against target distributions (n, C)."""
+    return -(targets * _logits(z, weight).log_softmax(1)).sum(1)
+
+
 def _losses(z: Rows, targets: Rows, weight: Tensor) -> tuple[Tensor]:
     out = torch.zeros((), dtype=torch.float64, device=z.device)
     for rows in blocks(z, z.shape[1] + 3 * len(weight)):
-        out -= (targets[rows] * _logits(z[rows], weight).log_softmax(1)).sum(dtype=torch.float64)
+        out += cross_entropies(z[rows], weight, targets[rows]).sum(dtype=torch.float64)
     return (out,)
 
 

@@ -54,7 +54,7 @@ from audit.split import own_split, stratified_split
 
 WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
-IN_MEMORY_BYTES = 2**29  # on the CPU; on a GPU, an eighth of its memory
+IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -292,7 +292,7 @@ def _audit(
         diagnosis, controls = checkpoint.once(
             "detection",
             lambda: _diagnose(
-                here(x if isinstance(x, Tensor | Spread) else x.float()),
+                here(x) if isinstance(x, Spread) else x,
                 targets,
                 len(material.classes),
                 config.seed,
@@ -586,10 +586,10 @@ def _explain(
 
 
 def _diagnose(
-    x: Tensor, labels: Tensor, classes: int, seed: int, progress: ProgressCallback
+    x: Rows, labels: Tensor, classes: int, seed: int, progress: ProgressCallback
 ) -> tuple[Diagnosis, Controls]:
-    model = NoiseModel(x, seed)
-    diagnosis = model.diagnose(labels, classes, progress)
+    model = NoiseModel(x, classes, seed)
+    diagnosis = model.diagnose(labels, progress)
     return diagnosis, spike_in(model, diagnosis, labels, seed)
 
 
@@ -617,7 +617,7 @@ def _evidence(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Ev
         probabilities=diagnosis.probabilities.cpu().numpy(),
         loo_probabilities=diagnosis.loo_probabilities.cpu().numpy(),
         neighbour_share=diagnosis.neighbour_share.cpu().numpy(),
-        posterior=diagnosis.posterior.double().cpu().numpy(),
+        posterior=diagnosis.posterior.cpu().numpy(),
     )
 
 
@@ -639,9 +639,9 @@ def _scores(
         "suspicion": DETECTORS["suspicion"](evidence),
         "flag": flag,
         "suggested_label": material.classes[suggested],
-        "suggested_probability": evidence.posterior[np.arange(len(suggested)), suggested],
+        "suggested_probability": of_classes(evidence.posterior, suggested),
         "other_label": material.classes[others],
-        "other_probability": evidence.posterior[np.arange(len(others)), others],
+        "other_probability": of_classes(evidence.posterior, others),
     }
     if given is not None:
         columns["injected"] = evidence.labels != given

@@ -243,8 +243,8 @@ def _tensors(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
 def _ours(case: Case) -> Verdict:
     """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
     x, given = _tensors(case)
-    model = NoiseModel(x, case.seed)
-    diagnosis = model.diagnose(given, case.classes)
+    model = NoiseModel(x, case.classes, case.seed)
+    diagnosis = model.diagnose(given)
     posterior = diagnosis.posterior.double().numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
     controls = spike_in(model, diagnosis, given, case.seed)
@@ -323,7 +323,7 @@ _ON_PREDICTIONS: dict[str, Callable[[Case, np.ndarray], Verdict]] = {
 
 def _neighbours(case: Case) -> Verdict:
     x, given = _tensors(case)
-    votes = NeighbourVotes(x)(one_hot(given, case.classes, x.dtype)).numpy()
+    votes = NeighbourVotes(x, case.classes)(one_hot(given, case.classes, x.dtype)).numpy()
     return Verdict(1 - votes[np.arange(len(votes)), case.given], suggested=votes.argmax(1))
 
 
@@ -345,7 +345,7 @@ def _influence(case: Case, validation_labels: str) -> Verdict:
         torch.from_numpy(case.true if validation_labels == "true" else case.given), case.classes, z.dtype
     )
     if validation_labels == "believed":
-        held_out = NoiseModel(x, case.seed).diagnose(given, case.classes).posterior.to(z.dtype)
+        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).posterior.to(z.dtype)
     residuals = p - one_hot(given, case.classes, z.dtype)
     hessian = HeadHessian(z[train], p[train], head.l2)
     influence, _ = influence_on_validation(hessian, z, residuals, validation, (p - held_out)[validation])
@@ -354,7 +354,7 @@ def _influence(case: Case, validation_labels: str) -> Verdict:
 
 def _self_influence(case: Case) -> Verdict:
     x, given = _tensors(case)
-    return Verdict(NoiseModel(x, case.seed).diagnose(given, case.classes).self_influence.double().numpy())
+    return Verdict(NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence.double().numpy())
 
 
 def _measure(case: Case, method: str, verdict: Verdict, seconds: float) -> Measurement:

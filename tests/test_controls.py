@@ -47,9 +47,9 @@ def with_look_alikes(x: np.ndarray, true: np.ndarray, fraction: float, seed: int
 
 
 def diagnosed(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[NoiseModel, Diagnosis, torch.Tensor]:
-    model = NoiseModel(torch.from_numpy(x), seed)
+    model = NoiseModel(torch.from_numpy(x), int(labels.max()) + 1, seed)
     given = torch.from_numpy(labels)
-    return model, model.diagnose(given, int(labels.max()) + 1), given
+    return model, model.diagnose(given), given
 
 
 def suspicion_of(diagnosis: Diagnosis, labels: torch.Tensor) -> np.ndarray:

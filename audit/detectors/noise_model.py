@@ -18,29 +18,50 @@ The L2 penalty, the temperature of the head, the weight of the neighbours and th
 out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
 the soft targets carry a little of every label to its neighbours, and more rounds would feed that back.
 
-What has n × C entries is kept in single precision.
+What has n × C entries is kept in single precision; embeddings beyond HELD_BYTES are read whenever they are needed. The
+mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are more; all samples count for T in the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from audit.head import Standardiser, choose_l2, fit_softmax, one_hot
+from audit.head import (
+    PATH_SAMPLES,
+    Standardiser,
+    choose_l2,
+    cross_entropies,
+    fit_softmax,
+    logits,
+    one_hot,
+    probabilities,
+    residuals,
+    targets_of,
+)
 from audit.influence.hessian import HeadHessian, SecondMoment, chunks
 from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
 from audit.progress import ProgressCallback, Step, silent
+from audit.rows import Rows, here, hold, take
 
+HELD_BYTES = 512 * 2**20  # of standardised embeddings, up to which they stay in memory
 NEIGHBOURS = 20
-REFERENCES = 20_000  # neighbours are looked for among this many samples at most, so that cost grows with n, not n²
+# Neighbours are looked for among a part of the samples, so that cost grows with n, not n²: so many for each class, that
+# five times as many are of a class as vote, between these bounds.
+REFERENCES_PER_CLASS = 5 * NEIGHBOURS
+REFERENCES = (10_000, 20_000)
 HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 MAX_ROUNDS = 3
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
+MIXTURE_SAMPLES = 50_000  # T, of C² entries, is sought on as many at random
+EXPONENT_SAMPLES = 4000  # and the two exponents on as many of them, but for the last steps
 MIXTURE_STEPS = 12
+LAST_STEPS = 2
 MIXTURE_SETTLED = 1e-3  # change of exponents and of T's entries, below which no further EM step is made
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
@@ -89,38 +110,42 @@ class NoiseModel:
     """The model on one set of embeddings, for which labels can be diagnosed, and then others in their place.
 
     Args:
-        x: (n, d) embeddings.
-        seed: of what L2 is chosen on, and of the samples among which neighbours are looked for.
+        x: (n, d) embeddings; not necessarily in memory.
+        classes: C.
+        seed: of what L2 is chosen on, of the samples among which neighbours are looked for, and of those that the
+            mixture is fitted to.
     """
 
-    def __init__(self, x: Tensor, seed: int = 0) -> None:
-        self.z = Standardiser.fit(x)(x).float()
+    def __init__(self, x: Rows, classes: int, seed: int = 0) -> None:
+        x = x.float()
+        standardised = Standardiser.fit(x)(x)
+        n, features = standardised.shape
+        self.z: Any = hold(standardised) if 4 * n * features <= HELD_BYTES else standardised
+        self.classes = classes
         self.moment = SecondMoment.of(self.z)
-        self.votes = NeighbourVotes(x, seed)
-        self.seed = seed
+        self.votes = NeighbourVotes(x, classes, seed)
+        self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
         self._weight: Tensor | None = None
 
-    def diagnose(self, labels: Tensor, classes: int, progress: ProgressCallback = silent) -> Diagnosis:
+    def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
         """Fit the model to all samples.
 
         Args:
             labels: (n,) class numbers.
-            classes: C.
             progress: told after each round.
         """
-        given = one_hot(labels, classes, self.z.dtype)
         self._weight = None
-        self.l2 = self._choose_l2(given)
-        probabilities, left_out = self._fit(given)
+        self.l2 = self._choose_l2(labels)
+        predicted, left_out = self._fit(targets_of(labels, self.classes, self.z))
         mixture, rounds = self._iterate(left_out.probabilities, labels, MAX_ROUNDS, progress)
         return Diagnosis(
             prior=mixture.prior,
             posterior=mixture.posterior,
-            probabilities=probabilities,
+            probabilities=predicted,
             loo_probabilities=left_out.probabilities,
             self_influence=left_out.self_influence,
-            neighbour_share=self.votes(given).gather(1, labels[:, None])[:, 0],
+            neighbour_share=self.votes.share_of(labels),
             transition=mixture.transition,
             likeliest_share=mixture.likeliest_share,
             method=left_out.method,
@@ -128,16 +153,15 @@ class NoiseModel:
             rounds=rounds,
         )
 
-    def rediagnose(self, labels: Tensor, classes: int) -> Tensor:
+    def rediagnose(self, labels: Tensor) -> Tensor:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
         With the same L2, from the head's last weights on, and in CHECK_ROUNDS.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
-            classes: C.
         """
-        left_out = self._fit(one_hot(labels, classes, self.z.dtype))[1]
+        left_out = self._fit(targets_of(labels, self.classes, self.z))[1]
         return self._iterate(left_out.probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
@@ -149,14 +173,15 @@ class NoiseModel:
         for number in range(1, most + 1):
             if rounds:
                 predicted = self._fit(targets)[1].probabilities
-            mixture = fit_mixture(predicted, self.votes(targets), labels, exponents)
-            exponents = np.array([mixture.head_weight, mixture.neighbour_weight])
-            moved = float((mixture.posterior - targets).gather(1, labels[:, None]).abs().mean())
+            mixture = self._mix(predicted, targets, labels, exponents)
+            exponents = mixture.exponents
+            before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
+            moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
             rounds.append(
                 {
-                    "head_weight": mixture.head_weight,
-                    "neighbour_weight": mixture.neighbour_weight,
+                    "head_weight": float(exponents[0]),
+                    "neighbour_weight": float(exponents[1]),
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -166,22 +191,44 @@ class NoiseModel:
                 break
         return mixture, rounds
 
-    def _choose_l2(self, targets: Tensor) -> float:
+    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, start: np.ndarray) -> Mixture:
+        """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples."""
+        some = self.order[:MIXTURE_SAMPLES]
+        fitted = fit_mixture(_Readings.of(predicted[some], self.votes(beliefs, some)), labels[some], start)
+        transition = fitted.transition
+        prior, posterior = torch.empty_like(predicted), torch.empty_like(predicted)
+        parts = chunks(len(labels), 6 * self.classes, 4)
+        for rows in parts:
+            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.exponents)
+        if len(some) < len(labels):
+            for rows in parts:
+                posterior[rows], _ = _believed(prior[rows], transition, labels[rows])
+            transition = estimate_transition(posterior, labels)
+        log_likelihood = 0.0
+        for rows in parts:
+            posterior[rows], evidence = _believed(prior[rows], transition, labels[rows])
+            log_likelihood += float(evidence.log().sum(dtype=torch.float64))
+        return Mixture(
+            prior, posterior, transition, fitted.likeliest_share, fitted.exponents, log_likelihood / len(labels)
+        )
+
+    def _choose_l2(self, labels: Tensor) -> float:
         """The strongest λ whose loss on a held-out part is within one standard error of the smallest.
 
         Held-out samples are as noisily labelled as the rest, and a head that fits systematic mistakes predicts them
         too, so that the smallest loss asks for too little (the rule: Breiman et al. 1984, section 3.4.3).
         """
-        order = torch.randperm(len(self.z), generator=torch.Generator().manual_seed(self.seed)).to(self.z.device)
-        held, kept = order[: max(1, round(HELD_OUT * len(order)))], order[max(1, round(HELD_OUT * len(order))) :]
-        z_held, targets_held = self.z[held], targets[held]
+        share = max(1, round(HELD_OUT * len(self.order)))
+        held, kept = self.order[:share][:PATH_SAMPLES], self.order[share:][:PATH_SAMPLES]
+        z_kept, z_held = (here(take(self.z, part)) for part in (kept, held))
+        targets_kept, targets_held = (one_hot(labels[part], self.classes, self.z.dtype) for part in (kept, held))
         losses: list[Tensor] = []
 
         def held_out_loss(weight: Tensor) -> float:
-            losses.append(-(targets_held * (z_held @ weight.T).log_softmax(1)).sum(1))
+            losses.append(cross_entropies(z_held, weight, targets_held))
             return float(losses[-1].mean())
 
-        best, path = choose_l2(self.z[kept], targets[kept], held_out_loss, moment=self.moment)
+        best, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=self.moment, samples=len(self.order) - share)
         smallest = next(loss for (l2, _), loss in zip(path, losses, strict=True) if l2 == best)
         for (l2, _), loss in zip(path, losses, strict=True):
             excess = loss - smallest
@@ -189,18 +236,19 @@ class NoiseModel:
                 return l2
         return best
 
-    def _fit(self, targets: Tensor) -> tuple[Tensor, LeaveOneOut]:
+    def _fit(self, targets: Rows) -> tuple[Tensor, LeaveOneOut]:
         """Predictions (n, C) of a head trained on target distributions (n, C), and its leave-one-out predictions."""
         weight, _ = fit_softmax(
             self.z, targets, self.l2, initial=self._weight, tolerance=FIT_TOLERANCE, moment=self.moment
         )
         self._weight = weight
-        logits = self.z @ weight.T
-        probabilities = logits.softmax(1)
-        hessian = HeadHessian(self.z, probabilities, self.l2, moment=self.moment)
-        exact = hessian.use_cholesky("auto") and len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
-        method = "exact" if exact else "kfac"
-        return probabilities, leave_one_out(hessian, self.z, logits, probabilities - targets, method=method)
+        predicted = here(probabilities(self.z, weight))
+        hessian = HeadHessian(self.z, predicted, self.l2, moment=self.moment)
+        affordable = len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
+        method = "exact" if isinstance(self.z, Tensor) and hessian.use_cholesky("auto") and affordable else "kfac"
+        return predicted, leave_one_out(
+            hessian, self.z, logits(self.z, weight), residuals(predicted, targets), method=method
+        )
 
 
 class NeighbourVotes:
@@ -208,19 +256,22 @@ class NeighbourVotes:
 
     Args:
         x: embeddings (n, d).
-        seed: of the REFERENCES samples among which neighbours are looked for, where there are more.
+        classes: C.
+        seed: of the samples among which neighbours are looked for, where that is not all of them.
     """
 
-    def __init__(self, x: Tensor, seed: int = 0) -> None:
+    def __init__(self, x: Rows, classes: int, seed: int = 0) -> None:
         n = len(x)
         references = torch.arange(n, device=x.device)
-        if n > REFERENCES:
-            drawn = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:REFERENCES]
+        enough = min(max(REFERENCES_PER_CLASS * classes, REFERENCES[0]), REFERENCES[1])
+        if n > enough:
+            drawn = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:enough]
             references = drawn.sort().values.to(x.device)
         place_of = torch.full((n,), -1, device=x.device)
         place_of[references] = torch.arange(len(references), device=x.device)
         among = torch.nn.functional.normalize(x[references].float(), dim=1).T.contiguous()
         count = min(NEIGHBOURS, len(references) - 1)
+        self.classes = classes
         self.places = torch.empty(n, count, dtype=torch.int32, device=x.device)
         self.shares = torch.empty(n, count, device=x.device)
         for rows in chunks(n, len(references), 4):
@@ -233,25 +284,39 @@ class NeighbourVotes:
             self.shares[rows] = nearest.clamp_min(1e-6)
         self.shares /= self.shares.sum(1, keepdim=True)
 
-    def __call__(self, beliefs: Tensor) -> Tensor:
-        """Mean belief (n, C) of the neighbours, with one neighbour more that believes in all classes alike."""
-        count = self.places.shape[1]
-        votes = torch.full_like(beliefs, 1 / beliefs.shape[1])
+    def __call__(self, beliefs: Tensor, rows: slice | Tensor = slice(None)) -> Tensor:
+        """Mean belief (k, C) of the neighbours of samples, with one more that believes in all classes alike.
+
+        Args:
+            beliefs: (n, C) of all samples.
+            rows: the samples.
+        """
+        places, shares = self.places[rows], self.shares[rows]
+        count = places.shape[1]
+        votes = torch.full((len(places), self.classes), 1 / self.classes, dtype=beliefs.dtype, device=beliefs.device)
         for place in range(count):
-            votes += count * self.shares[:, place, None] * beliefs[self.places[:, place]]
+            votes += count * shares[:, place, None] * beliefs[places[:, place]]
         return votes / (count + 1)
+
+    def share_of(self, labels: Tensor) -> Tensor:
+        """The vote (n,) that each sample's own label (n,) has, where the neighbours believe in theirs."""
+        count = self.places.shape[1]
+        agreeing = torch.zeros_like(self.shares[:, 0])
+        for place in range(count):
+            agreeing += self.shares[:, place] * (labels[self.places[:, place]] == labels)
+        return (count * agreeing + 1 / self.classes) / (count + 1)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A fitted mixture of head and neighbours under label noise.
+    """A mixture of head and neighbours under label noise, fitted.
 
     Attributes:
         prior: (n, C) probability of each class being the true one, given the image.
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        head_weight, neighbour_weight: exponents of the two readings.
+        exponents: of the two readings.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -259,77 +324,91 @@ class Mixture:
     posterior: Tensor
     transition: Tensor
     likeliest_share: float
-    head_weight: float
-    neighbour_weight: float
+    exponents: np.ndarray
     log_likelihood: float
 
 
-def fit_mixture(predicted: Tensor, votes: Tensor, labels: Tensor, start: np.ndarray) -> Mixture:
-    """Fit P(true | x) ∝ predicted^a · votes^b and T to the likelihood of the given labels.
+@dataclass(frozen=True)
+class _Fitted:
+    """The parameters of a mixture: exponents, T, and `Mixture.likeliest_share`."""
+
+    exponents: np.ndarray
+    transition: Tensor
+    likeliest_share: float
+
+
+def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitted:
+    """Fit P(true | x) ∝ head^a · neighbours^b and T to the likelihood of the given labels.
 
     Args:
-        predicted, votes: (n, C) readings that have not seen the sample's own label.
-        labels: (n,).
+        readings: of k samples, that have not seen their own labels, in an order that does not matter.
+        labels: (k,).
         start: exponents (a, b) to start from.
     """
-    readings = _Readings(predicted.clamp_min(FLOOR).log(), votes.clamp_min(FLOOR).log())
     exponents = start
-    transition = estimate_transition(predicted, labels)
-    for _ in range(MIXTURE_STEPS):
-        last, before = exponents, transition
-        exponents = _fit_exponents(readings, transition, labels, last)
-        best = _Fit.of(readings, exponents, transition, labels)
-        transition = estimate_transition(best.posterior, labels)
-        if max(abs(exponents - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
+    transition = estimate_transition(readings.mixed(np.array([1.0, 0.0])), labels)
+    for looked_at, steps in ((EXPONENT_SAMPLES, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
+        part = slice(0, looked_at)
+        for _ in range(steps):
+            last, before = exponents, transition
+            exponents = _fit_exponents(readings.of_rows(part), transition, labels[part], last)
+            best = _Fit.of(readings, exponents, transition, labels)
+            transition = estimate_transition(best.posterior, labels)
+            if max(abs(exponents - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
+                break
+        if looked_at >= len(labels):
             break
+    least, likelihood = best.mistakes(labels), best.log_likelihood
     chosen, factor = best, SHARPER
     while factor <= SHARPEST:
         fit = _Fit.of(readings, factor * exponents, transition, labels)
         for _ in range(REFITS - 1):
             fit = _Fit.of(readings, factor * exponents, estimate_transition(fit.posterior, labels), labels)
-        if fit.log_likelihood < best.log_likelihood - REJECTED:
+        if fit.log_likelihood < likelihood - REJECTED:
             break
         chosen, transition, factor = fit, fit.transition, factor * SHARPER
-    return Mixture(
-        chosen.prior,
-        chosen.posterior,
-        chosen.transition,
-        best.mistakes(labels) / max(chosen.mistakes(labels), FLOOR),
-        float(chosen.exponents[0]),
-        float(chosen.exponents[1]),
-        chosen.log_likelihood / len(labels),
-    )
+    return _Fitted(chosen.exponents, chosen.transition, least / max(chosen.mistakes(labels), FLOOR))
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Prior and posterior (n, C) under exponents and T, and the log-likelihood of all given labels (nats)."""
+    """Posterior (k, C) under exponents and T, and the log-likelihood of all given labels (nats)."""
 
     exponents: np.ndarray
     transition: Tensor
-    prior: Tensor
     posterior: Tensor
     log_likelihood: float
 
     @classmethod
     def of(cls, readings: _Readings, exponents: np.ndarray, transition: Tensor, labels: Tensor) -> _Fit:
-        prior = readings.mixed(exponents)
-        posterior = prior * transition[:, labels].T
-        evidence = posterior.sum(1, keepdim=True).clamp_min(FLOOR)
-        posterior /= evidence
-        return cls(exponents, transition, prior, posterior, float(evidence.log().sum(dtype=torch.float64)))
+        posterior, evidence = _believed(readings.mixed(exponents), transition, labels)
+        return cls(exponents, transition, posterior, float(evidence.log().sum(dtype=torch.float64)))
 
     def mistakes(self, labels: Tensor) -> float:
         """Expected number of mistakes."""
         return len(labels) - float(self.posterior.gather(1, labels[:, None]).sum(dtype=torch.float64))
 
 
+def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The posterior (k, C) of a prior (k, C), and P(given label | x) (k, 1)."""
+    posterior = prior * transition.T[labels]
+    evidence = posterior.sum(1, keepdim=True).clamp_min(FLOOR)
+    return posterior / evidence, evidence
+
+
 @dataclass(frozen=True)
 class _Readings:
-    """Logarithms (n, C) of the head's and the neighbours' readings."""
+    """Logarithms (k, C) of the head's and the neighbours' readings."""
 
     head: Tensor
     neighbours: Tensor
+
+    @classmethod
+    def of(cls, predicted: Tensor, votes: Tensor) -> _Readings:
+        return cls(predicted.clamp_min(FLOOR).log(), votes.clamp_min(FLOOR).log())
+
+    def of_rows(self, rows: slice) -> _Readings:
+        return _Readings(self.head[rows], self.neighbours[rows])
 
     def mixed(self, exponents: np.ndarray, rows: slice = slice(None)) -> Tensor:
         """(rows, C) ∝ head^a · neighbours^b."""
@@ -345,10 +424,9 @@ def _fit_exponents(readings: _Readings, transition: Tensor, labels: Tensor, star
         value, slope = 0.0, np.zeros(2)
         for rows in chunks(n, 4 * classes, 4):
             prior = readings.mixed(exponents, rows)
-            posterior = prior * transition[:, labels[rows]].T
-            evidence = posterior.sum(1, keepdim=True).clamp_min(FLOOR)
+            posterior, evidence = _believed(prior, transition, labels[rows])
             value -= float(evidence.log().sum(dtype=torch.float64))
-            shift = posterior / evidence - prior
+            shift = posterior - prior
             for place, reading in enumerate((readings.head, readings.neighbours)):
                 slope[place] -= float((shift * reading[rows]).sum(dtype=torch.float64))
         precision = 1 / EXPONENT_SPREAD**2

@@ -34,7 +34,12 @@ class Evidence:
 
     def of_given(self, probabilities: np.ndarray) -> np.ndarray:
         """Probability of each sample's given label, (n,)."""
-        return probabilities[np.arange(len(self.labels)), self.labels]
+        return of_classes(probabilities, self.labels)
+
+
+def of_classes(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Of probabilities (n, C), that of one class for each sample (n,), in double precision."""
+    return probabilities[np.arange(len(classes)), classes].astype(np.float64)
 
 
 Detector = Callable[[Evidence], np.ndarray]
