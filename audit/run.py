@@ -20,7 +20,7 @@ from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
 from audit.controls import KINDS, Controls, cautions, count_by_controls, describe_controls, spike_in
 from audit.correction import measure_correction
-from audit.detectors import DETECTORS, Evidence
+from audit.detectors import DETECTORS, Evidence, of_classes
 from audit.detectors.noise_model import Diagnosis, NoiseModel
 from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
@@ -536,7 +536,7 @@ def _influence(
 ) -> _Influence:
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
-    held_out = (targets if beliefs is None else beliefs.to(x.dtype))[validation]
+    held_out = (targets if beliefs is None else beliefs)[validation].to(x.dtype)
     if config.engine != "exact":
         if not isinstance(x, Tensor):
             raise InputError(
@@ -578,7 +578,7 @@ def _explain(
     """The training samples that help and harm most: the worst predicted validation samples, as the audit believes their
     labels to be, and the given labels of the most suspicious samples."""
     z, p, targets = _predictions(x, labels, head)
-    true = targets if beliefs is None else beliefs.to(x.dtype)
+    true = targets if beliefs is None else beliefs
     wanted = (worst_predicted(p, true, material.rows("validation")), suspicious(scores, suspects(scores), targets))
     names = (material.ids, material.classes)
     train = material.rows("train")

@@ -1,5 +1,5 @@
 """Detectors: evidence in, one score a sample out."""
 
-from audit.detectors.scores import DETECTORS, Detector, Evidence, register
+from audit.detectors.scores import DETECTORS, Detector, Evidence, of_classes, register
 
-__all__ = ["DETECTORS", "Detector", "Evidence", "register"]
+__all__ = ["DETECTORS", "Detector", "Evidence", "of_classes", "register"]
