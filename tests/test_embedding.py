@@ -168,7 +168,7 @@ def test_a_backbone_that_has_embedded_reaches_other_processes() -> None:
     backbone = load_backbone(weights="bundled", image_size=32, device="cpu")
     pixels = torch.randint(0, 256, (70, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     embedded = backbone.embed(pixels)
-    torch.testing.assert_close(pickle.loads(pickle.dumps(backbone)).embed(pixels), embedded)  # noqa: S301  # our own
+    torch.testing.assert_close(pickle.loads(pickle.dumps(backbone)).embed(pixels), embedded)  # our own
     with torch.inference_mode():
         plain = pixels_to_embedding(backbone)(pixels.permute(0, 3, 1, 2).float() / 255)
     torch.testing.assert_close(embedded, plain, rtol=1e-4, atol=1e-5)
