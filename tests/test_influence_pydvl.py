@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from audit import AuditConfig, audit_embeddings
 from audit.backbone import load_backbone
 from audit.config import ENGINES
-from audit.errors import InputError
+from audit.errors import ConvergenceError, InputError
 from audit.head import Head, Standardiser, fit_softmax, train_head
 from audit.influence.averaged import mean_gradient
 from audit.influence.engine import ExactEngine, Labelled
@@ -267,7 +267,7 @@ def test_defect_5_the_sequential_calculator_solves_again_for_every_batch(problem
 # --- the whole model, and what is refused -------------------------------------------------------------------------
 
 
-def test_the_whole_model_has_influence_and_perturbation() -> None:
+def test_the_whole_model_has_influence_and_perturbation(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = load_backbone(weights="bundled", image_size=32, device="cpu")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(6, 3, 32, 32, generator=generator)
@@ -283,6 +283,10 @@ def test_the_whole_model_has_influence_and_perturbation() -> None:
         assert bool(torch.isfinite(averaged).all())
     image = Labelled(pixels[:1], train.targets[:1])
     assert engine.perturbation(image, validation).shape == (3, 32, 32)
+    monkeypatch.setattr("audit.influence.pydvl.MODEL_ITERATIONS", 2)
+    endless = PydvlEngine("cg", head, train, scope="model", backbone=backbone)
+    with pytest.raises(ConvergenceError, match=r"Reached max number of iterations .* or pydvl-nystroem"):
+        endless.averaged(train, validation)
     for method, reason in (("direct", "millions of parameters"), ("ekfac", "linear layers"), ("lissa", "eigenvalue")):
         with pytest.raises(InputError, match=f"pydvl-{method} cannot take scope 'model': .*{reason}"):
             PydvlEngine(method, head, train, scope="model", backbone=backbone)

@@ -51,6 +51,7 @@ MODEL_BATCH = 128  # images a pass through the whole model
 GRADIENTS_BATCH = 16  # images whose gradients by all of the model's parameters are kept at a time
 RANK = 100
 MAX_ITERATIONS = 2000
+MODEL_ITERATIONS = 100  # on the whole model, where each of them passes all training images forth and back
 LISSA_ITERATIONS = 20_000
 
 
@@ -135,8 +136,9 @@ class PydvlEngine:
         elif self.method == "cg":
             # pyDVL stops at rtol² · ‖b‖; a whole model is in single precision, which does not get as far.
             rtol = 1e-5 if self.scope == "head" else 3e-2
+            most = MAX_ITERATIONS if self.scope == "head" else MODEL_ITERATIONS
             fitted = peers.CgInfluence(
-                self.model, loss, ridge, rtol=rtol, atol=1e-10, maxiter=MAX_ITERATIONS, solve_simultaneously=True
+                self.model, loss, ridge, rtol=rtol, atol=1e-10, maxiter=most, solve_simultaneously=True
             ).fit(batches)
         elif self.method == "lissa":
             scale = 1.1 * largest_eigenvalue(self.hessian)
@@ -183,8 +185,9 @@ class PydvlEngine:
                 else:
                     factors = self.fitted.influence_factors(x, targets)
             except UserWarning as warning:
+                other = "" if self.scope == "head" else ", or pydvl-nystroem, which takes no iterations"
                 raise ConvergenceError(
-                    f"{self.name}: {str(warning).splitlines()[0].strip()}; use a larger L2 or damping"
+                    f"{self.name}: {str(warning).splitlines()[0].strip()}; use a larger L2 or damping{other}"
                 ) from None
         if self.scope == "head":
             self._check_residual(samples.inputs[rows], samples.targets[rows], self._as_weights(factors.double()))
