@@ -31,11 +31,13 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
         samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail` and
         `heat_map`; and, as positions in samples: suspects (the most suspicious, in that order), classes (label,
         harmful, helpful), explained (validation samples: target, label, predicted, helpful, harmful with the pairwise
-        influence) and neighbours (by position of a suspect, the same; of fewer suspects where the work was bounded).
+        influence) and neighbours (by position of a suspect, the same; neighbours_bounded: whether the bound on
+        work left some of the most suspicious without).
         thumbnails_left_out: how many the budget did not allow.
     """
     shelf = _Shelf(result)
     suspects = shelf.put(result.scores.loc[most_suspicious(result.scores)])
+    ranked = len(suspects)
     if "injected" in result.scores:
         by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
         missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(COMPARED)
@@ -51,6 +53,7 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
         "suspects": suspects,
         "explained": explained,
         "neighbours": neighbours,
+        "neighbours_bounded": len(neighbours) < ranked,
         "classes": classes,
         "classes_total": len(result.summary["classes"]),
         "samples": shelf.samples,

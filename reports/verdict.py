@@ -86,6 +86,8 @@ def headline(summary: dict[str, Any]) -> str:
     if round(estimates["mistakes_high"]) == 0:
         return f"No label of {count(samples)} looks wrong."
     injected = summary["counts"]["injected"]
+    if round(estimates["mistakes"]) == 0 and not injected:
+        return f"Hardly a label of {count(samples)} looks wrong."
     changed = f"; {count(injected)} were changed on purpose" if injected else ""
     return f"About {count(estimates['mistakes'])} of {count(samples)} labels look wrong{changed}."
 
@@ -102,9 +104,13 @@ def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = un
             "your own labels were not touched."
         )
     flagged = f"{mark('flagged_samples', _samples(counts['flagged']))} flagged for review"
-    if known is None:
+    if counts["flagged"]:
         right = mark("expected_precision", about(estimates["precision"]))
-        return [first, f"{flagged}; estimated to be right: {right}. Nothing here was measured on known mislabels."]
+        judged = f"{flagged}; estimated to be right: {right}"
+    else:
+        judged = flagged
+    if known is None:
+        return [first, f"{judged}. Nothing here was measured on known mislabels."]
     measures = known.measures
     names = (
         "injected mislabels"
@@ -119,8 +125,7 @@ def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = un
     if known.kind == "injected":
         precision = mark("precision_share", share(measures["precision"]))
         return [first, f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."]
-    right = mark("expected_precision", about(estimates["precision"]))
-    return [first, f"{flagged}; estimated to be right: {right}. {found}."]
+    return [first, f"{judged}. {found}."]
 
 
 def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
