@@ -200,6 +200,9 @@ def review(app: App, dataset: fo.Dataset) -> None:
     flagged = dataset.load_saved_view("audit: flagged").values("id")
     assert len(flagged) >= MISTAKES // 2
     app.sees(f"0 / {len(flagged)}")
+    # Without a reload of the page.
+    app.page.locator("[data-cy='sidebar-group-entry-label audit (audit)' i]").wait_for(timeout=60_000)
+    app.page.locator("[data-cy='sidebar-field-container-audit_influence']").wait_for(timeout=60_000)
     app.picture("audited")
 
     slider = app.panel.locator(".MuiSlider-root").first
@@ -232,7 +235,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.picture("accepted")
     dataset.reload()
     assert dataset[first].audit_status == "relabelled"
-    app.press("Undo last")
+    app.page.keyboard.press("Shift+U")
     app.sees(f"0 / {len(flagged)}")
     dataset.reload()
     assert dataset[first].audit_status == "unreviewed"
@@ -302,13 +305,24 @@ def look_again(light: App, dataset: fo.Dataset) -> None:
     modal.get_by_text("Label audit", exact=True).first.click()
     modal.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
     light.picture("sample")
-    modal.get_by_role("button", name="Dismiss").first.click()
+    light.page.keyboard.press("Shift+D")
     light.sees("1 sample dismissed")
     dataset.reload()
-    assert dataset.count_values("audit_status")["dismissed"] == 1
+    (opened,) = dataset.match(F("audit_status") == "dismissed")
+    given = opened.ground_truth.label
+    other = next(label for label in dataset.distinct("ground_truth.label") if label != given)
     modal.get_by_role("button", name="Label by hand").first.click()
-    light.page.wait_for_timeout(1500)
+    modal.locator("[data-cy=sidebar]").get_by_text(given, exact=True).first.click()
+    modal.get_by_text("Edit Classification").wait_for(timeout=60_000)
+    modal.get_by_role("radio", name=other).check()
+    light.sees("1 sample relabelled")  # the panel looks by itself while the editor is open
+    modal.get_by_text(f"given: {other}").first.wait_for(timeout=60_000)
     light.picture("by-hand")
+    dataset.reload()
+    opened.reload()
+    assert (opened.ground_truth.label, opened.audit_status) == (other, "relabelled")
+    last = [entry for entry in decisions(dataset, "audit") if entry["sample"] == opened.id][-1]
+    assert (last["by_hand"], last["given"], last["after"]["corrected"]) == (True, given, other)
 
 
 def moving_picture(steps: list[tuple[Path, str]], path: Path) -> None:

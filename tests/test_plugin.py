@@ -572,8 +572,13 @@ def test_a_label_that_is_typed_in_the_apps_own_editor_counts_as_a_decision(datas
     (entry,) = [entry for entry in decisions(dataset, "audit") if entry["undone_at"] is None]
     assert (entry["given"], entry["after"]["corrected"]) == (before, "by hand")
     window.event("label_by_hand")
+    later = Window(dataset)  # the first one was closed meanwhile
+    dataset.set_values("ground_truth.label", {sample: "again"}, key_field="id")
+    later.event("on_load")
+    assert later.said[-1] == "1 sample relabelled."
+    assert later.state["by_hand"] is None
     window.event("on_change_current_sample", current_sample=sample)
-    window.event("on_change_current_sample")  # closed without a change
+    window.event("on_change_current_sample")  # counted once
     assert window.state["by_hand"] is None
     assert window.state["progress"]["statuses"]["relabelled"] == 1
     dataset.set_values("ground_truth.label", {sample: before}, key_field="id")

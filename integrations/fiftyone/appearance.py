@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 from fiftyone import ViewField as F
@@ -223,6 +223,12 @@ def make_editable(dataset: fo.Dataset, label_field: str) -> bool:
         dataset.update_label_schema(label_field, dataset.generate_label_schemas(label_field))
     dataset.activate_label_schemas(label_field)
     return True
+
+
+def shown_groups(dataset: fo.Dataset) -> list[dict[str, Any]]:
+    """The groups of fields in the sidebar, as the App's window keeps them."""
+    groups = dataset.app_config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    return [{"name": group.name, "paths": list(group.paths), "expanded": group.expanded} for group in groups]
 
 
 def shown_colors(dataset: fo.Dataset) -> list[dict[str, str]]:

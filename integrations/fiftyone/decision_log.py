@@ -97,7 +97,8 @@ class DecisionLog:
     ) -> Decided:
         """Set status and corrected label (an expression, or None) of those scored samples that are different.
 
-        The log says that their label was `given` (an expression), by default the one that they have.
+        The log says that their label was `given` (an expression) before it was typed by hand, by default the one that
+        they have.
         """
         ids = object_ids(samples)
         batch = uuid.uuid4().hex
@@ -105,7 +106,7 @@ class DecisionLog:
         entry = self.entry(action, batch, by) | {
             "before": self._state(f"${self.status}", f"${self.corrected}"),
             "after": self._state(status, corrected),
-            **({} if given is None else {"given": given}),
+            **({} if given is None else {"given": given, "by_hand": True}),
         }
         values = {
             self.status: status,

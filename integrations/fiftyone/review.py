@@ -167,7 +167,11 @@ def note_label_by_hand(
     """
     log = DecisionLog(dataset, audit_key)
     typed, former = f"${log.label_field}.label", {"$literal": before}
-    different = {f"{log.label_field}.label": {"$type": "string"}, "$expr": {"$ne": [typed, former]}}
+    different = {
+        f"{log.label_field}.label": {"$type": "string"},
+        # Another window may have counted it already.
+        "$expr": {"$and": [{"$ne": [typed, former]}, {"$not": [log.is_relabelled_to(typed)]}]},
+    }
     return _counted(log, log.decide("relabel", [sample], different, RELABELLED, typed, by, former))
 
 
@@ -340,13 +344,15 @@ def next_to_review(
 
 
 def corrected_since(dataset: fo.Dataset, audit_key: str, moment: datetime) -> int:
-    """How many samples had their label corrected by `apply_corrections` since a moment (UTC), undone ones left out.
+    """How many samples had their label corrected by `apply_corrections` or by hand since a moment (UTC), undone ones
+    left out.
 
     Raises:
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    standing = {"action": "apply", "field": log.label_field, "undone_at": None, "at": {"$gte": moment}}
+    made = [{"action": "apply", "field": log.label_field}, {"action": "relabel", "by_hand": True}]
+    standing = {"undone_at": None, "at": {"$gte": moment}, "$or": made}
     return log.samples.count_documents({log.decisions: {"$elemMatch": standing}})
 
 
@@ -355,8 +361,8 @@ def decisions(dataset: fo.Dataset, audit_key: str) -> list[dict[str, Any]]:
 
     Returns:
         One dict a sample and decision: sample (id), batch, action, by, at (UTC), given (the label at that time),
-        before and after (status and corrected label), undone_at and undone_by where it was undone; of applied
-        corrections field, label_before and label_after.
+        before and after (status and corrected label), undone_at and undone_by where it was undone; by_hand where the
+        label was typed in the App's own editor; of applied corrections field, label_before and label_after.
 
     Raises:
         InputError: if there is no such audit.

@@ -42,7 +42,7 @@ from .forms import (
     offer_download,
     path_to_write,
     refuse,
-    set_colors,
+    show_changed_fields,
     target_collection_input,
 )
 
@@ -277,7 +277,6 @@ def _audit_with_progress(
     """Audit in a thread and yield what the App is to show meanwhile."""
     messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
     dataset = collection._root_dataset
-    is_first = key not in dataset.list_runs()
 
     def audit() -> None:
         try:
@@ -295,15 +294,10 @@ def _audit_with_progress(
     if isinstance(message, BaseException):
         yield ctx.ops.notify(f"The audit failed: {type(message).__name__}: {message}", variant="error")
         raise message
-    yield ctx.ops.set_progress(label=f"{message}.{_SIDEBAR_NOTE if is_first else ''}", progress=1.0)
-    yield ctx.ops.reload_dataset()
-    dataset.reload()
-    yield set_colors(ctx, dataset)
+    yield ctx.ops.set_progress(label=f"{message}.", progress=1.0)
+    yield from show_changed_fields(ctx, dataset)
     yield ctx.ops.set_view(view=dataset.load_saved_view(VIEWS[0].name(key)))
     yield ctx.ops.open_panel(PANEL, layout="horizontal")
-
-
-_SIDEBAR_NOTE = " Reload the page once to see its fields as a group in the sidebar."
 
 
 class InjectMislabels(AuditOperator):
@@ -380,7 +374,7 @@ class InjectMislabels(AuditOperator):
         changed = inject_into_field(ctx.target_view(), field, into, config, key)
         ctx.ops.notify(f"{counted(changed, 'label')} changed in the new field {into!r}.", variant="success")
         if in_app(ctx):
-            ctx.ops.reload_dataset()
+            show_changed_fields(ctx, dataset)
         return {"field": into, "changed": changed}
 
 
@@ -444,7 +438,7 @@ class ExplainSample(AuditOperator):
         }.get(ctx.params.get("neighbours"), [*explanation.helpful, *explanation.harmful])
         if in_app(ctx):
             if ctx.params.get("heat_map"):
-                ctx.ops.reload_dataset()
+                show_changed_fields(ctx, dataset)
             shown = dict.fromkeys([explanation.sample, *(near.id for near in neighbours)])
             ctx.ops.set_view(view=dataset.select(list(shown), ordered=True))
         return asdict(explanation) | {"neighbours": ctx.params.get("neighbours") or "all"}

@@ -15,7 +15,7 @@ from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionError
 
 from audit.errors import ConvergenceError, InputError
-from integrations.fiftyone.appearance import shown_colors
+from integrations.fiftyone.appearance import shown_colors, shown_groups
 from integrations.fiftyone.fields import owner
 from integrations.fiftyone.runs import METHOD
 
@@ -319,9 +319,15 @@ def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
     return path
 
 
-def set_colors(ctx: Any, dataset: fo.Dataset) -> Any:
-    """Give the fields in an open window the colors that the dataset keeps: reloading it does not."""
-    return ctx.trigger("set_color_scheme", {"fields": shown_colors(dataset)})
+def show_changed_fields(ctx: Any, dataset: fo.Dataset) -> list[Any]:
+    """Show in an open window what fields the dataset has now, in its groups and colors: reloading it shows the first
+    only. What is done is returned too, for generators to yield."""
+    dataset.reload()
+    return [
+        ctx.ops.reload_dataset(),
+        ctx.trigger(f"{PLUGIN}/show_sidebar_groups", {"groups": shown_groups(dataset)}),
+        ctx.trigger("set_color_scheme", {"fields": shown_colors(dataset)}),
+    ]
 
 
 def offer_download(ctx: Any, path: Path) -> None:

@@ -20,7 +20,7 @@ from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE
 
-from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of, set_colors
+from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of, show_changed_fields
 from .panel_layout import PanelLayout
 from .review_operators import said, undone_said
 
@@ -33,14 +33,15 @@ HELP = """
 3. Look at the next sample here, or select or open one: *given* is its label, *suggested* what the audit would give it,
    and the thumbnails are the training samples that speak for the given label and against it.
 4. **Accept** the suggestion, **confirm** that the label is wrong, or **dismiss** the flag. **Undo** takes the last
-   decision back. To give another label, choose *Relabel*, or *Label by hand* in the App's own editor, which writes
-   into the label field at once.
+   decision back. Keys: Shift with A, C, D or U, and N for the next sample. To give another label, choose *Relabel*, or
+   *Label by hand* in the App's own editor, which writes into the label field at once.
 5. **Apply corrections** writes the corrected labels into the label field; the old ones are kept.
 
 Suspicion is the estimated probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
 validation loss: positive helps, negative harms.
 """
 CLASSES_SHOWN = 50
+HAND_STORE = "influence_audit_by_hand"  # in the dataset's execution store: the sample whose label is being typed
 NEUTRAL = "#8b95a5"  # reads well on dark and on light
 
 
@@ -172,6 +173,10 @@ class LabelAuditPanel(foo.Panel):
         """Open the sample in the App's own editor of labels."""
         self._guarded(ctx, self._edit)
 
+    def poll_hand(self, ctx: Any) -> None:
+        """See whether a label was typed in the App's editor, which tells nobody."""
+        self._guarded(ctx, lambda *_: None)
+
     def poll_job(self, ctx: Any) -> None:
         """See how far an audit in its own process is."""
         self._guarded(ctx, self._look_at_jobs)
@@ -218,6 +223,7 @@ class LabelAuditPanel(foo.Panel):
             state.only_unreviewed = False
         self._show_overview(ctx, dataset, state, overview)
         self._count(ctx, dataset, state)
+        self._resume_hand(ctx, dataset, state)
         if ctx.current_sample or ctx.selected:
             self._show_sample(ctx, dataset, state, ctx.current_sample or ctx.selected[-1])
         elif state.sample is None:
@@ -309,6 +315,7 @@ class LabelAuditPanel(foo.Panel):
             ctx.ops.close_sample()
         before = review.label_of(dataset, state.audit_key, state.sample)
         state.by_hand = {"sample": state.sample, "label": before, "seen": is_open and not is_new}
+        ctx.store(HAND_STORE).set(state.audit_key, state.by_hand)
         ctx.trigger("open_sample", {"id": state.sample, "mode": "annotate"})
 
     def _look_at_hand(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
@@ -320,10 +327,21 @@ class LabelAuditPanel(foo.Panel):
         if decided.count:
             ctx.ops.notify(said(decided), variant="success")
             self._count(ctx, dataset, state)
-        if not decided.count and ctx.current_sample == sample:
+            state.by_hand = {**state.by_hand, "label": review.label_of(dataset, state.audit_key, sample)}
+            if state.sample == sample:
+                state.facts = _facts(dataset, state.audit_key, state.label_field, sample)
+        if ctx.current_sample == sample:
             state.by_hand = {**state.by_hand, "seen": True}
-        elif decided.count or state.by_hand["seen"]:  # closed again
+        elif state.by_hand["seen"]:  # closed again
             state.by_hand = None
+            ctx.store(HAND_STORE).delete(state.audit_key)
+
+    def _resume_hand(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Go on with what a panel that was closed meanwhile was looking at, in this window or in an earlier one."""
+        kept = None if state.by_hand else ctx.store(HAND_STORE).get(state.audit_key)
+        if kept:
+            state.by_hand = {**kept, "seen": True}
+            self._look_at_hand(ctx, dataset, state)
 
     def _undo(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         undone = review.undo_last(dataset, state.audit_key)
@@ -347,9 +365,7 @@ class LabelAuditPanel(foo.Panel):
         elif watched.state == DONE:
             ctx.ops.notify(f"Audit {watched.audit_key!r}: {watched.message}.", variant="success")
             state.audit_key, state.sample = watched.audit_key, None
-            ctx.ops.reload_dataset()
-            dataset.reload()
-            set_colors(ctx, dataset)
+            show_changed_fields(ctx, dataset)
             if reload:
                 self._load(ctx, dataset, state)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as wide as the panel
 POLL_MILLISECONDS = 2000
 EXPLANATION_MILLISECONDS = 500
+KEYS = "*Keys: Shift + A accept, C confirm, D dismiss, U undo, N next*"
 PICTURE, THUMBNAIL = "140px", "84px"
 
 NO_AUDIT = """
@@ -48,6 +49,9 @@ class PanelLayout:
             panel.view("problem_shown", types.AlertView(severity="warning", label=state.problem))
         if state.job:
             self._job(panel)
+        if state.by_hand:
+            watching = types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_hand)
+            panel.view("hand_timer", watching)
         if not state.audit_key:
             if not state.problem and not state.job:
                 panel.md(NO_AUDIT, name="nothing_yet")
@@ -159,6 +163,7 @@ class PanelLayout:
                 _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
         _button(row, "undo", "Undo last", "undo", actions.undo)
         _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
+        box.md(KEYS, name="keys")
         if facts and facts["suspicion"] is not None:
             self._neighbours(box)
 

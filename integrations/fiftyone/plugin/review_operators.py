@@ -29,6 +29,7 @@ from .forms import (
     offer_download,
     path_to_write,
     refresh,
+    show_changed_fields,
     target_input,
     target_samples,
 )
@@ -246,7 +247,7 @@ class ApplyCorrections(AuditOperator):
         )
         ctx.ops.notify(said(decided), variant="success" if decided.count else "warning")
         if in_app(ctx):
-            ctx.ops.reload_dataset()
+            show_changed_fields(ctx, dataset)
         return asdict(decided)
 
 

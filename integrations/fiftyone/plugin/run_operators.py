@@ -25,6 +25,7 @@ from .forms import (
     counted,
     in_app,
     key_input,
+    show_changed_fields,
 )
 
 
@@ -95,7 +96,7 @@ class RenameAudit(AuditOperator):
         dataset.rename_run(key, new_key)
         ctx.ops.notify(f"Audit {key!r} is now called {new_key!r}.", variant="success")
         if in_app(ctx):
-            ctx.ops.reload_dataset()
+            show_changed_fields(ctx, dataset)
         return {"audit_key": new_key}
 
 
@@ -145,5 +146,5 @@ class DeleteAudit(AuditOperator):
         dataset.delete_run(key)
         ctx.ops.notify(f"Audit {key!r} is deleted.", variant="success")
         if in_app(ctx):
-            ctx.ops.reload_dataset()
+            show_changed_fields(ctx, dataset)
         return {"audit_key": key}
