@@ -216,7 +216,7 @@ class ExactEngine:
 
         The loss change of 'exact' agrees with refits (slope 0.97 to 1.03) where the L2 is about what held-out loss
         chooses; on raw digits at a tenth of that, 1e-3, the slope was down to 0.86. That of 'kfac' is of first order:
-        it ranks samples (Spearman 0.94 to 0.99), and its slope was between 0.74 and 1.01 (60 to 200 classes).
+        it ranks samples (Spearman 0.94 to 0.99), and its slope was between 0.74 and 1.01 (50 to 200 classes).
 
         Args:
             validation: to have the change of its mean loss on leaving each sample out, too.
