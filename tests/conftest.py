@@ -98,9 +98,10 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 @atexit.register
 def _leave_nothing() -> None:
     """Stop what this process started and is still there (mongod's keeper waits for us to be gone), and clean up."""
-    # On a server of the user's own, only our database goes.
-    if _DATABASE is None and os.environ.get("FIFTYONE_DATABASE_URI") and "fiftyone" in sys.modules:
-        sys.modules["fiftyone"].core.odm.drop_database()
+    # On a server of the user's own, only our database goes: FiftyOne has the user's where it was imported before this.
+    fiftyone = sys.modules.get("fiftyone")
+    if _DATABASE is None and fiftyone and fiftyone.config.database_name == os.environ["FIFTYONE_DATABASE_NAME"]:
+        fiftyone.core.odm.drop_database()
     started = psutil.Process().children(recursive=True)
     for process in started:
         try:
