@@ -129,10 +129,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     opened = getattr(item, "funcargs", {}).get("browser")
     if not report.failed or opened is None:
         return
-    for context in opened.contexts:
-        for number, page in enumerate(context.pages):
-            page.screenshot(path=(picture := _SESSION.parent / f"{item.name}-{number}.png"))
-            report.sections.append((f"window at {page.url}, {picture}", page.inner_text("body")[:4000]))
+    from playwright.sync_api import Error
+
+    for number, page in enumerate(page for context in opened.contexts for page in context.pages):
+        picture = _SESSION.parent / f"{item.name}-{number}.png"
+        try:
+            page.screenshot(path=picture)
+            shown = page.inner_text("body")[:4000]
+        except Error as error:  # it crashed, say: the test's own failure is what matters
+            shown = f"cannot be shown ({error.message})"
+        report.sections.append((f"window at {page.url}, {picture}", shown))
 
 
 @pytest.fixture
