@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ PARTS_PER_WORKER = 2
 RETRIES = 2
 CONNECT_SECONDS = 10
 SECONDS_BETWEEN_LOOKS = 2  # at whether the scheduler is there
+SECONDS_TO_NOTICE = 10.0  # what a lost scheduler takes the client, at most
 LOST = (CommClosedError, ClosedClientError, FutureCancelledError, asyncio.CancelledError, OSError)
 
 
@@ -336,7 +338,11 @@ def _lost_is_an_error(client: Client) -> Iterator[None]:
             f"{error.allowed_failures + 1} Dask workers died of the same piece of work (memory?); start workers with "
             "more memory, and run the same command again: finished embeddings are kept"
         ) from None
-    except LOST:
+    except LOST as error:
+        deadline = time.monotonic() + SECONDS_TO_NOTICE
+        # A broken connection may be seen here before the client has noticed that it is the scheduler's.
+        while isinstance(error, CommClosedError) and client.status == "running" and time.monotonic() < deadline:
+            time.sleep(0.1)
         if client.status == "running":
             raise
         raise InputError(
