@@ -163,9 +163,16 @@ class App:
         self.page.get_by_text(text).first.wait_for(timeout=60_000)
 
     def open_panel(self) -> None:
+        """Open the panel, unless it is there already: the App brings back what was open before, when it gets to it."""
         self.page.bring_to_front()
-        self.page.locator("[title='New panel']").first.click()
-        self.page.locator("[data-cy=new-panel-option-label_audit]").first.click()
+        if not self.panel.count():
+            self.page.locator("[title='New panel']").first.click()
+            choice = self.page.locator("[data-cy=new-panel-option-label_audit]").first
+            choice.or_(self.panel).first.wait_for(timeout=60_000)
+            if self.panel.count():
+                self.page.keyboard.press("Escape")
+            else:
+                choice.click()
         self.panel.wait_for(timeout=60_000)
 
 
@@ -293,8 +300,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
 
 def look_again(light: App, dataset: fo.Dataset) -> None:
     """In the other theme: the panel beside the grid, in the sample view, and the App's own editor."""
-    if not light.panel.count():
-        light.open_panel()
+    light.open_panel()
     light.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
     light.press("Why is it suspect?")
     light.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
@@ -442,8 +448,7 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
     with served("restarted", tmp_path / "console.log", PORT + 1, database.environment) as address:
         one, two = App(browser, address, tmp_path), App(browser, address, tmp_path)
         for window in (one, two):
-            if not window.panel.count():
-                window.open_panel()
+            window.open_panel()
             window.sees(f"0 / {len(queue)}")
         one.press("Dismiss")  # each window shows the first sample, and does not know of the other's decision
         one.sees(f"1 / {len(queue)}")
@@ -467,8 +472,7 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
     assert sum(count for status, count in kept.items() if status != "unreviewed") == reviewed
     with served("restarted", tmp_path / "again.log", PORT + 1, database.environment) as address:
         again = App(browser, address, tmp_path)
-        if not again.panel.count():
-            again.open_panel()
+        again.open_panel()
         again.sees(f"{reviewed} / {len(queue)}")
         again.press("Undo last")
         again.sees(re.compile("Undone: 1 sample"))
