@@ -503,6 +503,24 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     assert window.state["progress"]["reviewed"] == 0
 
 
+def test_an_echo_of_a_decision_with_the_state_from_before_it_does_not_bring_that_back(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    queue = dataset.load_saved_view("audit: to review").values("id")
+    window.event("on_change_selected", selected=queue[:2])
+    stale = dict(window.state)
+    window.event("dismiss", selected=queue[:2])
+    decided = dict(window.state)
+    window.state = stale  # as the App sends it when the decision clears the selection
+    window.event("on_change_selected", selected=[])
+    changed = ("progress", "sample", "facts", "selected")
+    assert {name: window.state[name] for name in changed} == {name: decided[name] for name in changed}
+    assert window.shows(f"2 / {len(queue)}")
+    window.event("on_change_selected", selected=queue[:1])
+    window.event("on_change_selected", selected=[])  # by the reviewer: the sample that is looked at stays
+    assert window.state["sample"] == queue[0]
+
+
 def test_a_decision_is_on_the_sample_that_its_button_was_drawn_for(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")

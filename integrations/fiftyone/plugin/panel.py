@@ -113,7 +113,7 @@ class LabelAuditPanel(foo.Panel):
         if ctx.selected:
             self._guarded(ctx, self._show_sample, ctx.selected[-1], selected=len(ctx.selected))
         else:
-            ctx.panel.state.selected = 0
+            self._guarded(ctx, self._deselected, selected=0)
 
     def choose_audit(self, ctx: Any) -> None:
         """Another audit was chosen."""
@@ -305,6 +305,15 @@ class LabelAuditPanel(foo.Panel):
         if several:
             state.send()  # first, because the App tells at once that nothing is selected, with the state that it has
             ctx.ops.clear_selected_samples()
+
+    def _deselected(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Nothing is selected any more: the App says so after a decision, too, maybe with the state from before it."""
+        former = state.facts and state.facts["status"]
+        self._count(ctx, dataset, state)
+        if state.sample:
+            state.facts = _facts(dataset, state.audit_key, state.label_field, state.sample)
+            if state.facts and former == UNREVIEWED != state.facts["status"]:
+                self._advance(ctx, dataset, state)
 
     def _edit(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         if not state.sample:
