@@ -424,10 +424,7 @@ LIMITS = {
     "as long as the plain passes in the profile, and we cannot do with less than one. In float32 its convolutions "
     "already run faster than a product of two large matrices does here, so that this line is out of reach; in bfloat16 "
     "(`--precision bfloat16`, for processors that multiply it natively) it is not. The ratio depends on the L2 and the "
-    "tolerance that pyDVL is given, too. These figures are from before embedding made oneDNN's layouts of the weights "
-    "once and took 64 images a pass: beside them, in one process, a plain pass took 0.892 s, embedding as before 0.809 "
-    "s and with both 0.673 s, a fifth faster in float32. With 9.37 plain passes for pyDVL that would be some 12 times, "
-    "still below 15; the ratio itself has not been measured again.",
+    "tolerance that pyDVL is given, too.",
     "leave-one-out": "The line is reached by 'kfac', which is what the audit uses: faster than the folds, and nearer "
     "to real refits than they are. 'exact' is nearer still and slower than folds: its leverages and the factor before "
     "them cost about 45 · 2 · n · 2 D² · 5/8 = 3e11 FLOP, as much as 1400 products with the Hessian, where a fit takes "
