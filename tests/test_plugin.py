@@ -521,6 +521,18 @@ def test_an_echo_of_a_decision_with_the_state_from_before_it_does_not_bring_that
     assert window.state["sample"] == queue[0]
 
 
+@pytest.mark.parametrize("event", ["explain", "poll_hand", "dismiss"])
+def test_an_event_before_the_panel_was_loaded_loads_it_first(dataset: fo.Dataset, event: str) -> None:
+    window = Window(dataset)
+    window.event(event)
+    assert window.state["problem"] is None
+    assert window.state["audit_key"] == "audit"
+    queue = dataset.load_saved_view("audit: to review").values("id")
+    assert window.state["sample"] == queue[event == "dismiss"]
+    assert window.state["progress"]["reviewed"] == (event == "dismiss")
+    assert window.shows("Most confused with")
+
+
 def test_a_decision_is_on_the_sample_that_its_button_was_drawn_for(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")
@@ -559,6 +571,9 @@ def test_the_panel_explains_and_says_what_is_wrong(dataset: fo.Dataset, dataset_
     window = Window(dataset)
     window.event("on_load")
     window.event("explain")
+    beside = Window(dataset)  # opened while that is prepared, it goes on to show it too
+    beside.event("on_load")
+    assert beside.state["explaining"] or beside.state["neighbours"]
     while window.state["explaining"]:
         assert window.shows("Looking for the training samples")
         window.event("explain")

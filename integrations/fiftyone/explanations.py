@@ -36,6 +36,7 @@ _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
 _background = ThreadPoolExecutor(1, "label-audit-explanation")
 _asked: OrderedDict[tuple[tuple[str, int], str], Future[tuple[pd.DataFrame, _Judgement]]] = OrderedDict()
+_asked_of: set[tuple[str, int]] = set()  # the audits of which samples were asked for in the background
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,13 @@ def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
     return Path(folder)
 
 
-def is_quick_to_explain(dataset: fo.Dataset, audit_key: str) -> bool:
-    """Whether this process has explained samples of the audit before, so that another takes no preparation."""
+def is_being_explained(dataset: fo.Dataset, audit_key: str) -> bool:
+    """Whether this process was asked to explain a sample of the audit: another needs no preparation of its own."""
     try:
-        return _identity(result_folder(dataset, audit_key)) in _explainers
+        identity = _identity(result_folder(dataset, audit_key))
     except InputError:
         return False
+    return identity in _explainers or identity in _asked_of
 
 
 def explain_sample(
@@ -123,6 +125,7 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
     folder = result_folder(dataset, audit_key)
     wanted = (_identity(folder), sample_id)
     if wanted not in _asked:
+        _asked_of.add(wanted[0])
         _asked[wanted] = _background.submit(_explain, folder, sample_id)
         while len(_asked) > MADE_KEPT:
             _asked.popitem(last=False)

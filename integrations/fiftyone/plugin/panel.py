@@ -15,7 +15,7 @@ from integrations.fiftyone import review
 from integrations.fiftyone.appearance import make_editable
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
 from integrations.fiftyone.decision_log import audit_config
-from integrations.fiftyone.explanations import explain_in_background, is_quick_to_explain
+from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE
@@ -203,7 +203,12 @@ class LabelAuditPanel(foo.Panel):
         try:
             dataset = dataset_of(ctx)
             self._look_at_hand(ctx, dataset, state)
-            action(ctx, dataset, state, *arguments)
+            is_loading = action in (self._load, self._look_at_jobs)
+            # The sample view opens a panel of its own, which may hear of things before it has been loaded.
+            if not (is_loading or state.audit_key):
+                self._load(ctx, dataset, state)
+            if is_loading or state.audit_key:
+                action(ctx, dataset, state, *arguments)
         except MISTAKES as mistake:
             state.problem = str(mistake)
         state.send()
@@ -273,12 +278,10 @@ class LabelAuditPanel(foo.Panel):
             state.sample = state.facts = None
 
     def _show_sample(self, ctx: Any, dataset: fo.Dataset, state: Draft, sample_id: str) -> None:
-        if not state.audit_key:
-            return
         state.sample = sample_id
         state.facts = _facts(dataset, state.audit_key, state.label_field, sample_id)
         state.neighbours, state.explaining = None, False
-        if state.facts and state.facts["suspicion"] is not None and is_quick_to_explain(dataset, state.audit_key):
+        if state.facts and state.facts["suspicion"] is not None and is_being_explained(dataset, state.audit_key):
             self._explain(ctx, dataset, state)
 
     def _explain(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
