@@ -532,6 +532,15 @@ def test_an_event_before_the_panel_was_loaded_loads_it_first(dataset: fo.Dataset
     assert window.shows("Most confused with")
 
 
+def test_a_threshold_that_the_app_tells_before_the_panel_was_loaded_does_not_filter_the_grid(
+    dataset: fo.Dataset,
+) -> None:
+    window = Window(dataset)
+    window.event("move_threshold", value=0.5)
+    assert window.view is None
+    assert window.state["threshold"] == dataset.get_run_info("audit").config.summary["threshold"]
+
+
 def test_a_decision_is_on_the_sample_that_its_button_was_drawn_for(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")

@@ -203,11 +203,12 @@ class LabelAuditPanel(foo.Panel):
         try:
             dataset = dataset_of(ctx)
             self._look_at_hand(ctx, dataset, state)
-            is_loading = action in (self._load, self._look_at_jobs)
-            # The sample view opens a panel of its own, which may hear of things before it has been loaded.
-            if not (is_loading or state.audit_key):
+            # The sample view opens a panel of its own, which may hear of things before it has been loaded. Of these
+            # only decisions are the reviewer's; the App itself tells of a moved threshold, which must not filter.
+            is_loaded = bool(state.audit_key) or action in (self._load, self._look_at_jobs)
+            if not is_loaded:
                 self._load(ctx, dataset, state)
-            if is_loading or state.audit_key:
+            if is_loaded or action == self._decide:
                 action(ctx, dataset, state, *arguments)
         except MISTAKES as mistake:
             state.problem = str(mistake)
