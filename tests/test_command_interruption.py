@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,6 +84,33 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
     assert AuditResult.load(results).summary["embedding"]["computed"] == 0
     assert len(fo.load_dataset(name)) == 720
     assert "audit_suspicion" in fo.load_dataset(name).get_field_schema()
+
+
+FINALISER = """
+import os, signal, time
+from integrations.command.interruption import Interruption
+
+class Finalised:
+    def __del__(self):
+        {0}
+        sum(range(100))
+
+interruption = Interruption()
+Finalised()
+time.sleep(2)
+"""
+
+
+@pytest.mark.parametrize("in_finaliser", ["os.kill(os.getpid(), signal.SIGINT)", "raise ValueError('of its own')"])
+def test_a_signal_in_a_finaliser_ends_the_process_without_a_traceback(in_finaliser: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FINALISER.format(in_finaliser)], capture_output=True, text=True)
+    if "kill" in in_finaliser:
+        assert done.returncode == 130
+        assert done.stderr.startswith("interrupted; run the same command again")
+        assert len(done.stderr.splitlines()) == 1
+    else:
+        assert done.returncode == 0
+        assert "ValueError: of its own" in done.stderr
 
 
 def test_an_interrupted_batch_leaves_a_page_of_what_is_done_and_what_is_not(

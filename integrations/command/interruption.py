@@ -3,7 +3,8 @@
 Python runs a signal's handler in the main thread, between two of its own instructions. While that thread multiplies
 matrices, waits for threads that do, or unwinds through code that catches everything, KeyboardInterrupt does not come
 through. So a second thread is told by the C part of the signal handler, gives the main thread a moment to stop cleanly,
-and ends the process if it has not.
+and ends the process if it has not. In a finaliser Python reports the KeyboardInterrupt with a traceback and goes on;
+that report is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,6 +46,7 @@ class Interruption:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, self._raise)
+        sys.unraisablehook = self._report
         threading.Thread(target=self._watch, name="interruption", daemon=True).start()
 
     def release(self) -> None:
@@ -51,6 +54,7 @@ class Interruption:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = sys.__unraisablehook__
 
     def end(self) -> None:
         """If there was a signal, say in one line how to go on, and end the process: 130 for SIGINT, 143 for SIGTERM.
@@ -77,6 +81,11 @@ class Interruption:
             signal.signal(each, signal.SIG_IGN)
         self._signal = number
         raise KeyboardInterrupt
+
+    def _report(self, unraisable: Any) -> None:
+        """Python's own report of an exception in a finaliser, but for the one that a signal caused."""
+        if self._signal is None or not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
 
     def _watch(self) -> None:
         while (number := os.read(self._reading, 1)[0]) not in SIGNALS:
