@@ -8,7 +8,8 @@ L2 penalty, as they would be in a corrected dataset; the labels that the heads a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,69 +25,125 @@ MEASURED_ON = {
 """On which labels of the test split the heads can be measured. The audit saw those without injection."""
 
 
-def measure_correction(
-    labels: np.ndarray,
-    suggested: np.ndarray,
-    flag: np.ndarray,
-    split: np.ndarray,
-    before: Head,
-    train: Callable[[np.ndarray, np.ndarray], Head],
-    predict: Callable[[Head, np.ndarray], np.ndarray],
-    original: np.ndarray | None = None,
-) -> dict[str, Any] | None:
-    """Train the head again on the corrected labels and measure it before and after.
+ELSEWHERE = (0.2, 0.4, 0.6, 0.8)
+"""Other thresholds at which the heads are trained, too, with the L2 penalties that were chosen at the audit's: a reader
+who moves the threshold is to see what was measured near it."""
+MOST_ELSEWHERE = 6e8
+"""Elements of a dataset's gradients, n · C · D, up to which that costs less than the rest of an audit."""
+MEASURES = ("f1", "accuracy", "loss")
 
-    Args:
+
+class Training(Protocol):
+    """Makes a head of all labels (n,) and the rows, of train and validation, that it may use; its L2 if it is given."""
+
+    def __call__(self, labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:  # noqa: D102
+        ...
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What it takes to correct a dataset's labels and train the head on them.
+
+    Attributes:
         labels: (n,) class numbers that were audited.
-        suggested: (n,) class numbers that the audit suggests.
-        flag: bool (n,).
+        others: (n,) the likeliest class number but that one: what the audit suggests for a flagged sample.
+        suspicion: (n,).
         split: (n,) 'train', 'validation' or 'test'.
         before: the head that was trained on `labels`.
-        train: makes a head of all labels (n,) and the rows, of train and validation, that it may use.
+        train: trains another.
         predict: probabilities (m, C) by a head, of the rows (m,).
         original: (n,) class numbers before mislabels were injected; None where none were.
-
-    Returns:
-        None where no sample of the train or validation split is flagged. Otherwise
-        flagged: how many samples are flagged, by split;
-        measured_on: name, meaning and number of samples of each set of test labels;
-        heads: 'before', 'removed' (without the flagged) and 'corrected' (with the suggested labels), each with
-        train_samples, l2 and quality (as `head_quality`, by name of the set); for a head that could not be trained,
-        its error instead.
     """
-    usable = split != "test"
-    if not (flag & usable).any():
-        return None
-    test = np.flatnonzero(~usable)
-    sets = {"given": (test, labels), "unflagged": (test[~flag[test]], labels)}
-    if original is not None:
-        sets = {"original": (test, original)}
-    sets = {name: rows for name, rows in sets.items() if len(rows[0])}
 
-    def describe(head: Head, rows: np.ndarray) -> dict[str, Any]:
+    labels: np.ndarray
+    others: np.ndarray
+    suspicion: np.ndarray
+    split: np.ndarray
+    before: Head
+    train: Training
+    predict: Callable[[Head, np.ndarray], np.ndarray]
+    original: np.ndarray | None = None
+
+    def measure(self, flag: np.ndarray) -> dict[str, Any] | None:
+        """Train the head again on the corrected labels and measure it before and after.
+
+        Args:
+            flag: bool (n,), the audit's.
+
+        Returns:
+            None where no sample of the train or validation split is flagged. Otherwise
+            flagged: how many samples are flagged, by split;
+            measured_on: name, meaning and number of samples of each set of test labels;
+            heads: 'before', 'removed' (without the flagged) and 'corrected' (with the suggested labels), each with
+            train_samples, l2 and quality (as `head_quality`, by name of the set); for a head that could not be
+            trained, its error instead;
+            elsewhere: the same at the thresholds `ELSEWHERE` that flag other samples, with each one's threshold and, of
+            the quality, `MEASURES` only; empty for datasets beyond `MOST_ELSEWHERE`.
+        """
+        usable = self.split != "test"
+        if not (flag & usable).any():
+            return None
+        found = self._measured(flag, {})
+        penalties = {arm: head["l2"] for arm, head in found["heads"].items() if "l2" in head}
+        known = [flag]
+        elsewhere = []
+        classes, features = self.before.weight.shape
+        small = len(flag) * classes * features <= MOST_ELSEWHERE
+        for threshold in ELSEWHERE if small else ():
+            other = self.suspicion >= threshold
+            if (other & usable).any() and not any((other == one).all() for one in known):
+                known.append(other)
+                elsewhere.append({"threshold": threshold, **_briefly(self._measured(other, penalties))})
+        return {**found, "elsewhere": elsewhere}
+
+    def _measured(self, flag: np.ndarray, penalties: dict[str, float]) -> dict[str, Any]:
+        usable = self.split != "test"
+        test = np.flatnonzero(~usable)
+        sets = {"given": (test, self.labels), "unflagged": (test[~flag[test]], self.labels)}
+        if self.original is not None:
+            sets = {"original": (test, self.original)}
+        sets = {name: rows for name, rows in sets.items() if len(rows[0])}
+
+        def describe(head: Head, rows: np.ndarray) -> dict[str, Any]:
+            return {
+                "train_samples": int((self.split[rows] == "train").sum()),
+                "l2": head.l2,
+                "quality": {
+                    name: head_quality(self.predict(head, on), truth[on]) for name, (on, truth) in sets.items()
+                },
+            }
+
+        rows = np.flatnonzero(usable)
+        heads = {"before": describe(self.before, rows)}
+        for name, corrected, kept in (
+            ("removed", self.labels, rows[~flag[rows]]),
+            ("corrected", np.where(flag, self.others, self.labels), rows),
+        ):
+            if {"train", "validation"} - set(self.split[kept]):
+                heads[name] = {"error": "nothing is left to train on or to choose the L2 penalty with"}
+                continue
+            try:
+                heads[name] = describe(self.train(corrected, kept, penalties.get(name)), kept)
+            except ConvergenceError as error:
+                heads[name] = {"error": str(error)}
         return {
-            "train_samples": int((split[rows] == "train").sum()),
-            "l2": head.l2,
-            "quality": {name: head_quality(predict(head, on), truth[on]) for name, (on, truth) in sets.items()},
+            "flagged": {part: int((flag & (self.split == part)).sum()) for part in ("train", "validation", "test")},
+            "measured_on": [
+                {"name": name, "meaning": MEASURED_ON[name], "samples": len(on)} for name, (on, _) in sets.items()
+            ],
+            "heads": heads,
         }
 
-    rows = np.flatnonzero(usable)
-    heads = {"before": describe(before, rows)}
-    for name, corrected, kept in (
-        ("removed", labels, rows[~flag[rows]]),
-        ("corrected", np.where(flag, suggested, labels), rows),
-    ):
-        if {"train", "validation"} - set(split[kept]):
-            heads[name] = {"error": "nothing is left to train on or to choose the L2 penalty with"}
-            continue
-        try:
-            heads[name] = describe(train(corrected, kept), kept)
-        except ConvergenceError as error:
-            heads[name] = {"error": str(error)}
-    return {
-        "flagged": {part: int((flag & (split == part)).sum()) for part in ("train", "validation", "test")},
-        "measured_on": [
-            {"name": name, "meaning": MEASURED_ON[name], "samples": len(on)} for name, (on, _) in sets.items()
-        ],
-        "heads": heads,
+
+def _briefly(found: dict[str, Any]) -> dict[str, Any]:
+    """Without confusion matrices."""
+    heads = {
+        arm: head
+        if "error" in head
+        else {
+            **head,
+            "quality": {on: {name: of[name] for name in MEASURES} for on, of in head["quality"].items()},
+        }
+        for arm, head in found["heads"].items()
     }
+    return {**found, "heads": heads}

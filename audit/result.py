@@ -16,7 +16,7 @@ from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
 from audit.storage import remove_abandoned, replace_file
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"

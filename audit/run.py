@@ -19,7 +19,7 @@ from audit.backbone import Backbone, choose_device, load_backbone
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
 from audit.controls import KINDS, Controls, cautions, count_by_controls, describe_controls, spike_in
-from audit.correction import measure_correction
+from audit.correction import Correction
 from audit.detectors import DETECTORS, Evidence, of_classes
 from audit.detectors.noise_model import Diagnosis, NoiseModel
 from audit.embedding import Workers, embed, fitted_pixels
@@ -320,16 +320,16 @@ def _audit(
     with stages.stage("correction"):
         correction = checkpoint.once(
             "correction",
-            lambda: measure_correction(
+            lambda: Correction(
                 labels,
-                suggested,
-                flags.flag,
+                others,
+                suspicion,
                 material.split,
                 audited,
-                train=lambda corrected, rows: _train(x, corrected, material, config, rows),
+                train=lambda corrected, rows, l2: _train(x, corrected, material, _with_l2(config, l2), rows),
                 predict=lambda head, rows: _predicted(head, x, rows),
                 original=given if config.inject else None,
-            ),
+            ).measure(flags.flag),
         )
     with stages.stage("evaluation"):
         detection = None
@@ -487,6 +487,11 @@ def _train(
     if config.trainer == "adam":
         return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
     return train_head(*parts, l2=config.l2)
+
+
+def _with_l2(config: AuditConfig, l2: float | None) -> AuditConfig:
+    """With this penalty, where one is given; the 'adam' trainer has none."""
+    return config.replace(l2=l2) if l2 else config
 
 
 def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influence: np.ndarray | None) -> np.ndarray:

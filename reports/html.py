@@ -51,7 +51,9 @@ def render_report(result: AuditResult) -> str:
     galleries = gallery_values(result)
     plots = fitting_plots(result)
     source = {"dataset": None, "slug": None, "label_field": None} | (summary.get("source") or {})
+    correction = verdict.correction_texts(summary)
     page = {
+        "correction": correction,
         "galleries": galleries,
         "threshold": threshold_values(result, known) | {"again": verdict.run_again(summary)},
         "app": f"/datasets/{quote(source['dataset'], safe='')}" if source["dataset"] else None,
@@ -68,7 +70,9 @@ def render_report(result: AuditResult) -> str:
             injected=known is not None and known.kind == "injected",
             by_kind=known.by_kind if known else {},
             correction=summary["correction"],
-            corrected=verdict.correction_sentence(summary["correction"]) if summary["correction"] else None,
+            correction_texts=correction[0]["texts"] if correction else {},
+            correction_thresholds=[verdict.threshold(measured["threshold"]) for measured in correction[1:]],
+            arms=verdict.ARMS,
             heads=summary["heads"],
             source=source,
             app_address=APP_ADDRESS,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from audit.correction import MEASURES
 from reports.known_mislabels import Comparison
 
 MINUS = "−"
@@ -243,6 +244,10 @@ def run_again(summary: dict[str, Any]) -> str:
     return f"influence-audit run {_as_source(summary.get('source') or {})}"
 
 
+ARMS = {"before": "before", "removed": "without the flagged samples", "corrected": "with the suggested labels"}
+"""The heads before and after correction, in words."""
+
+
 def correction_sentence(correction: dict[str, Any]) -> str | None:
     """What correcting did to the head, in a sentence; None where one of the heads could not be trained."""
     heads = correction["heads"]
@@ -254,6 +259,33 @@ def correction_sentence(correction: dict[str, Any]) -> str | None:
         f"Trained again, the head's test F1 goes from {decimal(before['f1'])} to {decimal(removed['f1'])} without the "
         f"flagged samples, and to {decimal(corrected['f1'])} with their suggested labels."
     )
+
+
+def correction_texts(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the report says of the heads before and after correction, at each threshold that they were trained for.
+
+    Returns:
+        The audit's threshold first, then the others: the threshold, and the texts by the names of their places. Empty
+        where there was nothing to correct.
+    """
+    correction = summary["correction"]
+    if correction is None:
+        return []
+    found = []
+    for measured in [{"threshold": summary["threshold"], **correction}, *correction["elsewhere"]]:
+        texts = {
+            "sentence": correction_sentence(measured) or "",
+            "threshold": threshold(measured["threshold"]),
+            **{f"flagged-{part}": count(number) for part, number in measured["flagged"].items()},
+            **{f"on-{on['name']}": count(on["samples"]) for on in measured["measured_on"]},
+        }
+        for arm, head in measured["heads"].items():
+            if "error" not in head:
+                texts[f"{arm}-samples"], texts[f"{arm}-l2"] = count(head["train_samples"]), f"{head['l2']:.3g}"
+                for on, quality in head["quality"].items():
+                    texts |= {f"{arm}-{on}-{measure}": decimal(quality[measure]) for measure in MEASURES}
+        found.append({"threshold": measured["threshold"], "texts": texts})
+    return found
 
 
 def _as_source(source: dict[str, Any]) -> str:

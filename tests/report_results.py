@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, f1_score,
 from sklearn.model_selection import cross_val_predict
 
 from audit.config import AuditConfig
-from audit.correction import measure_correction
+from audit.correction import Correction
 from audit.head import Head, train_head
 from audit.result import SCHEMA_VERSION, AuditResult
 
@@ -129,7 +129,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             "cautions": ["Only 12 known mislabels of a kind could be added."],
         },
         "detection": _detection(scores, injected) if inject else None,
-        "correction": _correction(x[:, :-1], given, suggested, flag, split, original if inject else None),
+        "correction": _correction(x[:, :-1], given, suggested, suspicion, flag, split, original if inject else None),
         "influence_by_class": _influence_by_class(scores, names, injected if inject else None),
         "heads": {name: head for name, (head, _) in heads.items()},
         "influence": {
@@ -279,31 +279,32 @@ def _explanations(
 def _correction(
     x: np.ndarray,
     given: np.ndarray,
-    suggested: np.ndarray,
+    others: np.ndarray,
+    suspicion: np.ndarray,
     flag: np.ndarray,
     split: np.ndarray,
     original: np.ndarray | None,
 ) -> dict[str, Any] | None:
     values = torch.from_numpy(x)
 
-    def train(labels: np.ndarray, rows: np.ndarray) -> Head:
+    def train(labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:
         parts = []
         for part in ("train", "validation"):
             chosen = rows[split[rows] == part]
             parts += [values[chosen], torch.from_numpy(labels[chosen])]
-        return train_head(*parts, classes=10, l2=0.01)
+        return train_head(*parts, classes=10, l2=l2 or 0.01)
 
-    before = train(given, np.flatnonzero(split != "test"))
-    return measure_correction(
+    before = train(given, np.flatnonzero(split != "test"), None)
+    return Correction(
         given,
-        suggested,
-        flag,
+        others,
+        suspicion,
         split,
         before,
         train,
         lambda head, rows: head.probabilities(values[rows]).numpy(),
         original,
-    )
+    ).measure(flag)
 
 
 def _head(

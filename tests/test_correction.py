@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 import audit
+from audit.correction import ELSEWHERE
 from audit.head import head_from_arrays, one_hot, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
@@ -45,33 +46,54 @@ def retrained(x: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.nda
     return probabilities
 
 
+@pytest.mark.parametrize("threshold", [None, 0.2, 0.8])
 @pytest.mark.parametrize("arm", ["before", "removed", "corrected"])
 def test_each_head_is_the_one_that_scikit_learn_trains_on_the_same_rows(
-    arrays: Arrays, injected: audit.AuditResult, arm: str
+    arrays: Arrays, injected: audit.AuditResult, arm: str, threshold: float | None
 ) -> None:
     x, original = arrays
-    scores, flag = injected.scores, injected.scores["flag"].to_numpy()
+    scores, correction = injected.scores, injected.summary["correction"]
+    flag = scores["flag"].to_numpy()
+    measured = correction
+    if threshold is not None:
+        (measured,) = [one for one in correction["elsewhere"] if one["threshold"] == threshold]
+        flag = scores["suspicion"].to_numpy() >= threshold
     split = scores["split"].to_numpy()
     labels = scores["label"].to_numpy()
     if arm == "corrected":
-        labels = np.where(flag, scores["suggested_label"], labels).astype(int)
+        labels = np.where(flag, scores["other_label"], labels).astype(int)
     kept = ~flag if arm == "removed" else np.ones(len(flag), dtype=bool)
     train, validation = np.flatnonzero((split == "train") & kept), np.flatnonzero((split == "validation") & kept)
     test = np.flatnonzero(split == "test")
 
-    recorded = injected.summary["correction"]["heads"][arm]
+    recorded = measured["heads"][arm]
     assert recorded["train_samples"] == len(train)
-    numbers = np.searchsorted([3, 5, 8, 9], labels)
-    again = train_head(*(torch.from_numpy(part) for part in (x[train], numbers[train], x[validation])),
-                       torch.from_numpy(numbers[validation]), 4)  # fmt: skip
-    assert recorded["l2"] == again.l2
+    if threshold is None:
+        numbers = np.searchsorted([3, 5, 8, 9], labels)
+        again = train_head(*(torch.from_numpy(part) for part in (x[train], numbers[train], x[validation])),
+                           torch.from_numpy(numbers[validation]), 4)  # fmt: skip
+        assert recorded["l2"] == again.l2
+    else:
+        assert recorded["l2"] == correction["heads"][arm]["l2"]
 
     probabilities = retrained(x, labels, train, test, recorded["l2"])
     quality = recorded["quality"]["original"]
     predicted = np.array([3, 5, 8, 9])[probabilities.argmax(1)]
-    assert quality["confusion"] == confusion_matrix(original[test], predicted).tolist()
+    if threshold is None:
+        assert quality["confusion"] == confusion_matrix(original[test], predicted).tolist()
+    assert quality["accuracy"] == pytest.approx((original[test] == predicted).mean())
     assert quality["f1"] == pytest.approx(f1_score(original[test], predicted, average="weighted"))
     assert quality["loss"] == pytest.approx(log_loss(original[test], probabilities), rel=1e-4)
+
+
+def test_other_thresholds_are_measured_once_for_each_set_of_flags(injected: audit.AuditResult) -> None:
+    suspicion, flag = injected.scores["suspicion"].to_numpy(), injected.scores["flag"].to_numpy()
+    elsewhere = injected.summary["correction"]["elsewhere"]
+    flagged = [tuple(suspicion >= one["threshold"]) for one in elsewhere]
+    assert len({*flagged, tuple(flag)}) == len(elsewhere) + 1
+    assert {one["threshold"] for one in elsewhere} <= set(ELSEWHERE)
+    for one in elsewhere:
+        assert sum(one["flagged"].values()) == int((suspicion >= one["threshold"]).sum())
 
 
 def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.AuditResult) -> None:

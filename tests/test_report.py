@@ -629,6 +629,30 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         assert opened.complaints == []
 
 
+@pytest.mark.parametrize("which", ["injected", "plain"])
+def test_slider_moves_to_the_nearest_heads_that_were_trained(
+    browser: Any, reports: dict[str, Path], request: pytest.FixtureRequest, which: str
+) -> None:
+    summary = request.getfixturevalue(which).summary
+    correction = summary["correction"]
+    everywhere = [{"threshold": summary["threshold"], **correction}, *correction["elsewhere"]]
+    assert len(everywhere) >= 3
+    with _Opened(browser, reports[which]) as opened:
+        page = opened.page
+        untouched = page.inner_text("#correction")
+        for measured in everywhere[1:]:
+            move_threshold(page, round(measured["threshold"] + 0.03, 2))
+            text = page.inner_text("#correction")
+            assert f"for a threshold of {measured['threshold']:.2f}" in text
+            assert f"{measured['flagged']['train']:,} flagged training samples" in text
+            on = measured["measured_on"][0]
+            for arm in ("before", "removed", "corrected"):
+                shown = page.inner_text(f"[data-correction='{arm}-{on['name']}-f1']")
+                assert shown == f"{measured['heads'][arm]['quality'][on['name']]['f1']:.3f}"
+        page.locator("[data-reset-threshold]:visible").first.click()
+        assert page.inner_text("#correction") == untouched
+
+
 def test_slider_moves_flagged_against_others_where_nothing_was_injected(
     browser: Any, reports: dict[str, Path], plain: AuditResult
 ) -> None:

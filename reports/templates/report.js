@@ -240,7 +240,16 @@
     }
     const counts = new Uint32Array(chosen.classes);
     for (let place = 0; place < now.flagged; place += 1) counts[columns.label[place]] += 1;
+    showCorrection();
     for (const cell of document.querySelectorAll("[data-class-flagged]")) cell.textContent = whole(counts[cell.dataset.classFlagged]);
+  }
+
+  // Heads were trained for some thresholds only: the nearest one's are shown.
+  function showCorrection() {
+    const away = (measured) => Math.abs(measured.threshold - threshold);
+    const nearest = [...page.correction].sort((a, b) => away(a) - away(b))[0];
+    if (!nearest) return;
+    for (const node of document.querySelectorAll("[data-correction]")) node.textContent = nearest.texts[node.dataset.correction] ?? "–";
   }
 
   function startThreshold() {
