@@ -282,12 +282,14 @@ def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) ->
     measured = json.loads((tmp_path / "b" / "measurements.json").read_text())
     by_method = {row["method"]: row for row in measured["measurements"]}
     assert {"influence-audit", "cleanlab self_confidence", "FiftyOne mistakenness"} <= set(by_method)
+    assert by_method["cleanlab self_confidence"]["seconds_trained_folds"] > 0
     assert {row["wrong"] for row in by_method.values()} == {180}
     ours = by_method["influence-audit"]["average_precision"]
     assert ours >= max(row["average_precision"] for row in by_method.values())
     table = (tmp_path / "b" / "table.md").read_text()
     assert f"**{ours:.3f}**" in table
     assert "digits, class-pair 10%" in done.stdout
+    assert all(method in (tmp_path / "b" / "figure.html").read_text() for method in by_method)
     assert fo.list_datasets() == before  # nothing is imported for a comparison
     refused = command("benchmark", "digits", "--noise", "purple:0.1", cwd=tmp_path)
     assert refused.returncode == 2

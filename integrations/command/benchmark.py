@@ -36,9 +36,9 @@ def benchmark(
         typer.Option(help="Keep this many times as many samples of the first class as of the last.", min=1.0),
     ] = 1.0,
     seeds: Annotated[str, typer.Option(help="Seeds of noise, folds and splits.")] = "0,1,2",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of measurements.json and table.md.")] = Path(
-        "audit-benchmark"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of measurements.json, table.md and figure.html.")
+    ] = Path("audit-benchmark"),
     quiet: Quiet = False,
     *,
     settings: dict[str, Any],
@@ -73,6 +73,7 @@ def benchmark(
         table = save_measurements(measurements, loaded, output)
     Console().print(_benchmark_table(measurements))
     typer.echo(f"all methods: {table.resolve()}")
+    typer.echo(f"drawn: {table.with_name('figure.html').resolve()}")
 
 
 def _benchmark_table(measurements: list[Measurement]) -> Any:
