@@ -149,13 +149,16 @@ class App:
         self.page.bring_to_front()  # a page behind another one is not drawn
         self.panel.get_by_role("button", name=label).first.click()
 
-    def skip(self) -> None:
+    def skip(self, by_key: bool = False) -> None:
         """Go on to the next sample, and wait until it is shown."""
-        facts = self.panel.get_by_text("suspicion:").first
-        former = facts.inner_text()
-        self.press("Next")
+        shown = self.panel.locator("img").first
+        former = shown.get_attribute("src")
+        if by_key:
+            self.page.keyboard.press("Shift+N")
+        else:
+            self.press("Next")
         deadline = time.monotonic() + 60
-        while facts.inner_text() == former:
+        while shown.get_attribute("src") == former:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
@@ -186,6 +189,7 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
         dark.page.close()
         light = App(browser, address, folder, "light")
         look_again(light, dataset)
+        put_away(light, dataset)
         light.page.close()
     moving_picture([(dark.pictures[step], text) for step, text in STEPS.items()], folder / "review.webp")
     assert all(picture.stat().st_size > 10_000 for picture in [*dark.pictures.values(), *light.pictures.values()])
@@ -236,7 +240,7 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
     app.picture("explanation")
 
-    first = dataset.load_saved_view("audit: to review").first().id
+    first, second = dataset.load_saved_view("audit: to review").values("id")[:2]
     app.press("Accept suggestion")
     app.sees(f"1 / {len(flagged)}")
     app.picture("accepted")
@@ -247,6 +251,14 @@ def review(app: App, dataset: fo.Dataset) -> None:
     dataset.reload()
     assert dataset[first].audit_status == "unreviewed"
     app.picture("undone")
+    app.skip(by_key=True)
+    for key, status in (("C", "confirmed"), ("A", "relabelled")):
+        app.page.keyboard.press(f"Shift+{key}")
+        app.sees(f"1 / {len(flagged)}")
+        dataset.reload()
+        assert dataset[second].audit_status == status
+        app.page.keyboard.press("Shift+U")
+        app.sees(f"0 / {len(flagged)}")
 
     form = app.operate("Load audit")
     form.get_by_text("flagged", exact=True).click()
@@ -285,9 +297,10 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.sees("Since the last audit: 3 labels corrected")
     dataset.reload()
     app.sees(f"0 / {len(dataset.match(F('audit_flag') == True))}")  # noqa: E712
+    app.sees(f"Show suspicion of at least {dataset.get_run_info('audit').config.summary['threshold']:.2f}")
     app.picture("second-audit")
     assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
-    assert len(decisions(dataset, "audit")) == 7  # accepted, undone, three accepted, three applied
+    assert len(decisions(dataset, "audit")) == 9  # three that were undone, three accepted, three applied
 
     with app.page.expect_download(timeout=60_000) as download:
         app.press("Report")
@@ -305,6 +318,10 @@ def look_again(light: App, dataset: fo.Dataset) -> None:
     light.press("Why is it suspect?")
     light.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
     light.picture("panel")
+    light.operate("Load audit").get_by_text("flagged", exact=True).click()
+    light.submit("Load audit")
+    flagged = len(dataset.load_saved_view("audit: flagged"))
+    light.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {flagged}")
     light.page.locator("canvas[canvas-loaded=true]").first.click()
     light.page.locator("[data-cy=modal]").wait_for(timeout=60_000)
     modal = light.page.locator("[data-cy=modal]")
@@ -329,6 +346,37 @@ def look_again(light: App, dataset: fo.Dataset) -> None:
     assert (opened.ground_truth.label, opened.audit_status) == (other, "relabelled")
     last = [entry for entry in decisions(dataset, "audit") if entry["sample"] == opened.id][-1]
     assert (last["by_hand"], last["given"], last["after"]["corrected"]) == (True, given, other)
+    light.page.keyboard.press("Escape")
+    modal.wait_for(state="hidden", timeout=60_000)
+    light.panel.get_by_text(f"1 / {flagged}").wait_for(timeout=60_000)  # what was decided in the sample view
+    light.page.wait_for_timeout(2000)
+    assert light.panel.get_by_text(f"1 / {flagged}").is_visible()  # no timer brings back what was before
+    light.picture("closed")
+
+
+def put_away(app: App, dataset: fo.Dataset) -> None:
+    """Rename the audit, and delete it: sidebar and panel follow without a reload of the page."""
+    group = "[data-cy='sidebar-group-entry-label audit ({})' i]"
+    field = "[data-cy='sidebar-field-container-{}_influence']"
+    app.operate("Rename audit").get_by_role("textbox").last.fill("checked")
+    app.submit("Rename audit")
+    app.page.locator(group.format("checked")).wait_for(timeout=60_000)
+    app.page.locator(field.format("checked")).wait_for(timeout=60_000)
+    for former in (group, field):
+        app.page.locator(former.format("audit")).wait_for(state="hidden", timeout=60_000)
+    app.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+    app.sees(f"{len(dataset)} samples")  # the view that was open asked for fields that are gone
+    app.picture("renamed")
+    app.operate("Delete audit").get_by_text("go with it").wait_for(timeout=60_000)
+    app.picture("delete-form")
+    app.submit("Delete audit")
+    app.panel.get_by_text("No audit yet").wait_for(timeout=60_000)
+    for gone in (group, field):
+        app.page.locator(gone.format("checked")).wait_for(state="hidden", timeout=60_000)
+    app.picture("deleted")
+    dataset.reload()
+    assert (dataset.list_runs(), dataset.list_saved_views()) == ([], [])
+    assert [name for name in dataset.get_field_schema() if name.startswith(("audit", "checked"))] == []
 
 
 def moving_picture(steps: list[tuple[Path, str]], path: Path) -> None:
@@ -476,6 +524,15 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
         again.sees(f"{reviewed} / {len(queue)}")
         again.press("Undo last")
         again.sees(re.compile("Undone: 1 sample"))
+        assert "view=audit-flagged" in again.page.url
+        again.operate("Rename audit").get_by_role("textbox").last.fill("checked")
+        again.submit("Rename audit")
+        again.sees("60 samples")  # the App cannot show a saved view that is gone
+        again.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+        assert [error for error in again.errors if error != FIFTYONE_LOADS] == []
+        again.operate("Rename audit").get_by_role("textbox").last.fill("audit")
+        again.submit("Rename audit")
+        again.panel.get_by_text("audit", exact=True).first.wait_for(timeout=60_000)
     assert len(database.run(READ_DECISIONS)[0]) == 4
 
 

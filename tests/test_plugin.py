@@ -521,6 +521,24 @@ def test_an_echo_of_a_decision_with_the_state_from_before_it_does_not_bring_that
     assert window.state["sample"] == queue[0]
 
 
+def test_decisions_in_the_sample_view_are_counted_beside_the_grid_once_it_is_closed(dataset: fo.Dataset) -> None:
+    grid, opened = Window(dataset), Window(dataset)
+    grid.event("on_load")
+    queue = dataset.load_saved_view("audit: to review").values("id")
+    grid.event("on_change_current_sample")  # nothing was open
+    assert grid.triggered == {}
+    for window in (grid, opened):
+        window.event("on_load" if window is opened else "on_change_current_sample", current_sample=queue[0])
+    opened.event("dismiss", current_sample=queue[0])
+    assert grid.state["progress"]["reviewed"] == 0
+    grid.event("on_change_current_sample")
+    assert grid.shows(f"1 / {len(queue)}")
+    assert grid.state["sample"] == queue[1]
+    grid.event("on_change_current_sample", current_sample=queue[2])
+    grid.event("on_change_current_sample")  # undecided: it is still the one that is looked at
+    assert grid.state["sample"] == queue[2]
+
+
 @pytest.mark.parametrize("event", ["explain", "poll_hand", "dismiss"])
 def test_an_event_before_the_panel_was_loaded_loads_it_first(dataset: fo.Dataset, event: str) -> None:
     window = Window(dataset)
@@ -554,6 +572,22 @@ def test_a_decision_is_on_the_sample_that_its_button_was_drawn_for(dataset: fo.D
     dataset.reload()
     assert dataset[shown].audit_status == "dismissed"
     assert dataset[stale["sample"]].audit_status == "unreviewed"
+
+
+def test_a_timer_with_the_state_from_before_a_decision_does_not_bring_that_back(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    window.event("move_threshold", value=0.2)
+    stale = dict(window.state)
+    window.event("dismiss")
+    window.event("move_threshold", value=0.3)
+    newest = dict(window.state)
+    names = ("threshold", "above", "class_label", "only_unreviewed")
+    window.state = stale  # as the browser sends it, with the params of the timer that was drawn last
+    window.event("explain", sample=newest["sample"], filters={name: newest.get(name) for name in names})
+    changed = ("progress", "sample", "facts", "threshold", "above")
+    assert {name: window.state[name] for name in changed} == {name: newest[name] for name in changed}
+    assert window.shows("of at least 0.30")
 
 
 def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Dataset) -> None:

@@ -295,7 +295,7 @@ def _audit_with_progress(
         yield ctx.ops.notify(f"The audit failed: {type(message).__name__}: {message}", variant="error")
         raise message
     yield ctx.ops.set_progress(label=f"{message}.", progress=1.0)
-    yield from show_changed_fields(ctx, dataset)
+    yield from show_changed_fields(ctx, dataset, key)
     yield ctx.ops.set_view(view=dataset.load_saved_view(VIEWS[0].name(key)))
     yield ctx.ops.open_panel(PANEL, layout="horizontal")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fiftyone.operators.executor import ExecutionError
 
 from audit.errors import ConvergenceError, InputError
 from integrations.fiftyone.appearance import shown_colors, shown_groups
-from integrations.fiftyone.fields import owner
+from integrations.fiftyone.fields import audit_fields, owner
 from integrations.fiftyone.runs import METHOD
 
 ICON = "fact_check"
@@ -319,15 +320,30 @@ def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
     return path
 
 
-def show_changed_fields(ctx: Any, dataset: fo.Dataset) -> list[Any]:
-    """Show in an open window what fields the dataset has now, in its groups and colors: reloading it shows the first
-    only. What is done is returned too, for generators to yield."""
+def show_changed_fields(
+    ctx: Any, dataset: fo.Dataset, audit_key: str | None = None, leave_view: bool = False
+) -> list[Any]:
+    """Show in an open window what fields the dataset has now, in its groups and colors, and in the panel what became of
+    its audit: reloading the dataset shows the fields only. What is done is returned too, for generators to yield.
+
+    Args:
+        ctx: the operator's.
+        dataset: whose fields have changed.
+        audit_key: the audit that the panel is to show; by default the one that it shows, or else the newest.
+        leave_view: show the whole dataset, because the view is of fields that are gone.
+    """
     dataset.reload()
+    shown = {"groups": shown_groups(dataset), "audit_key": audit_key, "leave_view": leave_view}
     return [
-        ctx.ops.reload_dataset(),
-        ctx.trigger(f"{PLUGIN}/show_sidebar_groups", {"groups": shown_groups(dataset)}),
+        ctx.trigger(f"{PLUGIN}/show_changed_fields", shown),
         ctx.trigger("set_color_scheme", {"fields": shown_colors(dataset)}),
     ]
+
+
+def is_view_of(ctx: Any, dataset: fo.Dataset, key: str) -> bool:
+    """Whether the view that is open in the App asks for the audit's fields."""
+    stages = json.dumps(ctx.view._serialize(), default=str)
+    return any(f'"{name}' in stages or f'"${name}' in stages for name in audit_fields(dataset, key))
 
 
 def offer_download(ctx: Any, path: Path) -> None:

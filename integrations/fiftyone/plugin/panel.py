@@ -64,6 +64,10 @@ class Draft:
     def __setattr__(self, name: str, value: Any) -> None:
         self._changes[name] = value
 
+    def has_changed(self, name: str) -> bool:
+        """Whether it was set since the last time that something was sent."""
+        return name in self._changes
+
     def send(self) -> None:
         """Send what has changed since it was last sent."""
         if self._changes:
@@ -105,15 +109,18 @@ class LabelAuditPanel(foo.Panel):
         self._guarded(ctx, self._load)
 
     def on_change_current_sample(self, ctx: Any) -> None:
-        """Show the sample that was opened; after one that was labelled by hand was closed, what became of it."""
-        self._guarded(ctx, self._show_sample, ctx.current_sample or ctx.panel.state.sample)
+        """Show the sample that was opened; once it is closed, what became of it in the sample view's own panel."""
+        if ctx.current_sample:
+            self._guarded(ctx, self._show_sample, ctx.current_sample, opened=True)
+        else:
+            self._guarded(ctx, self._look_at_decisions, opened=False)
 
     def on_change_selected(self, ctx: Any) -> None:
         """Show the sample that was selected last; decisions are on all that are selected."""
         if ctx.selected:
             self._guarded(ctx, self._show_sample, ctx.selected[-1], selected=len(ctx.selected))
         else:
-            self._guarded(ctx, self._deselected, selected=0)
+            self._guarded(ctx, self._look_at_decisions, selected=0)
 
     def choose_audit(self, ctx: Any) -> None:
         """Another audit was chosen."""
@@ -190,15 +197,17 @@ class LabelAuditPanel(foo.Panel):
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
 
     def changed(self, ctx: Any) -> None:
-        """An operator that was started from here is done."""
-        self._guarded(ctx, self._load)
+        """An operator is done that was started from here, or that changed fields."""
+        key = ctx.params.get("audit_key")
+        self._guarded(ctx, self._load, **({"audit_key": key, "class_label": None} if key else {}))
 
     # --- how ------------------------------------------------------------------------------------------------------
 
     def _guarded(self, ctx: Any, action: Any, *arguments: Any, **changes: Any) -> None:
         """Do it, and send what it changes of the state; a mistake, or an audit that is gone, is shown in the panel."""
-        # A button says which sample it was drawn for: the browser may send a state from before the last change.
+        # A button or timer says what it was drawn with: the browser may send a state from before the last change.
         shown = {"sample": ctx.params["sample"]} if ctx.params.get("sample") else {}
+        shown |= ctx.params.get("filters") or {}
         state = Draft(ctx.panel.state, {"problem": None, **shown, **changes})
         try:
             dataset = dataset_of(ctx)
@@ -210,9 +219,18 @@ class LabelAuditPanel(foo.Panel):
                 self._load(ctx, dataset, state)
             if is_loaded or action == self._decide:
                 action(ctx, dataset, state, *arguments)
+            if state.audit_key:
+                self._bring_up_to_date(ctx, dataset, state)
         except MISTAKES as mistake:
             state.problem = str(mistake)
         state.send()
+
+    def _bring_up_to_date(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Look in the dataset for what this event has not looked for: the state may be from before a decision."""
+        if not state.has_changed("progress"):
+            self._count(ctx, dataset, state)
+        if state.sample and not state.has_changed("facts"):
+            state.facts = _facts(dataset, state.audit_key, state.label_field, state.sample)
 
     def _load(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         keys = audit_keys(dataset)
@@ -224,18 +242,20 @@ class LabelAuditPanel(foo.Panel):
         if state.audit_key not in keys:
             state.audit_key = next((key for key in keys if dataset.get_run_info(key).config.state == COMPLETE), keys[0])
         overview = audit_overview(dataset, state.audit_key)
-        if state.threshold_of != state.audit_key:
-            state.threshold, state.threshold_of = overview.threshold, state.audit_key
+        run = f"{state.audit_key} {dataset.get_run_info(state.audit_key).timestamp}"  # a key may be audited again
+        if state.threshold_of != run:
+            state.threshold, state.threshold_of = overview.threshold, run
             state.only_unreviewed = False
         self._show_overview(ctx, dataset, state, overview)
         self._count(ctx, dataset, state)
         self._resume_hand(ctx, dataset, state)
         if ctx.current_sample or ctx.selected:
             self._show_sample(ctx, dataset, state, ctx.current_sample or ctx.selected[-1])
-        elif state.sample is None:
-            self._advance(ctx, dataset, state)
-        else:
+            return
+        if state.sample:
             self._show_sample(ctx, dataset, state, state.sample)
+        if not state.sample or not state.facts or state.facts["status"] != UNREVIEWED:
+            self._advance(ctx, dataset, state)
 
     def _show_overview(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
         config = audit_config(dataset, state.audit_key)
@@ -310,8 +330,11 @@ class LabelAuditPanel(foo.Panel):
             state.send()  # first, because the App tells at once that nothing is selected, with the state that it has
             ctx.ops.clear_selected_samples()
 
-    def _deselected(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        """Nothing is selected any more: the App says so after a decision, too, maybe with the state from before it."""
+    def _look_at_decisions(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Count again, and go on from a sample that was decided on meanwhile.
+
+        The App says that nothing is selected any more after a decision, too, maybe with the state from before it.
+        """
         former = state.facts and state.facts["status"]
         self._count(ctx, dataset, state)
         if state.sample:
@@ -378,7 +401,7 @@ class LabelAuditPanel(foo.Panel):
         elif watched.state == DONE:
             ctx.ops.notify(f"Audit {watched.audit_key!r}: {watched.message}.", variant="success")
             state.audit_key, state.sample = watched.audit_key, None
-            show_changed_fields(ctx, dataset)
+            show_changed_fields(ctx, dataset, watched.audit_key)
             if reload:
                 self._load(ctx, dataset, state)
 
@@ -394,7 +417,7 @@ def _is_echo(ctx: Any) -> bool:
         case "on_change_selected":
             return not ctx.selected and not state.get("selected")
         case "on_change_current_sample":
-            return not ctx.current_sample and not state.get("by_hand")
+            return not ctx.current_sample and not state.get("by_hand") and not state.get("opened")
         case "choose_audit":
             return value == state.get("audit_key")
         case "move_threshold":

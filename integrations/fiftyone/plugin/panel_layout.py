@@ -19,6 +19,7 @@ FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as
 POLL_MILLISECONDS = 2000
 EXPLANATION_MILLISECONDS = 500
 KEYS = "*Keys: Shift + A accept, C confirm, D dismiss, U undo, N next*"
+FILTERS = ("threshold", "above", "class_label", "only_unreviewed")
 PICTURE, THUMBNAIL = "140px", "84px"
 
 NO_AUDIT = """
@@ -39,6 +40,8 @@ class PanelLayout:
     def __init__(self, actions: LabelAuditPanel, state: Any) -> None:
         self._actions = actions
         self._state = state
+        # An event comes with the state that the browser had when it drew a button or a timer, but with newer params.
+        self._drawn = {"sample": state.sample, "filters": {name: state.get(name) for name in FILTERS}}
 
     def whole(self) -> types.Property:
         """Everything that the state says."""
@@ -50,7 +53,9 @@ class PanelLayout:
         if state.job:
             self._job(panel)
         if state.by_hand:
-            watching = types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_hand)
+            watching = types.TimerView(
+                interval=POLL_MILLISECONDS, on_interval=self._actions.poll_hand, params=self._drawn
+            )
             panel.view("hand_timer", watching)
         if not state.audit_key:
             if not state.problem and not state.job:
@@ -99,7 +104,8 @@ class PanelLayout:
                 description="It goes on when you close the App.",
             ),
         )
-        panel.view("job_timer", types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_job))
+        watching = types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_job, params=self._drawn)
+        panel.view("job_timer", watching)
 
     def _cards(self, panel: types.Object) -> None:
         state = self._state
@@ -150,7 +156,7 @@ class PanelLayout:
         row = _row(box, "decisions")
         suffix = f" ({many})" if many > 1 else ""
         undecidable = not many and (not facts or facts["suspicion"] is None)
-        actions, shown = self._actions, {"sample": state.sample}
+        actions, shown = self._actions, self._drawn
         for name, label, icon, action, variant in (
             ("accept", "Accept suggestion", "auto_fix_high", actions.accept, "contained"),
             ("confirm", "Confirm mistake", "report", actions.confirm, "outlined"),
@@ -161,7 +167,7 @@ class PanelLayout:
             _button(row, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel", **shown})
             if many <= 1:
                 _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
-        _button(row, "undo", "Undo last", "undo", actions.undo)
+        _button(row, "undo", "Undo last", "undo", actions.undo, params=shown)
         _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
         box.md(KEYS, name="keys")
         if facts and facts["suspicion"] is not None:
@@ -169,10 +175,11 @@ class PanelLayout:
 
     def _neighbours(self, box: types.Object) -> None:
         state = self._state
-        shown = {"sample": state.sample}
         if state.explaining:
             box.md("*Looking for the training samples that speak for and against the label …*", name="explaining")
-            again = types.TimerView(interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain, params=shown)
+            again = types.TimerView(
+                interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain, params=self._drawn
+            )
             box.view("explained", again)
             return
         if state.neighbours is None:
@@ -182,7 +189,7 @@ class PanelLayout:
                 "Why is it suspect?",
                 "psychology",
                 self._actions.explain,
-                params={"sample": state.sample},
+                params=self._drawn,
             )
             return
         for kind, title in (

@@ -20,10 +20,12 @@ from integrations.fiftyone.fields import check_audit_key
 
 from .forms import (
     PANEL,
+    PLUGIN,
     AuditOperator,
     chosen_key,
     counted,
     in_app,
+    is_view_of,
     key_input,
     show_changed_fields,
 )
@@ -61,6 +63,8 @@ class LoadAudit(AuditOperator):
         if in_app(ctx):
             ctx.ops.set_view(view=view)
             ctx.ops.open_panel(PANEL, layout="horizontal", state={"audit_key": key})
+            # Where it is open already.
+            ctx.trigger(f"{PLUGIN}/tell_panel", {"method": "changed", "audit_key": key})
         return {"audit_key": key, "samples": len(view)}
 
 
@@ -93,10 +97,11 @@ class RenameAudit(AuditOperator):
         """Rename."""
         key, new_key = chosen_key(ctx, dataset), ctx.params.get("new_key") or ""
         _check_new_key(dataset, key, new_key)
+        leave_view = in_app(ctx) and is_view_of(ctx, dataset, key)
         dataset.rename_run(key, new_key)
         ctx.ops.notify(f"Audit {key!r} is now called {new_key!r}.", variant="success")
         if in_app(ctx):
-            show_changed_fields(ctx, dataset)
+            show_changed_fields(ctx, dataset, new_key, leave_view)
         return {"audit_key": new_key}
 
 
@@ -143,8 +148,9 @@ class DeleteAudit(AuditOperator):
         if not ctx.params.get("audit_key"):
             raise InputError("no audit was named; give the key of the one to delete")
         key = chosen_key(ctx, dataset)
+        leave_view = in_app(ctx) and is_view_of(ctx, dataset, key)
         dataset.delete_run(key)
         ctx.ops.notify(f"Audit {key!r} is deleted.", variant="success")
         if in_app(ctx):
-            show_changed_fields(ctx, dataset)
+            show_changed_fields(ctx, dataset, leave_view=leave_view)
         return {"audit_key": key}

@@ -1,20 +1,54 @@
-// What only the browser's side of a plugin can do: show sidebar groups without a reload of the page, and keys for the
+// What only the browser's side of a plugin can do: show changed fields without a reload of the page, and keys for the
 // panel's buttons. FiftyOne loads this file because fiftyone.yml names it.
 (() => {
   const PLUGIN = "@influence-audit/influence-audit";
-  const { Operator, OperatorConfig, registerOperator } = window.__foo__; // @fiftyone/operators
-  const { sidebarGroupsDefinition } = window.__fos__; // @fiftyone/state
+  const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__; // @fiftyone/operators
+  const { sidebarGroupsDefinition, useRefresh, view } = window.__fos__; // @fiftyone/state
+  const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
+  const GRID = "fiftyone-spaces"; // the panels beside the grid
+  const MOST_MILLISECONDS = 5000;
 
-  // An open window keeps the groups that it began with, whatever the dataset says since.
-  class ShowSidebarGroups extends Operator {
-    get config() {
-      return new OperatorConfig({ name: "show_sidebar_groups", label: "Show sidebar groups", unlisted: true });
-    }
-    async execute({ state, params }) {
-      state.set(sidebarGroupsDefinition(false), params.groups);
+  async function until(isSo) {
+    for (const begun = Date.now(); !isSo() && Date.now() - begun < MOST_MILLISECONDS; ) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-  registerOperator(ShowSidebarGroups, PLUGIN);
+
+  // A panel that is open hears of nothing that operators do, and opening it again leaves it as it is.
+  class TellPanel extends Operator {
+    get config() {
+      return new OperatorConfig({ name: "tell_panel", label: "Tell the panel", unlisted: true });
+    }
+    useHooks() {
+      return { tell: usePanelEvent(), panels: useSpaceNodes(GRID) };
+    }
+    async execute({ hooks, params: { method, ...params } }) {
+      const event = { operator: `${PLUGIN}/label_audit#${method}`, params };
+      hooks.panels.filter(({ type }) => type === "label_audit").forEach(({ id }) => hooks.tell(id, event));
+    }
+  }
+  registerOperator(TellPanel, PLUGIN);
+
+  // An open window keeps the fields and groups that it began with, whatever the dataset says since.
+  class ShowChangedFields extends Operator {
+    get config() {
+      return new OperatorConfig({ name: "show_changed_fields", label: "Show changed fields", unlisted: true });
+    }
+    useHooks() {
+      return { refresh: useRefresh() };
+    }
+    async execute({ hooks, state, params }) {
+      if (params.leave_view) {
+        // FiftyOne cannot show a saved view that is gone: the address must have forgotten it before it is asked for.
+        state.reset(view);
+        await until(() => !new URLSearchParams(location.search).has("view"));
+      }
+      hooks.refresh();
+      state.set(sidebarGroupsDefinition(false), params.groups);
+      await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key: params.audit_key });
+    }
+  }
+  registerOperator(ShowChangedFields, PLUGIN);
 
   const BUTTONS = {
     KeyA: "Accept suggestion",
