@@ -193,7 +193,10 @@ def influence_by_class(result: AuditResult, theme: Theme = "light") -> go.Figure
             whiskerwidth=0.6,
         )
     figure.add_vline(x=0, line={"color": palette.faint, "width": 1}, layer="below")
-    figure.update_xaxes(title="← harms the validation loss      influence (nats)      helps it →", zeroline=False)
+    # A group without samples, such as the flagged where nothing is, leaves plotly to guess the kind of axis otherwise.
+    figure.update_xaxes(
+        title="← harms the validation loss      influence (nats)      helps it →", zeroline=False, type="linear"
+    )
     figure.update_yaxes(
         tickvals=positions,
         ticktext=[*(short_label(label) for label in classes), "all classes"],
@@ -243,6 +246,11 @@ def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme 
     return _confusion(result, counts, _most_confused(before), theme)
 
 
+def _share_of_row(counts: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
 def _confusion(result: AuditResult, counts: np.ndarray, chosen: np.ndarray, theme: Theme) -> go.Figure:
     return _matrix(counts, chosen, result.summary["classes"], _PALETTES[theme], rows="label", columns="predicted")
 
@@ -251,7 +259,8 @@ def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure
     """How many flagged samples of each given label are suggested which other label."""
     counts, classes = _suggestions(result), result.summary["classes"]
     chosen = _most_confused(counts)
-    return _matrix(counts, chosen, classes, _PALETTES[theme], rows="given label", columns="suggested label")
+    palette = _PALETTES[theme]
+    return _matrix(counts, chosen, classes, palette, rows="given label", columns="suggested label", by_count=True)
 
 
 def confused_classes(result: AuditResult) -> np.ndarray:
@@ -269,11 +278,18 @@ def _suggestions(result: AuditResult) -> np.ndarray:
 
 
 def _matrix(
-    counts: np.ndarray, chosen: np.ndarray, classes: list[Any], palette: _Palette, rows: str, columns: str
+    counts: np.ndarray,
+    chosen: np.ndarray,
+    classes: list[Any],
+    palette: _Palette,
+    rows: str,
+    columns: str,
+    by_count: bool = False,
 ) -> go.Figure:
-    """A square count matrix: agreement in blue by its share of the row, confusions in orange by their size."""
+    """A square count matrix: agreement in blue by its share of the row, confusions in orange by theirs, or by their
+    number, where the largest is full orange."""
     counts = counts[np.ix_(chosen, chosen)]
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    share = counts / max(float(counts.max(initial=0)), 1) if by_count else _share_of_row(counts)
     agreement = np.eye(len(chosen), dtype=bool)
     # Few confusions beside many agreements would be invisible on one scale, so each has its own; full orange is kept
     # for rows that lose a quarter of their samples or more.

@@ -21,6 +21,7 @@ from reports.galleries import gallery_values
 from reports.known_mislabels import compare_with_known
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
 from reports.threshold import threshold_values
+from reports.where import where, wrong_by_class
 
 APP_ADDRESS = "http://localhost:5151"
 """Where `influence-audit app` serves the App unless another port is asked for; the reader can change it in the page."""
@@ -55,7 +56,8 @@ def render_report(result: AuditResult) -> str:
     page = {
         "correction": correction,
         "galleries": galleries,
-        "threshold": threshold_values(result, known) | {"again": verdict.run_again(summary)},
+        "threshold": threshold_values(result, known)
+        | {"again": verdict.run_again(summary, inject=0, any_threshold=True)},
         "app": f"/datasets/{quote(source['dataset'], safe='')}" if source["dataset"] else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
@@ -79,7 +81,9 @@ def render_report(result: AuditResult) -> str:
             headline=verdict.headline(summary),
             sentences=verdict.sentences(summary, known, mark),
             key_numbers=verdict.key_numbers(summary, known, mark),
+            where=where(result, mark),
             next_steps=verdict.next_steps(summary, known, mark),
+            the_same_again=verdict.run_again(summary) if source["dataset"] else None,
             galleries=galleries,
             plots={plot.name: plot for plot in plots},
             class_rows=_class_rows(result),
@@ -195,35 +199,35 @@ def _plain(plot: _Plot, result: AuditResult, theme: figures.Theme) -> dict[str, 
 
 
 def _class_rows(result: AuditResult) -> list[dict[str, Any]]:
-    """The classes, all together first: mean influence, number of samples and flags, expected number of wrong labels
-    and the share of the class's test samples that the head gets right. `number` is a class's position."""
+    """All classes together, then each, most wrong labels first: mean influence, number of samples and flags, estimated
+    number of wrong labels and the share of the class's test samples that the head gets right. `number` is a class's
+    position, -1 for all."""
     scores = result.scores
     groups = scores.groupby("label", sort=False)
-    sums = groups[["flag", "suspicion"]].sum().assign(samples=groups.size())
+    sums = groups[["flag"]].sum().assign(samples=groups.size(), wrong=wrong_by_class(result))
     confusion = np.asarray(result.summary["heads"]["given"]["test"]["confusion"])
     rows = []
     for number, row in enumerate(result.summary["influence_by_class"]):
         label = row["class"]
         if label is None:
-            counted = {"flag": scores["flag"].sum(), "suspicion": scores["suspicion"].sum(), "samples": len(scores)}
+            mistakes = result.summary["estimates"]["mistakes"]
+            counted = {"flag": scores["flag"].sum(), "wrong": mistakes, "samples": len(scores)}
             right, tested = np.trace(confusion), confusion.sum()
         else:
-            counted = sums.loc[label] if label in sums.index else {"flag": 0, "suspicion": 0.0, "samples": 0}
+            counted = sums.loc[label] if label in sums.index else {"flag": 0, "wrong": 0.0, "samples": 0}
             right, tested = confusion[number, number], confusion[number].sum()
         rows.append(
             row
             | {
-                "number": None if label is None else number,
+                "number": -1 if label is None else number,
                 "samples": int(counted["samples"]),
                 "flagged": int(counted["flag"]),
-                "wrong": float(counted["suspicion"]),
+                "wrong": float(counted["wrong"]),
                 "recall": float(right / tested) if tested else None,
             }
         )
     everything, classes = rows[-1:], rows[:-1]
-    if len(classes) > MAX_TABLE_ROWS:
-        classes = sorted(classes, key=lambda row: -row["wrong"])[:MAX_TABLE_ROWS]
-    return everything + classes
+    return everything + sorted(classes, key=lambda row: -row["wrong"])[:MAX_TABLE_ROWS]
 
 
 def _findings(result: AuditResult) -> list[dict[str, Any]]:

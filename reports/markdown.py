@@ -9,6 +9,7 @@ from audit.result import AuditResult
 from audit.storage import replace_file
 from reports import verdict
 from reports.known_mislabels import compare_with_known
+from reports.where import where
 
 MOST_SUSPICIOUS = 10
 
@@ -22,7 +23,7 @@ def render_markdown(result: AuditResult) -> str:
     """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
-    lines += [*summary["estimates"]["cautions"], ""]
+    lines += [*([_cell(text)] if (text := where(result)) else []), *summary["estimates"]["cautions"], ""]
     if summary["correction"] and (corrected := verdict.correction_sentence(summary["correction"])):
         lines += [corrected, ""]
     lines += ["| | | |", "|---|---|---|"]
@@ -43,11 +44,19 @@ def render_markdown(result: AuditResult) -> str:
         ]
         lines += ["| sample | label | suggested | suspicion |", "|---|---|---|---|"]
         for sample_id, row in flagged.iterrows():
-            cells = (sample_id, row["label"], row["suggested_label"], f"{row['suspicion']:.3f}")
+            cells = (_name(sample_id, row["filepath"]), row["label"], row["suggested_label"], f"{row['suspicion']:.3f}")
             lines.append("| " + " | ".join(_cell(str(cell)) for cell in cells) + " |")
     steps = verdict.next_steps(summary, known)
-    lines += ["", *(f"- {step.title}: `{step.command}`" for step in steps if step.command)]
+    lines += [
+        "",
+        *(f"- {step.title}: " + ", ".join(f"`{each}`" for each in step.commands) for step in steps if step.commands),
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _name(sample_id: object, filepath: object) -> str:
+    """The file with its folder, which says more in a pull request than an id does; the id where there is no file."""
+    return "/".join(Path(filepath).parts[-2:]) if isinstance(filepath, str) else str(sample_id)
 
 
 def _cell(text: str) -> str:

@@ -27,7 +27,7 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
         classes), influence (float32) and, with injection, wrong (uint8), each base64 of little-endian bytes.
         controls: suspicion and kind of the known mislabels where these are spike-in controls. samples, mistakes
         (estimated), wrong_total: of all samples. floor: the lowest threshold. matrix, boxes: the class positions that
-        the two figures show.
+        the two figures show. names: of the classes, by position.
     """
     classes = pd.Index(result.summary["classes"])
     rows = _by_suspicion(result.scores)
@@ -62,6 +62,7 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> dict[str,
         "columns": columns,
         "controls": controls,
         "classes": len(classes),
+        "names": [str(label) for label in classes],
         "matrix": figures.confused_classes(result).tolist(),
         "boxes": [position[label] for label in figures.most_flagged_classes(result)],
     }

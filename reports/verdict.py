@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from audit.config import AuditConfig
 from audit.correction import MEASURES
 from reports.known_mislabels import Comparison
 
@@ -34,11 +36,11 @@ class KeyNumber:
 
 @dataclass(frozen=True)
 class NextStep:
-    """Something to do now: a sentence and, where there is one, the command for it."""
+    """Something to do now: what and why, and the commands for it, if there are any."""
 
     title: str
     text: str
-    command: str | None = None
+    commands: tuple[str, ...] = ()
 
 
 def count(value: float | None) -> str:
@@ -102,31 +104,40 @@ def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = un
     if counts["injected"]:
         first += (
             f" The audit changed {count(counts['injected'])} labels on purpose in a copy, to measure itself; "
-            "your own labels were not touched."
+            f"your own labels were not touched, and {_own_mistakes(estimates, counts['injected'])}."
         )
     flagged = f"{mark('flagged_samples', _samples(counts['flagged']))} flagged for review"
+    if known is not None and known.kind == "injected":
+        found = _found(known, "injected mislabels", mark)
+        precision = mark("precision_share", share(known.measures["precision"]))
+        return [first, f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."]
     if counts["flagged"]:
-        right = mark("expected_precision", about(estimates["precision"]))
-        judged = f"{flagged}; estimated to be right: {right}"
-    else:
-        judged = flagged
+        flagged += (
+            f": {mark('expected_precision', about(estimates['precision']))} of them are estimated to be really wrong "
+            f"(precision), which is {mark('expected_recall', about(estimates['recall']))} of all wrong labels (recall)"
+        )
     if known is None:
-        return [first, f"{judged}. Nothing here was measured on known mislabels."]
+        return [first, f"{flagged}. Nothing here was measured on known mislabels."]
+    found = _found(known, "mislabels that were added to copies of the labels to measure the audit", mark)
+    return [first, f"{flagged}. {found}."]
+
+
+def _own_mistakes(estimates: dict[str, Any], injected: int) -> str:
+    """How many labels look wrong beside those that were made wrong."""
+    own, low, high = (max(0.0, estimates[name] - injected) for name in ("mistakes", "mistakes_low", "mistakes_high"))
+    if round(high) == 0:
+        return "none of them looks wrong"
+    number = f"about {count(own)} of them look" if round(own) > 0 else "hardly one of them looks"
+    return f"{number} wrong (between {count(low)} and {count(high)})"
+
+
+def _found(known: Comparison, names: str, mark: Mark) -> str:
     measures = known.measures
-    names = (
-        "injected mislabels"
-        if known.kind == "injected"
-        else "mislabels that were added to a copy of the dataset to measure the audit"
-    )
-    hits = mark("true_positive", count(measures["true_positive"]))
-    found = (
-        f"Of the {count(measures['injected'])} {names}, it finds {hits} "
+    return (
+        f"Of the {count(measures['injected'])} {names}, it finds "
+        f"{mark('true_positive', count(measures['true_positive']))} "
         f"(recall {mark('recall_share', share(measures['recall']))})"
     )
-    if known.kind == "injected":
-        precision = mark("precision_share", share(measures["precision"]))
-        return [first, f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."]
-    return [first, f"{judged}. {found}."]
 
 
 def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
@@ -165,7 +176,9 @@ def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = 
         recall = mark("recall_share", share(measures["recall"]))
         if known.kind == "controls":
             numbers.append(
-                KeyNumber(recall, "recall", "measured", f"{right} of {count(measures['injected'])} controls found")
+                KeyNumber(
+                    recall, "recall", "measured", f"{right} of {count(measures['injected'])} added mislabels found"
+                )
             )
         else:
             flags = mark("flags", _flags(measures["flagged"]))
@@ -198,50 +211,101 @@ def key_numbers(summary: dict[str, Any], known: Comparison | None, mark: Mark = 
     return numbers
 
 
+RESULT_FOLDER = "RESULT_FOLDER"
+"""Stands in commands for the folder of the result: a report can be made anywhere, so it does not know."""
+
+
 def next_steps(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:
     """What to do with this outcome, with the commands."""
-    source = summary.get("source") or {}
-    dataset = shlex.quote(str(source["dataset"])) if source.get("dataset") else "DATASET"
-    again = run_again(summary)
-    counts, detection = summary["counts"], summary["detection"]
-    steps = []
-    if counts["flagged"]:
-        flagged = mark("flagged_samples", _samples(counts["flagged"]))
-        own = ""
-        if detection is not None:
-            own = f"; {mark('false_positive', count(detection['false_positive']))} of them carry your own labels"
-        steps.append(
-            NextStep(
-                "Review what was flagged",
-                f"Look at the {flagged} below or in the FiftyOne App, most suspicious first{own}. "
-                "A flag is a reason to look, not a proof: suggested labels are suggestions.",
-                f"influence-audit app {dataset}",
-            )
-        )
+    counts = summary["counts"]
+    steps = [_review(summary, mark) if counts["flagged"] else _nothing_to_review(summary)]
     if known is None:
         steps.append(
             NextStep(
                 "Measure how far to trust the flags",
                 "Run the audit again with a tenth of the labels changed on purpose. Your labels are not overwritten, "
                 "and the report then says which share of the injected mislabels was found.",
-                f"{again} --inject 0.1",
+                _if_stored(summary, run_again(summary, inject=0.1)),
             )
         )
-    elif detection is not None:
-        again += f" --inject {summary['config']['inject']:g}"
+    again = run_again(summary)
+    if not counts["flagged"]:
+        steps.append(
+            NextStep(
+                "Audit again when the labels change",
+                "The same command audits what was added or relabelled since; no embedding is computed twice.",
+                _if_stored(summary, again),
+            )
+        )
+        return steps
+    helps = summary["correction"] and correction_sentence(summary["correction"])
     steps.append(
         NextStep(
             "Correct and audit again",
-            "Once labels are corrected, a second run says how many wrong ones are left.",
-            again,
+            f"{mark('correction', helps) + ' ' if helps else ''}A second audit says how many wrong labels are left, "
+            "and the comparison what changed.",
+            _if_stored(summary, f"{again} -o corrected", f"influence-audit compare {RESULT_FOLDER} corrected"),
         )
     )
     return steps
 
 
-def run_again(summary: dict[str, Any]) -> str:
-    """The command that audits the same dataset again, where corrections are."""
-    return f"influence-audit run {_as_source(summary.get('source') or {})}"
+def _review(summary: dict[str, Any], mark: Mark) -> NextStep:
+    own, app = "", _if_stored(summary, f"influence-audit app {shlex.quote(_source(summary).get('dataset') or '')}")
+    if summary["detection"] is not None:
+        own = f"; {mark('false_positive', count(summary['detection']['false_positive']))} of them carry your own labels"
+    flagged = mark("flagged_samples", _samples(summary["counts"]["flagged"]))
+    return NextStep(
+        "Review what was flagged",
+        f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
+        "a reason to look, not a proof: suggested labels are suggestions. "
+        + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
+        + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
+        (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
+    )
+
+
+def _nothing_to_review(summary: dict[str, Any]) -> NextStep:
+    most = round(summary["estimates"]["mistakes_high"])
+    doubt = f"Up to {count(most)} labels may be wrong all the same: a" if most else "A"
+    return NextStep(
+        "Nothing to correct",
+        f"No sample reaches the threshold of {threshold(summary['threshold'])}. {doubt} lower threshold, set with the "
+        "slider, shows the most suspicious samples below.",
+    )
+
+
+def _if_stored(summary: dict[str, Any], *commands: str) -> tuple[str, ...]:
+    """Commands that take the labels from a dataset; none where the audit was of arrays."""
+    return commands if _source(summary).get("dataset") else ()
+
+
+def _source(summary: dict[str, Any]) -> dict[str, Any]:
+    return summary.get("source") or {}
+
+
+_OF_INJECTION = ("inject", "inject_strategy", "inject_into")
+_OF_THE_THRESHOLD = ("threshold", "target_precision", "max_review")
+_OF_THE_MACHINE = ("batch_size", "cache_dir")
+
+
+def run_again(summary: dict[str, Any], inject: float | None = None, any_threshold: bool = False) -> str:
+    """The command that audits the same dataset again, where corrections are, with the same settings.
+
+    Args:
+        inject: share of the labels to change on purpose; default: as in this audit.
+        any_threshold: leave out what chose the threshold.
+    """
+    config = summary["config"] | ({} if inject is None else {"inject": inject})
+    left_out = _OF_THE_MACHINE + (_OF_THE_THRESHOLD if any_threshold else ())
+    left_out += () if config["inject"] else _OF_INJECTION
+    text = f"influence-audit run {_as_source(_source(summary))}"
+    for setting in dataclasses.fields(AuditConfig):
+        value = config.get(setting.name, setting.default)
+        if value != setting.default and setting.name not in left_out:
+            option = f"--{setting.name.replace('_', '-')}"
+            text += f" {option}" if value is True else f" {option} {shlex.quote(str(value))}"
+    return text
 
 
 ARMS = {"before": "before", "removed": "without the flagged samples", "corrected": "with the suggested labels"}
@@ -253,11 +317,19 @@ def correction_sentence(correction: dict[str, Any]) -> str | None:
     heads = correction["heads"]
     if any("error" in head for head in heads.values()):
         return None
-    name = correction["measured_on"][0]["name"]
-    before, removed, corrected = (heads[arm]["quality"][name] for arm in ("before", "removed", "corrected"))
+    on = correction["measured_on"][0]
+    before, removed, corrected = (
+        decimal(heads[arm]["quality"][on["name"]]["f1"]) for arm in ("before", "removed", "corrected")
+    )
+    measured = f"(measured on {_samples(on['samples'])})"
+    if before == removed == corrected:
+        return (
+            "Trained again without the flagged samples, or with their suggested labels, the head's test F1 stays at "
+            f"{before} {measured}."
+        )
     return (
-        f"Trained again, the head's test F1 goes from {decimal(before['f1'])} to {decimal(removed['f1'])} without the "
-        f"flagged samples, and to {decimal(corrected['f1'])} with their suggested labels."
+        f"Trained again, the head's test F1 goes from {before} to {removed} without the flagged samples, and to "
+        f"{corrected} with their suggested labels {measured}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
@@ -13,15 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from report_results import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
 
+from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
+from integrations.command.audits import cli
 from reports import figures, verdict
 from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
 from reports.html import render_report, write_report
 from reports.known_mislabels import compare_with_known
+from reports.markdown import render_markdown
 from reports.threshold import threshold_values
+from reports.where import flagged_pairs, pairs_in_words, where, wrong_by_class
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -225,12 +231,103 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
     source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
     summary = plain.summary | {"source": source}
-    commands = [step.command for step in verdict.next_steps(summary, None)]
-    assert commands == [
-        "influence-audit app 'my set; rm -rf'",
-        "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second --inject 0.1",
-        "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second",
+    again = "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second"
+    assert [step.commands for step in verdict.next_steps(summary, None)] == [
+        ("influence-audit app 'my set; rm -rf'", "influence-audit export RESULT_FOLDER -o flagged.csv"),
+        (f"{again} --inject 0.1",),
+        (f"{again} -o corrected", "influence-audit compare RESULT_FOLDER corrected"),
     ]
+
+
+def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: AuditResult) -> None:
+    config = AuditConfig(
+        seed=3, weights="my weights.pth", trainer="adam", damping=1e-3, use_splits=True, max_review=50, cache_dir="x"
+    )
+    summary = plain.summary | {"config": config.to_dict()}
+    again = shlex.split(verdict.run_again(summary))
+    parsed = typer.main.get_command(cli).get_command(None, "run").make_context("run", again[2:])  # type: ignore[attr-defined,arg-type]
+    kept = {name: parsed.params[name] for name in config.to_dict()}
+    assert AuditConfig(**kept) == replace(config, cache_dir=None)
+    assert "--max-review" not in verdict.run_again(summary, any_threshold=True)
+    injected = {"inject": 0.2, "inject_strategy": "class-pair"}
+    summary["config"] |= injected
+    assert verdict.run_again(summary).endswith(" --inject 0.2 --inject-strategy class-pair --max-review 50")
+    assert "inject" not in verdict.run_again(summary, inject=0)
+
+
+def test_what_to_do_fits_the_outcome(plain: AuditResult, injected: AuditResult) -> None:
+    nothing = verdict.next_steps(nothing_flagged(plain).summary, None)
+    assert [step.title for step in nothing] == [
+        "Nothing to correct",
+        "Measure how far to trust the flags",
+        "Audit again when the labels change",
+    ]
+    assert nothing[0].text.startswith("No sample reaches the threshold of 1.00.")
+    arrays = {name: value for name, value in plain.summary.items() if name != "source"}
+    commands = [command for step in verdict.next_steps(arrays, None) for command in step.commands]
+    assert commands == ["influence-audit export RESULT_FOLDER -o flagged.csv"]
+    helps = verdict.correction_sentence(injected.summary["correction"])
+    assert helps in verdict.next_steps(injected.summary, compare_with_known(injected))[1].text
+
+
+def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None:
+    def own(mistakes: float, low: float, high: float) -> str:
+        estimates = injected.summary["estimates"] | {
+            "mistakes": mistakes,
+            "mistakes_low": low,
+            "mistakes_high": high,
+        }
+        return verdict.sentences(injected.summary | {"estimates": estimates}, compare_with_known(injected))[0]
+
+    assert own(190, 172, 205).endswith("not touched, and about 10 of them look wrong (between 0 and 25).")
+    assert own(170, 150, 200).endswith("not touched, and hardly one of them looks wrong (between 0 and 20).")
+    assert own(170, 150, 178).endswith("not touched, and none of them looks wrong.")
+
+
+# -- where the wrong labels are
+
+
+def test_the_classes_come_to_the_number_in_the_verdict(plain: AuditResult, reports: dict[str, Path]) -> None:
+    mistakes = 1.25 * plain.summary["estimates"]["mistakes"]
+    summary = plain.summary | {"estimates": plain.summary["estimates"] | {"mistakes": mistakes}}
+    wrong = wrong_by_class(replace(plain, summary=summary))
+    assert wrong.sum() == pytest.approx(mistakes)
+    suspicions = plain.scores.groupby("label")["suspicion"].sum()
+    np.testing.assert_allclose(wrong[suspicions.index] / suspicions, 1.25)
+    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    places = [text.index(f" {label} ", text.index("Where the wrong labels are")) for label in suspicions.index]
+    assert np.array_equal(np.argsort(places), np.argsort(-suspicions.to_numpy()))
+
+
+def test_the_verdict_names_pairs_and_a_class_that_stand_out(plain: AuditResult) -> None:
+    flagged = plain.flagged.index
+    scores = plain.scores.assign(suspicion=0.01)
+    scores.loc[flagged, "suspicion"] = 0.9
+    scores.loc[flagged, ["label", "other_label"]] = ["digit 3", "digit 8"]
+    scores.loc[flagged[:20], ["label", "other_label"]] = ["digit 1", "digit 7"]
+    text = where(replace(plain, scores=scores))
+    assert text.startswith(f"Most flags are \u2068digit 3\u2069 → \u2068digit 8\u2069 ({len(flagged) - 20}) and ")
+    assert "Of all classes \u2068digit 3\u2069 has the largest share of wrong labels" in text
+    pairs = [("a", "b", 4), ("b", "a", 3), ("c", "a", 3), ("d", "a", 1)]
+    assert pairs_in_words(pairs, 101) == "No pair of classes stands out among the flags."
+    assert pairs_in_words(pairs, 100).startswith("The commonest flags: ")
+    assert "…" in pairs_in_words([("y" * 300, " ", 1)], 1)
+    assert where(nothing_flagged(plain)) == ""
+
+
+def test_the_verdict_says_nothing_of_pairs_that_were_injected(injected: AuditResult) -> None:
+    assert where(injected) == ""
+
+
+def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) -> None:
+    renamed = {"digit 3": "<b>3</b>", "digit 8": "8|`*"}
+    labels = {name: plain.scores[name].replace(renamed) for name in ("label", "suggested_label", "other_label")}
+    summary = plain.summary | {"classes": [renamed.get(label, label) for label in CLASSES]}
+    text = render_markdown(replace(plain, scores=plain.scores.assign(**labels), summary=summary))
+    first = Path(plain.flagged["filepath"].iloc[0])
+    assert f"| {first.parent.name}/{first.name} |".replace("_", "\\_") in text
+    assert "<b>" not in text
+    assert "The commonest flags" in text
 
 
 def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
@@ -304,6 +401,12 @@ def test_boxes_hold_the_quartiles_of_each_class(injected: AuditResult) -> None:
     for trace, rows in ((clean, scores[~scores["injected"]]), (corrupted, scores[scores["injected"]])):
         medians = [rows.loc[rows["label"] == label, "influence"].median() for label in CLASSES]
         np.testing.assert_allclose(trace.median, [*medians, rows["influence"].median()])
+
+
+def test_boxes_have_a_number_axis_where_nothing_is_flagged(plain: AuditResult) -> None:
+    figure = figures.influence_by_class(nothing_flagged(plain))
+    assert len(figure.data[1].median) == 0
+    assert figure.layout.xaxis.type == "linear"
 
 
 def test_confusion_matrix_holds_the_counts(injected: AuditResult) -> None:
@@ -422,6 +525,7 @@ def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None
     with _Opened(browser, reports[name], PHONE) as opened:
         opened.draw_all()
         assert opened.sideways_overflow() == 0
+        assert opened.page.is_visible("nav a[href='#flagged']")
         assert opened.complaints == []
 
 
@@ -526,6 +630,7 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.is_visible("#flagged-filters")
         assert not page.is_visible("#theme")
+        assert page.is_visible("#how details td")
         assert len(page.pdf()) > 50_000
         assert opened.complaints == []
 
@@ -563,6 +668,12 @@ def live_texts(page: Any) -> list[tuple[str, str]]:
     ]
 
 
+def correction_at(result: AuditResult, value: float) -> str:
+    """What is said of the heads that were trained for the nearest threshold."""
+    measured = verdict.correction_texts(result.summary)
+    return str(min(measured, key=lambda each: abs(each["threshold"] - value))["texts"]["sentence"])
+
+
 @pytest.mark.parametrize("value", [0.25, 0.9])
 def test_slider_moves_every_number_as_the_scores_have_it(
     browser: Any, reports: dict[str, Path], injected: AuditResult, tmp_path: Path, value: float
@@ -590,6 +701,7 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         "precision_share": f"{100 * precision:.1f}%",
         "recall_share": f"{100 * recall:.1f}%",
     }
+    numbers["correction"] = correction_at(injected, value)
     by_class = flag.groupby(scores["label"]).sum()
     numbers |= {f"class {number}": str(by_class[label]) for number, label in enumerate(CLASSES)}
     with _Opened(browser, reports["injected"]) as opened:
@@ -673,6 +785,33 @@ def test_slider_moves_flagged_against_others_where_nothing_was_injected(
                     rows["influence"][rows["label"] == CLASSES[0]].quantile(0.75), rel=1e-5
                 )
         assert page.inner_text("#flagged [data-live=expected_precision]").startswith("≈ ")
+        assert opened.complaints == []
+
+
+def test_pairs_of_classes_follow_the_slider_and_lead_to_their_samples(
+    browser: Any, reports: dict[str, Path], plain: AuditResult
+) -> None:
+    with _Opened(browser, reports["plain"]) as opened:
+        page = opened.page
+        for value in (None, 0.2):
+            threshold = plain.summary["threshold"] if value is None else value
+            if value is not None:
+                move_threshold(page, value)
+            flag = plain.scores["suspicion"] >= threshold
+            at_threshold = replace(plain, scores=plain.scores.assign(flag=flag))
+            pairs = flagged_pairs(at_threshold)
+            assert page.inner_text("[data-live=where]") == pairs_in_words(pairs, int(flag.sum()))
+            listed = page.locator("#confused-pairs button").all_inner_texts()
+            assert [re.sub(r"\s+", " ", text) for text in listed] == [
+                f"{given} → {other} {number}" for given, other, number in pairs[:10]
+            ]
+        page.select_option("[name=order]", "label")
+        page.focus("#confused-pairs li:nth-child(2) button")
+        page.keyboard.press("Enter")
+        given, other, _ = pairs[1]
+        of_pair = plain.scores[flag & (plain.scores["label"] == given) & (plain.scores["other_label"] == other)]
+        assert opened.shown_ids() == list(of_pair.sort_values("suspicion", ascending=False, kind="stable").index[:24])
+        assert page.evaluate("document.activeElement.name") == "given"
         assert opened.complaints == []
 
 

@@ -5,6 +5,7 @@
   const samples = galleries.samples;
   const FLAGGED_A_PAGE = 24;
   const COMPARED_A_PAGE = 12;
+  const PAIRS_LISTED = 10;
   const EXPLAINED_AT_FIRST = 3;
   const MINUS = "\u2212";
 
@@ -181,7 +182,18 @@
     return low;
   }
 
-  // The texts are those of reports/verdict.py, so that nothing jumps when the threshold is left where it is.
+  // Pairs of given and suggested label with the number of flagged samples, the commonest first.
+  function pairsOf(flagged) {
+    const counts = new Map();
+    for (let place = 0; place < flagged; place += 1) {
+      const label = columns.label[place], other = columns.other[place];
+      if (label !== other) counts.set(label * chosen.classes + other, (counts.get(label * chosen.classes + other) ?? 0) + 1);
+    }
+    return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])
+      .map(([key, number]) => ({ given: chosen.names[Math.floor(key / chosen.classes)], other: chosen.names[key % chosen.classes], number }));
+  }
+
+  // The texts are those of reports/verdict.py and reports/where.py, so that nothing jumps when the threshold is left where it is.
   const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)}%`);
   const approximately = (value) => (value === null ? "–" : `≈ ${share(value)}`);
   const several = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -190,12 +202,26 @@
     return threshold.toFixed(decimals ?? 2);
   };
 
+  const isolated = (label) => {
+    const name = [...(label.trim() === "" ? "(empty)" : label.trim())];
+    return `\u2068${name.length <= 40 ? name.join("") : `${name.slice(0, 39).join("")}…`}\u2069`;
+  };
+
+  function inWords(pairs) {
+    const first = pairs.slice(0, 3);
+    if (!now.flagged) return "";
+    if (sum(first.map((pair) => pair.number)) < 0.1 * now.flagged) return "No pair of classes stands out among the flags.";
+    const listed = first.map((pair) => `${isolated(pair.given)} → ${isolated(pair.other)} (${whole(pair.number)})`);
+    const text = listed.length > 1 ? `${listed.slice(0, -1).join(", ")} and ${listed.at(-1)}` : listed[0];
+    return first.length === pairs.length ? `Most flags are ${text}.` : `The commonest flags: ${text}.`;
+  }
+
   function measure() {
     const flagged = reaching(columns.suspicion);
     let expected = 0;
     for (let place = 0; place < flagged; place += 1) expected += columns.suspicion[place];
     const now = {
-      flagged, expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? Math.min(1, expected / chosen.mistakes) : null,
+      flagged, pairs: pairsOf(flagged), expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? Math.min(1, expected / chosen.mistakes) : null,
     };
     if (known) {
       const alarms = reaching(known.suspicion);
@@ -231,6 +257,8 @@
     f1: () => now.f1.toFixed(3),
     precision_share: () => share(now.precision),
     recall_share: () => share(now.recall),
+    where: () => inWords(now.pairs),
+    correction: () => nearestCorrection().texts.sentence,
   };
 
   function showNumbers() {
@@ -245,9 +273,13 @@
   }
 
   // Heads were trained for some thresholds only: the nearest one's are shown.
-  function showCorrection() {
+  function nearestCorrection() {
     const away = (measured) => Math.abs(measured.threshold - threshold);
-    const nearest = [...page.correction].sort((a, b) => away(a) - away(b))[0];
+    return [...page.correction].sort((a, b) => away(a) - away(b))[0];
+  }
+
+  function showCorrection() {
+    const nearest = nearestCorrection();
     if (!nearest) return;
     for (const node of document.querySelectorAll("[data-correction]")) node.textContent = nearest.texts[node.dataset.correction] ?? "–";
   }
@@ -319,6 +351,7 @@
   }
 
   let refilter = () => {};
+  let showPair = () => {};
 
   function startFlagged() {
     const form = document.getElementById("flagged-filters");
@@ -378,6 +411,13 @@
       offer(all);
       apply();
     };
+    showPair = (pair) => {
+      form.reset();
+      for (const [key, label] of [["given", pair.given], ["suggested", pair.other]]) form.elements[key].value = `=${label}`;
+      apply();
+      form.scrollIntoView();
+      form.elements.given.focus({ preventScroll: true });
+    };
     form.addEventListener("input", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
     document.getElementById("flagged-reset").addEventListener("click", () => { form.reset(); apply(); });
@@ -401,6 +441,14 @@
 
   function showConfused() {
     document.getElementById("confused-empty").hidden = now.flagged > 0;
+    document.getElementById("confused-panel").hidden = now.pairs.length === 0;
+    document.getElementById("confused-pairs").replaceChildren(...now.pairs.slice(0, PAIRS_LISTED).map((pair) => {
+      const button = element("button", { class: "copy", type: "button" }, [
+        name(pair.given, "given"), " → ", name(pair.other, "suggested"), element("span", { class: "muted number" }, [` ${whole(pair.number)}`]),
+      ]);
+      button.addEventListener("click", () => showPair(pair));
+      return element("li", {}, [button]);
+    }));
   }
 
   function startClasses() {
@@ -545,9 +593,8 @@
         const row = places.get(columns.label[sample]), column = places.get(columns.other[sample]);
         if (row !== undefined && column !== undefined && row !== column) counts[row][column] += 1;
       }
-      const shares = counts.map((row) => row.map((number) => number / Math.max(row.reduce((a, b) => a + b, 0), 1)));
-      const largest = Math.max(0.25, ...shares.flat());
-      matrix.z = shares.map((row, place) => row.map((value, column) => (place === column ? 0 : -Math.sqrt(value / largest))));
+      const largest = Math.max(1, ...counts.flat());
+      matrix.z = counts.map((row) => row.map((number) => -Math.sqrt(number / largest)));
       if (matrix.text) matrix.text = counts.map((row) => row.map((number) => (number ? String(number) : "")));
       matrix.customdata = matrix.customdata.map((row, place) => row.map(([given, suggested], column) => [given, suggested, counts[place][column]]));
     },
@@ -599,9 +646,20 @@
       }
     }, { rootMargin: "500px" });
     for (const node of plots) near.observe(node);
-    window.addEventListener("beforeprint", () => plots.forEach((node) => draw(node, "print")));
-    window.addEventListener("afterprint", () => redraw());
-    printing.addEventListener("change", () => (printing.matches ? plots.forEach((node) => draw(node)) : redraw()));
+    window.addEventListener("beforeprint", () => { unfold(true); plots.forEach((node) => draw(node, "print")); });
+    window.addEventListener("afterprint", () => { unfold(false); redraw(); });
+    printing.addEventListener("change", () => {
+      unfold(printing.matches);
+      if (printing.matches) plots.forEach((node) => draw(node)); else redraw();
+    });
+  }
+
+  // Paper cannot be unfolded by its reader.
+  function unfold(wanted) {
+    for (const node of document.querySelectorAll(wanted ? "details:not([open])" : "details[data-unfolded]")) {
+      node.open = wanted;
+      node.toggleAttribute("data-unfolded", wanted);
+    }
   }
 
   function redraw(moving = []) {
@@ -647,6 +705,7 @@
   startApp();
   startFlagged();
   showCompared();
+  showConfused();
   startThreshold();
   startClasses();
   startExplained();
