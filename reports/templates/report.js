@@ -443,7 +443,7 @@
     document.getElementById("confused-empty").hidden = now.flagged > 0;
     document.getElementById("confused-panel").hidden = now.pairs.length === 0;
     document.getElementById("confused-pairs").replaceChildren(...now.pairs.slice(0, PAIRS_LISTED).map((pair) => {
-      const button = element("button", { class: "copy", type: "button" }, [
+      const button = element("button", { type: "button" }, [
         name(pair.given, "given"), " → ", name(pair.other, "suggested"), element("span", { class: "muted number" }, [` ${whole(pair.number)}`]),
       ]);
       button.addEventListener("click", () => showPair(pair));
@@ -647,11 +647,16 @@
     }, { rootMargin: "500px" });
     for (const node of plots) near.observe(node);
     window.addEventListener("beforeprint", () => { unfold(true); plots.forEach((node) => draw(node, "print")); });
-    window.addEventListener("afterprint", () => { unfold(false); redraw(); });
+    window.addEventListener("afterprint", () => { unfold(false); redraw(); requestAnimationFrame(fit); });
     printing.addEventListener("change", () => {
       unfold(printing.matches);
-      if (printing.matches) plots.forEach((node) => draw(node)); else redraw();
+      if (printing.matches) plots.forEach((node) => draw(node)); else { redraw(); requestAnimationFrame(fit); }
     });
+  }
+
+  // What is drawn again right after printing is measured in a page that is still as wide as the paper.
+  function fit() {
+    for (const node of plots) if (node.dataset.drawn) Plotly.Plots.resize(node);
   }
 
   // Paper cannot be unfolded by its reader.
