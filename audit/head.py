@@ -18,6 +18,9 @@ from audit.influence.hessian import HeadHessian, SecondMoment, conjugate_gradien
 from audit.rows import Derived, Rows, blocks, derive, each, hold, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
+# How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike
+# to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up.
+WEIGHT_TOLERANCE = 1e-6
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
 MAX_INNER_STEPS = 500
 PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
@@ -214,7 +217,8 @@ def train_head(
     def watch(weight: Tensor, loss: float) -> None:
         curve.append((loss, cross_entropy(z_validation, weight, targets_validation)))
 
-    weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch)
+    goal = WEIGHT_TOLERANCE * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
+    weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal)
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
 
 
@@ -271,6 +275,7 @@ def fit_softmax(
     max_steps: int = 100,
     moment: SecondMoment | None = None,
     watch: Callable[[Tensor, float], None] | None = None,
+    goal: float | None = None,
 ) -> tuple[Tensor, float]:
     """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖² by Newton's method.
 
@@ -288,6 +293,7 @@ def fit_softmax(
         max_steps: most Newton steps.
         moment: the factorised second moment of z, where it is known already.
         watch: is shown W and the mean loss there (nats), before the first step and after each.
+        goal: gradient norm below the tolerance to go on to, as far as rounding lets it; None for the tolerance.
 
     Returns:
         W (C, D) and the gradient norm there.
@@ -299,6 +305,7 @@ def fit_softmax(
     if not l2 > 0:
         raise InputError(f"l2 is {l2}; separable data have no optimum without, give more than 0")
     tolerance = tolerance or GRADIENT_TOLERANCE[z.dtype]
+    goal = min(tolerance, goal or tolerance)
     weight = torch.zeros(targets.shape[1], z.shape[1], dtype=z.dtype, device=z.device) if initial is None else initial
     moment = moment or SecondMoment.of(z)
     single, single_weights = z.float(), None if weights is None else weights.float()
@@ -308,13 +315,13 @@ def fit_softmax(
         watch(weight, here.loss)
     forcing = FIRST_FORCING
     for _ in range(max_steps):
-        if here.norm <= tolerance:
+        if here.norm <= goal:
             return weight, here.norm
         p = hold(probabilities(single, weight))
         hessian = HeadHessian(single, p, l2, weights=single_weights, moment=moment)
         unit = (here.gradient / here.norm).float()
         # No further than the last step needs, and no further than single precision goes.
-        accuracy = max(forcing, 0.3 * tolerance / here.norm, 1e-5)
+        accuracy = max(forcing, 0.3 * goal / here.norm, 1e-5)
         step = conjugate_gradients(hessian, unit[None], accuracy, MAX_INNER_STEPS)[0][0].double() * here.norm
         slope = float((here.gradient * step).sum())
         length = 1.0
@@ -326,10 +333,14 @@ def fit_softmax(
                 break
             length /= 2
             if length < 1e-10:
+                if here.norm <= tolerance:
+                    return weight, here.norm
                 raise ConvergenceError(
                     f"training the head stalled at gradient norm {here.norm:.1e} (asked: {tolerance:.0e}); "
                     "use a larger L2"
                 )
+        if here.norm <= tolerance and there.norm > here.norm / 2:
+            return weight, here.norm
         forcing = min(FIRST_FORCING, 0.9 * (there.norm / here.norm) ** 2)
         weight, here = candidate, there
         if watch:

@@ -40,6 +40,30 @@ def test_single_precision_reaches_the_tolerance(digits: tuple[torch.Tensor, torc
     assert float((single - double).norm() / double.norm()) < 1e-3
 
 
+@pytest.mark.parametrize("l2", [1e-3, 1e-5, 1e-7])
+def test_the_audited_head_is_the_same_whatever_the_order_of_the_samples(
+    digits: tuple[torch.Tensor, torch.Tensor], l2: float
+) -> None:
+    """Workers, blocks and threads add up in another order; influence follows the weights to as many digits."""
+    x, labels = digits
+    order = torch.randperm(1500, generator=torch.Generator().manual_seed(0))
+    heads = [train_head(x[rows], labels[rows], x[1500:], labels[1500:], 10, l2) for rows in (torch.arange(1500), order)]
+    largest = max(float(head.weight.abs().max()) for head in heads)
+    assert float((heads[0].weight - heads[1].weight).abs().max()) < 1e-5 * largest
+    assert all(head.gradient_norm < 1e-7 for head in heads)
+
+
+def test_a_goal_that_rounding_does_not_allow_ends_where_rounding_does(
+    digits: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    x, labels = digits
+    z, targets = Standardiser.fit(x)(x), one_hot(labels, 10, x.dtype)
+    _, norm = fit_softmax(z, targets, 1e-3, goal=1e-30)
+    assert norm < 1e-13
+    _, single = fit_softmax(z.float(), targets.float(), 1e-3, goal=1e-30)
+    assert single < 1e-6
+
+
 @pytest.mark.parametrize("classes", [2, 10])
 def test_optimum_is_that_of_scikit_learn(digits: tuple[torch.Tensor, torch.Tensor], classes: int) -> None:
     x, labels = digits
