@@ -166,25 +166,33 @@ def sentences(values: dict[str, Any]) -> list[str]:
 
 
 def _matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
-    """The samples that both have, by id (where no id is in both, by file), columns with `_first` and `_second`."""
+    """The samples that both have, by id (where no id is in both, by file, and where no file is, by its name and
+    folder, as of copies of one dataset), columns with `_first` and `_second`."""
     tables = [_with_own_label(result.scores) for result in (first, second)]
-    if not tables[0].index.intersection(tables[1].index).size:
-        tables = [
-            table.dropna(subset=["filepath"]).drop_duplicates("filepath").set_index("filepath", drop=False)
-            for table in tables
-        ]
-    both = tables[0].join(tables[1], how="inner", lsuffix="_first", rsuffix="_second")
-    if both.empty:
+    for key in (None, "filepath", "name"):
+        keyed = [table if key is None else _keyed(table, key) for table in tables]
+        both = keyed[0].join(keyed[1], how="inner", lsuffix="_first", rsuffix="_second")
+        if len(both):
+            break
+    else:
         raise InputError(
             "the two results have no sample in common, neither by id nor by file; compare audits of the same dataset"
         )
     return both
 
 
+def _keyed(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    return table.dropna(subset=[key]).drop_duplicates(key, keep=False).set_index(key, drop=False)
+
+
+def _short_path(path: object) -> str | None:
+    return "/".join(Path(path).parts[-2:]) if isinstance(path, str) else None
+
+
 def _with_own_label(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores with the user's own label, which injection left alone, as text."""
+    """The scores with the user's own label, which injection left alone, as text, and the file's name and folder."""
     own = scores["original_label"] if "original_label" in scores else scores["label"]
-    return scores.assign(own=own.astype(str), id=scores.index)
+    return scores.assign(own=own.astype(str), id=scores.index, name=scores["filepath"].map(_short_path))
 
 
 def _groups(both: pd.DataFrame) -> dict[str, np.ndarray]:

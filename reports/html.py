@@ -78,6 +78,7 @@ def render_report(result: AuditResult) -> str:
             heads=summary["heads"],
             source=source,
             app_address=APP_ADDRESS,
+            app_command=verdict.app_command(summary),
             headline=verdict.headline(summary),
             sentences=verdict.sentences(summary, known, mark),
             key_numbers=verdict.key_numbers(summary, known, mark),

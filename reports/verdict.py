@@ -251,7 +251,7 @@ def next_steps(summary: dict[str, Any], known: Comparison | None, mark: Mark = u
 
 
 def _review(summary: dict[str, Any], mark: Mark) -> NextStep:
-    own, app = "", _if_stored(summary, f"influence-audit app {shlex.quote(_source(summary).get('dataset') or '')}")
+    own, app = "", _if_stored(summary, app_command(summary))
     if summary["detection"] is not None:
         own = f"; {mark('false_positive', count(summary['detection']['false_positive']))} of them carry your own labels"
     flagged = mark("flagged_samples", _samples(summary["counts"]["flagged"]))
@@ -263,6 +263,11 @@ def _review(summary: dict[str, Any], mark: Mark) -> NextStep:
         + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
         (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
     )
+
+
+def app_command(summary: dict[str, Any]) -> str:
+    """The command that opens the App on the audited dataset."""
+    return f"influence-audit app {shlex.quote(str(_source(summary).get('dataset') or 'DATASET'))}"
 
 
 def _nothing_to_review(summary: dict[str, Any]) -> NextStep:

@@ -92,6 +92,9 @@ def test_samples_are_matched_by_file_where_ids_differ_and_refused_where_nothing_
     other = dataclasses.replace(second, scores=second.scores.assign(filepath=paths).add_prefix("x", axis=0)[100:])
     values = compare(one, other)
     assert values["samples"] == {"common": len(paths) - 100, "only_first": 100, "only_second": 0}
+    copied = [f"/elsewhere/images/{row + 100}.png" for row in range(len(other.scores))]
+    copies = dataclasses.replace(other, scores=other.scores.assign(filepath=copied))
+    assert compare(one, copies)["samples"] == values["samples"]
     with pytest.raises(InputError, match="no sample in common"):
         compare(first, dataclasses.replace(other, scores=other.scores.assign(filepath=None)))
 

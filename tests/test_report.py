@@ -16,11 +16,13 @@ import pandas as pd
 import pytest
 import typer
 from report_results import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
+from rich.console import Console
 
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
 from integrations.command.audits import cli
+from integrations.command.summary_tables import show_summary
 from reports import figures, verdict
 from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
 from reports.html import render_report, write_report
@@ -237,6 +239,19 @@ def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
         (f"{again} --inject 0.1",),
         (f"{again} -o corrected", "influence-audit compare RESULT_FOLDER corrected"),
     ]
+
+
+def test_what_the_command_prints_last_can_be_pasted(
+    plain: AuditResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = plain.summary["source"] | {"dataset": "<b>my</b> set; ls"}
+    result = replace(plain, summary=plain.summary | {"source": source, "findings": []})
+    show_summary(Console(), result, tmp_path)
+    assert "next      influence-audit app '<b>my</b> set; ls'    review" in capsys.readouterr().out
+    counts = result.summary["counts"] | {"flagged": 0}
+    show_summary(Console(), replace(result, summary=result.summary | {"counts": counts}), tmp_path)
+    assert "next" not in capsys.readouterr().out
+    assert "influence-audit app &#39;&lt;b&gt;my&lt;/b&gt; set; ls&#39;</code> runs" in render_report(result)
 
 
 def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: AuditResult) -> None:
@@ -525,6 +540,10 @@ def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None
     with _Opened(browser, reports[name], PHONE) as opened:
         opened.draw_all()
         assert opened.sideways_overflow() == 0
+        heights = opened.page.eval_on_selector_all(
+            "#confused-pairs button", "buttons => buttons.map(b => b.clientHeight)"
+        )
+        assert max(heights) < 60
         assert opened.page.is_visible("nav a[href='#flagged']")
         assert opened.complaints == []
 

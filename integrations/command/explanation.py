@@ -65,8 +65,12 @@ def _identified(scores: pd.DataFrame, sample: str) -> str:
     ends = [isinstance(path, str) and path.endswith(sample) for path in scores["filepath"]]
     found = scores.index[ends]
     if len(found) != 1:
-        problem = f"{len(found)} samples end so" if len(found) else "no id is this and no file's path ends so"
-        raise InputError(f"sample {sample!r} is not clear: {problem}; give an id of scores.csv")
+        problem = (
+            f"is not clear: the paths of {len(found)} files end so"
+            if len(found)
+            else "is not in this result: no id is this and no file's path ends so"
+        )
+        raise InputError(f"sample {sample!r} {problem}; give an id of scores.csv")
     return str(found[0])
 
 

@@ -22,6 +22,7 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     from rich.table import Table
 
     from audit.findings import FINDING_TITLES
+    from reports.verdict import app_command
 
     summary = result.summary
     counts, estimates = summary["counts"], summary["estimates"]
@@ -78,11 +79,10 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     console.print(
         f"FiftyOne  dataset {escape(dataset)!r}, view {escape(flagged_view)!r}", soft_wrap=True, highlight=False
     )
-    console.print(
-        f"next      influence-audit app {escape(dataset)}    review the flagged samples",
-        soft_wrap=True,
-        highlight=False,
-    )
+    if counts["flagged"]:
+        console.print(
+            f"next      {escape(app_command(summary))}    review the flagged samples", soft_wrap=True, highlight=False
+        )
 
 
 def _influence_table(summary: dict[str, Any]) -> Any:
