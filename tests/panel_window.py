@@ -65,7 +65,8 @@ class Window:
 
     def _answer(self, params: dict[str, Any], selected: list[str], current_sample: str | None) -> list[dict[str, Any]]:
         if self.server is None:
-            opened = {"dataset": self.dataset, "selected": selected, "current_sample": current_sample}
+            view = None if self.view is None else fo.DatasetView._build(self.dataset, self.view)
+            opened = {"dataset": self.dataset, "view": view, "selected": selected, "current_sample": current_sample}
             result = foo.execute_operator(PANEL, opened, params=params)
             return result.executor.to_json()["requests"]
         request = {

@@ -297,7 +297,12 @@ def review(app: App, dataset: fo.Dataset) -> None:
     app.sees("Since the last audit: 3 labels corrected")
     dataset.reload()
     app.sees(f"0 / {len(dataset.match(F('audit_flag') == True))}")  # noqa: E712
-    app.sees(f"Show suspicion of at least {dataset.get_run_info('audit').config.summary['threshold']:.2f}")
+    summary = dataset.get_run_info("audit").config.summary
+    app.sees(f"Show suspicion of at least {summary['threshold']:.2f}")
+    app.sees(re.compile(rf"≈\s{summary['estimates']['mistakes']:.0f}$"))
+    app.sees(f"threshold {summary['threshold']:.2f}")
+    app.page.wait_for_timeout(2000)  # no late answer brings back the numbers of the first audit
+    app.sees(re.compile(rf"≈\s{summary['estimates']['precision']:.0%}$"))
     app.picture("second-audit")
     assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
     assert len(decisions(dataset, "audit")) == 9  # three that were undone, three accepted, three applied

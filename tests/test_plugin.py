@@ -609,6 +609,93 @@ def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Da
     assert len(window.shown_ids()) == len(above) - 1
 
 
+def test_the_panel_takes_its_filters_from_the_view_that_is_in_the_grid(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    stale = dict(window.state)
+    window.event("move_threshold", value=0.3)
+    window.event("choose_class", row=1)
+    window.event("toggle_unreviewed")
+    filtered = dict(window.state)
+    names = ("threshold", "above", "class_label", "only_unreviewed")
+    window.state = stale  # as the App may send it when it tells of the view that the panel has just set
+    window.event("on_change_view")
+    assert {name: window.state[name] for name in names} == {name: filtered[name] for name in names}
+    assert window.shows(f"class **{filtered['class_label']}**")
+    for other in (dataset.match(F("ground_truth.label") == "1"), dataset.match(F("audit_suspicion") > 0.3)):
+        window.view = other._serialize()
+        window.event("on_change_view")
+        assert (window.state["class_label"], window.state["only_unreviewed"]) == (None, False)
+        assert window.state["threshold"] == filtered["threshold"]
+        window.state = dict(filtered)
+
+
+def test_a_panel_that_knows_the_former_audit_under_a_key_shows_the_one_that_is_there_now(
+    dataset_name: Callable[[str], str],
+) -> None:
+    dataset = import_digits(dataset_name("audited again"))
+    write_result(dataset, made_up_result(dataset, inject=False))
+    window = Window(dataset)
+    window.event("on_load")
+    stale = dict(window.state)
+    again = made_up_result(dataset, inject=False)
+    again.summary["threshold"], again.summary["estimates"] = 0.123, {"mistakes": 77.0, "precision": 0.61}
+    write_result(dataset, again)
+    for event in ("changed", "on_change_selected", "next_sample", "look"):
+        window.state = dict(stale)  # the browser may lose what it was told, and say this after the next one, too
+        window.event(event, selected=[dataset.first().id] if event == "on_change_selected" else None)
+        assert window.state["threshold"] == 0.123
+        assert window.shows("wrong labels, estimated")
+        assert "\u00a077" in json.dumps(window.output, ensure_ascii=False)
+        assert "threshold 0.12" in json.dumps(window.state["layouts"])
+        assert "patch_panel_data" in window.triggered
+    window.event("look")
+    assert "patch_panel_data" not in window.triggered  # the figures are sent when they have changed
+
+
+def test_nothing_is_decided_under_a_key_that_is_gone(dataset_name: Callable[[str], str]) -> None:
+    dataset = import_digits(dataset_name("renamed elsewhere"))
+    write_result(dataset, made_up_result(dataset, inject=False))
+    window = Window(dataset)
+    window.event("on_load")
+    operator("rename_audit")(dataset, "audit", "checked")
+    window.event("dismiss")
+    assert window.state["problem"] == "audit 'audit' was renamed or deleted meanwhile; nothing was decided"
+    assert (window.state["audit_key"], window.state["keys"]) == ("checked", ["checked"])
+    assert decisions(dataset, "checked") == []
+    window.event("dismiss")
+    assert window.state["problem"] is None
+    assert len(decisions(dataset, "checked")) == 1
+
+
+def test_the_panel_shows_names_of_classes_as_they_are(dataset_name: Callable[[str], str]) -> None:
+    names = {"0": "<unknown>", "1": "1. of *all*", "2": "#snake_case"}
+    dataset = import_digits(dataset_name("odd names"))
+    dataset.set_values("ground_truth.label", [names[label] for label in dataset.values("ground_truth.label")])
+    write_result(dataset, made_up_result(dataset, inject=False))
+    window = Window(dataset)
+    window.event("on_load")
+    escaped = {"<unknown>": r"\<unknown\>", "1. of *all*": r"1\. of \*all\*", "#snake_case": r"\#snake\_case"}
+    given = window.state["facts"]["given"]
+    assert (
+        f"given: **{escaped[given]}**"
+        in window.output["type"]["properties"]["sample_box"]["type"]["properties"]["facts"]["type"]["properties"][
+            "facts_text"
+        ]["default"]
+    )
+
+
+def test_a_decision_from_the_palette_is_told_to_the_panel_and_ends_the_selection(dataset: fo.Dataset) -> None:
+    chosen = suspects(dataset)[:2]
+    found = operator("dismiss")
+    ctx = in_the_app({"dataset_name": dataset.name, "params": {}, "selected": chosen}, found.uri)
+    assert found.execute(ctx)["count"] == 2
+    done = {request["operator_uri"]: request["params"] for request in ctx.executor.to_json()["requests"]}
+    assert done[f"{PLUGIN}/tell_panel"] == {"method": "look"}
+    assert "clear_selected_samples" in done
+    assert "reload_samples" in done
+
+
 def test_the_panel_explains_and_says_what_is_wrong(dataset: fo.Dataset, dataset_name: Callable[[str], str]) -> None:
     window = Window(dataset)
     window.event("on_load")

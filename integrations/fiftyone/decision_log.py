@@ -289,6 +289,10 @@ def _declare_where_missing(dataset: fo.Dataset, key: str, label_field: str) -> N
     schema = dataset.get_field_schema()
     if all(field.name(key) in schema for field in REVIEW_FIELDS):
         return
+    if f"{key}_suspicion" not in schema:
+        raise InputError(
+            f"audit {key!r} of dataset {dataset.name!r} is being renamed or deleted; look again in a moment"
+        )
     foreign = [name for name in (field.name(key) for field in REVIEW_FIELDS) if name in schema]
     foreign = [name for name in foreign if owner(schema[name]) != key]
     if foreign:

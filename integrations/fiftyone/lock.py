@@ -33,6 +33,10 @@ BEAT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 FAREWELL_SECONDS = 3.0
 
+one_at_a_time = threading.RLock()
+"""For threads of one process: FiftyOne has one object for a dataset in it, and a thread that reloads it sets back what
+another one is changing there, as renaming and deleting an audit do field by field."""
+
 
 @contextmanager
 def audit_lock(dataset: fo.Dataset, audit_key: str) -> Iterator[None]:

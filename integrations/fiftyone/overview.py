@@ -19,7 +19,7 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import AuditResult
 from integrations.fiftyone.decision_log import audit_config
-from integrations.fiftyone.runs import COMPLETE, LabelAuditConfig
+from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig
 
 OVERVIEWS_KEPT = 4
 
@@ -71,7 +71,11 @@ def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
     """
     config = audit_config(dataset, audit_key)
     if config.state != COMPLETE:
-        raise InputError(f"audit {audit_key!r} was interrupted while it was written; run it again or delete it")
+        if config.state == FAILED:
+            raise InputError(f"audit {audit_key!r} could not be written ({config.problem}); run it again or delete it")
+        raise InputError(
+            f"audit {audit_key!r} is being written, or was interrupted then; wait, run it again or delete it"
+        )
     identity = (str(dataset._doc.id), audit_key, str(dataset.get_run_info(audit_key).timestamp))
     with _reading:
         if identity not in _overviews:

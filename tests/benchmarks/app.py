@@ -126,6 +126,7 @@ def events(dataset: fo.Dataset, server: str) -> dict[str, Any]:
         "threshold": lambda: window.event("move_threshold", value=next(thresholds)),
         "class": lambda: window.event("choose_class", row=3),
         "unreviewed": lambda: window.event("toggle_unreviewed"),
+        "view": lambda: view_of_another_state(window),
         "all": lambda: window.event("show_all"),
         "open_sample": lambda: window.event("on_change_current_sample", current_sample=flagged[0]),
         "select": lambda: window.event("on_change_selected", selected=flagged[:20]),
@@ -143,6 +144,12 @@ def events(dataset: fo.Dataset, server: str) -> dict[str, Any]:
         for name, values in seconds.items()
     }
     return {"first_load": {"median": first, "slowest": first}, **medians}
+
+
+def view_of_another_state(window: Window) -> float:
+    """The grid has another view than the panel knows of."""
+    window.state["class_label"] = "another"
+    return window.event("on_change_view")
 
 
 LINES: dict[str, Callable[[], dict[str, Any]]] = {"writing": writing, "panel": panel}

@@ -300,9 +300,10 @@ def counted(number: int, thing: str) -> str:
 
 
 def refresh(ctx: Any) -> None:
-    """Show in the App what has changed in the dataset."""
+    """Show in the grid and in the panel beside it what was decided."""
     if in_app(ctx):
         ctx.ops.reload_samples()
+        ctx.trigger(f"{PLUGIN}/tell_panel", {"method": "look"})
 
 
 def path_to_write(ctx: Any, folder: Path, default: str) -> Path:

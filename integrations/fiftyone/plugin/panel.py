@@ -14,9 +14,9 @@ from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.appearance import make_editable
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
-from integrations.fiftyone.decision_log import audit_config
 from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
+from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE
 
@@ -95,7 +95,10 @@ class LabelAuditPanel(foo.Panel):
 
         The App sends such echoes of its own changes, with the state from before them: drawing would bring it back.
         """
-        return None if _is_echo(ctx) else super().execute(ctx)
+        if _is_echo(ctx):
+            return None
+        with one_at_a_time:
+            return super().execute(ctx)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -122,13 +125,17 @@ class LabelAuditPanel(foo.Panel):
         else:
             self._guarded(ctx, self._look_at_decisions, selected=0)
 
+    def on_change_view(self, ctx: Any) -> None:
+        """Another view is in the grid: show which of the panel's filters it is, if it is one."""
+        self._guarded(ctx, self._look_at_view)
+
     def choose_audit(self, ctx: Any) -> None:
         """Another audit was chosen."""
         self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None, sample=None)
 
     def move_threshold(self, ctx: Any) -> None:
         """The slider was moved: the grid follows."""
-        self._guarded(ctx, self._filter, threshold=float(ctx.params.get("value") or 0.0))
+        self._guarded(ctx, self._move, float(ctx.params.get("value") or 0.0))
 
     def choose_class(self, ctx: Any) -> None:
         """A row of the table was clicked: show its class, or all of them again."""
@@ -141,7 +148,8 @@ class LabelAuditPanel(foo.Panel):
 
     def toggle_unreviewed(self, ctx: Any) -> None:
         """Show reviewed samples too, or only the others."""
-        self._guarded(ctx, self._filter, only_unreviewed=not ctx.panel.state.only_unreviewed)
+        shown = (ctx.params.get("filters") or {}).get("only_unreviewed", ctx.panel.state.only_unreviewed)
+        self._guarded(ctx, self._filter, only_unreviewed=not shown)
 
     def show_all(self, ctx: Any) -> None:
         """Take the panel's filters off the grid."""
@@ -191,10 +199,15 @@ class LabelAuditPanel(foo.Panel):
     def prompt(self, ctx: Any) -> None:
         """Open the form of an operator, for the audit and the samples that are shown."""
         state, name = ctx.panel.state, ctx.params["operator"]
-        given = {"audit_key": state.audit_key} if name != "audit_labels" else {}
+        key = ctx.params.get("audit_key") or state.audit_key
+        given = {"audit_key": key} if name != "audit_labels" else {}
         if name == "relabel" and not ctx.selected:
             given["samples"] = ctx.params.get("sample") or state.sample
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
+
+    def look(self, ctx: Any) -> None:
+        """Decisions were made elsewhere."""
+        self._guarded(ctx, self._look_at_decisions)
 
     def changed(self, ctx: Any) -> None:
         """An operator is done that was started from here, or that changed fields."""
@@ -211,12 +224,17 @@ class LabelAuditPanel(foo.Panel):
         state = Draft(ctx.panel.state, {"problem": None, **shown, **changes})
         try:
             dataset = dataset_of(ctx)
+            state.keys = audit_keys(dataset)
             self._look_at_hand(ctx, dataset, state)
             # The sample view opens a panel of its own, which may hear of things before it has been loaded. Of these
             # only decisions are the reviewer's; the App itself tells of a moved threshold, which must not filter.
-            is_loaded = bool(state.audit_key) or action in (self._load, self._look_at_jobs)
+            former = state.audit_key
+            is_gone = former is not None and former not in state.keys  # renamed or deleted, maybe in another window
+            is_loaded = bool(former and not is_gone) or action in (self._load, self._look_at_jobs)
             if not is_loaded:
                 self._load(ctx, dataset, state)
+            if is_gone and action == self._decide:
+                raise InputError(f"audit {former!r} was renamed or deleted meanwhile; nothing was decided")
             if is_loaded or action == self._decide:
                 action(ctx, dataset, state, *arguments)
             if state.audit_key:
@@ -226,27 +244,28 @@ class LabelAuditPanel(foo.Panel):
         state.send()
 
     def _bring_up_to_date(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        """Look in the dataset for what this event has not looked for: the state may be from before a decision."""
+        """Look in the dataset for what this event has not looked for.
+
+        The state may be from before a decision or a new audit, and the browser may lose an answer: it puts what changes
+        into the state that it had when the answer came in.
+        """
+        if not state.has_changed("summary"):
+            self._show_audit(ctx, dataset, state)
         if not state.has_changed("progress"):
             self._count(ctx, dataset, state)
         if state.sample and not state.has_changed("facts"):
             state.facts = _facts(dataset, state.audit_key, state.label_field, state.sample)
 
     def _load(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        keys = audit_keys(dataset)
-        state.keys = keys
+        keys = state.keys
         self._look_at_jobs(ctx, dataset, state, reload=False)
         if not keys:
             state.audit_key = None
             return
         if state.audit_key not in keys:
             state.audit_key = next((key for key in keys if dataset.get_run_info(key).config.state == COMPLETE), keys[0])
-        overview = audit_overview(dataset, state.audit_key)
-        run = f"{state.audit_key} {dataset.get_run_info(state.audit_key).timestamp}"  # a key may be audited again
-        if state.threshold_of != run:
-            state.threshold, state.threshold_of = overview.threshold, run
-            state.only_unreviewed = False
-        self._show_overview(ctx, dataset, state, overview)
+        state.shown = None  # the browser has nothing of it yet, or what it had before
+        self._show_audit(ctx, dataset, state)
         self._count(ctx, dataset, state)
         self._resume_hand(ctx, dataset, state)
         if ctx.current_sample or ctx.selected:
@@ -257,37 +276,51 @@ class LabelAuditPanel(foo.Panel):
         if not state.sample or not state.facts or state.facts["status"] != UNREVIEWED:
             self._advance(ctx, dataset, state)
 
-    def _show_overview(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
-        config = audit_config(dataset, state.audit_key)
-        state.label_field = config.label_field
-        state.summary = _plain(config.summary)
+    def _show_audit(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Numbers, classes and figures of the audit as the dataset has it: its key may have been audited again."""
+        overview = audit_overview(dataset, state.audit_key)
+        info = dataset.get_run_info(state.audit_key)
+        run = f"{state.audit_key} {info.timestamp}"
+        if state.threshold_of != run:
+            state.threshold, state.threshold_of = overview.threshold, run
+            state.only_unreviewed = False
+            state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
+        if state.shown != run:
+            ctx.panel.data.classes = _class_table(overview)
+            for name, figure in overview.figures.items():
+                ctx.panel.set_data(name, figure["data"])
+        state.shown = run
+        state.label_field = info.config.label_field
+        state.summary = _plain(info.config.summary)
         state.class_names = [row.label for row in overview.classes[:CLASSES_SHOWN]]
         state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
-        ctx.panel.data.classes = _class_table(overview)
-        for name, figure in overview.figures.items():
-            ctx.panel.set_data(name, figure["data"])
         state.layouts = {name: _panel_layout(figure["layout"]) for name, figure in overview.figures.items()}
-        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
 
     def _count(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         state.progress = asdict(review.review_progress(dataset, state.audit_key))
 
+    def _move(self, ctx: Any, dataset: fo.Dataset, state: Draft, threshold: float) -> None:
+        """Filter by another threshold, unless it is one that the App tells because it was drawn: a new audit's own."""
+        self._show_audit(ctx, dataset, state)
+        if threshold != state.threshold:
+            state.threshold = threshold
+            self._filter(ctx, dataset, state)
+
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
-        ctx.ops.set_view(view=self._shown(dataset, state).sort_by(f"{state.audit_key}_suspicion", reverse=True))
+        filters = (state.threshold, state.class_label, bool(state.only_unreviewed))
+        shown = dataset.match(_wanted(dataset, state.audit_key, state.label_field, *filters))
+        ctx.ops.set_view(view=shown.sort_by(f"{state.audit_key}_suspicion", reverse=True))
 
-    def _shown(self, dataset: fo.Dataset, state: Draft) -> fo.DatasetView:
-        """The samples that threshold, class and status leave."""
-        key = state.audit_key
-        wanted = F(f"{key}_suspicion") >= state.threshold
-        if state.class_label is not None:
-            given = F(f"{state.label_field}.label")
-            if dataset.has_field(f"{key}_injected_label"):
-                given = F(f"{key}_injected_label.label").if_else(F(f"{key}_injected_label.label"), given)
-            wanted &= given == state.class_label
-        if state.only_unreviewed:
-            wanted &= F(f"{key}_status") == UNREVIEWED
-        return dataset.match(wanted)
+    def _look_at_view(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        """Take the filters from the view: the state may be from before the panel itself set it."""
+        filters = _filters_of(ctx.view, dataset, state.audit_key, state.label_field)
+        if filters is None:
+            state.class_label, state.only_unreviewed = None, False
+            return
+        state.threshold, state.class_label, state.only_unreviewed = filters
+        self._show_audit(ctx, dataset, state)
+        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
 
     def _advance(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Show the most suspicious sample that nobody decided on, after the one that is shown."""
@@ -309,7 +342,9 @@ class LabelAuditPanel(foo.Panel):
         explanation = explain_in_background(dataset, state.audit_key, state.sample)
         state.explaining = explanation is None
         state.neighbours = explanation and {
-            kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")
+            "sample": explanation.sample,
+            "label": explanation.label,
+            **{kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")},
         }
 
     def _decide(self, ctx: Any, dataset: fo.Dataset, state: Draft, decision: Any) -> None:
@@ -422,7 +457,59 @@ def _is_echo(ctx: Any) -> bool:
             return value == state.get("audit_key")
         case "move_threshold":
             return value == state.get("threshold")
+        case "on_change_view":
+            return not state.get("audit_key") or _is_filtered_as(ctx, state)
     return False
+
+
+def _is_filtered_as(ctx: Any, state: dict[str, Any]) -> bool:
+    """Whether the view in the grid has the filters that the state says."""
+    try:
+        dataset = dataset_of(ctx)
+    except InputError:
+        return False
+    now = (state.get("threshold"), state.get("class_label"), bool(state.get("only_unreviewed")))
+    filters = _filters_of(ctx.view, dataset, state["audit_key"], state.get("label_field") or "")
+    return now[1:] == (None, False) if filters is None else filters == now
+
+
+def _wanted(
+    dataset: fo.Dataset, key: str, label_field: str, threshold: float, class_label: str | None, only_unreviewed: bool
+) -> fo.ViewExpression:
+    """Which samples threshold, class and status leave."""
+    wanted = F(f"{key}_suspicion") >= threshold
+    if class_label is not None:
+        given = F(f"{label_field}.label")
+        if dataset.has_field(f"{key}_injected_label"):
+            given = F(f"{key}_injected_label.label").if_else(F(f"{key}_injected_label.label"), given)
+        wanted &= given == class_label
+    if only_unreviewed:
+        wanted &= F(f"{key}_status") == UNREVIEWED
+    return wanted
+
+
+def _filters_of(
+    view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: str
+) -> tuple[float, str | None, bool] | None:
+    """Threshold, class and whether only unreviewed samples are shown, of a view that the panel made; else None."""
+    first = next((stage for stage in view._stages if isinstance(stage, fo.Match)), None)
+    expression = first.filter.get("$expr") if first is not None and isinstance(first.filter, dict) else None
+    operands = [value for condition in _conditions(expression) for value in condition.values()]
+    values = [operand[1] for operand in operands if isinstance(operand, list) and len(operand) == 2]
+    if not values or not isinstance(values[0], int | float):
+        return None
+    only_unreviewed = len(values) > 1 and values[-1] == UNREVIEWED
+    others = values[1 : len(values) - only_unreviewed]
+    filters = (float(values[0]), others[0] if others else None, only_unreviewed)
+    return filters if _wanted(dataset, key, label_field, *filters).to_mongo() == expression else None
+
+
+def _conditions(expression: Any) -> list[dict[str, Any]]:
+    """The parts of a filter that all have to hold."""
+    if not isinstance(expression, dict):
+        return []
+    parts = expression.get("$and")
+    return [expression] if parts is None else [condition for part in parts for condition in _conditions(part)]
 
 
 def _facts(dataset: fo.Dataset, key: str, label_field: str, sample_id: str) -> dict[str, Any] | None:
@@ -467,9 +554,9 @@ def _panel_layout(layout: dict[str, Any]) -> dict[str, Any]:
     layout["shapes"] = [
         {**shape, "line": {**shape.get("line", {}), "color": NEUTRAL}} for shape in layout.get("shapes", [])
     ]
-    legend = {"orientation": "h", "x": 0, "y": 1.1, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
     axes = {name: {**layout.get(name, {}), "fixedrange": True, "zeroline": False} for name in ("xaxis", "yaxis")}
-    margin = {"l": 8, "r": 12, "t": 60, "b": 8}
+    margin = {"l": 8, "r": 12, "t": 36, "b": 8}
     return {**layout, **axes, "margin": margin, "showlegend": True, "legend": legend, "autosize": True}
 
 

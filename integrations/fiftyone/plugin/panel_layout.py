@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,11 +20,17 @@ FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as
 POLL_MILLISECONDS = 2000
 EXPLANATION_MILLISECONDS = 500
 KEYS = "*Keys: Shift + A accept, C confirm, D dismiss, U undo, N next*"
-FILTERS = ("threshold", "above", "class_label", "only_unreviewed")
-PICTURE, THUMBNAIL = "140px", "84px"
+FILTERS = ("audit_key", "threshold", "threshold_of", "above", "class_label", "only_unreviewed")
+PICTURE, THUMBNAIL = "120px", "84px"
+TABLE = {  # only names of classes may be broken anywhere
+    "minWidth": 0,
+    "& th, & td": {"px": 1, "overflowWrap": "break-word"},
+    "& td:nth-of-type(1), & td:nth-of-type(4)": {"overflowWrap": "anywhere"},
+}
+SLIDER_COLOR = "#ff6d04"  # the App's own
 
 NO_AUDIT = """
-### No audit yet
+##### No audit yet
 
 *Audit labels* finds labels that are probably wrong. It leaves your labels as they are.
 """
@@ -65,7 +72,9 @@ class PanelLayout:
             self._sample(panel)
             self._filters(panel)
             self._figures(panel)
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2))
+        return types.Property(
+            panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=_even(1))
+        )
 
     def _header(self, panel: types.Object) -> None:
         state = self._state
@@ -182,7 +191,7 @@ class PanelLayout:
             )
             box.view("explained", again)
             return
-        if state.neighbours is None:
+        if not state.neighbours or state.neighbours["sample"] != state.sample:
             _button(
                 box,
                 "explain",
@@ -192,16 +201,14 @@ class PanelLayout:
                 params=self._drawn,
             )
             return
-        for kind, title in (
-            ("helpful", f"Training samples that speak **for** {state.facts['given']!r}"),
-            ("harmful", f"Training samples that speak **against** {state.facts['given']!r}"),
-        ):
-            box.md(title, name=f"{kind}_title")
+        audited = plain(state.neighbours["label"])  # the sample may have another one by now
+        for kind, side in (("helpful", "for"), ("harmful", "against")):
+            box.md(f"Training samples that speak **{side}** '{audited}'", name=f"{kind}_title")
             row = _columns(box, f"{kind}_row", NEIGHBOURS)
             for rank, near in enumerate(state.neighbours[kind]):
                 tile = row.v_stack(f"{kind}_{rank}", gap=0)
                 self._picture(tile, "picture", near["filepath"], near["label"], near["id"], THUMBNAIL)
-                tile.md(near["label"], name="label")
+                tile.md(plain(near["label"]), name="label")
 
     def _picture(self, box: types.Object, name: str, filepath: str, alt: str, sample: str, height: str) -> None:
         """An image of the dataset that opens its sample when it is clicked."""
@@ -229,23 +236,34 @@ class PanelLayout:
                 value_label_display="off",
                 value_precision=2,
                 view_multiple_of=0.01,
+                componentsProps={"container": {"sx": {"mt": -2, "mb": -3}}},  # it keeps more room than it needs
             ),
             on_change=self._actions.move_threshold,
         )
-        panel.plot("suspicion", layout=(state.layouts or {}).get("suspicion"), config={"displayModeBar": False})
+        panel.plot("suspicion", layout=self._histogram_layout(), config={"displayModeBar": False})
         row = _row(panel, "filter_row")
         label = "Show reviewed too" if state.only_unreviewed else "Only unreviewed"
-        _button(row, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed)
-        _button(row, "show_all", "Show all samples", "clear_all", self._actions.show_all)
+        _button(row, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed, params=self._drawn)
+        _button(row, "show_all", "Show all samples", "clear_all", self._actions.show_all, params=self._drawn)
         if state.class_label is not None:
-            row.md(f"class **{state.class_label}**", name="class_shown", componentsProps=FIT)
+            row.md(f"class **{plain(state.class_label)}**", name="class_shown", componentsProps=FIT)
+
+    def _histogram_layout(self) -> dict[str, Any] | None:
+        """The report's, which marks the audit's own threshold, with a line where the slider is."""
+        layout = (self._state.layouts or {}).get("suspicion")
+        if not layout:
+            return None
+        at = self._state.threshold
+        line = {"color": SLIDER_COLOR, "width": 2}
+        slider = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "y domain", "line": line}
+        return {**layout, "shapes": [*layout["shapes"], slider]}
 
     def _figures(self, panel: types.Object) -> None:
         state = self._state
         table = types.TableView(
             on_click_row=self._actions.choose_class,
             label="Classes (click one to filter the grid)",
-            componentsProps={"table": {"sx": {"minWidth": 0}}},
+            componentsProps={"table": {"sx": TABLE}},
         )
         for key, label in (
             ("class", "Class"),
@@ -263,20 +281,25 @@ class PanelLayout:
 
 def _facts_text(facts: dict[str, Any]) -> str:
     sure = "" if facts["probability"] is None else f" ({facts['probability']:.0%} sure)"
-    given = f"**{facts['given']}**"
+    given = f"**{plain(facts['given'])}**"
     if facts.get("injected"):
-        given += f" (changed on purpose; your label is {facts['label']})"
+        given += f" (changed on purpose; your label is {plain(facts['label'])})"
     lines = [
         f"given: {given}",
-        f"suggested: **{facts['suggested']}**{sure}",
+        f"suggested: **{plain(facts['suggested'])}**{sure}",
         f"suspicion: **{facts['suspicion']:.3f}**",
     ]
     if facts["influence"] is not None:
         effect = "harms" if facts["influence"] < 0 else "helps"
         lines.append(f"influence: **{facts['influence']:+.3g}** ({effect})")
     status = facts["status"] or UNREVIEWED
-    lines.append(f"status: **{status}**" + (f" to **{facts['corrected']}**" if facts["corrected"] else ""))
+    lines.append(f"status: **{status}**" + (f" to **{plain(facts['corrected'])}**" if facts["corrected"] else ""))
     return "\n\n".join(lines)
+
+
+def plain(text: str | None) -> str:
+    """Text that Markdown is to show as it is: `<unknown>` and `*` are names of classes, too."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text or "–")
 
 
 def _row(box: types.Object, name: str, gap: float = 1) -> types.Object:
@@ -308,4 +331,9 @@ def _button(
 
 def _columns(box: types.Object, name: str, count: int) -> types.Object:
     """Columns of the same width."""
-    return box.grid(name, orientation="horizontal", columns=count, gap=2)
+    return box.grid(name, orientation="horizontal", columns=count, gap=2, componentsProps=_even(count))
+
+
+def _even(columns: int) -> dict[str, Any]:
+    """Columns that long words in them do not widen: the panel would be wider than its place."""
+    return {"grid": {"sx": {"gridTemplateColumns": f"repeat({columns}, minmax(0, 1fr))", "overflowWrap": "anywhere"}}}

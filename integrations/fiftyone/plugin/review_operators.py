@@ -85,6 +85,8 @@ class _Decision(AuditOperator):
         decided = self.decide(ctx, dataset, chosen_key(ctx, dataset), target_samples(ctx))
         ctx.ops.notify(said(decided), variant="success" if decided.count else "warning")
         refresh(ctx)
+        if in_app(ctx) and ctx.selected:
+            ctx.ops.clear_selected_samples()  # or else the next decision would be on them, too
         return asdict(decided)
 
     def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: SampleCollection | list[str]) -> Decided:

@@ -17,6 +17,7 @@ from integrations.fiftyone.audit_job import (
 )
 from integrations.fiftyone.decision_log import audit_config
 from integrations.fiftyone.fields import check_audit_key
+from integrations.fiftyone.lock import one_at_a_time
 
 from .forms import (
     PANEL,
@@ -98,7 +99,8 @@ class RenameAudit(AuditOperator):
         key, new_key = chosen_key(ctx, dataset), ctx.params.get("new_key") or ""
         _check_new_key(dataset, key, new_key)
         leave_view = in_app(ctx) and is_view_of(ctx, dataset, key)
-        dataset.rename_run(key, new_key)
+        with one_at_a_time:
+            dataset.rename_run(key, new_key)
         ctx.ops.notify(f"Audit {key!r} is now called {new_key!r}.", variant="success")
         if in_app(ctx):
             show_changed_fields(ctx, dataset, new_key, leave_view)
@@ -149,7 +151,8 @@ class DeleteAudit(AuditOperator):
             raise InputError("no audit was named; give the key of the one to delete")
         key = chosen_key(ctx, dataset)
         leave_view = in_app(ctx) and is_view_of(ctx, dataset, key)
-        dataset.delete_run(key)
+        with one_at_a_time:
+            dataset.delete_run(key)
         ctx.ops.notify(f"Audit {key!r} is deleted.", variant="success")
         if in_app(ctx):
             show_changed_fields(ctx, dataset, leave_view=leave_view)
