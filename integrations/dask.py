@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from dask.sizeof import sizeof
 from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
-from distributed.client import ClosedClientError, FutureCancelledError
+from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
 from distributed.comm.core import CommClosedError
 from torch import Tensor
 
@@ -43,7 +43,15 @@ RETRIES = 2
 CONNECT_SECONDS = 10
 SECONDS_BETWEEN_LOOKS = 2  # at whether the scheduler is there
 SECONDS_TO_NOTICE = 10.0  # what a lost scheduler takes the client, at most
-LOST = (CommClosedError, ClosedClientError, FutureCancelledError, asyncio.CancelledError, OSError)
+LOST = (
+    CommClosedError,
+    ClosedClientError,
+    FutureCancelledError,
+    FuturesCancelledError,
+    asyncio.CancelledError,
+    OSError,
+)
+DOUBTFUL = (CommClosedError, FutureCancelledError, FuturesCancelledError)  # a worker's end, too, can look so at first
 
 
 @contextmanager
@@ -85,11 +93,15 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
             f"the Dask scheduler {scheduler!r} cannot be reached ({str(error).splitlines()[0]}); start it with "
             "`dask scheduler --host 127.0.0.1`, or use --scheduler local:2"
         ) from None
+    chatter = logging.getLogger("distributed.client")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)  # a lost scheduler is one line of ours, not a trace of Dask's
     try:
         note(f"Dask: {len(client.scheduler_info()['workers'])} workers, dashboard {client.dashboard_link}")
         yield DaskWorkers(client)
     finally:
         client.close(timeout=CONNECT_SECONDS)
+        chatter.setLevel(level)
         if cluster is not None:
             cluster.close(timeout=CONNECT_SECONDS)
 
@@ -341,7 +353,7 @@ def _lost_is_an_error(client: Client) -> Iterator[None]:
     except LOST as error:
         deadline = time.monotonic() + SECONDS_TO_NOTICE
         # A broken connection may be seen here before the client has noticed that it is the scheduler's.
-        while isinstance(error, CommClosedError) and client.status == "running" and time.monotonic() < deadline:
+        while isinstance(error, DOUBTFUL) and client.status == "running" and time.monotonic() < deadline:
             time.sleep(0.1)
         if client.status == "running":
             raise

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from audit.backbone import Backbone, load_backbone
 from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError
+from audit.influence.hessian import SecondMoment
 from audit.progress import Step
 from audit.run import audit_images
 from audit.samples import Samples
@@ -190,6 +192,21 @@ def test_workers_of_this_machine_and_their_dashboard_listen_to_this_machine_only
         }
         assert listening <= {"127.0.0.1", "::1"}
         assert listening
+
+
+def test_a_scheduler_that_is_lost_between_sums_is_the_same_line(tmp_path: Path) -> None:
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    ) as owner:
+        assert owner.stdout is not None
+        with workers_at(owner.stdout.readline().strip(), lambda text: None) as workers:
+            assert isinstance(workers, DaskWorkers)
+            spread = workers.spread(torch.ones(40, 3, dtype=torch.float64))
+            owner.kill()
+            with pytest.raises(InputError, match="scheduler was lost; start it again"):
+                deque((SecondMoment.of(spread) for _ in range(1000)), maxlen=0)
 
 
 @pytest.mark.parametrize(
