@@ -24,12 +24,12 @@ mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are mor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from audit.head import (
@@ -44,7 +44,7 @@ from audit.head import (
     residuals,
     targets_of,
 )
-from audit.influence.hessian import HeadHessian, SecondMoment, chunks
+from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, chunks
 from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
 from audit.progress import ProgressCallback, Step, silent
 from audit.rows import Rows, here, hold, take
@@ -57,12 +57,16 @@ REFERENCES_PER_CLASS = 5 * NEIGHBOURS
 REFERENCES = (10_000, 20_000)
 HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 MAX_ROUNDS = 3
+GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
 MIXTURE_SAMPLES = 50_000  # T, of C² entries, is sought on as many at random
 EXPONENT_SAMPLES = 4000  # and the two exponents on as many of them, but for the last steps
 MIXTURE_STEPS = 12
 LAST_STEPS = 2
 MIXTURE_SETTLED = 1e-3  # change of exponents and of T's entries, below which no further EM step is made
+MOST_EXPONENT = 10.0
+HALVINGS = 10  # of a step of the exponents that lowers the likelihood
+ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
 EXACT_FLOP = 1e10  # n (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
@@ -126,7 +130,8 @@ class NoiseModel:
         self.votes = NeighbourVotes(x, classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
-        self._weight: Tensor | None = None
+        self._starts: dict[str, Tensor] = {}
+        self._factors: KroneckerFactors | None = None
 
     def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
         """Fit the model to all samples.
@@ -135,9 +140,10 @@ class NoiseModel:
             labels: (n,) class numbers.
             progress: told after each round.
         """
-        self._weight = None
-        self.l2 = self._choose_l2(labels)
-        predicted, left_out = self._fit(targets_of(labels, self.classes, self.z))
+        self._factors = None
+        self.l2, weight = self._choose_l2(labels)
+        self._starts = {GIVEN: weight, BELIEVED: weight}
+        predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
         mixture, rounds = self._iterate(left_out.probabilities, labels, MAX_ROUNDS, progress)
         return Diagnosis(
             prior=mixture.prior,
@@ -156,12 +162,12 @@ class NoiseModel:
     def rediagnose(self, labels: Tensor) -> Tensor:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
-        With the same L2, from the head's last weights on, and in CHECK_ROUNDS.
+        With the same L2, from the weights that the heads had, and in CHECK_ROUNDS.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
-        left_out = self._fit(targets_of(labels, self.classes, self.z))[1]
+        left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)[1]
         return self._iterate(left_out.probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
@@ -172,7 +178,7 @@ class NoiseModel:
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
-                predicted = self._fit(targets)[1].probabilities
+                predicted = self._fit(targets, BELIEVED)[1].probabilities
             mixture = self._mix(predicted, targets, labels, exponents)
             exponents = mixture.exponents
             before = targets.gather(1, labels[:, None])
@@ -199,21 +205,22 @@ class NoiseModel:
         prior, posterior = torch.empty_like(predicted), torch.empty_like(predicted)
         parts = chunks(len(labels), 6 * self.classes, 4)
         for rows in parts:
-            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.exponents)
+            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.exponents).T
         if len(some) < len(labels):
             for rows in parts:
-                posterior[rows], _ = _believed(prior[rows], transition, labels[rows])
+                posterior[rows] = _believed(prior[rows].T, transition, labels[rows])[0].T
             transition = estimate_transition(posterior, labels)
         log_likelihood = 0.0
         for rows in parts:
-            posterior[rows], evidence = _believed(prior[rows], transition, labels[rows])
+            believed, evidence = _believed(prior[rows].T, transition, labels[rows])
+            posterior[rows] = believed.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
         return Mixture(
             prior, posterior, transition, fitted.likeliest_share, fitted.exponents, log_likelihood / len(labels)
         )
 
-    def _choose_l2(self, labels: Tensor) -> float:
-        """The strongest λ whose loss on a held-out part is within one standard error of the smallest.
+    def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
+        """The strongest λ whose loss on a held-out part is within one standard error of the smallest, and the W there.
 
         Held-out samples are as noisily labelled as the rest, and a head that fits systematic mistakes predicts them
         too, so that the smallest loss asks for too little (the rule: Breiman et al. 1984, section 3.4.3).
@@ -223,32 +230,46 @@ class NoiseModel:
         z_kept, z_held = (here(take(self.z, part)) for part in (kept, held))
         targets_kept, targets_held = (one_hot(labels[part], self.classes, self.z.dtype) for part in (kept, held))
         losses: list[Tensor] = []
+        weights: list[Tensor] = []
 
         def held_out_loss(weight: Tensor) -> float:
+            weights.append(weight)
             losses.append(cross_entropies(z_held, weight, targets_held))
             return float(losses[-1].mean())
 
         best, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=self.moment, samples=len(self.order) - share)
-        smallest = next(loss for (l2, _), loss in zip(path, losses, strict=True) if l2 == best)
-        for (l2, _), loss in zip(path, losses, strict=True):
-            excess = loss - smallest
-            if float(excess.mean()) <= float(excess.std()) / len(excess) ** 0.5:
-                return l2
-        return best
+        penalties = [l2 for l2, _ in path]
+        smallest = losses[penalties.index(best)]
+        excesses = [loss - smallest for loss in losses]
+        within = [float(excess.mean()) <= float(excess.std()) / len(excess) ** 0.5 for excess in excesses]
+        chosen = min(within.index(True), penalties.index(best))
+        return penalties[chosen], weights[chosen]
 
-    def _fit(self, targets: Rows) -> tuple[Tensor, LeaveOneOut]:
-        """Predictions (n, C) of a head trained on target distributions (n, C), and its leave-one-out predictions."""
+    def _fit(self, targets: Rows, labels: str) -> tuple[Tensor, LeaveOneOut]:
+        """Predictions (n, C) of a head trained on target distributions (n, C), and its leave-one-out predictions.
+
+        Args:
+            targets: (n, C).
+            labels: GIVEN or BELIEVED, what they are: it starts from the last head of that kind.
+        """
         weight, _ = fit_softmax(
-            self.z, targets, self.l2, initial=self._weight, tolerance=FIT_TOLERANCE, moment=self.moment
+            self.z, targets, self.l2, initial=self._starts[labels], tolerance=FIT_TOLERANCE, moment=self.moment
         )
-        self._weight = weight
+        self._starts[labels] = weight
         predicted = here(probabilities(self.z, weight))
         hessian = HeadHessian(self.z, predicted, self.l2, moment=self.moment)
         affordable = len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
         method = "exact" if isinstance(self.z, Tensor) and hessian.use_cholesky("auto") and affordable else "kfac"
-        return predicted, leave_one_out(
-            hessian, self.z, logits(self.z, weight), residuals(predicted, targets), method=method
+        left_out = leave_one_out(
+            hessian,
+            self.z,
+            logits(self.z, weight),
+            residuals(predicted, targets),
+            method=method,
+            start=self._factors,
         )
+        self._factors = left_out.factors
+        return predicted, left_out
 
 
 class NeighbourVotes:
@@ -346,14 +367,14 @@ def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitt
         start: exponents (a, b) to start from.
     """
     exponents = start
-    transition = estimate_transition(readings.mixed(np.array([1.0, 0.0])), labels)
+    transition = estimate_transition(readings.mixed(np.array([1.0, 0.0])).T, labels)
     for looked_at, steps in ((EXPONENT_SAMPLES, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
         for _ in range(steps):
             last, before = exponents, transition
-            exponents = _fit_exponents(readings.of_rows(part), transition, labels[part], last)
+            exponents = _better_exponents(readings.of_samples(part), transition, labels[part], last)
             best = _Fit.of(readings, exponents, transition, labels)
-            transition = estimate_transition(best.posterior, labels)
+            transition = estimate_transition(best.posterior.T, labels)
             if max(abs(exponents - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
                 break
         if looked_at >= len(labels):
@@ -363,7 +384,7 @@ def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitt
     while factor <= SHARPEST:
         fit = _Fit.of(readings, factor * exponents, transition, labels)
         for _ in range(REFITS - 1):
-            fit = _Fit.of(readings, factor * exponents, estimate_transition(fit.posterior, labels), labels)
+            fit = _Fit.of(readings, factor * exponents, estimate_transition(fit.posterior.T, labels), labels)
         if fit.log_likelihood < likelihood - REJECTED:
             break
         chosen, transition, factor = fit, fit.transition, factor * SHARPER
@@ -372,7 +393,7 @@ def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitt
 
 @dataclass(frozen=True)
 class _Fit:
-    """Posterior (k, C) under exponents and T, and the log-likelihood of all given labels (nats)."""
+    """Posterior (C, k) under exponents and T, and the log-likelihood of all given labels (nats)."""
 
     exponents: np.ndarray
     transition: Tensor
@@ -386,56 +407,74 @@ class _Fit:
 
     def mistakes(self, labels: Tensor) -> float:
         """Expected number of mistakes."""
-        return len(labels) - float(self.posterior.gather(1, labels[:, None]).sum(dtype=torch.float64))
+        return len(labels) - float(self.posterior.gather(0, labels[None]).sum(dtype=torch.float64))
 
 
 def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The posterior (k, C) of a prior (k, C), and P(given label | x) (k, 1)."""
-    posterior = prior * transition.T[labels]
-    evidence = posterior.sum(1, keepdim=True).clamp_min(FLOOR)
+    """The posterior (C, k) of a prior (C, k), and P(given label | x) (k,)."""
+    posterior = prior * transition.index_select(1, labels)
+    evidence = posterior.sum(0).clamp_min(FLOOR)
     return posterior / evidence, evidence
 
 
 @dataclass(frozen=True)
 class _Readings:
-    """Logarithms (k, C) of the head's and the neighbours' readings."""
+    """Logarithms (C, k) of the head's and the neighbours' readings: torch sums fastest over a first dimension."""
 
     head: Tensor
     neighbours: Tensor
 
     @classmethod
     def of(cls, predicted: Tensor, votes: Tensor) -> _Readings:
-        return cls(predicted.clamp_min(FLOOR).log(), votes.clamp_min(FLOOR).log())
+        """Of probabilities (k, C)."""
+        return cls(predicted.T.clamp_min(FLOOR).log(), votes.T.clamp_min(FLOOR).log())
 
-    def of_rows(self, rows: slice) -> _Readings:
-        return _Readings(self.head[rows], self.neighbours[rows])
+    def of_samples(self, part: slice) -> _Readings:
+        return _Readings(self.head[:, part], self.neighbours[:, part])
 
-    def mixed(self, exponents: np.ndarray, rows: slice = slice(None)) -> Tensor:
-        """(rows, C) ∝ head^a · neighbours^b."""
+    def mixed(self, exponents: np.ndarray) -> Tensor:
+        """(C, k) ∝ head^a · neighbours^b."""
         a, b = (float(exponent) for exponent in exponents)
-        return (a * self.head[rows] + b * self.neighbours[rows]).softmax(1)
+        return (a * self.head + b * self.neighbours).softmax(0)
 
 
-def _fit_exponents(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
-    n, classes = readings.head.shape
+def _better_exponents(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
+    """Newton's step for the exponents, towards the largest likelihood of the given labels under T.
 
-    def loss(exponents: np.ndarray) -> tuple[float, np.ndarray]:
-        # d/da log Σ_k s_k T_k = E_posterior[reading] − E_prior[reading]
-        value, slope = 0.0, np.zeros(2)
-        for rows in chunks(n, 4 * classes, 4):
-            prior = readings.mixed(exponents, rows)
-            posterior, evidence = _believed(prior, transition, labels[rows])
-            value -= float(evidence.log().sum(dtype=torch.float64))
-            shift = posterior - prior
-            for place, reading in enumerate((readings.head, readings.neighbours)):
-                slope[place] -= float((shift * reading[rows]).sum(dtype=torch.float64))
-        precision = 1 / EXPONENT_SPREAD**2
-        return (
-            (value + precision / 2 * float((exponents**2).sum())) / n,
-            (slope + precision * exponents) / n,
-        )
+    With a prior, normal around 0, that keeps them finite where classes are separable.
+    """
+    precision = 1 / EXPONENT_SPREAD**2
+    prior = readings.mixed(start)
+    posterior, evidence = _believed(prior, transition, labels)
+    both = (readings.head, readings.neighbours)
 
-    return minimize(loss, start, jac=True, bounds=[(0, 10), (0, 10)], method="L-BFGS-B").x
+    def loss(exponents: np.ndarray, evidence: Tensor) -> float:
+        return precision / 2 * float((exponents**2).sum()) - float(evidence.log().sum(dtype=torch.float64))
+
+    # d/da log Σ_k s_k T_k = E_posterior[reading] − E_prior[reading], and once more: Var_posterior − Var_prior
+    (means, spread), (believed_means, believed_spread) = (_moments(both, under) for under in (prior, posterior))
+    slope = precision * start + (means - believed_means).sum(0)
+    curvature = precision * np.eye(len(start)) + spread
+    if np.linalg.eigvalsh(curvature - believed_spread)[0] > precision / 2:
+        curvature -= believed_spread
+    # At a bound, only what leads away from it moves.
+    free = (start > 0) | (slope < 0)
+    step = np.zeros_like(start)
+    step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -slope[free])
+    value = loss(start, evidence)
+    for halving in range(HALVINGS):
+        candidate = (start + step / 2**halving).clip(0, MOST_EXPONENT)
+        if loss(candidate, _believed(readings.mixed(candidate), transition, labels)[1]) <= value + ALIKE:
+            return candidate
+    return start
+
+
+def _moments(readings: Sequence[Tensor], under: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means (k, r) of r readings (C, k) under probabilities (C, k), and the sum of their covariances (r, r)."""
+    weighted = [under * reading for reading in readings]
+    means = torch.stack([each.sum(0) for each in weighted], 1).double()
+    products = [[float((each * other).sum()) for other in readings] for each in weighted]
+    return means.cpu().numpy(), np.array(products) - (means.T @ means).cpu().numpy()
 
 
 def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
@@ -475,9 +514,12 @@ def concentration(counts: Tensor, mean: Tensor) -> float:
     From 0.01 (rows share nothing) to 100 000 (rows are alike), in steps of a factor 10^¼.
     """
 
-    def log_likelihood(strength: float) -> float:
-        prior = strength * mean
-        rows = torch.lgamma(prior.sum()) - torch.lgamma(counts.sum(1) + prior.sum())
-        return float((rows + (torch.lgamma(counts + prior) - torch.lgamma(prior)).sum(1)).sum())
-
-    return max((10 ** (step / 4) for step in range(-8, 21)), key=log_likelihood)
+    strengths = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=counts.dtype, device=counts.device)
+    sums = counts.sum(1)
+    likelihoods = []
+    for part in chunks(len(strengths), 3 * counts.numel()):
+        prior = strengths[part, None] * mean
+        whole = prior.sum(1, keepdim=True)
+        rows = torch.lgamma(whole) - torch.lgamma(sums + whole) - torch.lgamma(prior).sum(1, keepdim=True)
+        likelihoods.append(rows.sum(1) + torch.lgamma(counts + prior[:, None]).sum((1, 2)))
+    return float(strengths[torch.cat(likelihoods).argmax()])

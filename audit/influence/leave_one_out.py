@@ -58,6 +58,7 @@ class LeaveOneOut:
         amplification: ‖u‖ / ‖w r‖ (n,), how much the sample's leverage enlarges the step: about 1 for most; from 2 on
             the closed form may err by a tenth.
         method: 'exact' leverages, or those of the self-consistent Kronecker-factored Hessian ('kfac').
+        factors: in whose coordinates 'kfac' has the leverages; None with 'exact'.
         refitted: positions of the samples whose probabilities and loss change are from real refits; None for none.
     """
 
@@ -67,6 +68,7 @@ class LeaveOneOut:
     second_order: Tensor | None
     amplification: Tensor
     method: str
+    factors: KroneckerFactors | None = None
     refitted: Tensor | None = None
 
 
@@ -97,6 +99,7 @@ def leave_one_out(
     trained_on: Tensor | None = None,
     method: str = "auto",
     validation: HeldOut | None = None,
+    start: KroneckerFactors | None = None,
 ) -> LeaveOneOut:
     """Leave-one-out predictions of samples.
 
@@ -110,6 +113,8 @@ def leave_one_out(
         method: 'exact', 'kfac', or 'auto' by cost.
         validation: for the change of their mean loss. 'exact' takes it at the weights without the sample and to second
             order, which costs as much again; 'kfac' to first order in the step, which is one solve.
+        start: the `factors` of a head that was much like this one, on the same features with the same L2: one step of
+            the fixed point, from there, then does.
 
     Raises:
         ConvergenceError: if the Hessian is not positive definite, or its solution for the validation gradient does
@@ -125,12 +130,14 @@ def leave_one_out(
     if method == "kfac" and not isinstance(z, Tensor):
         samples = [z.float(), logits.float(), residuals.float()]
     samples += [weights, trained_on, None if change is None else torch.arange(len(z), device=z.device)]
+    factors = None
     if method == "kfac":
-        found = each(_left_out_by_kfac, samples, _without_the_sample(hessian), hessian.n, change)
+        factors = _without_the_sample(hessian, start)
+        found = each(_left_out_by_kfac, samples, factors, hessian.n, change)
     else:
         found = each(_left_out_exactly, samples, hessian, change)
     loss_change, second_order = (*found[3:], None, None)[:2]
-    return LeaveOneOut(found[0], found[1], loss_change, second_order, found[2], method)
+    return LeaveOneOut(found[0], found[1], loss_change, second_order, found[2], method, factors)
 
 
 def _left_out_exactly(
@@ -372,13 +379,13 @@ def _exact(hessian: HeadHessian, z: Rows) -> Iterator[tuple[slice, KroneckerFact
         yield rows, factor.kfac, m.to(z.dtype) / hessian.n
 
 
-def _without_the_sample(hessian: HeadHessian) -> KroneckerFactors:
-    """The factors in whose coordinates M₋ᵢ are nearly diagonal."""
-    kfac = hessian.kfac
+def _without_the_sample(hessian: HeadHessian, start: KroneckerFactors | None) -> KroneckerFactors:
+    """The factors in whose coordinates M₋ᵢ are nearly diagonal; by FIXED_POINT_STEPS from K-FAC, or one from others."""
+    kfac = start or hessian.kfac
     every = max(1, round(hessian.n / FIXED_POINT_SAMPLES))
     z, p = hessian.z[::every], hessian.p[::every].double()
     w = None if hessian.w is None else hessian.w[::every]
-    for _ in range(FIXED_POINT_STEPS):
+    for _ in range(1 if start else FIXED_POINT_STEPS):
         kfac = _seen_by_others(hessian, kfac, z, p, w)
     return kfac
 
