@@ -69,6 +69,8 @@ class Case:
 class Measurement:
     """How one method did on one case; `None` where a method does not say.
 
+    `suggestion_right` is the share of right suggestions for the mistakes that the method itself flagged,
+    `suggestion_right_for_ours` for those that the audit flagged, the same samples for all methods.
     `seconds_trained_folds` is what a method on out-of-sample predictions takes with folds that are trained as far as
     the audit's head.
     """
@@ -90,6 +92,7 @@ class Measurement:
     estimated_low: float | None
     estimated_high: float | None
     suggestion_right: float | None
+    suggestion_right_for_ours: float | None
     seconds: float
     seconds_trained_folds: float | None = None
 
@@ -219,7 +222,11 @@ def run_cases(cases: Sequence[Case], progress: ProgressCallback = silent) -> lis
     measurements = []
     for number, case in enumerate(cases):
         progress(Step("benchmark", number, len(cases), "cases"))
-        measurements += [_measure(case, *judged) for judged in _verdicts(case)]
+        flagged = np.zeros(len(case.given), dtype=bool)
+        for method, verdict, seconds, seconds_trained_folds in _verdicts(case):
+            if method == OURS and verdict.flags is not None:
+                flagged = verdict.flags
+            measurements.append(_measure(case, method, verdict, flagged, seconds, seconds_trained_folds))
     progress(Step("benchmark", len(cases), len(cases), "cases"))
     return measurements
 
@@ -374,7 +381,12 @@ def _self_influence(case: Case) -> Verdict:
 
 
 def _measure(
-    case: Case, method: str, verdict: Verdict, seconds: float, seconds_trained_folds: float | None
+    case: Case,
+    method: str,
+    verdict: Verdict,
+    flagged_by_us: np.ndarray,
+    seconds: float,
+    seconds_trained_folds: float | None,
 ) -> Measurement:
     wrong = case.given != case.true
     flags = verdict.flags
@@ -382,7 +394,11 @@ def _measure(
         wrong, np.zeros(len(wrong), dtype=bool) if flags is None else flags, {"suspicion": verdict.scores}
     )
     found = wrong if flags is None else wrong & flags
-    suggested = verdict.suggested
+
+    def right(among: np.ndarray) -> float | None:
+        suggested = verdict.suggested
+        return None if suggested is None or not among.any() else float((suggested == case.true)[among].mean())
+
     return Measurement(
         case=case.name,
         seed=case.seed,
@@ -400,23 +416,28 @@ def _measure(
         estimated_wrong=None if verdict.estimated_wrong is None else verdict.estimated_wrong.number,
         estimated_low=None if verdict.estimated_wrong is None else verdict.estimated_wrong.low,
         estimated_high=None if verdict.estimated_wrong is None else verdict.estimated_wrong.high,
-        suggestion_right=None
-        if suggested is None or not found.any()
-        else float((suggested[found] == case.true[found]).mean()),
+        suggestion_right=right(found),
+        suggestion_right_for_ours=right(wrong & flagged_by_us),
         seconds=seconds,
         seconds_trained_folds=seconds_trained_folds,
     )
 
 
-def save_measurements(measurements: list[Measurement], backbone: Backbone, folder: Path) -> Path:
-    """Write measurements.json and table.md, with the machine and versions that they were made on, and figure.html."""
+def save_measurements(measurements: list[Measurement], embeddings: str, folder: Path) -> Path:
+    """Write measurements.json and table.md, with the machine and versions that they were made on, and figure.html.
+
+    Args:
+        measurements: of all methods.
+        embeddings: what made them, in words.
+        folder: made where it is not there.
+    """
     from reports.peers import peers_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     origin = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "backbone": f"{backbone.name}, {backbone.weights} weights, {backbone.image_size} px",
+        "backbone": embeddings,
         "versions": {name: version(name) for name in ("influence-audit", "cleanlab", "fiftyone-brain", "torch")},
     }
     records = {"origin": origin, "measurements": [asdict(measurement) for measurement in measurements]}
@@ -449,7 +470,7 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
         for field in (
             *("average_precision", "precision", "recall", "estimated_precision", "estimated_wrong"),
             *("estimated_low", "estimated_high"),
-            *("suggestion_right", "wrong", "seconds", "seconds_trained_folds"),
+            *("suggestion_right", "suggestion_right_for_ours", "wrong", "seconds", "seconds_trained_folds"),
         )
     }
     methods = list(dict.fromkeys(measured.method for measured in measurements))
@@ -478,10 +499,14 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
         marked = [f"**{c}**" if by_method[m] == best else c for c, m in zip(cells, methods, strict=True)]
         lines.append(row(case, *marked))
     titles = (
-        *("labels", "wrong", "estimated wrong", "precision / recall", "estimated precision", "suggestions right"),
-        *("seconds", "cleanlab: precision / recall", "suggestions right", "seconds", "with trained folds"),
+        *("labels", "wrong", "estimated wrong", "precision / recall", "estimated precision", "seconds"),
+        *("cleanlab: precision / recall", "seconds", "with trained folds", "suggestions right", "cleanlab's", "kNN's"),
     )
-    lines += ["", f"Flags, ours and those of {peer} with cleanlab's default filter:", ""]
+    lines += [
+        "",
+        f"Flags, ours and those of {peer} with cleanlab's default filter; suggestions for mistakes that we flagged:",
+        "",
+    ]
     lines += [row(*titles), row(*("---" for _ in titles))]
     for case in means["average_precision"]:
         lines.append(
@@ -492,12 +517,11 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
                 f"{number('estimated_high', case, OURS, 0)})",
                 f"{number('precision', case, OURS)} / {number('recall', case, OURS)}",
                 number("estimated_precision", case, OURS),
-                number("suggestion_right", case, OURS),
                 number("seconds", case, OURS, 1),
                 f"{number('precision', case, peer)} / {number('recall', case, peer)}",
-                number("suggestion_right", case, peer),
                 number("seconds", case, peer, 1),
                 number("seconds_trained_folds", case, peer, 1),
+                *(number("suggestion_right_for_ours", case, method) for method in (OURS, peer, "k nearest neighbours")),
             )
         )
     return "\n".join(lines) + "\n"

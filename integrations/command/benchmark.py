@@ -70,7 +70,9 @@ def benchmark(
             for case in source_cases(source, loaded, noises, label_column or [], numbers, imbalance, display)
         ]
         measurements = run_cases(cases, display)
-        table = save_measurements(measurements, loaded, output)
+        table = save_measurements(
+            measurements, f"{loaded.name}, {loaded.weights} weights, {loaded.image_size} px", output
+        )
     Console().print(_benchmark_table(measurements))
     typer.echo(f"all methods: {table.resolve()}")
     typer.echo(f"drawn: {table.with_name('figure.html').resolve()}")
