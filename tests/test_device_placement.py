@@ -1,0 +1,93 @@
+"""Everything that an audit computes on a GPU stays there, and comes to what the processor computes (`acted_device`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acted_device import DEVICE, acted_device
+
+import audit
+from audit.head import Head, probabilities, residuals, targets_of, train_head
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian
+from audit.influence.leave_one_out import leave_one_out
+from audit.influence.pairwise import pairwise_influence
+
+SCORES = ("influence", "self_influence", "loo_probability", "suspicion")
+
+
+@pytest.fixture(scope="module")
+def arrays() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 600)
+    x = (3 * rng.normal(size=(4, 20))[labels] + 2 * rng.normal(size=(600, 20))).astype(np.float32)
+    labels[:40] = rng.integers(0, 4, 40)
+    return x, labels
+
+
+def assert_alike(ours: audit.AuditResult, theirs: audit.AuditResult) -> None:
+    for name in SCORES:
+        expected = theirs.scores[name].to_numpy()
+        np.testing.assert_allclose(ours.scores[name], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    assert (ours.scores["flag"] == theirs.scores["flag"]).mean() > 0.99
+    assert ours.summary["machine"]["gpu"] == "acted by the processor"
+    assert theirs.summary["machine"]["gpu"] is None
+
+
+def test_the_acted_device_refuses_what_a_gpu_refuses() -> None:
+    with acted_device() as device:
+        there = torch.arange(6.0, device="cuda").view(2, 3)
+        assert there.device == DEVICE
+        with pytest.raises(RuntimeError, match="same device, found cuda and cpu"):
+            there @ torch.ones(3)
+        with pytest.raises(TypeError, match="numpy"):
+            there.numpy()
+        assert (device.scalars, device.numbers) == (0, 0)
+        assert float(there.sum()) == 15
+        assert there[torch.tensor([1])].cpu().tolist() == [[3.0, 4.0, 5.0]]
+        assert (device.scalars, device.numbers) == (1, 3)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_whole_audit(arrays: tuple[np.ndarray, np.ndarray], trusted: bool) -> None:
+    settings = {"inject": 0.05, "validation_trusted": trusted}
+    theirs = audit.audit_embeddings(*arrays, config=audit.AuditConfig(device="cpu", **settings))
+    with acted_device():
+        ours = audit.audit_embeddings(*arrays, config=audit.AuditConfig(device="cuda", **settings))
+    assert_alike(ours, theirs)
+
+
+def test_a_whole_audit_of_embeddings_that_do_not_fit_the_device(
+    arrays: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    x, labels = arrays
+    np.save(tmp_path / "x.npy", x)
+    theirs = audit.audit_embeddings(x, labels, config=audit.AuditConfig(device="cpu"))
+    with acted_device(memory=4 * x.nbytes):
+        ours = audit.audit_embeddings(tmp_path / "x.npy", labels, config=audit.AuditConfig(device="cuda"))
+    assert_alike(ours, theirs)
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_the_engine_brings_nothing_but_single_numbers_to_the_host(
+    arrays: tuple[np.ndarray, np.ndarray], solver: str
+) -> None:
+    with acted_device() as device:
+        x = torch.from_numpy(arrays[0]).to("cuda")
+        labels = torch.from_numpy(arrays[1]).to("cuda")
+        train, validation = torch.arange(500, device="cuda"), torch.arange(500, 600, device="cuda")
+        head: Head = train_head(x[train], labels[train], x[validation], labels[validation], 4)
+        z = head.features(x)
+        p = probabilities(z, head.weight)
+        wrong = residuals(p, targets_of(labels, 4, z))
+        hessian = HeadHessian(z[train], p[train], head.l2)
+        influence, _ = influence_on_validation(hessian, z, wrong, validation, wrong[validation], solver)
+        rows = pairwise_influence(hessian, z[:8], wrong[:8], z, wrong, solver, tolerance=1e-4)
+        left_out = leave_one_out(
+            hessian, z[train], z[train] @ head.weight.T, wrong[train], method="kfac" if solver == "cg" else "exact"
+        )
+        assert device.numbers == 0
+        assert all(found.device == DEVICE for found in (influence, rows, left_out.probabilities))
