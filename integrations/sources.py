@@ -35,6 +35,11 @@ class Source(Protocol):
         """The field that holds the labels once it is open."""
         ...
 
+    @property
+    def part(self) -> dict[str, str] | None:
+        """The command's options that choose a part of a dataset; None where what it opens tells."""
+        ...
+
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """The images as a FiftyOne dataset or view."""
         ...
@@ -58,6 +63,11 @@ class ImportedSource:
     def description(self) -> str:
         """Where the images come from."""
         return self.images.description
+
+    @property
+    def part(self) -> None:
+        """Not chosen by options: the dataset holds what was imported."""
+        return None
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Write the images into their dataset, and return those that the source has now."""
@@ -86,6 +96,13 @@ class FiftyOneSource:
     def description(self) -> str:
         """The dataset, and its view if one was named."""
         return f"fiftyone:{self.dataset}" + (f" (view {self.view!r})" if self.view else "")
+
+    @property
+    def part(self) -> dict[str, str]:
+        """The command's options that choose a part of the dataset; none for all of it."""
+        return ({"view": self.view} if self.view else {}) | (
+            {"keep_labels": ",".join(self.keep_labels)} if self.keep_labels else {}
+        )
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Load the dataset or view."""

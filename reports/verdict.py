@@ -366,10 +366,13 @@ def correction_texts(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _as_source(source: dict[str, Any]) -> str:
-    """The audited dataset, where corrections are, as the command takes it."""
+    """The audited dataset, where corrections are, as the command takes it; VIEW stands for a view without a name."""
     if not source.get("dataset"):
         return "SOURCE"
     text = shlex.quote(f"fiftyone:{source['dataset']}")
+    part = source.get("part", {})
+    for option, value in {"view": "VIEW"}.items() if part is None else part.items():
+        text += f" --{option.replace('_', '-')} {shlex.quote(value)}"
     if source["label_field"] != "ground_truth":
         text += f" --label-field {shlex.quote(source['label_field'])}"
     if source["audit_key"] != "audit":

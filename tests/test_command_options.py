@@ -72,7 +72,7 @@ def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) 
         ('[[audit]]\nsource = "digits"\ntrainer = "sgd"', "trainer is 'sgd'; it takes one of newton, adam (in an"),
         ("seed = 1", "no source was given"),
         ('source = "digits"\nfail_above = nan', "--fail-above is nan; it takes a share of the labels"),
-        ('source = "digits"\noutput = "audit.toml/x"', "audit.toml forbids it"),
+        ('source = "digits"\noutput = "audit.toml/x"', "audit.toml: Not a directory"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_that_names_it(text: str, message: str, tmp_path: Path) -> None:

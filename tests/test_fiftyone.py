@@ -343,6 +343,7 @@ def test_an_audit_goes_from_parquet_to_fields_of_fiftyone(tables_boats: Path, da
         "label_field": "ground_truth",
         "audit_key": "audit",
         "source": source.description,
+        "part": {},
     }
     assert dataset.values("audit_suspicion") == result.scores["suspicion"].tolist()
     assert len(dataset.load_saved_view("audit: flagged")) == result.summary["counts"]["flagged"]

@@ -254,6 +254,15 @@ def test_what_the_command_prints_last_can_be_pasted(
     assert "influence-audit app &#39;&lt;b&gt;my&lt;/b&gt; set; ls&#39;</code> runs" in render_report(result)
 
 
+def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: AuditResult) -> None:
+    def again(part: dict[str, str] | None) -> str:
+        return verdict.run_again(plain.summary | {"source": plain.summary["source"] | {"part": part}})
+
+    assert " --view 'not mine' --keep-labels a,b" in again({"view": "not mine", "keep_labels": "a,b"})
+    assert " --view VIEW" in again(None)
+    assert "--view" not in again({})
+
+
 def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: AuditResult) -> None:
     config = AuditConfig(
         seed=3, weights="my weights.pth", trainer="adam", damping=1e-3, use_splits=True, max_review=50, cache_dir="x"

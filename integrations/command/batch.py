@@ -123,7 +123,15 @@ def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | No
         taken.add(folder)
         checkpoint = checkpoint_for(order.config)
         result = audit_dataset(
-            collection, source.label_field, order.audit_key, order.config, display, folder, checkpoint, workers
+            collection,
+            source.label_field,
+            order.audit_key,
+            order.config,
+            display,
+            folder,
+            checkpoint,
+            workers,
+            source.part,
         )
         display(Step("report"))
         from reports.html import write_report

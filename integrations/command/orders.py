@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +57,14 @@ class Order:
         """
         wanted = (self.folder or self.root).absolute()
         there = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
-        if not (there.is_dir() and os.access(there, os.W_OK)):
-            raise InputError(f"result folder {str(wanted)!r} cannot be written ({there} forbids it); give another")
+        # Permission bits do not tell of read-only and virtual file systems; trying does.
+        try:
+            with tempfile.TemporaryDirectory(prefix=".influence-audit-", dir=there):
+                pass
+        except OSError as problem:
+            raise InputError(
+                f"result folder {str(wanted)!r} cannot be made (in {there}: {problem.strerror}); give another with -o"
+            ) from None
 
     def resolve(self) -> Source:
         """The source, which is not opened yet."""

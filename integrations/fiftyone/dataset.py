@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def audit_dataset(
     save_to: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
+    part: Mapping[str, str] | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
 
@@ -138,6 +140,8 @@ def audit_dataset(
         save_to: a folder to save the result in, before anything is written into the dataset.
         checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with this call.
         workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to do so here.
+        part: the command's options that open this part of the dataset again, for the commands that the report prints;
+            by default the name of the saved view.
 
     Returns:
         The result; its scores are indexed by FiftyOne's sample ids.
@@ -154,7 +158,7 @@ def audit_dataset(
     with audit_lock(dataset, audit_key):
         samples = read_samples(collection, label_field)
         result = audit.audit_images(samples, config=config, progress=progress, checkpoint=kept_stages, workers=workers)
-        _name_source(result, dataset, label_field, audit_key)
+        _name_source(result, collection, label_field, audit_key, part)
         if save_to is not None:
             result.save(save_to)
         _write(collection, result, audit_key, label_field, progress, save_to)
@@ -163,13 +167,25 @@ def audit_dataset(
     return result
 
 
-def _name_source(result: AuditResult, dataset: fo.Dataset, label_field: str, audit_key: str) -> None:
+def _name_source(
+    result: AuditResult,
+    collection: SampleCollection,
+    label_field: str,
+    audit_key: str,
+    part: Mapping[str, str] | None,
+) -> None:
+    dataset = _root(collection)
+    if part is None and len(collection) < len(dataset):
+        part = {"view": collection.name} if collection.name else None
+    else:
+        part = part or {}
     result.summary["source"] = {
         "dataset": dataset.name,
         "slug": dataset.slug,
         "label_field": label_field,
         "audit_key": audit_key,
         "source": source_of(dataset) or f"fiftyone:{dataset.name}",
+        "part": None if part is None else dict(part),
     }
 
 
