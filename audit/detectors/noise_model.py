@@ -4,7 +4,9 @@ The given label y of a sample is taken as a noisy reading of a true one: P(y = j
 a transition matrix T that is estimated from the same data (after Sukhbaatar et al., arXiv 1406.2080, and the confident
 joint of Northcutt et al., arXiv 1911.00068). P(true | x) mixes two readings of the embedding, neither of which has seen
 the sample's own label: the softmax head's leave-one-out prediction, in closed form, and the vote of the nearest
-neighbours. Each round
+neighbours. Neither ever rules a class out: a penalised head and a vote with a flat member leave each some probability,
+which over many classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for
+s ∝ head^a · neighbours^b, which is s where s is well above the floor c and falls off with its square below. Each round
 
 1. fits T and the mixture to the likelihood of the given labels, log Σ_k P(true = k | x_i) T_k,y_i;
 2. takes the posterior q_i(k) ∝ P(true = k | x_i) T_k,y_i as new soft targets;
@@ -14,8 +16,8 @@ Few samples cannot tell pictures that could be either class from labels that are
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, the
 largest is taken, since an audit is asked about labels.
 
-The L2 penalty, the temperature of the head, the weight of the neighbours and the smoothing of T are chosen by
-out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
+The L2 penalty, the temperature of the head, the weight of the neighbours, the floor and the smoothing of T are chosen
+by out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
 the soft targets carry a little of every label to its neighbours, and more rounds would feed that back.
 
 What has n × C entries is kept in single precision; embeddings beyond HELD_BYTES are read whenever they are needed. The
@@ -24,6 +26,7 @@ mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are mor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,19 +63,24 @@ MAX_ROUNDS = 3
 GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
 MIXTURE_SAMPLES = 50_000  # T, of C² entries, is sought on as many at random
-EXPONENT_SAMPLES = 4000  # and the two exponents on as many of them, but for the last steps
+SHAPE_SAMPLES = 4000  # and the mixture's shape on as many of them, but for the last steps
 MIXTURE_STEPS = 12
 LAST_STEPS = 2
-MIXTURE_SETTLED = 1e-3  # change of exponents and of T's entries, below which no further EM step is made
-MOST_EXPONENT = 10.0
-HALVINGS = 10  # of a step of the exponents that lowers the likelihood
+MIXTURE_SETTLED = 1e-3  # change of the shape and of T's entries, below which no further EM step is made
+HALVINGS = 10  # of a step of the shape that lowers the likelihood
 ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
 EXACT_FLOP = 1e10  # n (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
-EXPONENT_SPREAD = 3.0  # standard deviation of the prior on the exponents, which keeps separable data from certainty
-SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
-SHARPEST = 8.0
+# The mixture's shape (a, b, log c). Its prior is normal: exponents near 0, which keeps separable data from certainty,
+# and a floor of a few thousandths, give or take a factor of five.
+SHAPE_CENTRE = np.array([0.0, 0.0, math.log(0.003)])
+SHAPE_SPREAD = np.array([3.0, 3.0, 1.5])
+SHAPE_LEAST = np.array([0.0, 0.0, -12.0])
+SHAPE_MOST = np.array([10.0, 10.0, -1.0])
+SHAPE_START = np.array([1.0, 0.0, SHAPE_CENTRE[2]])  # the head alone
+SHARPER = np.array([2**0.25, 2**0.25, 1.0])  # factors on the shape from one sharpness to the next
+SHARPENINGS = 12  # at most: exponents eight times the likeliest
 REJECTED = 1.0  # nats of log-likelihood, what one parameter is worth (Akaike 1974)
 REFITS = 4  # EM steps for T at each sharpness
 FLOOR = 1e-12
@@ -93,8 +101,8 @@ class Diagnosis:
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
         method: how loo_probabilities were had in closed form: 'exact', or 'kfac' (Kronecker factors of the Hessian).
         l2: λ of the head.
-        rounds: of every round, the exponents of head and neighbours, the mean log-likelihood of the given labels
-            (nats), and how far the posteriors of the given labels moved on average.
+        rounds: of every round, the exponents of head and neighbours, the floor, the mean log-likelihood of the given
+            labels (nats), and how far the posteriors of the given labels moved on average.
     """
 
     prior: Tensor
@@ -174,20 +182,21 @@ class NoiseModel:
         self, predicted: Tensor, labels: Tensor, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
         """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
-        targets, exponents = predicted, np.array([1.0, 0.0])
+        targets, shape = predicted, SHAPE_START
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
                 predicted = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(predicted, targets, labels, exponents)
-            exponents = mixture.exponents
+            mixture = self._mix(predicted, targets, labels, shape)
+            shape = mixture.shape
             before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
             rounds.append(
                 {
-                    "head_weight": float(exponents[0]),
-                    "neighbour_weight": float(exponents[1]),
+                    "head_weight": float(shape[0]),
+                    "neighbour_weight": float(shape[1]),
+                    "floor": math.exp(shape[2]),
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -205,7 +214,7 @@ class NoiseModel:
         prior, posterior = torch.empty_like(predicted), torch.empty_like(predicted)
         parts = chunks(len(labels), 6 * self.classes, 4)
         for rows in parts:
-            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.exponents).T
+            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.shape).T
         if len(some) < len(labels):
             for rows in parts:
                 posterior[rows] = _believed(prior[rows].T, transition, labels[rows])[0].T
@@ -215,9 +224,7 @@ class NoiseModel:
             believed, evidence = _believed(prior[rows].T, transition, labels[rows])
             posterior[rows] = believed.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        return Mixture(
-            prior, posterior, transition, fitted.likeliest_share, fitted.exponents, log_likelihood / len(labels)
-        )
+        return Mixture(prior, posterior, transition, fitted.likeliest_share, fitted.shape, log_likelihood / len(labels))
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
         """The strongest λ whose loss on a held-out part is within one standard error of the smallest, and the W there.
@@ -337,7 +344,7 @@ class Mixture:
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        exponents: of the two readings.
+        shape: exponents (a, b) of the two readings, and the logarithm of the floor c.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -345,65 +352,65 @@ class Mixture:
     posterior: Tensor
     transition: Tensor
     likeliest_share: float
-    exponents: np.ndarray
+    shape: np.ndarray
     log_likelihood: float
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The parameters of a mixture: exponents, T, and `Mixture.likeliest_share`."""
+    """The parameters of a mixture: its shape, T, and `Mixture.likeliest_share`."""
 
-    exponents: np.ndarray
+    shape: np.ndarray
     transition: Tensor
     likeliest_share: float
 
 
 def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitted:
-    """Fit P(true | x) ∝ head^a · neighbours^b and T to the likelihood of the given labels.
+    """Fit the shape of P(true | x), and T, to the likelihood of the given labels.
 
     Args:
         readings: of k samples, that have not seen their own labels, in an order that does not matter.
         labels: (k,).
-        start: exponents (a, b) to start from.
+        start: shape to start from.
     """
-    exponents = start
-    transition = estimate_transition(readings.mixed(np.array([1.0, 0.0])).T, labels)
-    for looked_at, steps in ((EXPONENT_SAMPLES, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
+    shape = start
+    transition = estimate_transition(readings.mixed(SHAPE_START).T, labels)
+    for looked_at, steps in ((SHAPE_SAMPLES, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
         for _ in range(steps):
-            last, before = exponents, transition
-            exponents = _better_exponents(readings.of_samples(part), transition, labels[part], last)
-            best = _Fit.of(readings, exponents, transition, labels)
+            last, before = shape, transition
+            shape = _better_shape(readings.of_samples(part), transition, labels[part], last)
+            best = _Fit.of(readings, shape, transition, labels)
             transition = estimate_transition(best.posterior.T, labels)
-            if max(abs(exponents - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
+            if max(abs(shape - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
                 break
         if looked_at >= len(labels):
             break
     least, likelihood = best.mistakes(labels), best.log_likelihood
-    chosen, factor = best, SHARPER
-    while factor <= SHARPEST:
-        fit = _Fit.of(readings, factor * exponents, transition, labels)
+    chosen = best
+    for _ in range(SHARPENINGS):
+        fit = _Fit.of(readings, SHARPER * chosen.shape, transition, labels)
         for _ in range(REFITS - 1):
-            fit = _Fit.of(readings, factor * exponents, estimate_transition(fit.posterior.T, labels), labels)
+            fit = _Fit.of(readings, fit.shape, estimate_transition(fit.posterior.T, labels), labels)
         if fit.log_likelihood < likelihood - REJECTED:
             break
-        chosen, transition, factor = fit, fit.transition, factor * SHARPER
-    return _Fitted(chosen.exponents, chosen.transition, least / max(chosen.mistakes(labels), FLOOR))
+        chosen, transition = fit, fit.transition
+    return _Fitted(chosen.shape, chosen.transition, least / max(chosen.mistakes(labels), FLOOR))
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Posterior (C, k) under exponents and T, and the log-likelihood of all given labels (nats)."""
+    """Posterior (C, k) under a shape and T, and the log-likelihood of all given labels (nats)."""
 
-    exponents: np.ndarray
+    shape: np.ndarray
     transition: Tensor
     posterior: Tensor
     log_likelihood: float
 
     @classmethod
-    def of(cls, readings: _Readings, exponents: np.ndarray, transition: Tensor, labels: Tensor) -> _Fit:
-        posterior, evidence = _believed(readings.mixed(exponents), transition, labels)
-        return cls(exponents, transition, posterior, float(evidence.log().sum(dtype=torch.float64)))
+    def of(cls, readings: _Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> _Fit:
+        posterior, evidence = _believed(readings.mixed(shape), transition, labels)
+        return cls(shape, transition, posterior, float(evidence.log().sum(dtype=torch.float64)))
 
     def mistakes(self, labels: Tensor) -> float:
         """Expected number of mistakes."""
@@ -432,38 +439,50 @@ class _Readings:
     def of_samples(self, part: slice) -> _Readings:
         return _Readings(self.head[:, part], self.neighbours[:, part])
 
-    def mixed(self, exponents: np.ndarray) -> Tensor:
-        """(C, k) ∝ head^a · neighbours^b."""
-        a, b = (float(exponent) for exponent in exponents)
-        return (a * self.head + b * self.neighbours).softmax(0)
+    def mixed(self, shape: np.ndarray) -> Tensor:
+        """(C, k) ∝ s² / (s + c) for s ∝ head^a · neighbours^b."""
+        s, tail = self._above(shape)
+        kept = s * (1 - tail)
+        return kept / kept.sum(0)
+
+    def slopes(self, shape: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Derivatives (C, k) of the logarithm of s² / (s + c), by a, b and log c."""
+        s, tail = self._above(shape)
+        by_a, by_b = ((1 + tail) * (reading - (s * reading).sum(0)) for reading in (self.head, self.neighbours))
+        return by_a, by_b, -tail
+
+    def _above(self, shape: np.ndarray) -> tuple[Tensor, Tensor]:
+        """s (C, k), and c / (s + c), how much of it the floor takes."""
+        a, b, floor = float(shape[0]), float(shape[1]), math.exp(shape[2])
+        s = (a * self.head + b * self.neighbours).softmax(0)
+        return s, floor / (s + floor)
 
 
-def _better_exponents(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
-    """Newton's step for the exponents, towards the largest likelihood of the given labels under T.
-
-    With a prior, normal around 0, that keeps them finite where classes are separable.
-    """
-    precision = 1 / EXPONENT_SPREAD**2
+def _better_shape(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
+    """Newton's step for the shape, towards its largest posterior probability given the labels and T."""
+    precision = 1 / SHAPE_SPREAD**2
     prior = readings.mixed(start)
     posterior, evidence = _believed(prior, transition, labels)
-    both = (readings.head, readings.neighbours)
+    slopes = readings.slopes(start)
 
-    def loss(exponents: np.ndarray, evidence: Tensor) -> float:
-        return precision / 2 * float((exponents**2).sum()) - float(evidence.log().sum(dtype=torch.float64))
+    def loss(shape: np.ndarray, evidence: Tensor) -> float:
+        unlikely = float((precision * (shape - SHAPE_CENTRE) ** 2).sum()) / 2
+        return unlikely - float(evidence.log().sum(dtype=torch.float64))
 
-    # d/da log Σ_k s_k T_k = E_posterior[reading] − E_prior[reading], and once more: Var_posterior − Var_prior
-    (means, spread), (believed_means, believed_spread) = (_moments(both, under) for under in (prior, posterior))
-    slope = precision * start + (means - believed_means).sum(0)
-    curvature = precision * np.eye(len(start)) + spread
-    if np.linalg.eigvalsh(curvature - believed_spread)[0] > precision / 2:
+    # d/da log Σ_k p_k T_k = E_posterior[slope] − E_prior[slope], and once more: Var_posterior − Var_prior. How the
+    # slopes themselves change with c is left out: the halvings see to it that a step helps.
+    (means, spread), (believed_means, believed_spread) = (_moments(slopes, under) for under in (prior, posterior))
+    slope = precision * (start - SHAPE_CENTRE) + (means - believed_means).sum(0)
+    curvature = np.diag(precision) + spread
+    if np.linalg.eigvalsh(curvature - believed_spread)[0] > precision.min() / 2:
         curvature -= believed_spread
     # At a bound, only what leads away from it moves.
-    free = (start > 0) | (slope < 0)
+    free = ((start > SHAPE_LEAST) | (slope < 0)) & ((start < SHAPE_MOST) | (slope > 0))
     step = np.zeros_like(start)
     step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -slope[free])
     value = loss(start, evidence)
     for halving in range(HALVINGS):
-        candidate = (start + step / 2**halving).clip(0, MOST_EXPONENT)
+        candidate = (start + step / 2**halving).clip(SHAPE_LEAST, SHAPE_MOST)
         if loss(candidate, _believed(readings.mixed(candidate), transition, labels)[1]) <= value + ALIKE:
             return candidate
     return start
