@@ -503,6 +503,32 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     assert window.state["progress"]["reviewed"] == 0
 
 
+def test_the_next_sample_is_one_of_the_reviewers_own_view(dataset: fo.Dataset) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    window.event("move_threshold", value=0.05)
+    by_the_panel = window.view
+    queue = window.shown_ids()
+    assert len(queue) > 4
+    assert window.state["sample"] == queue[0]
+    own = dataset.select([queue[3], queue[1]])
+    for view in (own._serialize(), [*(by_the_panel or []), *own._serialize()]):
+        window.view = view
+        window.event("on_change_view")
+        for expected in (queue[1], queue[3]):
+            window.event("next_sample", skip=True)
+            assert window.state["sample"] == expected
+    window.event("dismiss")
+    assert window.state["sample"] == queue[1]
+    window.event("dismiss")
+    assert window.state["sample"] is None
+    assert window.shows("Every flagged sample that filters and view leave is reviewed")
+    window.event("show_all")
+    window.view = None
+    window.event("next_sample", skip=True)
+    assert window.state["sample"] == queue[0]
+
+
 def test_an_echo_of_a_decision_with_the_state_from_before_it_does_not_bring_that_back(dataset: fo.Dataset) -> None:
     window = Window(dataset)
     window.event("on_load")
@@ -594,7 +620,7 @@ def test_the_panel_filters_the_grid_by_threshold_class_and_status(dataset: fo.Da
     window = Window(dataset)
     window.event("on_load")
     window.event("move_threshold", value=0.3)
-    above = dataset.match(F("audit_suspicion") >= 0.3).sort_by("audit_suspicion", reverse=True)
+    above = dataset.match(F("audit_suspicion") >= 0.3).sort_by([("audit_suspicion", -1), ("id", 1)])
     assert window.shown_ids() == above.values("id")
     assert window.state["above"] == len(above)
     label = window.state["class_names"][0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 from fiftyone import ViewField as F
+from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
@@ -44,8 +45,9 @@ class AuditView:
         return f"{key}: {self.title}"
 
 
-def _most_suspicious_first(view: fo.DatasetView, key: str) -> fo.DatasetView:
-    return view.sort_by(f"{key}_suspicion", reverse=True)
+def most_suspicious_first(samples: SampleCollection, key: str) -> fo.DatasetView:
+    """The order of the grid and of the queue of samples to review; many have the same suspicion of 1."""
+    return samples.sort_by([(f"{key}_suspicion", -1), ("id", 1)])
 
 
 VIEWS = (
@@ -53,13 +55,13 @@ VIEWS = (
         "flagged",
         "Labels that are probably wrong, the most suspicious first.",
         "#FF6D04",
-        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_flag") == True), key),  # noqa: E712
+        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_flag") == True), key),  # noqa: E712
     ),
     AuditView(
         "to review",
         "Flagged labels that nobody has decided on yet, the most suspicious first.",
         "#FFB682",
-        lambda dataset, key: _most_suspicious_first(
+        lambda dataset, key: most_suspicious_first(
             dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_status") == UNREVIEWED)),  # noqa: E712
             key,
         ),
@@ -68,13 +70,13 @@ VIEWS = (
         "confirmed mistakes",
         "Labels that a reviewer found wrong, with a correction or without.",
         "#C026D3",
-        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_status").is_in(list(WRONG))), key),
+        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_status").is_in(list(WRONG))), key),
     ),
     AuditView(
         "dismissed",
         "Labels that a reviewer found right.",
         "#6D7888",
-        lambda dataset, key: _most_suspicious_first(dataset.match(F(f"{key}_status") == DISMISSED), key),
+        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_status") == DISMISSED), key),
     ),
     AuditView(
         "most harmful",
@@ -104,7 +106,7 @@ VIEWS = (
         "injected and missed",
         "Labels that the audit changed on purpose and did not flag, the most suspicious first.",
         "#8B5CF6",
-        lambda dataset, key: _most_suspicious_first(
+        lambda dataset, key: most_suspicious_first(
             dataset.match((F(f"{key}_injected") == True) & (F(f"{key}_flag") == False)),  # noqa: E712
             key,
         ),
@@ -114,7 +116,7 @@ VIEWS = (
         "flagged but not injected",
         "Labels that the audit flagged and had not changed: false alarms, or mistakes that were there before.",
         "#10B981",
-        lambda dataset, key: _most_suspicious_first(
+        lambda dataset, key: most_suspicious_first(
             dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_injected") != True)),  # noqa: E712
             key,
         ),

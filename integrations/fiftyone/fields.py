@@ -163,7 +163,9 @@ def index_fields(dataset: fo.Dataset, key: str) -> None:
     """Make the database find samples by what the panel asks for."""
     for suffix in INDEXED:
         dataset.create_index(f"{key}_{suffix}")
-    dataset.create_index([(f"{key}_status", 1), (f"{key}_suspicion", -1), ("id", 1)])
+    order = [(f"{key}_suspicion", -1), ("id", 1)]
+    dataset.create_index(order)
+    dataset.create_index([(f"{key}_status", 1), *order])
 
 
 def drop_indexes(dataset: fo.Dataset, key: str) -> None:

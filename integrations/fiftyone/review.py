@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fiftyone as fo
+from fiftyone.core.collections import SampleCollection
 
 from audit.errors import InputError
 from integrations.fiftyone.decision_log import (
@@ -304,7 +305,7 @@ def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int
 
 
 def next_to_review(
-    dataset: fo.Dataset,
+    samples: SampleCollection,
     audit_key: str,
     threshold: float = 0.0,
     label: str | None = None,
@@ -313,7 +314,7 @@ def next_to_review(
     """The most suspicious sample that nobody has decided on.
 
     Args:
-        dataset: the audited dataset.
+        samples: the audited dataset, or a view of it to which the queue is kept.
         audit_key: of the audit.
         threshold: the least suspicion.
         label: only look at this class, as it was audited.
@@ -325,22 +326,26 @@ def next_to_review(
     Raises:
         InputError: if there is no such audit.
     """
-    log = DecisionLog(dataset, audit_key)
+    log = DecisionLog(samples._dataset, audit_key)
     suspicion = f"{log.key}_suspicion"
     waiting: dict[str, Any] = {log.status: UNREVIEWED, suspicion: {"$gte": threshold}}
     if label is not None:
         waiting["$expr"] = {"$eq": [log.audited_label, {"$literal": label}]}
-    order = [(suspicion, -1), ("_id", 1)]
+
+    def first_of(wanted: dict[str, Any]) -> str | None:
+        order = {suspicion: -1, "_id": 1}
+        found = samples.mongo([{"$match": wanted}, {"$sort": order}, {"$limit": 1}]).values("id")
+        return found[0] if found else None
+
     if after is not None:
         (place,) = object_ids([after])
         former = log.samples.find_one({"_id": place}, [suspicion]) or {}
         value = former.get(suspicion)
         behind = {"$or": [{suspicion: {"$lt": value}}, {suspicion: value, "_id": {"$gt": place}}]}
-        found = log.samples.find_one({"$and": [waiting, behind]}, ["_id"], sort=order)
+        found = first_of({"$and": [waiting, behind]})
         if found is not None:
-            return str(found["_id"])
-    found = log.samples.find_one(waiting, ["_id"], sort=order)
-    return None if found is None else str(found["_id"])
+            return found
+    return first_of(waiting)
 
 
 def corrected_since(dataset: fo.Dataset, audit_key: str, moment: datetime) -> int:

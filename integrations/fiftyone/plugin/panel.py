@@ -8,11 +8,12 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone import ViewField as F
+from fiftyone.core.collections import SampleCollection
 from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
-from integrations.fiftyone.appearance import make_editable
+from integrations.fiftyone.appearance import make_editable, most_suspicious_first
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
 from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
@@ -310,7 +311,7 @@ class LabelAuditPanel(foo.Panel):
         state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
         filters = (state.threshold, state.class_label, bool(state.only_unreviewed))
         shown = dataset.match(_wanted(dataset, state.audit_key, state.label_field, *filters))
-        ctx.ops.set_view(view=shown.sort_by(f"{state.audit_key}_suspicion", reverse=True))
+        ctx.ops.set_view(view=most_suspicious_first(shown, state.audit_key))
 
     def _look_at_view(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Take the filters from the view: the state may be from before the panel itself set it."""
@@ -325,7 +326,8 @@ class LabelAuditPanel(foo.Panel):
     def _advance(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Show the most suspicious sample that nobody decided on, after the one that is shown."""
         after = state.sample if ctx.params.get("skip") else None
-        upcoming = review.next_to_review(dataset, state.audit_key, state.threshold, state.class_label, after)
+        queue = _queue(ctx.view, dataset, state.audit_key, state.label_field)
+        upcoming = review.next_to_review(queue, state.audit_key, state.threshold, state.class_label, after)
         if upcoming is not None:
             self._show_sample(ctx, dataset, state, upcoming)
         else:
@@ -492,7 +494,7 @@ def _filters_of(
     view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: str
 ) -> tuple[float, str | None, bool] | None:
     """Threshold, class and whether only unreviewed samples are shown, of a view that the panel made; else None."""
-    first = next((stage for stage in view._stages if isinstance(stage, fo.Match)), None)
+    first = _first_match(view)
     expression = first.filter.get("$expr") if first is not None and isinstance(first.filter, dict) else None
     operands = [value for condition in _conditions(expression) for value in condition.values()]
     values = [operand[1] for operand in operands if isinstance(operand, list) and len(operand) == 2]
@@ -502,6 +504,26 @@ def _filters_of(
     others = values[1 : len(values) - only_unreviewed]
     filters = (float(values[0]), others[0] if others else None, only_unreviewed)
     return filters if _wanted(dataset, key, label_field, *filters).to_mongo() == expression else None
+
+
+def _first_match(view: fo.DatasetView) -> fo.Match | None:
+    return next((stage for stage in view._stages if isinstance(stage, fo.Match)), None)
+
+
+def _queue(view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: str) -> SampleCollection:
+    """Among what the next sample is looked for: what the reviewer's own view and sidebar leave of the dataset.
+
+    The panel's own filter is left out: where the grid has it from before the last change, the state knows better.
+    """
+    if view._is_generated:  # patches, frames: not the samples that were audited
+        return dataset
+    own = [] if _filters_of(view, dataset, key, label_field) is None else [_first_match(view)]
+    own += [stage for stage in view._stages if isinstance(stage, fo.SortBy)][:1] if own else []
+    queue: SampleCollection = dataset
+    for stage in view._stages:
+        if stage not in own:
+            queue = queue.add_stage(stage)
+    return queue
 
 
 def _conditions(expression: Any) -> list[dict[str, Any]]:

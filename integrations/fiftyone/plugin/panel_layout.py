@@ -154,7 +154,7 @@ class PanelLayout:
         facts = state.facts
         many = state.selected or 0
         if not facts:
-            text = "Every flagged sample that the filters leave is reviewed." if state.audit_key else ""
+            text = "Every flagged sample that filters and view leave is reviewed." if state.audit_key else ""
             box.md(f"**Review**\n\n{text}", name="review_done")
         elif facts["suspicion"] is None:
             box.md("**Review**\n\nThis sample is not part of the audit.", name="not_audited")
