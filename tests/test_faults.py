@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 
 import fiftyone as fo
 import numpy as np
@@ -26,6 +28,7 @@ from audit.config import AuditConfig
 from audit.embedding import embed
 from audit.errors import InputError, WriteError
 from audit.progress import Step
+from audit.result import CHANGING
 from integrations.digits import digits
 from integrations.fiftyone import audit_dataset, score_writing, write_result
 from integrations.fiftyone.importing import import_images
@@ -34,6 +37,7 @@ from integrations.labelled_images import LabelledImages
 
 Names = Callable[[str], str]
 QUIET = os.environ | {"FIFTYONE_DATABASE_VALIDATION": "false"}  # or FiftyOne's first line is about MongoDB's age
+KILLS = 20
 MONGOD = Path(fo.__file__).parent / "db" / "bin" / "mongod"
 
 
@@ -196,6 +200,98 @@ def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: 
     assert dataset.get_run_info("audit").config.state == "complete"
     assert not list((tmp_path / "cache" / "checkpoints").iterdir())
     assert (tmp_path / "result" / "report.html").exists()
+
+
+def test_an_import_that_ends_before_its_dataset_is_marked_leaves_nothing_under_its_name(
+    dataset_name: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = list(digits(["0", "1"]))[:10]
+    images = LabelledImages("digits", "digits", 10, lambda: iter(listed))
+    name, before = dataset_name("half-made digits"), set(fo.list_datasets())
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.Dataset, "save", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            import_images(images, name)
+    assert not fo.dataset_exists(name)
+    (left,) = set(fo.list_datasets()) - before
+    assert not fo.load_dataset(left).persistent  # so that FiftyOne removes it
+    fo.delete_dataset(left)
+    assert len(import_images(images, name)) == 10
+    assert fo.load_dataset(name).persistent
+
+
+def outcome(folder: Path) -> tuple[list[object], dict[str, object]]:
+    """All that a result says but for when and how fast, and for what FiftyOne calls samples and files."""
+    result = audit.AuditResult.load(folder)
+    scores, findings = (table.reset_index(drop=True) for table in (result.scores, result.findings))
+    assert (folder / "report.html").read_text().rstrip().endswith("</html>")
+    summary = {name: value for name, value in result.summary.items() if name not in CHANGING}
+    config = {name: value for name, value in result.summary["config"].items() if name != "cache_dir"}
+    source = {name: value for name, value in result.summary["source"].items() if name not in ("dataset", "slug")}
+    tables = [scores.drop(columns="filepath").to_dict("list"), len(findings), result.controls.to_dict("list")]
+    return tables, summary | {"config": config, "source": source}
+
+
+def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_disturbed_it(
+    dataset_name: Names, tmp_path: Path
+) -> None:
+    """From the import to the report: what is killed leaves nothing half-written, and the same command goes on."""
+    random = Random(5)
+    undisturbed, killed = dataset_name("undisturbed"), dataset_name("killed at random")
+
+    def arguments(dataset: str, result: Path) -> list[str]:
+        part = ["--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1"]
+        return ["run", "digits", *part, "--dataset", dataset, "-o", str(result)]
+
+    def folders(place: Path) -> dict[str, str]:
+        return {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")}
+
+    began = time.monotonic()
+    first = command(*arguments(undisturbed, tmp_path / "undisturbed"), cwd=tmp_path, **folders(tmp_path / "first"))
+    seconds = time.monotonic() - began
+    assert first.returncode == 0, first.stderr
+    wanted = outcome(tmp_path / "undisturbed")
+    influences = fo.load_dataset(undisturbed).values("audit_influence")
+    result, place = tmp_path / "result", tmp_path / "second"
+    kills = ended = 0
+    while True:
+        process = subprocess.Popen(
+            [str(COMMAND), *arguments(killed, result)],
+            cwd=tmp_path,
+            env=QUIET | folders(place),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            said = process.communicate(timeout=random.uniform(0.3, 0.95) * seconds if kills < KILLS else None)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            if not (result / "summary.json").exists():
+                with pytest.raises(InputError, match="no complete audit result"):
+                    audit.AuditResult.load(result)
+            if fo.dataset_exists(killed):
+                half = fo.load_dataset(killed)
+                half.reload()
+                if half.has_field("audit_influence"):
+                    assert half.values("audit_influence") in (influences, [None] * len(half))
+            continue
+        assert process.returncode == 0, said
+        ended += 1
+        assert outcome(result) == wanted
+        whole = fo.load_dataset(killed)
+        whole.reload()
+        assert whole.values("audit_influence") == influences
+        assert whole.get_run_info("audit").config.state == "complete"
+        assert not [path for path in [*result.rglob("*"), *place.rglob("*")] if path.suffix == ".tmp"]
+        if kills == KILLS:
+            break
+        fo.delete_dataset(killed)
+        for folder in (result, place):
+            shutil.rmtree(folder)
+    assert ended
 
 
 # --- mongod dies ----------------------------------------------------------------------------------------------------

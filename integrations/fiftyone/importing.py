@@ -187,13 +187,16 @@ def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
             )
         made = existing
     else:
-        try:
-            made = fo.Dataset(name)
-        except ValueError as error:
-            raise InputError(f"dataset {name!r} cannot be made ({error}); choose another: --dataset NAME") from None
+        # It gets its name when it is marked as ours: an import killed before leaves only what FiftyOne itself removes.
+        made = fo.Dataset()
         made.info = {INFO_KEY: {"source": images.description}}
         made.save()
-        made.persistent = True  # only now: FiftyOne itself removes it where this was interrupted
+        try:
+            made.name = name
+        except ValueError as error:
+            made.delete()
+            raise InputError(f"dataset {name!r} cannot be made ({error}); choose another: --dataset NAME") from None
+    made.persistent = True
     made.add_sample_field(
         DEFAULT_LABEL_FIELD,
         fo.EmbeddedDocumentField,
