@@ -27,7 +27,6 @@ mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are mor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +63,9 @@ GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
 MIXTURE_SAMPLES = 50_000  # T, of C² entries, is sought on as many at random
 SHAPE_SAMPLES = 4000  # and the mixture's shape on as many of them, but for the last steps
-MIXTURE_STEPS = 12
+MIXTURE_STEPS = 30
 LAST_STEPS = 2
-MIXTURE_SETTLED = 1e-3  # change of the shape and of T's entries, below which no further EM step is made
+MIXTURE_SETTLED = 2.5e-3  # relative change of the expected number of mistakes, below which no further step is made
 HALVINGS = 10  # of a step of the shape that lowers the likelihood
 ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
@@ -182,21 +181,20 @@ class NoiseModel:
         self, predicted: Tensor, labels: Tensor, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
         """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
-        targets, shape = predicted, SHAPE_START
+        targets = predicted
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
                 predicted = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(predicted, targets, labels, shape)
-            shape = mixture.shape
+            mixture = self._mix(predicted, targets, labels)
             before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
             rounds.append(
                 {
-                    "head_weight": float(shape[0]),
-                    "neighbour_weight": float(shape[1]),
-                    "floor": math.exp(shape[2]),
+                    "head_weight": float(mixture.shape[0]),
+                    "neighbour_weight": float(mixture.shape[1]),
+                    "floor": math.exp(mixture.shape[2]),
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -206,11 +204,12 @@ class NoiseModel:
                 break
         return mixture, rounds
 
-    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, start: np.ndarray) -> Mixture:
+    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor) -> Mixture:
         """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples."""
         some = self.order[:MIXTURE_SAMPLES]
-        fitted = fit_mixture(_Readings.of(predicted[some], self.votes(beliefs, some)), labels[some], start)
-        transition = fitted.transition
+        readings = _Readings.of(predicted[some], self.votes(beliefs, some))
+        likeliest, fitted = fit_mixture(readings, labels[some])
+        transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior, posterior = torch.empty_like(predicted), torch.empty_like(predicted)
         parts = chunks(len(labels), 6 * self.classes, 4)
         for rows in parts:
@@ -224,7 +223,7 @@ class NoiseModel:
             believed, evidence = _believed(prior[rows].T, transition, labels[rows])
             posterior[rows] = believed.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        return Mixture(prior, posterior, transition, fitted.likeliest_share, fitted.shape, log_likelihood / len(labels))
+        return Mixture(prior, posterior, transition, likeliest_share, fitted.shape, log_likelihood / len(labels))
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
         """The strongest λ whose loss on a held-out part is within one standard error of the smallest, and the W there.
@@ -356,65 +355,54 @@ class Mixture:
     log_likelihood: float
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """The parameters of a mixture: its shape, T, and `Mixture.likeliest_share`."""
-
-    shape: np.ndarray
-    transition: Tensor
-    likeliest_share: float
-
-
-def fit_mixture(readings: _Readings, labels: Tensor, start: np.ndarray) -> _Fitted:
+def fit_mixture(readings: _Readings, labels: Tensor) -> tuple[_Fit, _Fit]:
     """Fit the shape of P(true | x), and T, to the likelihood of the given labels.
 
     Args:
         readings: of k samples, that have not seen their own labels, in an order that does not matter.
         labels: (k,).
-        start: shape to start from.
+
+    Returns:
+        The likeliest fit, and the sharpest that is nearly as likely.
     """
-    shape = start
-    transition = estimate_transition(readings.mixed(SHAPE_START).T, labels)
+    shape, transition, mistakes = SHAPE_START, estimate_transition(readings.mixed(SHAPE_START).T, labels), math.inf
     for looked_at, steps in ((SHAPE_SAMPLES, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
         for _ in range(steps):
-            last, before = shape, transition
-            shape = _better_shape(readings.of_samples(part), transition, labels[part], last)
-            best = _Fit.of(readings, shape, transition, labels)
-            transition = estimate_transition(best.posterior.T, labels)
-            if max(abs(shape - last).max(), float((transition - before).abs().max())) <= MIXTURE_SETTLED:
+            shape = _better_shape(readings.of_samples(part), transition, labels[part], shape)
+            likeliest, transition = _Fit.of(readings, shape, transition, labels)
+            mistakes, before = likeliest.mistakes, mistakes
+            if abs(mistakes - before) <= MIXTURE_SETTLED * mistakes:
                 break
         if looked_at >= len(labels):
             break
-    least, likelihood = best.mistakes(labels), best.log_likelihood
-    chosen = best
+    sharpest = likeliest
     for _ in range(SHARPENINGS):
-        fit = _Fit.of(readings, SHARPER * chosen.shape, transition, labels)
+        fit, following = _Fit.of(readings, SHARPER * sharpest.shape, transition, labels)
         for _ in range(REFITS - 1):
-            fit = _Fit.of(readings, fit.shape, estimate_transition(fit.posterior.T, labels), labels)
-        if fit.log_likelihood < likelihood - REJECTED:
+            fit, following = _Fit.of(readings, fit.shape, following, labels)
+        if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
             break
-        chosen, transition = fit, fit.transition
-    return _Fitted(chosen.shape, chosen.transition, least / max(chosen.mistakes(labels), FLOOR))
+        sharpest, transition = fit, fit.transition
+    return likeliest, sharpest
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Posterior (C, k) under a shape and T, and the log-likelihood of all given labels (nats)."""
+    """A shape and T, what log-likelihood they give all labels (nats), and the expected number of mistakes."""
 
     shape: np.ndarray
     transition: Tensor
-    posterior: Tensor
     log_likelihood: float
+    mistakes: float
 
     @classmethod
-    def of(cls, readings: _Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> _Fit:
+    def of(cls, readings: _Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> tuple[_Fit, Tensor]:
+        """The fit, and the T that its posterior leads to."""
         posterior, evidence = _believed(readings.mixed(shape), transition, labels)
-        return cls(shape, transition, posterior, float(evidence.log().sum(dtype=torch.float64)))
-
-    def mistakes(self, labels: Tensor) -> float:
-        """Expected number of mistakes."""
-        return len(labels) - float(self.posterior.gather(0, labels[None]).sum(dtype=torch.float64))
+        log_likelihood = float(evidence.log().sum(dtype=torch.float64))
+        mistakes = len(labels) - float(posterior.gather(0, labels[None]).sum(dtype=torch.float64))
+        return cls(shape, transition, log_likelihood, mistakes), estimate_transition(posterior.T, labels)
 
 
 def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -445,11 +433,11 @@ class _Readings:
         kept = s * (1 - tail)
         return kept / kept.sum(0)
 
-    def slopes(self, shape: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Derivatives (C, k) of the logarithm of s² / (s + c), by a, b and log c."""
+    def slopes(self, shape: np.ndarray) -> Tensor:
+        """Derivatives (3, C, k) of the logarithm of s² / (s + c), by a, b and log c."""
         s, tail = self._above(shape)
         by_a, by_b = ((1 + tail) * (reading - (s * reading).sum(0)) for reading in (self.head, self.neighbours))
-        return by_a, by_b, -tail
+        return torch.stack((by_a, by_b, -tail))
 
     def _above(self, shape: np.ndarray) -> tuple[Tensor, Tensor]:
         """s (C, k), and c / (s + c), how much of it the floor takes."""
@@ -488,12 +476,12 @@ def _better_shape(readings: _Readings, transition: Tensor, labels: Tensor, start
     return start
 
 
-def _moments(readings: Sequence[Tensor], under: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Means (k, r) of r readings (C, k) under probabilities (C, k), and the sum of their covariances (r, r)."""
-    weighted = [under * reading for reading in readings]
-    means = torch.stack([each.sum(0) for each in weighted], 1).double()
-    products = [[float((each * other).sum()) for other in readings] for each in weighted]
-    return means.cpu().numpy(), np.array(products) - (means.T @ means).cpu().numpy()
+def _moments(readings: Tensor, under: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means (k, r) of r readings (r, C, k) under probabilities (C, k), and the sum of their covariances (r, r)."""
+    weighted = readings * under
+    means = weighted.sum(1).double().T
+    products = weighted.flatten(1) @ readings.flatten(1).T
+    return means.cpu().numpy(), (products - means.T @ means).cpu().numpy()
 
 
 def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
