@@ -14,9 +14,11 @@ import pandas as pd
 
 from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
-from audit.storage import remove_abandoned, replace_file
+from audit.storage import remove_abandoned, replace_file, whole_file
 
 SCHEMA_VERSION = 5
+SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
+DIGEST_BYTES = 32
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"
@@ -143,13 +145,12 @@ class AuditResult:
             remove_abandoned(folder)
             (folder / SUMMARY_FILE).unlink(missing_ok=True)
             for name in _TABLES:
-                content = getattr(self, name).to_parquet()
-                digests[f"{name}.parquet"] = _digest(content)
-                replace_file(folder / f"{name}.parquet", content)
+                digests[f"{name}.parquet"] = _write_table(getattr(self, name), folder / f"{name}.parquet")
             content = save(tensors)
             digests[HEADS_FILE] = _digest(content)
             replace_file(folder / HEADS_FILE, content)
-            replace_file(folder / "scores.csv", self.scores.to_csv().encode("utf-8", errors="replace"))
+            with whole_file(folder / "scores.csv") as temporary:
+                self.scores.to_csv(temporary, errors="replace")
             replace_file(folder / MANIFEST_FILE, json.dumps({"blake2b": digests}, indent=1).encode() + b"\n")
             replace_file(folder / SUMMARY_FILE, summary)
         except OSError as error:
@@ -208,8 +209,17 @@ class AuditResult:
         return cls(summary=summary, heads=heads, **tables)
 
 
+def _write_table(table: pd.DataFrame, path: Path) -> str:
+    """Write a table a shard at a time, each of which a reader can take alone (a row group), and return its digest."""
+    with whole_file(path) as temporary:
+        table.to_parquet(temporary, row_group_size=SHARD_ROWS)
+        with temporary.open("rb") as written:
+            digest = hashlib.file_digest(written, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+    return digest
+
+
 def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=32).hexdigest()
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _check_digest(name: str, content: bytes, digests: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ some rows of another (`Taken`), and rows that other processes hold (`Spread`).
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -72,6 +73,9 @@ def _device_bytes(device: torch.device) -> int:
 class Stored:
     """Embeddings in arrays one after another, usually memory-mapped files.
 
+    What was read of a file that is mapped for reading only is unmapped at the next reading. The system keeps it cached
+    as long as it has room, but it is no memory of this process.
+
     Args:
         parts: (n_i, d) each, all of one type.
         dtype: of what indexing gives.
@@ -91,6 +95,8 @@ class Stored:
         self.dtype, self.device = dtype, device
         self.shape = (sum(len(part) for part in parts), parts[0].shape[1])
         self._ends = np.cumsum([len(part) for part in parts])
+        mapped = [part for part in parts if isinstance(part, np.memmap) and part.mode == "r"]
+        self._files = [part._mmap for part in mapped if hasattr(mmap, "MADV_DONTNEED")]  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -102,6 +108,8 @@ class Stored:
             return [torch.from_numpy(part) for part in self.parts]
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
         if isinstance(rows, slice) and rows.step in (None, 1):
             start, stop, _ = rows.indices(len(self))
             first, last = np.searchsorted(self._ends, [start, max(start, stop - 1)], side="right")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -90,6 +91,18 @@ def test_a_saved_result_loads_as_it_was(injected: audit.AuditResult, tmp_path: P
         for key, array in arrays.items():
             np.testing.assert_array_equal(loaded.heads[name][key], array)
     assert not list((tmp_path / "result").glob("*.tmp"))
+
+
+def test_scores_are_written_a_shard_at_a_time(
+    injected: audit.AuditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.result.SHARD_ROWS", 100)
+    folder = injected.save(tmp_path / "result")
+    written = pq.ParquetFile(folder / "scores.parquet")
+    assert written.metadata.num_row_groups == -(-len(injected.scores) // 100) > 1
+    part = written.read_row_group(1).to_pandas()
+    pd.testing.assert_frame_equal(part, injected.scores[100:200])
+    pd.testing.assert_frame_equal(audit.AuditResult.load(folder).scores, injected.scores)
 
 
 def test_an_incomplete_or_damaged_result_is_refused(injected: audit.AuditResult, tmp_path: Path) -> None:

@@ -174,19 +174,21 @@ class NoiseModel:
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
-        left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)[1]
-        return self._iterate(left_out.probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
+        targets = targets_of(labels, self.classes, self.z)
+        return self._iterate(self._fit(targets, GIVEN)[1].probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
         self, predicted: Tensor, labels: Tensor, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
         """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
-        targets = predicted
+        targets, mixture = predicted, None
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
+                mixture = None  # of the round before, only the posterior is needed
+                del predicted
                 predicted = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(predicted, targets, labels)
+            mixture = self._mix(predicted, targets, labels, overwrite=bool(rounds))
             before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
@@ -202,15 +204,20 @@ class NoiseModel:
             progress(Step("detection", number, most, "rounds"))
             if moved < SETTLED:
                 break
+        assert mixture is not None
         return mixture, rounds
 
-    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor) -> Mixture:
-        """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples."""
+    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, overwrite: bool) -> Mixture:
+        """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
+
+        With `overwrite`, its prior takes the place of the predictions, which saves the memory of as much.
+        """
         some = self.order[:MIXTURE_SAMPLES]
         readings = _Readings.of(predicted[some], self.votes(beliefs, some))
         likeliest, fitted = fit_mixture(readings, labels[some])
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
-        prior, posterior = torch.empty_like(predicted), torch.empty_like(predicted)
+        prior = predicted if overwrite else torch.empty_like(predicted)
+        posterior = torch.empty_like(predicted)
         parts = chunks(len(labels), 6 * self.classes, 4)
         for rows in parts:
             prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.shape).T
