@@ -95,8 +95,7 @@ class Stored:
         self.dtype, self.device = dtype, device
         self.shape = (sum(len(part) for part in parts), parts[0].shape[1])
         self._ends = np.cumsum([len(part) for part in parts])
-        mapped = [part for part in parts if isinstance(part, np.memmap) and part.mode == "r"]
-        self._files = [part._mmap for part in mapped if hasattr(mmap, "MADV_DONTNEED")]  # type: ignore[attr-defined]
+        self._files = [file for part in parts if (file := _file_of(part)) is not None]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -134,6 +133,18 @@ class Stored:
     def float(self) -> Stored:
         """The same in single precision."""
         return Stored(self.parts, torch.float32, self.device)
+
+
+def _file_of(part: np.ndarray) -> mmap.mmap | None:
+    """The mapping that an array, or what it is a view of, reads and cannot write."""
+    owner: Any = part
+    while owner is not None and not isinstance(owner, np.memmap):
+        owner = getattr(owner, "base", None)
+    if owner is None or owner.mode != "r" or not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    file = owner._mmap  # type: ignore[attr-defined]
+    assert isinstance(file, mmap.mmap)
+    return file
 
 
 class Derived:

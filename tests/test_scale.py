@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -60,6 +62,24 @@ def test_rows_in_files_are_those_in_memory(material: Any, files: list[Path], row
     assert torch.equal(stored(files).float()[rows], expected.float())
     everything = Taken(stored(files), torch.arange(N))
     assert torch.equal(everything[positions(rows, N)], expected)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells what is mapped of files")
+def test_what_was_read_of_a_file_is_no_memory_of_the_process(tmp_path: Path) -> None:
+    rows, width = 16_384, 1024
+    on_disk = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float32", (rows, width))
+    on_disk[:] = np.arange(rows, dtype=np.float32)[:, None]
+    del on_disk
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    process = psutil.Process()
+    before = process.memory_info().shared
+    once = Stored([np.asarray(mapped)], torch.float32, torch.device("cpu"))
+    for start in range(0, rows, 1024):
+        assert float(once[start : start + 1024].mean()) == start + 511.5
+    assert float(once[torch.tensor([rows - 1])].mean()) == rows - 1
+    assert process.memory_info().shared - before < mapped.nbytes / 4
+    mapped.sum()
+    assert process.memory_info().shared - before > mapped.nbytes / 2  # what it would have been
 
 
 def everything_of(x: Rows, labels: torch.Tensor) -> tuple[Head, torch.Tensor, LeaveOneOut]:
