@@ -139,7 +139,7 @@ def load_backbone(
     image_size: int | None = None,
     device: str = "auto",
     note: Callable[[str], None] = lambda text: None,
-    precision: str = "auto",
+    precision: str = "float32",
 ) -> Backbone:
     """Build a frozen backbone.
 
@@ -149,7 +149,7 @@ def load_backbone(
         image_size: side of the network's input in pixels; None for the weights' own.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         note: is told in one line when 'auto' falls back on the bundled weights.
-        precision: 'float32', 'bfloat16', or 'auto': bfloat16 on CUDA, float32 elsewhere.
+        precision: 'float32' or 'bfloat16'.
 
     Raises:
         InputError: if the backbone is unknown, or its weights cannot be had or do not fit it.
@@ -194,7 +194,7 @@ def load_backbone(
         features=features,
         device=chosen_device,
         module=module.to(chosen_device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        precision=("bfloat16" if chosen_device.type == "cuda" else "float32") if precision == "auto" else precision,
+        precision=precision,
     )
 
 

@@ -32,7 +32,7 @@ HEAD_ONLY = {
     "pydvl-ekfac": "pyDVL has it for linear layers only",
 }
 """Why an engine cannot take the whole model."""
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 LARGEST = 1e15  # of any number
 INJECTION_TARGETS = ("all", "train")
@@ -72,9 +72,9 @@ class AuditConfig:
     device: str = _setting("auto", "Where to compute: 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     batch_size: int = _setting(256, "Images per pass through the backbone.")
     precision: str = _setting(
-        "auto",
-        "What images pass through the backbone in: 'float32', 'bfloat16' (about half the time on a processor that "
-        "multiplies it natively; embeddings differ by about 0.7 %), or 'auto' (bfloat16 on CUDA, else float32).",
+        "float32",
+        "What images pass through the backbone in: 'float32', or 'bfloat16' (about half the time on a processor that "
+        "multiplies it natively; embeddings differ by about 0.7 %, the influence of some samples by several %).",
     )
     cache_dir: str | None = _setting(None, "Folder of the embedding cache; default: the user's cache folder.")
     trainer: str = _setting(
