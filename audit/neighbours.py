@@ -19,7 +19,7 @@ from audit.influence.averaged import inner_products
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import MEMORY, targets_at_once
-from audit.rows import Rows, Spread, take
+from audit.rows import Rows, Spread, here, take
 
 VALIDATION_SAMPLES = 8
 VALIDATION_NEIGHBOURS = 6
@@ -60,7 +60,7 @@ def worst_predicted(p: Rows, truth: Rows, validation: np.ndarray) -> Wanted:
         validation: positions (m,) of the validation samples.
     """
     places = torch.from_numpy(validation)
-    predicted, believed = p[places], truth[places]
+    predicted, believed = here(take(p, places)), here(take(truth, places))
     loss = -(believed * predicted.clamp_min(1e-300).log()).sum(1)
     right = predicted.argmax(1) == believed.argmax(1)
     rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:VALIDATION_SAMPLES]]
