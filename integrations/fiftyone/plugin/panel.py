@@ -460,15 +460,20 @@ def _is_echo(ctx: Any) -> bool:
         case "move_threshold":
             return value == state.get("threshold")
         case "on_change_view":
-            return not state.get("audit_key") or _is_filtered_as(ctx, state)
+            return not state.get("audit_key") or _shows_what_is(ctx, state)
     return False
 
 
-def _is_filtered_as(ctx: Any, state: dict[str, Any]) -> bool:
-    """Whether the view in the grid has the filters that the state says."""
+def _shows_what_is(ctx: Any, state: dict[str, Any]) -> bool:
+    """Whether the audit that the state says is there, and the view in the grid has the filters that it says.
+
+    The App may lose the answer that tells of a renamed audit while it shows the dataset's new fields.
+    """
     try:
         dataset = dataset_of(ctx)
     except InputError:
+        return False
+    if not dataset.has_run(state["audit_key"]):
         return False
     now = (state.get("threshold"), state.get("class_label"), bool(state.get("only_unreviewed")))
     filters = _filters_of(ctx.view, dataset, state["audit_key"], state.get("label_field") or "")

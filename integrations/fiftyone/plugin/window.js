@@ -6,12 +6,19 @@
   const { sidebarGroupsDefinition, useRefresh, view } = window.__fos__; // @fiftyone/state
   const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
   const GRID = "fiftyone-spaces"; // the panels beside the grid
+  const PANELS = "[data-cy='panel-content-label_audit']";
   const MOST_MILLISECONDS = 5000;
+  const TIMES_TOLD = 4;
 
   async function until(isSo) {
     for (const begun = Date.now(); !isSo() && Date.now() - begun < MOST_MILLISECONDS; ) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+    return isSo();
+  }
+
+  function panelsShow(text) {
+    return [...document.querySelectorAll(PANELS)].every((panel) => panel.innerText.includes(text));
   }
 
   // A panel that is open hears of nothing that operators do, and opening it again leaves it as it is.
@@ -45,7 +52,11 @@
       }
       hooks.refresh();
       state.set(sidebarGroupsDefinition(false), params.groups);
-      await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key: params.audit_key });
+      // While it shows the dataset anew, the App may lose the panel's answer: it is asked again where nothing came of it.
+      for (let times = 0; times < TIMES_TOLD; times++) {
+        await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key: params.audit_key });
+        if (!params.audit_key || (await until(() => panelsShow(params.audit_key)))) break;
+      }
     }
   }
   registerOperator(ShowChangedFields, PLUGIN);
@@ -68,7 +79,7 @@
       if (document.querySelector("[data-cy=operators-prompt-modal]")) return;
       // Behind an open sample, the grid's panel may still show another one: only the panel in front is asked.
       const front = document.querySelector("[data-cy=modal]") ?? document;
-      const buttons = front.querySelectorAll("[data-cy='panel-content-label_audit'] button");
+      const buttons = front.querySelectorAll(`${PANELS} button`);
       const button = [...buttons].find((one) => one.innerText.includes(label) && one.offsetParent !== null);
       if (!button || button.disabled) return;
       event.preventDefault();
