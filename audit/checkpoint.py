@@ -13,7 +13,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from torch import Tensor
 from audit.config import AuditConfig
 from audit.embedding import default_cache_dir
 from audit.errors import InputError
+from audit.rows import aligned
 from audit.storage import whole_file
 
 KEPT_AT_MOST = 8  # checkpoints of other audits, the newest
@@ -81,25 +82,28 @@ class Checkpoint:
     def once(self, name: str, compute: Callable[[], T]) -> T:
         """What `compute` returns: from the checkpoint where an earlier run got that far, else computed and kept.
 
+        Both are the same to the last bit and lie alike in memory, so that what follows from them is the same, too.
+
         Raises:
             InputError: if the file in the checkpoint is damaged or was changed.
         """
         assert self._own is not None
         path = self._own / f"{name}.safetensors"
         if path.is_file():
-            outcome = self._read(path)
+            outcome: T = self._read(path)
             self._note(name, f"{name} was finished by an earlier run that did not end: not done again")
             return outcome
-        outcome = compute()
-        if not self._writable:
-            return outcome
-        try:
-            self._own.mkdir(parents=True, exist_ok=True)
-            self._write(path, outcome)
-        except OSError as error:
-            self._writable = False
-            where = f"{str(self._own)!r} ({error.strerror})"
-            self._note(name, f"{name} cannot be kept in {where}: an interruption loses it")
+        arrays: dict[str, np.ndarray | Tensor] = {}
+        tree = self._encode(compute(), arrays)
+        if self._writable:
+            try:
+                self._own.mkdir(parents=True, exist_ok=True)
+                self._write(path, json.dumps(tree), arrays)
+            except OSError as error:
+                self._writable = False
+                where = f"{str(self._own)!r} ({error.strerror})"
+                self._note(name, f"{name} cannot be kept in {where}: an interruption loses it")
+        outcome = self._decode(tree, arrays)
         return outcome
 
     def discard(self) -> None:
@@ -119,9 +123,8 @@ class Checkpoint:
             if place >= KEPT_AT_MOST or time.time() - age > KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _write(self, path: Path, outcome: Any) -> None:
-        arrays: dict[str, np.ndarray] = {}
-        tree = json.dumps(self._encode(outcome, arrays))
+    def _write(self, path: Path, tree: str, kept: dict[str, np.ndarray | Tensor]) -> None:
+        arrays = {name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in kept.items()}
         metadata = {"tree": tree, "digest": _digest(tree, arrays)}
         with whole_file(path) as temporary:
             _save(temporary, arrays, metadata)
@@ -138,10 +141,10 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
             raise InputError(f"checkpoint file {str(path)!r} is damaged or was changed; delete it") from None
 
-    def _encode(self, value: Any, arrays: dict[str, np.ndarray]) -> Any:
-        def kept(array: np.ndarray) -> str:
+    def _encode(self, value: Any, arrays: dict[str, np.ndarray | Tensor]) -> Any:
+        def kept(array: np.ndarray | Tensor) -> str:
             name = str(len(arrays))
-            arrays[name] = np.asarray(array, order="C")
+            arrays[name] = array
             return name
 
         if value is None or isinstance(value, bool | int | float | str):
@@ -149,9 +152,9 @@ class Checkpoint:
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, Tensor):
-            return {"tensor": kept(value.detach().cpu().numpy()), "device": str(value.device)}
+            return {"tensor": kept(aligned(value.detach().contiguous())), "device": str(value.device)}
         if isinstance(value, np.ndarray):
-            return {"array": kept(value)}
+            return {"array": kept(np.asarray(value, order="C"))}
         if isinstance(value, pd.DataFrame):
             return {"table": kept(np.frombuffer(value.to_parquet(), dtype=np.uint8))}
         if isinstance(value, dict):
@@ -163,15 +166,16 @@ class Checkpoint:
             return {"class": type(value).__name__, "fields": {k: self._encode(v, arrays) for k, v in fields.items()}}
         raise TypeError(f"a {type(value).__name__} cannot be kept in a checkpoint")
 
-    def _decode(self, node: Any, arrays: dict[str, np.ndarray]) -> Any:
+    def _decode(self, node: Any, arrays: Mapping[str, np.ndarray | Tensor]) -> Any:
         if not isinstance(node, dict):
             return node
         if "tensor" in node:
-            return torch.from_numpy(arrays[node["tensor"]]).to(node["device"])
+            value = arrays[node["tensor"]]
+            return value if isinstance(value, Tensor) else aligned(torch.from_numpy(value).to(node["device"]))
         if "array" in node:
             return arrays[node["array"]]
         if "table" in node:
-            return pd.read_parquet(io.BytesIO(arrays[node["table"]].tobytes()))
+            return pd.read_parquet(io.BytesIO(np.asarray(arrays[node["table"]]).tobytes()))
         if "dictionary" in node:
             return {key: self._decode(item, arrays) for key, item in node["dictionary"].items()}
         if "class" in node:

@@ -212,7 +212,8 @@ class AuditResult:
 def _write_table(table: pd.DataFrame, path: Path) -> str:
     """Write a table a shard at a time, each of which a reader can take alone (a row group), and return its digest."""
     with whole_file(path) as temporary:
-        table.to_parquet(temporary, row_group_size=SHARD_ROWS)
+        with temporary.open("wb") as file:  # opened here, it is closed even where the disk is full
+            table.to_parquet(file, row_group_size=SHARD_ROWS)
         with temporary.open("rb") as written:
             digest = hashlib.file_digest(written, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
     return digest

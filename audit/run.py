@@ -47,7 +47,7 @@ from audit.neighbours import neighbours, suspicious, worst_predicted
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.rows import Rows, Spread, Stored, here, take
+from audit.rows import Rows, Spread, Stored, aligned, here, take
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
 from audit.split import own_split, stratified_split
@@ -438,7 +438,7 @@ def _embeddings(parts: list[np.ndarray], device: str) -> Rows:
     chosen = choose_device(device)
     stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen)
     room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
-    return here(stored) if 8 * stored.shape[0] * stored.shape[1] <= room else stored
+    return aligned(here(stored)) if 8 * stored.shape[0] * stored.shape[1] <= room else stored
 
 
 def _predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:

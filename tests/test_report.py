@@ -255,10 +255,11 @@ def test_what_the_command_prints_last_can_be_pasted(
 
 
 def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: AuditResult) -> None:
-    def again(part: dict[str, str] | None) -> str:
+    def again(part: dict[str, Any] | None) -> str:
         return verdict.run_again(plain.summary | {"source": plain.summary["source"] | {"part": part}})
 
     assert " --view 'not mine' --keep-labels a,b" in again({"view": "not mine", "keep_labels": "a,b"})
+    assert " --keep-labels 'tench, Tinca tinca' --keep-labels b" in again({"keep_labels": ["tench, Tinca tinca", "b"]})
     assert " --view VIEW" in again(None)
     assert "--view" not in again({})
 

@@ -29,6 +29,7 @@ from audit.checkpoint import KEPT_AT_MOST, Checkpoint, digest_of
 from audit.head import Head, Standardiser
 from audit.progress import Step
 from audit.result import CHANGING
+from audit.rows import ALIGNMENT
 
 KILLS = 20
 
@@ -156,7 +157,7 @@ def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
     given = (
         head,
         Outcome(
-            torch.tensor([True, False]),
+            torch.arange(6.0).reshape(2, 3).T,
             np.arange(6, dtype=np.float32).reshape(2, 3),
             pd.DataFrame({"name": ["a\nb", "🦊"], "value": [1, 2]}),
             [(0.1, 0.2)],
@@ -170,17 +171,21 @@ def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
         return opened
 
     notes: list[tuple[str, str]] = []
-    assert checkpoint().once("stage", lambda: given) is given
+    outcomes = [checkpoint().once("stage", lambda: given)]
     assert notes == []
-    back_head, back = checkpoint().once("stage", lambda: pytest.fail("it is there"))
+    outcomes.append(checkpoint().once("stage", lambda: pytest.fail("it is there")))
     assert notes == [("stage", "stage was finished by an earlier run that did not end: not done again")]
-    assert torch.equal(back_head.weight, head.weight)
-    assert torch.equal(back_head.standardiser.mean, standardiser.mean)
-    assert (back_head.l2, back_head.trainer, back_head.curve) == (1e-3, "newton", [(0.1, float("inf"))])
-    assert torch.equal(back.tensor, given[1].tensor)
-    np.testing.assert_array_equal(back.array, given[1].array)
-    pd.testing.assert_frame_equal(back.table, given[1].table)
-    assert (back.pairs, back.words) == (given[1].pairs, given[1].words)
+    for back_head, back in outcomes:  # alike in memory, too: products are rounded otherwise where numbers lie otherwise
+        assert torch.equal(back_head.weight, head.weight)
+        assert torch.equal(back_head.standardiser.mean, standardiser.mean)
+        assert (back_head.l2, back_head.trainer, back_head.curve) == (1e-3, "newton", [(0.1, float("inf"))])
+        assert torch.equal(back.tensor, given[1].tensor)
+        for tensor in (back_head.weight, back_head.standardiser.mean, back.tensor):
+            assert tensor.is_contiguous()
+            assert tensor.data_ptr() % ALIGNMENT == 0
+        np.testing.assert_array_equal(back.array, given[1].array)
+        pd.testing.assert_frame_equal(back.table, given[1].table)
+        assert (back.pairs, back.words) == (given[1].pairs, given[1].words)
     opened = checkpoint()
     opened.discard()
     assert not list(tmp_path.iterdir())
