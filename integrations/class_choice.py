@@ -13,7 +13,8 @@ def chosen_classes(
     """The class names that the user asked for, in the order of the classes; None for all.
 
     Args:
-        keep_labels: class names, or the classes' numbers where the source numbers them (a name wins over a number).
+        keep_labels: class names, or the classes' numbers where the source numbers them, several with commas between
+            them (a name, whole, wins over a list, and over a number).
         classes: every class name of the source.
         source: what to call the source in an error.
         numbered: whether a number stands for the class at that position.
@@ -25,7 +26,8 @@ def chosen_classes(
         return None
     known = set(classes)
     chosen: set[str] = set()
-    for text in map(str, keep_labels):
+    given = map(str, keep_labels)
+    for text in [part for whole in given for part in ([whole] if whole in known else map(str.strip, whole.split(",")))]:
         if text in known:
             chosen.add(text)
         elif numbered and text.isascii() and text.isdigit() and int(text) < len(classes):

@@ -36,7 +36,7 @@ class Source(Protocol):
         ...
 
     @property
-    def part(self) -> dict[str, str] | None:
+    def part(self) -> dict[str, str | list[str]] | None:
         """The command's options that choose a part of a dataset; None where what it opens tells."""
         ...
 
@@ -98,11 +98,10 @@ class FiftyOneSource:
         return f"fiftyone:{self.dataset}" + (f" (view {self.view!r})" if self.view else "")
 
     @property
-    def part(self) -> dict[str, str]:
+    def part(self) -> dict[str, str | list[str]]:
         """The command's options that choose a part of the dataset; none for all of it."""
-        return ({"view": self.view} if self.view else {}) | (
-            {"keep_labels": ",".join(self.keep_labels)} if self.keep_labels else {}
-        )
+        given: dict[str, str | list[str] | None] = {"view": self.view, "keep_labels": list(self.keep_labels)}
+        return {option: value for option, value in given.items() if value}
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Load the dataset or view."""

@@ -372,7 +372,8 @@ def _as_source(source: dict[str, Any]) -> str:
     text = shlex.quote(f"fiftyone:{source['dataset']}")
     part = source.get("part", {})
     for option, value in {"view": "VIEW"}.items() if part is None else part.items():
-        text += f" --{option.replace('_', '-')} {shlex.quote(value)}"
+        for one in [value] if isinstance(value, str) else value:
+            text += f" --{option.replace('_', '-')} {shlex.quote(one)}"
     if source["label_field"] != "ground_truth":
         text += f" --label-field {shlex.quote(source['label_field'])}"
     if source["audit_key"] != "audit":

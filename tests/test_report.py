@@ -663,10 +663,9 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
         assert page.is_visible("#confused-pairs button")
         assert len(page.pdf()) > 50_000
         page.emulate_media(media="screen")
-        page.wait_for_timeout(500)
-        assert page.evaluate(
-            "[...document.querySelectorAll('[data-figure]')].every("
-            "plot => plot.querySelector('.main-svg').clientWidth <= plot.clientWidth)"
+        page.wait_for_function(
+            "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'dark'"
+            " && plot.querySelector('.main-svg').clientWidth <= plot.clientWidth)"
         )
         assert not page.is_visible("#how details td")
         assert opened.sideways_overflow() == 0

@@ -152,7 +152,7 @@ def test_parquet_keeps_the_encoded_bytes_the_names_and_the_splits(tables_boats: 
 
 def test_keep_labels_takes_names_and_numbers_and_leaves_the_ids_as_they_were(tables_boats: Path) -> None:
     every = {row.source_id: row for row in parquet_files(tables_boats)}
-    for keep in (["gondola"], ["1"]):
+    for keep in (["gondola"], ["1"], ["1,gondola"], ["1", "gondola"]):
         kept = list(parquet_files(tables_boats, keep_labels=keep))
         assert {row.label for row in kept} == {"gondola"}
         assert all(every[row.source_id] == row for row in kept)
@@ -284,14 +284,18 @@ def test_an_option_that_does_not_go_with_the_source_is_refused(text: str, option
 def test_opening_an_existing_dataset_checks_view_field_and_classes(dataset_name: Names) -> None:
     dataset = fo.Dataset(dataset_name("existing"))
     dataset.add_samples(
-        [fo.Sample(f"/tmp/{label}.jpg", ground_truth=fo.Classification(label=label)) for label in "aabbc"]
+        [
+            fo.Sample(f"/tmp/{number}.jpg", ground_truth=fo.Classification(label=label))
+            for number, label in enumerate(["a", "a", "b", "b", "c", "tench, Tinca tinca"])
+        ]
     )
     dataset.save_view("first", dataset.limit(3))
     assert len(resolve_source("existing", view="first").open()) == 3
-    assert len(resolve_source("existing", keep_labels=["a", "c"]).open()) == 3
+    for keep in (["a", "c"], ["a, c"], ["a", "tench, Tinca tinca"]):
+        assert len(resolve_source("existing", keep_labels=keep).open()) == 3
     with pytest.raises(InputError, match="has no saved view 'frist'; it has: first"):
         resolve_source("existing", view="frist").open()
-    with pytest.raises(InputError, match="no class 'd' to keep; it has: a, b, c"):
+    with pytest.raises(InputError, match="no class 'd' to keep; it has: a, b, c, tench"):
         resolve_source("existing", keep_labels=["d"]).open()
     with pytest.raises(InputError, match="there is no FiftyOne dataset 'exisitng'"):
         resolve_source("fiftyone:exisitng").open()

@@ -80,8 +80,12 @@ def run(
         ),
     ] = None,
     keep_labels: Annotated[
-        str | None,
-        typer.Option(help="Classes to keep, by name or by their number in the source: 90,100.", rich_help_panel=WHERE),
+        list[str] | None,
+        typer.Option(
+            help="Classes to keep, by name or by their number in the source: 90,100. May be repeated, as for names "
+            "with a comma in them.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     image_column: Annotated[
         str | None, typer.Option(help="Image column of a Hugging Face or parquet source.", rich_help_panel=WHERE)

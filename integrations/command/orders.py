@@ -94,9 +94,8 @@ def orders_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: P
     config = AuditConfig(**settings)
     sources = _listed(options["source"])
     fields: list[str | None] = [*_listed(options["label_field"])] or [None]
-    keep = options["keep_labels"]
     choices = {name: options[name] for name in ("dataset", "view", "image_column", "label_column")}
-    choices["keep_labels"] = [part.strip() for part in keep.split(",")] if keep else None
+    choices["keep_labels"] = _listed(options["keep_labels"]) or None
     if len(sources) > 1 and choices["dataset"]:
         raise InputError(f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out")
     return [

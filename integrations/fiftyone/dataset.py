@@ -126,7 +126,7 @@ def audit_dataset(
     save_to: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
-    part: Mapping[str, str] | None = None,
+    part: Mapping[str, str | list[str]] | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
 
@@ -172,7 +172,7 @@ def _name_source(
     collection: SampleCollection,
     label_field: str,
     audit_key: str,
-    part: Mapping[str, str] | None,
+    part: Mapping[str, str | list[str]] | None,
 ) -> None:
     dataset = _root(collection)
     if part is None and len(collection) < len(dataset):
