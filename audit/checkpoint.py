@@ -92,19 +92,23 @@ class Checkpoint:
         if path.is_file():
             outcome: T = self._read(path)
             self._note(name, f"{name} was finished by an earlier run that did not end: not done again")
-            return outcome
+        else:
+            outcome = self._keep(name, path, compute())
+        return outcome
+
+    def _keep(self, name: str, path: Path, outcome: Any) -> Any:
+        """Write the outcome of a stage, where that is possible; the outcome, as it would be read."""
         arrays: dict[str, np.ndarray | Tensor] = {}
-        tree = self._encode(compute(), arrays)
+        tree = self._encode(outcome, arrays)
         if self._writable:
             try:
-                self._own.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 self._write(path, json.dumps(tree), arrays)
             except OSError as error:
                 self._writable = False
-                where = f"{str(self._own)!r} ({error.strerror})"
+                where = f"{str(path.parent)!r} ({error.strerror})"
                 self._note(name, f"{name} cannot be kept in {where}: an interruption loses it")
-        outcome = self._decode(tree, arrays)
-        return outcome
+        return self._decode(tree, arrays)
 
     def discard(self) -> None:
         """Remove what was kept: the audit is over."""

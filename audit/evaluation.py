@@ -9,7 +9,6 @@ import pandas as pd
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    confusion_matrix,
     f1_score,
     roc_auc_score,
 )
@@ -25,17 +24,18 @@ def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
         labels: (n,) class numbers.
 
     Returns:
-        samples, accuracy, f1 (weighted by class size), loss (mean cross-entropy, nats), confusion (rows = label,
-        columns = predicted).
+        samples, accuracy, f1 (weighted by class size), loss (mean cross-entropy, nats), confusion ([label, predicted,
+        samples] of each pair that occurs: of many classes, hardly any pair does).
     """
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(1)
+    pairs, counts = np.unique(np.column_stack([labels, predicted]), axis=0, return_counts=True)
     return {
         "samples": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1": float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
         "loss": float(-np.log(probabilities[np.arange(len(labels)), labels].astype(np.float64).clip(FLOOR)).mean()),
-        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
+        "confusion": [[*pair, count] for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)],
     }
 
 

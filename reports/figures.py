@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from scipy.sparse import coo_array, csr_array
 
 from audit.errors import InputError
 from audit.result import AuditResult
@@ -230,7 +231,7 @@ def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
     """Confusion matrix of a head on the test split; of many classes, those with most confusions."""
-    counts = np.asarray(result.summary["heads"][head]["test"]["confusion"], dtype=float)
+    counts = confusions(result, result.summary["heads"][head]["test"])
     return _confusion(result, counts, _most_confused(counts), theme)
 
 
@@ -240,10 +241,21 @@ def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme 
     correction = result.summary["correction"]
     measured_on = correction["measured_on"][0]["name"]
     before, counts = (
-        np.asarray(correction["heads"][name]["quality"][measured_on]["confusion"], dtype=float)
-        for name in ("before", head)
+        confusions(result, correction["heads"][name]["quality"][measured_on]) for name in ("before", head)
     )
     return _confusion(result, counts, _most_confused(before), theme)
+
+
+def confusions(result: AuditResult, quality: dict[str, Any]) -> csr_array:
+    """The confusion matrix (C, C) of a head's quality: rows = label, columns = predicted."""
+    label, predicted, samples = np.array(quality["confusion"], dtype=int).reshape(-1, 3).T
+    return _counted(result, label, predicted, samples)
+
+
+def _counted(result: AuditResult, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> csr_array:
+    """Counts (C, C) by the positions of two classes; of thousands of classes, hardly any pair has one."""
+    classes = len(result.summary["classes"])
+    return coo_array((counts, (rows, columns)), shape=(classes, classes)).tocsr()
 
 
 def _share_of_row(counts: np.ndarray) -> np.ndarray:
@@ -251,7 +263,7 @@ def _share_of_row(counts: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _confusion(result: AuditResult, counts: np.ndarray, chosen: np.ndarray, theme: Theme) -> go.Figure:
+def _confusion(result: AuditResult, counts: csr_array, chosen: np.ndarray, theme: Theme) -> go.Figure:
     return _matrix(counts, chosen, result.summary["classes"], _PALETTES[theme], rows="label", columns="predicted")
 
 
@@ -268,17 +280,15 @@ def confused_classes(result: AuditResult) -> np.ndarray:
     return _most_confused(_suggestions(result))
 
 
-def _suggestions(result: AuditResult) -> np.ndarray:
+def _suggestions(result: AuditResult) -> csr_array:
     """Counts (C, C) of the flagged samples by given and suggested label, the diagonal left empty."""
     classes, flagged = pd.Index(result.summary["classes"]), result.flagged
     given, suggested = classes.get_indexer(flagged["label"]), classes.get_indexer(flagged["suggested_label"])
-    counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, (given, suggested), given != suggested)
-    return counts
+    return _counted(result, given, suggested, (given != suggested).astype(int))
 
 
 def _matrix(
-    counts: np.ndarray,
+    wanted: csr_array,
     chosen: np.ndarray,
     classes: list[Any],
     palette: _Palette,
@@ -288,7 +298,7 @@ def _matrix(
 ) -> go.Figure:
     """A square count matrix: agreement in blue by its share of the row, confusions in orange by theirs, or by their
     number, where the largest is full orange."""
-    counts = counts[np.ix_(chosen, chosen)]
+    counts = wanted[chosen][:, chosen].toarray()
     share = counts / max(float(counts.max(initial=0)), 1) if by_count else _share_of_row(counts)
     agreement = np.eye(len(chosen), dtype=bool)
     # Few confusions beside many agreements would be invisible on one scale, so each has its own; full orange is kept
@@ -321,11 +331,11 @@ def _matrix(
     return figure
 
 
-def _most_confused(counts: np.ndarray, limit: int = MAX_CLASSES) -> np.ndarray:
-    if len(counts) <= limit:
-        return np.arange(len(counts))
-    off_diagonal = counts - np.diag(np.diag(counts))
-    ranked = np.argsort(-(off_diagonal.sum(axis=0) + off_diagonal.sum(axis=1)), kind="stable")
+def _most_confused(counts: csr_array, limit: int = MAX_CLASSES) -> np.ndarray:
+    classes = counts.shape[0]
+    if classes <= limit:
+        return np.arange(classes)
+    ranked = np.argsort(2 * counts.diagonal() - counts.sum(axis=0) - counts.sum(axis=1), kind="stable")
     return np.sort(ranked[:limit])
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from audit.config import help_of
 from audit.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
@@ -206,17 +204,18 @@ def _class_rows(result: AuditResult) -> list[dict[str, Any]]:
     scores = result.scores
     groups = scores.groupby("label", sort=False)
     sums = groups[["flag"]].sum().assign(samples=groups.size(), wrong=wrong_by_class(result))
-    confusion = np.asarray(result.summary["heads"]["given"]["test"]["confusion"])
+    confusion = figures.confusions(result, result.summary["heads"]["given"]["test"])
+    right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
     rows = []
     for number, row in enumerate(result.summary["influence_by_class"]):
         label = row["class"]
         if label is None:
             mistakes = result.summary["estimates"]["mistakes"]
             counted = {"flag": scores["flag"].sum(), "wrong": mistakes, "samples": len(scores)}
-            right, tested = np.trace(confusion), confusion.sum()
+            right, tested = right_of.sum(), tested_of.sum()
         else:
             counted = sums.loc[label] if label in sums.index else {"flag": 0, "wrong": 0.0, "samples": 0}
-            right, tested = confusion[number, number], confusion[number].sum()
+            right, tested = right_of[number], tested_of[number]
         rows.append(
             row
             | {

@@ -208,7 +208,7 @@ def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int
     )
     names = np.arange(classes).astype(object)
     confused = rng.random((classes, classes)) < 0.01
-    confusion = (np.diag(np.full(classes, 9)) + confused).astype(int).tolist()
+    confusion = pairs_of((np.diag(np.full(classes, 9)) + confused).astype(int))
     for head in result.summary["heads"].values():
         head["test"]["confusion"] = confusion
     result.summary |= {
@@ -343,9 +343,14 @@ def _head(
             "accuracy": float((predicted[rows] == labels[rows]).mean()),
             "f1": float(f1_score(labels[rows], predicted[rows], average="weighted")),
             "loss": losses[part],
-            "confusion": confusion_matrix(labels[rows], predicted[rows], labels=range(10)).tolist(),
+            "confusion": pairs_of(confusion_matrix(labels[rows], predicted[rows], labels=range(10))),
         }
     return head, curve
+
+
+def pairs_of(confusion: np.ndarray) -> list[list[int]]:
+    """A confusion matrix as results keep it."""
+    return [[int(row), int(column), int(confusion[row, column])] for row, column in np.argwhere(confusion)]
 
 
 def _detection(scores: pd.DataFrame, injected: np.ndarray) -> dict[str, Any]:

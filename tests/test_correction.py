@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from report_results import pairs_of
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
@@ -80,7 +81,7 @@ def test_each_head_is_the_one_that_scikit_learn_trains_on_the_same_rows(
     quality = recorded["quality"]["original"]
     predicted = np.array([3, 5, 8, 9])[probabilities.argmax(1)]
     if threshold is None:
-        assert quality["confusion"] == confusion_matrix(original[test], predicted).tolist()
+        assert quality["confusion"] == pairs_of(confusion_matrix(original[test], predicted))
     assert quality["accuracy"] == pytest.approx((original[test] == predicted).mean())
     assert quality["f1"] == pytest.approx(f1_score(original[test], predicted, average="weighted"))
     assert quality["loss"] == pytest.approx(log_loss(original[test], probabilities), rel=1e-4)
@@ -128,7 +129,7 @@ def test_without_injection_it_says_on_which_given_labels_it_is_measured(arrays: 
     assert correction["flagged"]["test"] == int(scores["flag"].sum()) > 0
     for head in correction["heads"].values():
         for on in correction["measured_on"]:
-            assert np.sum(head["quality"][on["name"]]["confusion"]) == on["samples"]
+            assert sum(count for _, _, count in head["quality"][on["name"]]["confusion"]) == on["samples"]
     before = correction["heads"]["before"]["quality"]["given"]
     assert before == result.summary["heads"]["given"]["test"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
-from report_results import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
+from report_results import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result, pairs_of
 from rich.console import Console
 
 from audit.config import AuditConfig
@@ -440,7 +440,7 @@ def test_confusion_matrix_holds_the_counts(injected: AuditResult) -> None:
         (figures.confusion(injected, "corrupted"), injected.summary["heads"]["corrupted"]["test"]["confusion"]),
         (figures.confusion_corrected(injected, "removed"), heads["removed"]["quality"]["original"]["confusion"]),
     ):
-        assert np.array(matrix.data[0].customdata)[:, :, 2].astype(int).tolist() == confusion
+        assert pairs_of(np.array(matrix.data[0].customdata)[:, :, 2].astype(int)) == confusion
 
 
 def test_themes_differ_in_colour_only(injected: AuditResult) -> None:

