@@ -211,9 +211,12 @@ class AuditResult:
 
 def _write_table(table: pd.DataFrame, path: Path) -> str:
     """Write a table a shard at a time, each of which a reader can take alone (a row group), and return its digest."""
+    from pyarrow import Table
+    from pyarrow.parquet import write_table
+
     with whole_file(path) as temporary:
-        with temporary.open("wb") as file:  # opened here, it is closed even where the disk is full
-            table.to_parquet(file, row_group_size=SHARD_ROWS)
+        with temporary.open("wb") as file:  # what opens a file itself keeps it open for a while where the disk is full
+            write_table(Table.from_pandas(table), file, row_group_size=SHARD_ROWS)
         with temporary.open("rb") as written:
             digest = hashlib.file_digest(written, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
     return digest

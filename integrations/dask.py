@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import torch
 from dask.sizeof import sizeof
@@ -68,6 +69,7 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
     """
     kind, _, count = scheduler.partition(":")
     cluster = None
+    environment = dict(os.environ)
     try:
         if kind == "local":
             if not count.isdigit() or not int(count):
@@ -104,6 +106,11 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
         chatter.setLevel(level)
         if cluster is not None:
             cluster.close(timeout=CONNECT_SECONDS)
+            # Dask sets these for its workers in this process, and would leave them to whatever is started next.
+            for name in ["OMP_NUM_THREADS", *dask.config.get("distributed.nanny.pre-spawn-environ")]:
+                os.environ.pop(name, None)
+                if name in environment:
+                    os.environ[name] = environment[name]
 
 
 class DaskWorkers:

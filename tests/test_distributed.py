@@ -10,6 +10,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -36,9 +37,12 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
-    ) as two_processes:
+    with (
+        mock.patch.dict(os.environ),  # Dask leaves a number of threads there, for all processes that later tests start
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
+        ) as two_processes,
+    ):
         yield two_processes
 
 
@@ -176,6 +180,7 @@ def test_a_lost_scheduler_is_one_clear_line_and_finished_embeddings_are_kept(
 
 def test_workers_of_this_machine_and_their_dashboard_listen_to_this_machine_only() -> None:
     notes: list[str] = []
+    environment = dict(os.environ)
     with workers_at("local:2", notes.append) as workers:
         (note,) = notes
         assert note.startswith("Dask: 2 workers, dashboard http://127.0.0.1:")
@@ -192,6 +197,7 @@ def test_workers_of_this_machine_and_their_dashboard_listen_to_this_machine_only
         }
         assert listening <= {"127.0.0.1", "::1"}
         assert listening
+    assert dict(os.environ) == environment  # Dask's numbers of threads are not left to what this process starts next
 
 
 def test_a_scheduler_that_is_lost_between_sums_is_the_same_line(tmp_path: Path) -> None:

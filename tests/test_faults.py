@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
@@ -233,20 +232,6 @@ def outcome(folder: Path) -> tuple[list[object], dict[str, object]]:
     return tables, summary | {"config": config, "source": source}
 
 
-def nearly(wanted: Any) -> Any:
-    """The same with numbers that equal those that differ in rounding only.
-
-    `test_resume` compares the same stages to the last bit.
-    """
-    if isinstance(wanted, float):
-        return pytest.approx(wanted, rel=1e-6, abs=1e-6, nan_ok=True)
-    if isinstance(wanted, dict):
-        return {name: nearly(value) for name, value in wanted.items()}
-    if isinstance(wanted, list | tuple):
-        return type(wanted)(nearly(value) for value in wanted)
-    return wanted
-
-
 def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_disturbed_it(
     dataset_name: Names, tmp_path: Path
 ) -> None:
@@ -265,15 +250,15 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
     first = command(*arguments(undisturbed, tmp_path / "undisturbed"), cwd=tmp_path, **folders(tmp_path / "first"))
     seconds = time.monotonic() - began
     assert first.returncode == 0, first.stderr
-    wanted = nearly(outcome(tmp_path / "undisturbed"))
-    influences = nearly(fo.load_dataset(undisturbed).values("audit_influence"))
+    wanted = outcome(tmp_path / "undisturbed")
+    influences = fo.load_dataset(undisturbed).values("audit_influence")
     result, place = tmp_path / "result", tmp_path / "second"
     kills = ended = 0
     while True:
         process = subprocess.Popen(
             [str(COMMAND), *arguments(killed, result)],
             cwd=tmp_path,
-            env=QUIET | folders(place),
+            env=os.environ | folders(place),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -291,8 +276,7 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
                 half = fo.load_dataset(killed)
                 half.reload()
                 if half.has_field("audit_influence"):
-                    written = half.values("audit_influence")
-                    assert written == [None] * len(half) or written == influences
+                    assert half.values("audit_influence") in (influences, [None] * len(half))
             continue
         assert process.returncode == 0, said
         ended += 1
@@ -456,10 +440,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode == 0:
         yield folder
-        deadline = time.monotonic() + 30  # another thread may be closing the last file
-        while (done := subprocess.run(["umount", str(folder)], capture_output=True, text=True)).returncode:
-            assert time.monotonic() < deadline, done.stderr
-            time.sleep(0.2)
+        subprocess.run(["umount", str(folder)], check=True)  # which fails where a file of it is still open
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))

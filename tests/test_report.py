@@ -663,10 +663,15 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
         assert page.is_visible("#confused-pairs button")
         assert len(page.pdf()) > 50_000
         page.emulate_media(media="screen")
-        page.wait_for_function(
+        fits = (
             "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'dark'"
             " && plot.querySelector('.main-svg').clientWidth <= plot.clientWidth)"
         )
+        for _ in range(100):
+            if page.evaluate(fits):
+                break
+            page.wait_for_timeout(100)
+        assert page.evaluate(fits)
         assert not page.is_visible("#how details td")
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []
