@@ -117,8 +117,7 @@ class Stored:
             return [torch.from_numpy(part) for part in self.parts]
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        for file in self._files:
-            file.madvise(mmap.MADV_DONTNEED)
+        self._let_go()
         if isinstance(rows, slice) and rows.step in (None, 1):
             start, stop, _ = rows.indices(len(self))
             first, last = np.searchsorted(self._ends, [start, max(start, stop - 1)], side="right")
@@ -129,16 +128,30 @@ class Stored:
             values = found[0] if len(found) == 1 else torch.cat(found or [self._tensors[0][:0]])
         else:
             places = positions(rows, len(self)).cpu()
-            if len(self.parts) == 1:
-                values = self._tensors[0].index_select(0, places)
-            else:
-                values = torch.empty(len(places), self.shape[1], dtype=self._tensors[0].dtype)
-                owners = torch.from_numpy(np.searchsorted(self._ends, places.numpy(), side="right"))
-                for number in owners.unique().tolist():
-                    here = owners == number
-                    before = int(self._ends[number]) - len(self.parts[number])
-                    values[here] = self._tensors[number].index_select(0, places[here] - before)
+            values = torch.empty(len(places), self.shape[1], dtype=self._tensors[0].dtype)
+            # Rows far from each other bring in a page or two each: a few at a time, or the whole file is in memory.
+            for some in slices(len(places), self._bytes_brought_in, BLOCK_BYTES):
+                self._select(places[some], values[some])
+                self._let_go()
         return values.to(self.device, self.dtype)
+
+    @cached_property
+    def _bytes_brought_in(self) -> int:
+        """By reading a row of a file."""
+        return self.parts[0][:1].nbytes + 2 * mmap.PAGESIZE
+
+    def _select(self, places: Tensor, out: Tensor) -> None:
+        """Copy the rows at positions (k,) into `out` (k, d)."""
+        owners = torch.from_numpy(np.searchsorted(self._ends, places.numpy(), side="right"))
+        for number in owners.unique().tolist():
+            here = owners == number
+            before = int(self._ends[number]) - len(self.parts[number])
+            out[here] = self._tensors[number].index_select(0, places[here] - before)
+
+    def _let_go(self) -> None:
+        """Unmap what was read."""
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
 
     def float(self) -> Stored:
         """The same in single precision."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,28 +210,29 @@ def test_the_report_can_be_made_again_elsewhere_and_opens_in_a_browser(
     assert any(picture.startswith("data:image/webp") for picture in pictures)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["run", "no-such-source"], "no-such-source"),
-        (["run", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
-        (["run", "digits", "--keep-labels", "3,eleven"], "eleven"),
-        (["run", "digits", "--keep-labels", "3"], "fewer than two classes"),
-        (["run", "digits", "--weights", "nowhere.pth"], "weights 'nowhere.pth' do not exist"),
-        (["run", "digits", "--inject", "0.9"], "inject is 0.9; it takes a share from 0 to 0.5"),
-        (["run", "digits", "--inject", "0.1", "--fail-above", "0.1"], "--fail-above asks about your own labels"),
-        (["run", "digits", "--audit-key", "../up"], "audit key '../up' is no identifier"),
-        (["run", "digits", "--device", "cuda:7"], "device 'cuda:7' is not here"),
-        (["report", "nowhere"], "'nowhere' holds no complete audit result"),
-        (["app", "no-such-dataset"], "no-such-dataset"),
-    ],
+MISTAKES = (
+    (["run", "no-such-source"], "no-such-source"),
+    (["run", "digits", "--backbone", "resnet81"], "did you mean 'resnet18'"),
+    (["run", "digits", "--keep-labels", "3,eleven"], "eleven"),
+    (["run", "digits", "--keep-labels", "3"], "fewer than two classes"),
+    (["run", "digits", "--weights", "nowhere.pth"], "weights 'nowhere.pth' do not exist"),
+    (["run", "digits", "--inject", "0.9"], "inject is 0.9; it takes a share from 0 to 0.5"),
+    (["run", "digits", "--inject", "0.1", "--fail-above", "0.1"], "--fail-above asks about your own labels"),
+    (["run", "digits", "--audit-key", "../up"], "audit key '../up' is no identifier"),
+    (["run", "digits", "--device", "cuda:7"], "device 'cuda:7' is not here"),
+    (["report", "nowhere"], "'nowhere' holds no complete audit result"),
+    (["app", "no-such-dataset"], "no-such-dataset"),
 )
-def test_a_mistake_gets_one_clear_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert message in line
-    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda mistake: command(*mistake[0], cwd=tmp_path), MISTAKES))
+    for (_, message), one in zip(MISTAKES, done, strict=True):
+        assert one.returncode == 2, one.stderr
+        (line,) = [line for line in one.stderr.splitlines() if line.startswith("error: ")]
+        assert message in line
+        assert "Traceback" not in one.stderr
     assert not list(tmp_path.rglob("*.html"))
 
 

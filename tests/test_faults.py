@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -236,62 +238,78 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
     dataset_name: Names, tmp_path: Path
 ) -> None:
     """From the import to the report: what is killed leaves nothing half-written, and the same command goes on."""
-    random = Random(5)
-    undisturbed, killed = dataset_name("undisturbed"), dataset_name("killed at random")
 
-    def arguments(dataset: str, result: Path) -> list[str]:
+    def start(dataset: str, place: Path) -> subprocess.Popen[str]:
         part = ["--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1"]
-        return ["run", "digits", *part, "--dataset", dataset, "-o", str(result)]
-
-    def folders(place: Path) -> dict[str, str]:
-        return {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")}
-
-    began = time.monotonic()
-    first = command(*arguments(undisturbed, tmp_path / "undisturbed"), cwd=tmp_path, **folders(tmp_path / "first"))
-    seconds = time.monotonic() - began
-    assert first.returncode == 0, first.stderr
-    wanted = outcome(tmp_path / "undisturbed")
-    influences = fo.load_dataset(undisturbed).values("audit_influence")
-    result, place = tmp_path / "result", tmp_path / "second"
-    kills = ended = 0
-    while True:
-        process = subprocess.Popen(
-            [str(COMMAND), *arguments(killed, result)],
+        return subprocess.Popen(
+            [str(COMMAND), "run", "digits", *part, "--dataset", dataset, "-o", str(place / "result")],
             cwd=tmp_path,
-            env=os.environ | folders(place),
+            env=os.environ
+            | {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        try:
-            said = process.communicate(timeout=random.uniform(0.3, 0.95) * seconds if kills < KILLS else None)[1]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            if not (result / "summary.json").exists():
-                with pytest.raises(InputError, match="no complete audit result"):
-                    audit.AuditResult.load(result)
-            if fo.dataset_exists(killed):
-                half = fo.load_dataset(killed)
-                half.reload()
-                if half.has_field("audit_influence"):
-                    assert half.values("audit_influence") in (influences, [None] * len(half))
-            continue
+
+    names = [dataset_name("undisturbed"), dataset_name("undisturbed as well")]
+    places = [tmp_path / "first", tmp_path / "second"]
+    began = time.monotonic()
+    for process in [start(name, place) for name, place in zip(names, places, strict=True)]:  # two, as later
+        said = process.communicate()[1]
         assert process.returncode == 0, said
-        ended += 1
-        assert outcome(result) == wanted
+    seconds = time.monotonic() - began
+    wanted = outcome(places[0] / "result")
+    assert outcome(places[1] / "result") == wanted
+    influences = fo.load_dataset(names[0]).values("audit_influence")
+    database = threading.Lock()  # FiftyOne is not made for threads
+
+    def check_killed(killed: str, result: Path) -> None:
+        if not (result / "summary.json").exists():
+            with pytest.raises(InputError, match="no complete audit result"):
+                audit.AuditResult.load(result)
+        if fo.dataset_exists(killed):
+            half = fo.load_dataset(killed)
+            half.reload()
+            if half.has_field("audit_influence"):
+                assert half.values("audit_influence") in (influences, [None] * len(half))
+
+    def check_ended(killed: str, place: Path) -> None:
+        assert outcome(place / "result") == wanted
         whole = fo.load_dataset(killed)
         whole.reload()
         assert whole.values("audit_influence") == influences
         assert whole.get_run_info("audit").config.state == "complete"
-        assert not [path for path in [*result.rglob("*"), *place.rglob("*")] if path.suffix == ".tmp"]
-        if kills == KILLS:
-            break
-        fo.delete_dataset(killed)
-        for folder in (result, place):
-            shutil.rmtree(folder)
-    assert ended
+        assert not [path for path in place.rglob("*") if path.suffix == ".tmp"]
+
+    def kill_often(killed: str, seed: int) -> int:
+        """Kill the command half of the times, and let it end; how often it ended."""
+        random, place = Random(seed), tmp_path / killed
+        kills = ended = 0
+        while True:
+            process = start(killed, place)
+            try:
+                said = process.communicate(timeout=random.uniform(0.3, 0.95) * seconds if kills < KILLS / 2 else None)[
+                    1
+                ]
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                kills += 1
+                with database:
+                    check_killed(killed, place / "result")
+                continue
+            assert process.returncode == 0, said
+            ended += 1
+            with database:
+                check_ended(killed, place)
+                if kills >= KILLS / 2:
+                    return ended
+                fo.delete_dataset(killed)
+            shutil.rmtree(place)
+
+    killed = [dataset_name("killed at random"), dataset_name("killed as well")]
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(kill_often, killed, (5, 6)))
 
 
 # --- mongod dies ----------------------------------------------------------------------------------------------------
