@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file to write, which takes the place of `path` once it is written without an error."""
+    """A temporary file to write, which takes the place of `path` once it is written without an error.
+
+    It is locked meanwhile, so that others can tell a file that is being written from one that a killed process left.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _locked(temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder: those that nobody wrote to for an hour."""
-    for path in folder.glob(".*.tmp"):
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Make a file, and hold its lock where there are locks."""
+    if fcntl is None:
+        yield
+        return
+    with open(path, "wb") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def remove_abandoned(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Args:
+        folder: where the files were to be.
+        name: a glob pattern of the names that they were to take.
+    """
+    for path in folder.glob(f".{name}.*.tmp"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            if _is_abandoned(path):
                 path.unlink()
 
 
+def _is_abandoned(path: Path) -> bool:
+    """Whether nobody holds its lock; without locks, whether nobody wrote to it for an hour."""
+    if fcntl is not None:
+        with open(path, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass  # a file system without locks
+    return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+
+
 def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file through a temporary one beside it, so that readers see the old content or the new, never a part."""
+    """Write a file through a temporary one beside it, so that readers see the old content or the new, never a part.
+
+    What killed processes left of the same file is removed.
+    """
+    remove_abandoned(path.parent, glob.escape(path.name))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
     return path

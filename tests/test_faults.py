@@ -204,6 +204,37 @@ def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: 
     assert (tmp_path / "result" / "report.html").exists()
 
 
+def test_a_file_that_a_killed_process_left_goes_at_once_and_one_being_written_stays(
+    dataset: fo.Dataset, tmp_path: Path
+) -> None:
+    result = made_up_result(dataset, seed=1)
+    writing = (
+        "import sys, time\nfrom pathlib import Path\nfrom audit.storage import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as path:\n    path.write_text('half')\n    print(flush=True)\n"
+        "    time.sleep(600)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", writing, str(tmp_path / name)], stdout=subprocess.PIPE)
+        for name in ("thumbnails.parquet", "report.html")
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+        killed, going_on = (tmp_path / f".{Path(process.args[-1]).name}.{process.pid}.tmp" for process in processes)
+        processes[0].kill()
+        processes[0].wait()
+        assert killed.read_text() == going_on.read_text() == "half"
+        result.save(tmp_path)
+        assert not killed.exists()
+        assert going_on.read_text() == "half"
+        assert {path.name for path in tmp_path.glob(".*")} == {going_on.name}
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
 def test_an_import_that_ends_before_its_dataset_is_marked_leaves_nothing_under_its_name(
     dataset_name: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:

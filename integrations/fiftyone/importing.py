@@ -24,6 +24,7 @@ from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
+from audit.storage import remove_abandoned, whole_file
 from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources import DEFAULT_LABEL_FIELD
 
@@ -145,6 +146,8 @@ def _image_folder(dataset: fo.Dataset) -> Path:
             f"the folder for images, {str(folder)!r}, cannot be made ({error.strerror}); "
             f"name another with the environment variable {HOME_VARIABLE}"
         ) from None
+    for part in folder.glob("*/"):
+        remove_abandoned(part)
     return folder
 
 
@@ -321,12 +324,8 @@ def _filepath(image: LabelledImage, folder: Path) -> Path | None:
     path = folder / digest[:2] / f"{stem}-{digest}{_suffix_of(image.image)}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with whole_file(path) as temporary:
             temporary.write_bytes(image.image)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return path
 
 
