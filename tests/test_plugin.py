@@ -101,6 +101,19 @@ def test_everything_that_is_declared_registers_without_errors_and_without_torch(
     assert not torch_imported
 
 
+@pytest.mark.parametrize("server", [False, True])
+def test_only_in_the_apps_server_what_is_imported_is_kept_from_the_garbage_collector(server: bool) -> None:
+    listing = (
+        "import gc, json, fiftyone.operators as foo; foo.OperatorRegistry(); first = gc.get_freeze_count(); "
+        "foo.OperatorRegistry(); print(json.dumps([first, gc.get_freeze_count(), len(gc.get_objects())]))"
+    )
+    env = {**os.environ, **({"FIFTYONE_SERVER": "1"} if server else {})}
+    done = subprocess.run([sys.executable, "-c", listing], check=True, env=env, capture_output=True, text=True)
+    kept, still_kept, others = json.loads(done.stdout.splitlines()[-1])
+    assert still_kept <= kept  # what nobody refers to any more goes as ever
+    assert still_kept > 10 * others if server else kept == 0
+
+
 def test_installing_links_the_plugin_once_and_mends_an_old_copy(tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     install = "from integrations.fiftyone.plugin_install import install_plugin; print(install_plugin())"
@@ -501,6 +514,27 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     assert window.shows("is reviewed")
     window.event("undo")
     assert window.state["progress"]["reviewed"] == 0
+
+
+def test_an_event_reads_the_dataset_once_and_again_after_it_has_written(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window(dataset)
+    window.event("on_load")
+    reads: list[str] = []
+    read = fo.Dataset._reload
+
+    def counted(self: fo.Dataset, hard: bool = False) -> None:
+        reads.append(self.name)
+        read(self, hard=hard)
+
+    monkeypatch.setattr(fo.Dataset, "_reload", counted)
+    window.event("move_threshold", value=0.4)
+    assert len(reads) <= 1
+    reads.clear()
+    window.event("dismiss", selected=suspects(dataset))
+    assert len(reads) <= 3  # `suspects` reads it, too
+    assert window.state["progress"]["statuses"]["dismissed"] >= 3
 
 
 def test_the_next_sample_is_one_of_the_reviewers_own_view(dataset: fo.Dataset) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from integrations.fiftyone.app_server import shorten_pauses
+
 from .operators import OPERATORS
 from .panel import LabelAuditPanel
 
@@ -16,3 +18,4 @@ def register(plugin: Any) -> None:
     for operator in OPERATORS:
         plugin.register(operator)
     plugin.register(LabelAuditPanel)
+    shorten_pauses()

@@ -15,6 +15,7 @@ from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.appearance import make_editable, most_suspicious_first
 from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
+from integrations.fiftyone.decision_log import as_read
 from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.lock import one_at_a_time
@@ -225,21 +226,22 @@ class LabelAuditPanel(foo.Panel):
         state = Draft(ctx.panel.state, {"problem": None, **shown, **changes})
         try:
             dataset = dataset_of(ctx)
-            state.keys = audit_keys(dataset)
-            self._look_at_hand(ctx, dataset, state)
-            # The sample view opens a panel of its own, which may hear of things before it has been loaded. Of these
-            # only decisions are the reviewer's; the App itself tells of a moved threshold, which must not filter.
-            former = state.audit_key
-            is_gone = former is not None and former not in state.keys  # renamed or deleted, maybe in another window
-            is_loaded = bool(former and not is_gone) or action in (self._load, self._look_at_jobs)
-            if not is_loaded:
-                self._load(ctx, dataset, state)
-            if is_gone and action == self._decide:
-                raise InputError(f"audit {former!r} was renamed or deleted meanwhile; nothing was decided")
-            if is_loaded or action == self._decide:
-                action(ctx, dataset, state, *arguments)
-            if state.audit_key:
-                self._bring_up_to_date(ctx, dataset, state)
+            with as_read(dataset):
+                state.keys = audit_keys(dataset)
+                self._look_at_hand(ctx, dataset, state)
+                # The sample view opens a panel of its own, which may hear of things before it has been loaded. Of these
+                # only decisions are the reviewer's; the App itself tells of a moved threshold, which must not filter.
+                former = state.audit_key
+                is_gone = former is not None and former not in state.keys  # renamed or deleted, maybe in another window
+                is_loaded = bool(former and not is_gone) or action in (self._load, self._look_at_jobs)
+                if not is_loaded:
+                    self._load(ctx, dataset, state)
+                if is_gone and action == self._decide:
+                    raise InputError(f"audit {former!r} was renamed or deleted meanwhile; nothing was decided")
+                if is_loaded or action == self._decide:
+                    action(ctx, dataset, state, *arguments)
+                if state.audit_key:
+                    self._bring_up_to_date(ctx, dataset, state)
         except MISTAKES as mistake:
             state.problem = str(mistake)
         state.send()
