@@ -55,6 +55,7 @@ from audit.split import own_split, stratified_split
 WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
+MANY_CLASSES = 1000  # as many as ImageNet has; audits of more are slow, and have not been tried to their end
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -459,6 +460,12 @@ def _of_auditable_classes(
             "samples",
             f"{len(rare)} samples of {count} class(es) with fewer than {MINIMUM_PER_CLASS} samples each are left out "
             "(listed in the result); add samples or merge classes to have them audited",
+        )
+    if len(classes) > MANY_CLASSES:
+        stages.note(
+            "samples",
+            f"the labels are {len(classes)} classes, which take very long: time grows with the cube of their number. "
+            "If that is not meant, check the label field, or audit some of the classes at a time (--keep-labels)",
         )
     left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
     return np.isin(labels, classes), classes

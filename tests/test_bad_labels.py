@@ -162,8 +162,10 @@ def test_ten_thousand_classes_are_screened_split_and_weighed_in_seconds(monkeypa
     labels = np.array([f"class {number % 10_000:05}" for number in range(40_000)] + ["rare"])
     x = np.random.default_rng(0).normal(size=(40_001, 4)).astype(np.float32)
     began = time.perf_counter()
+    said: list[str] = []
     with pytest.raises(audit.InputError) as error:
-        audit.audit_embeddings(x, labels)
+        audit.audit_embeddings(x, labels, progress=lambda step: said.append(step.note))
+    assert any("10000 classes, which take very long" in note for note in said)
     assert time.perf_counter() - began < 20
     assert "40000 samples of 10000 classes take more than 14.9 GiB of memory, and 8.0 GiB are free" in str(error.value)
     table = pd.DataFrame({"label": labels[:-1], "influence": x[:-1, 0]})
