@@ -40,6 +40,9 @@ FEATURES, CLASSES = 512, 100
 SIZES = (10_000, 100_000, 1_000_000)
 VALIDATION_EVERY = 10
 ALLOWED_GROWTH = 11.0
+SCORING = ("split", "head", "detection", "influence", "flagging")
+"""The stages that make scores and flags; the others explain, correct and evaluate."""
+
 ALLOWED_GIB = {"engine": 2.0, "audit": 3.0}
 
 
@@ -133,6 +136,11 @@ def table(results: dict[str, Any]) -> str:
             parts = " | ".join(f"{step['seconds'].get(name, 0):.1f}" for name in names)
             allowed = f"{disk:.2f} + {ALLOWED_GIB[job]:.0f}"
             lines += [f"| {step['n']:,} | {parts} | {whole:.1f} | {grew} | {step['peak_gib']:.2f} | {allowed} |"]
+        if job == "audit":
+            scoring = [sum(seconds for name, seconds in step["seconds"].items() if name in SCORING) for step in steps]
+            grown = [f"{after / before:.1f}×" for before, after in pairwise(scoring)]
+            taken = ", ".join(f"{seconds:.0f} s" for seconds in scoring)
+            lines += ["", f"Scores and flags, without what comes after: {taken}; grew {', '.join(grown)}."]
         absent = [f"{n:,}" for n in SIZES if str(n) not in results[job]]
         if absent:
             lines += ["", f"Not measured yet: {', '.join(absent)} samples."]
