@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
 import audit
 from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
@@ -104,6 +105,24 @@ def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
     assert count.slip_share > 0.7
     assert count.mistakes.low <= fraction * N <= count.mistakes.high
     assert count.mistakes.number == pytest.approx(fraction * N, rel=0.25)
+
+
+def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> None:
+    """Where classes have fewer samples than features, the features' moments over all samples say little of a class."""
+    rng = np.random.default_rng(1)
+    groups = rng.normal(size=(20, 128)).repeat(5, axis=0)
+    true = rng.permutation(np.arange(1000) % 100)
+    x = (groups + 0.6 * rng.normal(size=(100, 128)))[true] + 0.8 * rng.normal(size=(1000, 128))
+    wrong = rng.random(1000) < 0.1
+    given = np.where(wrong, (true + rng.integers(1, 100, 1000)) % 100, true)
+    model, diagnosis, labels = diagnosed(x, given)
+    assert diagnosis.method == "blocks"
+    suspicion = suspicion_of(diagnosis, labels)
+    assert average_precision_score(wrong, suspicion) > 0.99
+    count = count_by_controls(spike_in(model, diagnosis, labels, seed=2), diagnosis, labels, suspicion)
+    assert count.mistakes.number == pytest.approx(wrong.sum(), rel=0.05)
+    flags = choose_flags(suspicion, mistakes=count.mistakes)
+    assert wrong[flags.flag].mean() > 0.97
 
 
 def test_mistakes_that_the_picture_suggests_are_told_from_slips(

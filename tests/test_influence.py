@@ -242,7 +242,7 @@ def test_renaming_classes_does_not_matter(problem: Problem, seed: int) -> None:
     engine = ExactEngine(renamed, train)
     torch.testing.assert_close(engine.averaged(train, validation), influence_of(problem), rtol=1e-6, atol=1e-7)
     original = ExactEngine(head, problem.train)
-    for method in ("exact", "kfac"):
+    for method in ("exact", "kfac", "blocks"):
         torch.testing.assert_close(
             engine.leave_one_out(method=method, most_refits=0).probabilities,
             original.leave_one_out(method=method, most_refits=0).probabilities[:, order],
@@ -271,6 +271,7 @@ def test_chunk_size_does_not_matter(problem: Problem, rows: int) -> None:
             left_out.probabilities,
             left_out.loss_change,
             engine.leave_one_out(method="kfac").probabilities,
+            engine.leave_one_out(method="blocks").probabilities,
         )
 
     expected = everything()
@@ -330,9 +331,9 @@ def test_every_answer_takes_sample_weights(solver: str) -> None:
     )
     torch.testing.assert_close(weighted.self_influence(problem.train), plain.self_influence(problem.train))
     once = counts[rows] == 1
-    for method in ("exact", "kfac"):
+    for method in ("exact", "kfac", "blocks"):
         one, other = (engine.leave_one_out(problem.validation, method, most_refits=0) for engine in (weighted, plain))
-        # Kronecker factors take each sample's curvature as seen without it: one of two copies is not both of them.
+        # The approximations take each sample's curvature as seen without it: one of two copies is not both of them.
         allowed = 1e-5 if method == "exact" else 0.01
         assert float((one.probabilities[rows] - other.probabilities)[once].abs().mean()) < allowed
         assert float((one.loss_change[rows] - other.loss_change)[once].abs().mean()) < allowed
@@ -359,7 +360,10 @@ def test_two_to_a_thousand_classes(classes: int) -> None:
         assert float(left_out.loss_change[row]) == pytest.approx(change, rel=0.1, abs=1e-6)
 
 
-def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "most", "of_unlikely"), [("kfac", 0.03, 0.001), ("auto", 0.005, 0.005)])
+def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(
+    method: str, most: float, of_unlikely: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """200 classes in 40 groups that are hard to tell apart, 6 samples each."""
     generator = torch.Generator().manual_seed(0)
     groups = torch.randn(40, 32, generator=generator, dtype=torch.float64).repeat_interleave(5, 0)
@@ -368,20 +372,49 @@ def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(monkeypatch
     x = centres[labels] + torch.randn(1400, 32, generator=generator, dtype=torch.float64)
     problem = made_problem(n=1200, classes=200, l2=1e-2, x=x, labels=labels)
     engine = ExactEngine(problem.head, problem.train)
-    found = engine.leave_one_out(problem.validation)
-    assert found.method == "kfac"
+    found = engine.leave_one_out(problem.validation, method)
+    assert found.method == ("blocks" if method == "auto" else method)
     assert found.loss_change is not None
     p = problem.head.probabilities(problem.train.inputs)
     rows = torch.randperm(1200, generator=generator)[:12]
     refits = [refit_without(problem, row) for row in rows.tolist()]
     real, changes = torch.stack([own for own, _ in refits]), [change for _, change in refits]
     error, in_sample = (float((values[rows] - real).abs().amax(1).mean()) for values in (found.probabilities, p))
-    assert error < 0.03
-    assert error < 0.3 * in_sample
+    assert error < most
+    assert error < 10 * most * in_sample
     assert spearmanr(found.loss_change[rows], changes).statistic >= 0.98
     monkeypatch.setattr("audit.influence.leave_one_out.LIKELY_CLASSES", 200)
-    all_coupled = engine.leave_one_out()
-    assert float((found.probabilities - all_coupled.probabilities).abs().max()) < 1e-3
+    all_likely = engine.leave_one_out(method=method)
+    assert float((found.probabilities - all_likely.probabilities).abs().max()) < of_unlikely
+
+
+def test_classes_that_are_taken_apart_lead_to_the_same_influence(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = made_problem(n=240, m=20, features=12, classes=60)
+
+    def answers() -> tuple[Tensor, Tensor]:
+        engine = ExactEngine(problem.head, problem.train, solver="cg")
+        return engine.averaged(problem.train, problem.validation), engine.leave_one_out(method="kfac").probabilities
+
+    together, left_out = answers()
+    monkeypatch.setattr("audit.influence.hessian.CLASSES_APART", 30)
+    apart, left_out_apart = answers()
+    torch.testing.assert_close(apart, together, rtol=1e-6, atol=1e-7)
+    in_sample = problem.head.probabilities(problem.train.inputs)
+    assert float((left_out_apart - left_out).abs().max()) < 0.2 * float((in_sample - left_out).abs().max())
+
+
+def test_blocks_through_features_and_through_samples_are_the_same() -> None:
+    from audit.influence.leave_one_out import _leverages_in_block
+
+    generator = torch.Generator().manual_seed(0)
+    makers, z = (torch.randn(rows, 40, generator=generator, dtype=torch.float64) for rows in (90, 70))
+    v, base = torch.rand(90, generator=generator).double(), torch.rand(40, generator=generator).double() + 0.1
+    for some in (slice(0, 90), slice(0, 5), slice(0, 0)):
+        block = torch.diag(base) + (makers[some] * v[some, None]).T @ makers[some]
+        expected = (z @ torch.linalg.inv(block) * z).sum(1)
+        for dtype, allowed in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+            found = _leverages_in_block(makers[some].to(dtype), v[some], base, z.to(dtype))
+            torch.testing.assert_close(found.double(), expected, rtol=allowed, atol=0)
 
 
 # --- real refits --------------------------------------------------------------------------------------------------
@@ -518,7 +551,7 @@ def test_leave_one_out_leaves_samples_alone_that_were_not_in_training() -> None:
     p = logits.softmax(1)
     trained_on = torch.arange(60) % 2 == 0
     hessian = HeadHessian(z, p, problem.head.l2, trained_on.double())
-    for method in ("exact", "kfac"):
+    for method in ("exact", "kfac", "blocks"):
         found = leave_one_out(hessian, z, logits, p - problem.train.targets, trained_on=trained_on, method=method)
         torch.testing.assert_close(found.probabilities[~trained_on], p[~trained_on])
         assert not torch.allclose(found.probabilities[trained_on], p[trained_on], atol=1e-3)

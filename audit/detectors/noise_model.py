@@ -47,7 +47,7 @@ from audit.head import (
     targets_of,
 )
 from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, chunks
-from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
+from audit.influence.leave_one_out import LeaveOneOut, approximation, leave_one_out
 from audit.progress import ProgressCallback, Step, silent
 from audit.rows import Rows, here, hold, take
 
@@ -98,7 +98,8 @@ class Diagnosis:
         neighbour_share: (n,) share of the neighbours' vote that the given label has, 0 to 1.
         transition: T (C, C), row = true class, column = given label.
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        method: how loo_probabilities were had in closed form: 'exact', or 'kfac' (Kronecker factors of the Hessian).
+        method: how loo_probabilities were had in closed form: 'exact', by Kronecker factors of the Hessian ('kfac'), or
+            by each class's own block of it ('blocks').
         l2: λ of the head.
         rounds: of every round, the exponents of head and neighbours, the floor, the mean log-likelihood of the given
             labels (nats), and how far the posteriors of the given labels moved on average.
@@ -272,7 +273,8 @@ class NoiseModel:
         predicted = here(probabilities(self.z, weight))
         hessian = HeadHessian(self.z, predicted, self.l2, moment=self.moment)
         affordable = len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
-        method = "exact" if isinstance(self.z, Tensor) and hessian.use_cholesky("auto") and affordable else "kfac"
+        exactly = isinstance(self.z, Tensor) and hessian.use_cholesky("auto") and affordable
+        method = "exact" if exactly else approximation(hessian)
         left_out = leave_one_out(
             hessian,
             self.z,

@@ -220,7 +220,7 @@ class ExactEngine:
 
         Args:
             validation: to have the change of its mean loss on leaving each sample out, too.
-            method: 'exact', 'kfac' or 'auto' by cost; the result says which.
+            method: 'exact', 'kfac', 'blocks' or 'auto'; the result says which.
             most_refits: how many samples are left out for real, with 'exact': those where the closed form errs most,
                 as far as their amplification is above 2 or what is of second order in their loss change above a
                 quarter of all samples' standard deviation. Not where the head is not at the optimum (trainer 'adam')

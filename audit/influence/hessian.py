@@ -7,7 +7,8 @@ probabilities, w (n,) sample weights, λ the L2 penalty. The objective is the we
 
 which is also its Gauss-Newton matrix and its Fisher information (softmax with cross-entropy). Adding one vector to the
 weights of all classes changes no prediction: on such directions H is (λ + damping) I, so that all factors are of
-size (C − 1)·D, in coordinates in which the Kronecker-factored H (K-FAC) is the identity.
+size (C − 1)·D, in coordinates in which the Kronecker-factored H (K-FAC) is the identity. Of many classes, the factor
+between classes is taken as diagonal, and nothing of size C² is made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 28
 DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single
 CHUNK_BYTES = 64 * 2**20
 CG_STEPS = 20  # conjugate-gradient steps that a solution usually takes, for choosing the cheaper way
+# With more, what K-FAC has between classes is not made: each then has next to nothing of another's probability,
+# conjugate gradients take as many steps without, and the eigenvectors of C × C take longer than the steps.
+CLASSES_APART = 200
 BLOCKS = 4  # a symmetric product computes (BLOCKS + 1) / (2 · BLOCKS) of its entries
 
 
@@ -116,8 +120,12 @@ class HeadHessian:
 
     @cached_property
     def kfac(self) -> KroneckerFactors:
-        """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n, on contrasts between classes."""
-        (curvature,) = total(_class_curvature, (self.p, self.w))
+        """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n; of many classes, the diagonal of G."""
+        return self.kronecker(apart=self.classes > CLASSES_APART)
+
+    def kronecker(self, apart: bool) -> KroneckerFactors:
+        """K-FAC on contrasts between classes, or with the diagonal of G."""
+        (curvature,) = total(_class_variances if apart else _class_curvature, (self.p, self.w))
         return kronecker_factors(curvature, self.n, self.moment, self.ridge)
 
     @property
@@ -226,6 +234,16 @@ def _class_curvature(p: Rows, w: Rows | None) -> tuple[Tensor]:
     return (out,)
 
 
+def _class_variances(p: Rows, w: Rows | None) -> tuple[Tensor]:
+    """Σ w_i p_i (1 − p_i) (C,), in double precision."""
+    out = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device)
+    for rows in blocks(p, 3 * p.shape[1]):
+        p_rows = p[rows]
+        variances = p_rows * (1 - p_rows)
+        out += (variances if w is None else variances * w[rows][:, None]).sum(0, dtype=torch.float64)
+    return (out,)
+
+
 def _second_moment(z: Rows) -> tuple[Tensor]:
     """Σ z_i z_iᵀ (D, D), added up in double precision."""
     out = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
@@ -258,26 +276,31 @@ def contrasts(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def kronecker_factors(curvature: Tensor, n: int, moment: SecondMoment, ridge: float) -> KroneckerFactors:
-    """(G ⊗ A + ridge I) for G = curvature / n (C, C), whose rows sum to zero."""
-    basis = contrasts(len(curvature), torch.float64, curvature.device)
-    values, vectors = torch.linalg.eigh(basis.T @ (curvature.double() / n) @ basis)
-    scales = 1 / (values.clamp_min(0)[:, None] * moment.values[None, :] + ridge)
+    """(G ⊗ A + ridge I) for G = curvature / n: (C, C), whose rows sum to zero, or its diagonal (C,)."""
     dtype = moment.vectors.dtype
-    return KroneckerFactors((basis @ vectors).to(dtype), moment.vectors, scales.to(dtype), ridge)
+    vectors = None
+    if curvature.ndim == 1:
+        values = curvature.double() / n
+    else:
+        basis = contrasts(len(curvature), torch.float64, curvature.device)
+        values, vectors = torch.linalg.eigh(basis.T @ (curvature.double() / n) @ basis)
+        vectors = (basis @ vectors).to(dtype)
+    scales = 1 / (values.clamp_min(0)[:, None] * moment.values[None, :] + ridge)
+    return KroneckerFactors(vectors, moment.vectors, scales.to(dtype), ridge)
 
 
 @dataclass(frozen=True)
 class KroneckerFactors:
-    """(G ⊗ A + ridge I)⁻¹ through the eigenvectors of G and A.
+    """(G ⊗ A + ridge I)⁻¹ through the eigenvectors of G and A, in whose coordinates it is diagonal.
 
     Attributes:
-        g_vectors: U (C, C − 1), orthogonal to (1, ..., 1).
+        g_vectors: U (C, C − 1), orthogonal to (1, ..., 1); None for the identity (C, C).
         a_vectors: V (D, D); None for the identity.
-        scales: 1 / (g a + ridge) (C − 1, D), for the eigenvalues g of G and a of A.
+        scales: 1 / (g a + ridge) (C − 1 or C, D), for the eigenvalues g of G and a of A.
         ridge: what the inverse is 1 / ridge for on the direction (1, ..., 1).
     """
 
-    g_vectors: Tensor
+    g_vectors: Tensor | None
     a_vectors: Tensor | None
     scales: Tensor
     ridge: float
@@ -290,10 +313,29 @@ class KroneckerFactors:
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply the inverse to b (k, C, D)."""
-        dtype = b.dtype
-        u = self.g_vectors.to(dtype)
-        inner = self.rotate(u.T @ b)
-        return self.rotate_back(u @ (inner * self.scales.to(dtype))) + b.mean(1, keepdim=True) / self.ridge
+        scales = self.scales.to(b.dtype)
+        common = b.mean(1, keepdim=True)
+        if self.g_vectors is None:
+            found = self.rotate_back(self.rotate(b - common) * scales)
+            found -= found.mean(1, keepdim=True)
+        else:
+            u = self.g_vectors.to(b.dtype)
+            found = self.rotate_back(u @ (self.rotate(u.T @ b) * scales))
+        return found + common / self.ridge
+
+    @property
+    def contrasts(self) -> Tensor:
+        """U where it is not the identity."""
+        assert self.g_vectors is not None
+        return self.g_vectors
+
+    def contrast(self, x: Tensor) -> Tensor:
+        """x U for x (..., C), in x's precision."""
+        return x if self.g_vectors is None else x @ self.g_vectors.to(x.dtype)
+
+    def contrast_back(self, x: Tensor) -> Tensor:
+        """x Uᵀ for x (..., C − 1 or C), in x's precision."""
+        return x if self.g_vectors is None else x @ self.g_vectors.to(x.dtype).T
 
     def rotate(self, x: Tensor) -> Tensor:
         """x V for x (..., D), in x's precision."""
@@ -312,7 +354,7 @@ class DenseFactor:
     those of the identity.
 
     Attributes:
-        kfac: the Kronecker factors, in L's precision.
+        kfac: the Kronecker factors on contrasts, in L's precision.
         lower: L ((C − 1)·D, (C − 1)·D), index g·D + j.
     """
 
@@ -325,10 +367,10 @@ class DenseFactor:
         if dtype == torch.float64:
             kfac = KroneckerFactors.of_identity(hessian)
         else:
-            found = hessian.kfac
+            found = hessian.kfac if hessian.classes <= CLASSES_APART else hessian.kronecker(apart=False)
             vectors = hessian.moment.vectors.to(dtype)
-            kfac = KroneckerFactors(found.g_vectors.to(dtype), vectors, found.scales.to(dtype), found.ridge)
-        u = kfac.g_vectors
+            kfac = KroneckerFactors(found.contrasts.to(dtype), vectors, found.scales.to(dtype), found.ridge)
+        u = kfac.contrasts
         groups, features = kfac.scales.shape
         matrix = torch.zeros(groups, features, groups, features, dtype=dtype, device=u.device)
         for rows in chunks(hessian.n, 3 * features, u.element_size()):
@@ -355,7 +397,7 @@ class DenseFactor:
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply H⁻¹ to b (k, C, D)."""
-        u = self.kfac.g_vectors
+        u = self.kfac.contrasts
         root = self.kfac.scales.sqrt()
         inner = self.kfac.rotate(u.T @ b.to(u.dtype)) * root
         solved = torch.cholesky_solve(inner.flatten(1).T, self.lower).T.reshape(inner.shape)
