@@ -464,7 +464,7 @@ def _of_auditable_classes(
     if len(classes) > MANY_CLASSES:
         stages.note(
             "samples",
-            f"the labels are {len(classes)} classes, which take very long: time grows with the cube of their number. "
+            f"the labels are {len(classes)} classes, which take very long: time grows with the square of their number. "
             "If that is not meant, check the label field, or audit some of the classes at a time (--keep-labels)",
         )
     left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
