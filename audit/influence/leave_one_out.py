@@ -468,9 +468,8 @@ def _leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> T
     else:
         products = scaled @ scaled_z.T
         lower, info = _cholesky_beside_identity(products * root if makers is z else scaled @ scaled.T)
-        found = (scaled_z**2).sum(1) - (torch.linalg.solve_triangular(lower, products.double(), upper=False) ** 2).sum(
-            0
-        )
+        seen = torch.linalg.solve_triangular(lower, products.double(), upper=False)
+        found = (scaled_z**2).sum(1) - (seen**2).sum(0)
     if info and z.dtype != torch.float64:
         return _leverages_in_block(makers.double(), v, base, z.double())
     return found.clamp_min(0)
