@@ -47,9 +47,9 @@ FIXED_POINT_STEPS = 3
 LIKELY_CLASSES = 32  # of a sample; of more, the couplings between them make no difference any more
 LITTLE = 0.01  # share of what is usual for a class, or most for a sample, below which its own block makes no difference
 MOST_SEEN = 0.999  # a sample's own part of what it is seen through is below one; rounding must not make it one
-# With fewer samples a class, Kronecker factors were so far off that mistakes were missed, and many more were expected
-# than there are; with more, the blocks' leverages are still better, but take longer and find no more mistakes.
-FEW = 4
+# With more, on made-up data, mistakes were missed, or five times as many were expected as there are. With fewer, blocks
+# are still nearer to refits, but take longer, and find no more mistakes.
+MOST_PARAMETERS = 2.0
 SEEN_TOLERANCE = 1e-5  # of the residual
 SEEN_STEPS = 100
 BENT_SAMPLES = 1000  # the third derivative of the training loss is taken over about as many, evenly spaced
@@ -159,11 +159,17 @@ def leave_one_out(
 
 
 def approximation(hessian: HeadHessian) -> str:
-    """What stands for exact leverages where these are not affordable: 'blocks' where a class has less than a FEW-th as
-    many samples as there are features, else 'kfac'; 'kfac' for two classes, which one contrast couples, and where
-    features are not in memory."""
-    few = FEW * hessian.n < hessian.classes * hessian.features
-    return "blocks" if few and hessian.classes > 2 and isinstance(hessian.z, Tensor) else "kfac"
+    """What stands for exact leverages where these are not affordable: 'kfac', or 'blocks' where that cannot be right.
+
+    It cannot where, by Kronecker factors, the head has more than MOST_PARAMETERS effective parameters a sample: the
+    trace of (H − λ) H⁻¹, over n. Two classes, which one contrast couples, and features that are not in memory are
+    always for 'kfac'.
+    """
+    if hessian.classes == 2 or not isinstance(hessian.z, Tensor):
+        return "kfac"
+    scales = hessian.kronecker(apart=True).scales.double()
+    effective = float((1 - hessian.ridge * scales).sum()) / hessian.n
+    return "blocks" if effective > MOST_PARAMETERS else "kfac"
 
 
 def _left_out_exactly(
