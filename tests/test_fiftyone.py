@@ -83,6 +83,12 @@ def everything(dataset: fo.Dataset) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("first", ["distributed", "pydvl.influence"])
+def test_fiftyone_can_be_imported_after_the_others(first: str) -> None:
+    """They bring importlib_metadata, of which versions from 8 on make FiftyOne's eta fail."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", f"import {first}; import fiftyone"], check=True)
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
