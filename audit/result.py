@@ -142,7 +142,8 @@ class AuditResult:
         summary = text.encode("utf-8", errors="replace") + b"\n"
         digests: dict[str, str] = {SUMMARY_FILE: _digest(summary)}
         try:
-            remove_abandoned(folder)
+            for name in (*(f"{table}.parquet" for table in _TABLES), "scores.csv"):  # in a folder that others may use
+                remove_abandoned(folder, name)
             (folder / SUMMARY_FILE).unlink(missing_ok=True)
             for name in _TABLES:
                 digests[f"{name}.parquet"] = _write_table(getattr(self, name), folder / f"{name}.parquet")

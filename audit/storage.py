@@ -52,7 +52,7 @@ def remove_abandoned(folder: Path, name: str = "*") -> None:
         folder: where the files were to be.
         name: a glob pattern of the names that they were to take.
     """
-    for path in folder.glob(f".{name}.*.tmp"):
+    for path in folder.glob(f".{name}.[0-9]*.tmp"):
         with suppress(OSError):
             if _is_abandoned(path):
                 path.unlink()
