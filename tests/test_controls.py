@@ -125,6 +125,20 @@ def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> No
     assert wrong[flags.flag].mean() > 0.97
 
 
+def test_mistakes_in_classes_of_four_samples_are_found() -> None:
+    """There, what a wrong label leaves behind in a single Newton step is as much as chance mistakes have."""
+    rng = np.random.default_rng(0)
+    true = rng.permutation(np.arange(1200) % 300)
+    x = rng.normal(size=(300, 64))[true] + 0.6 * rng.normal(size=(1200, 64))
+    wrong = rng.random(1200) < 0.1
+    given = np.where(wrong, (true + rng.integers(1, 300, 1200)) % 300, true)
+    _, diagnosis, labels = diagnosed(x, given)
+    assert diagnosis.method == "blocks"
+    suspicion = suspicion_of(diagnosis, labels)
+    assert average_precision_score(wrong, suspicion) > 0.99
+    assert suspicion.sum() == pytest.approx(wrong.sum(), rel=0.15)
+
+
 def test_mistakes_that_the_picture_suggests_are_told_from_slips(
     slips: tuple[Diagnosis, torch.Tensor, Controls],
 ) -> None:

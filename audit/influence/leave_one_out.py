@@ -24,7 +24,11 @@ its own: its block of H, H_c = Σ_j w_j p_jc (1 − p_jc) z_j z_jᵀ / n + λ I,
 are zᵀ (n H_c)⁻¹ z, what couples classes left out ('blocks'). With 10 samples in each of 300 classes of 48 features, the
 probability of the label is off by .004 on average, where Kronecker factors are off by .13 and leaving nothing out by
 .20. A block is made of the samples for which the class is among the LIKELY_CLASSES likeliest, the others standing for
-the mean: about 4 n D² LIKELY_CLASSES + C D³ FLOP.
+the mean: about 4 n D² LIKELY_CLASSES + C D³ FLOP. Where so few samples hold a class, leaving one out changes the
+curvature that the others have: one Newton step leaves a wrong label up to a hundred times the probability that it has
+without the sample, as much as chance mistakes have. So the label's own logit is followed to the optimum of its block
+without the sample, wherever that step is large; the mean log-probability of wrong labels then comes to -9.6 where that
+of refits is -9.7, and one step has -5.4 (500 classes of 4 samples, 64 features).
 """
 
 from __future__ import annotations
@@ -50,6 +54,13 @@ MOST_SEEN = 0.999  # a sample's own part of what it is seen through is below one
 # With more, on made-up data, mistakes were missed, or five times as many were expected as there are. With fewer, blocks
 # are still nearer to refits, but take longer, and find no more mistakes.
 MOST_PARAMETERS = 2.0
+LARGE_STEP = 1.0  # of a label's logit (nats), from where on it is followed to the optimum
+BENT_MAKERS = 64  # samples of the largest curvature in a block, beside which the others' is taken not to change
+BLOCK_STEPS = 10  # of Newton's, at most; some three are taken
+BLOCK_HALVINGS = 5  # of a step that raises the objective
+ROUNDING = 1e-9  # of an objective, by which it may rise
+BLOCK_SETTLED = 0.05  # nats: the largest change of a logit, below which no further step is made
+LEAST_PROBABILITY = 1e-9  # in odds
 SEEN_TOLERANCE = 1e-5  # of the residual
 SEEN_STEPS = 100
 BENT_SAMPLES = 1000  # the third derivative of the training loss is taken over about as many, evenly spaced
@@ -147,11 +158,12 @@ def leave_one_out(
     factors = None
     if method == "kfac":
         factors = _without_the_sample(hessian, start)
-        found = each(_left_out_approximately, [*samples, None], factors, hessian.n, change)
+        found = each(_left_out_approximately, [*samples, None, None], factors, hessian.n, change)
     elif method == "blocks":
         apart = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
-        leverages = _leverages_by_class(hessian, here(z), here(residuals))
-        found = each(_left_out_approximately, [*samples, leverages], apart, hessian.n, change)
+        w = _weights_of(slice(0, len(z)), z, weights, trained_on)
+        leverages, bend = _leverages_by_class(hessian, here(z), here(residuals), w)
+        found = each(_left_out_approximately, [*samples, leverages, bend], apart, hessian.n, change)
     else:
         found = each(_left_out_exactly, samples, hessian, change)
     loss_change, second_order = (*found[3:], None, None)[:2]
@@ -209,9 +221,13 @@ def _left_out_approximately(
     trained_on: Tensor | None,
     places: Tensor | None,
     leverages: Tensor | None,
+    bend: Tensor | None,
     *common: Any,
 ) -> tuple[Tensor, ...]:
-    """As `_left_out_exactly`, with the diagonals of M₋ᵢ, those of the factors by default, and no matrix a sample."""
+    """As `_left_out_exactly`, with the diagonals of M₋ᵢ, those of the factors by default, and no matrix a sample.
+
+    `bend` (n,) is what one step misses of the logit of `_own_class`.
+    """
     kfac, n, change = common
     out = _Outcome.of(z, logits)
     for rows in blocks(z, 3 * z.shape[1] + 10 * logits.shape[1]):
@@ -221,7 +237,10 @@ def _left_out_approximately(
         p = logits_rows.softmax(1)
         m = _diagonals(z_rows, kfac, n) if leverages is None else _without_itself(leverages[rows], w * p * (1 - p))
         shift = m * w * r
-        out.probabilities[rows] = (logits_rows + kfac.contrast_back(shift)).softmax(1)
+        left_out = logits_rows + kfac.contrast_back(shift)
+        if bend is not None:
+            left_out.scatter_add_(1, _own_class(residuals[rows])[:, None], bend[rows, None])
+        out.probabilities[rows] = left_out.softmax(1)
         out.self_influence[rows] = _seen(p, m, w, r, kfac).clamp_min_(0)
         u = w * (r + _curved(p, shift, kfac))
         out.amplification[rows] = _amplification(u, w * r)
@@ -428,8 +447,8 @@ def _diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
     return (squares @ kfac.scales.float().T / n).to(z.dtype)
 
 
-def _leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor) -> Tensor:
-    """Diagonals of M (n, C) by each class's own block of H, for samples in memory.
+def _leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Diagonals of M (n, C) by each class's own block of H, and `_bends` (n,), for samples in memory of weights (n,).
 
     A sample has those of the classes that its residuals are largest for, its label's and the likeliest, from the
     blocks; of the others, that move next to nothing, from Kronecker factors.
@@ -441,19 +460,42 @@ def _leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor) -> T
     off = residuals.abs()
     makers = _by_class(curvature, likely, LITTLE * curvature.mean(0))
     evaluated = _by_class(off, likely, LITTLE * off.amax(1, keepdim=True))
+    del off
     leverages = _diagonals(z, hessian.kronecker(apart=True), hessian.n)
     # In the coordinates in which the mean moment is diagonal, so is what the other samples and λ bring into a block.
     rotated = z @ hessian.moment.vectors.to(z)
     made_of = rotated if z is hessian.z else hessian.z @ hessian.moment.vectors
     whole = curvature.sum(0, dtype=torch.float64)
+    bases = torch.empty(hessian.classes, hessian.features, dtype=torch.float64, device=z.device)
     for number, (rows, own) in enumerate(zip(makers, evaluated, strict=True)):
         v = curvature[rows, number].double()
         rest = (whole[number] - v.sum()).clamp_min(0)
-        base = rest * hessian.moment.values + hessian.n * hessian.ridge
+        bases[number] = rest * hessian.moment.values + hessian.n * hessian.ridge
         makers_z = made_of[rows]
         own_z = makers_z if made_of is rotated and torch.equal(rows, own) else rotated[own]
-        leverages[own, number] = _leverages_in_block(makers_z, v, base, own_z).to(leverages)
-    return leverages
+        leverages[own, number] = _leverages_in_block(makers_z, v, bases[number], own_z).to(leverages)
+    bends = torch.zeros(len(z), dtype=z.dtype, device=z.device)
+    if z is not hessian.z:  # which of its samples is left out is not known
+        return leverages, bends
+    own_class = _own_class(residuals)
+    places = torch.arange(len(z), device=z.device)
+    p, own = hessian.p[:][places, own_class], leverages[places, own_class]
+    pulls = (weights * residuals[places, own_class]).double()
+    large = (_without_itself(own, weights * p * (1 - p)) * pulls).abs() >= LARGE_STEP
+    for number in own_class[large].unique().tolist():
+        rows, left_out = makers[number], (large & (own_class == number)).nonzero()[:, 0]
+        if len(rows) > BENT_MAKERS:
+            rows = rows[curvature[rows, number].topk(BENT_MAKERS).indices]
+        bends[left_out] = _bends_in_block(
+            rotated[rows],
+            hessian.p[rows, number].double(),
+            weights[rows].double(),
+            bases[number],
+            rotated[left_out],
+            pulls[left_out],
+            left_out[:, None] == rows,
+        ).to(bends)
+    return leverages, bends
 
 
 def _leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> Tensor:
@@ -481,6 +523,79 @@ def _leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> T
     return found.clamp_min(0)
 
 
+def _bends_in_block(
+    makers: Tensor, p: Tensor, w: Tensor, base: Tensor, z: Tensor, pulls: Tensor, itself: Tensor
+) -> Tensor:
+    """How much farther than one Newton step a class's logit moves (k,) when samples are left out, one at a time.
+
+    Without sample i, the class's weights move by δ to the minimum of ½ δᵀ diag(base) δ − w_i r_i z_iᵀδ + Σ_j≠i w_j
+    (ℓ(u_j + m_jᵀδ) − p_j m_jᵀδ): a logistic regression on the makers j, what else the logits are made of staying as it
+    is. δ = base⁻¹ (w_i r_i z_i + Σ_j c_j m_j) with c_j = w_j (p_j − p_j(δ)), so that all is done in c by products of
+    samples.
+
+    Args:
+        makers, p, w: of the samples whose curvature makes the block, features (r, D), probabilities of the class (r,)
+            and weights (r,).
+        base: (D,) > 0, the curvature of all else.
+        z, pulls: features (k, D) and w_i r_i (k,) of the samples that are left out.
+        itself: bool (k, r), the maker is the sample that is left out.
+    """
+    root = base.rsqrt()
+    scaled, scaled_z = makers.double() * root, z.double() * root
+    products = scaled @ scaled.T
+    across = scaled_z @ scaled.T
+    u = p.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
+    w = w * ~itself
+    eye = torch.eye(len(products)).to(products)
+    found = torch.empty_like(pulls)
+    for part in chunks(len(z), 3 * len(p) ** 2 + 10 * len(p)):
+        found[part] = _bends(products, across[part], u, w[part], (scaled_z[part] ** 2).sum(1), pulls[part], eye)
+    return found
+
+
+def _bends(
+    products: Tensor, across: Tensor, u: Tensor, w: Tensor, squares: Tensor, pulls: Tensor, eye: Tensor
+) -> Tensor:
+    """`_bends_in_block` (k,) from products of makers (r, r), and of samples with them (k, r) and themselves (k,)."""
+    p = u.sigmoid()
+
+    def moved(c: Tensor) -> Tensor:
+        return c @ products + pulls[:, None] * across
+
+    def objective(c: Tensor, a: Tensor) -> Tensor:
+        """Up to ½ w_i² r_i² z_iᵀ diag(base)⁻¹ z_i."""
+        losses = torch.nn.functional.softplus(u + a) - torch.nn.functional.softplus(u) - p * a
+        return (c * (c @ products)).sum(1) / 2 + (w * losses).sum(1)
+
+    def newton(a: Tensor) -> Tensor:
+        now = (u + a).sigmoid()
+        curvature = w * now * (1 - now)
+        root, held = curvature.sqrt(), w * (p - now) + curvature * a
+        lower, _ = torch.linalg.cholesky_ex(eye + root[:, :, None] * products * root[:, None, :])
+        return held - root * torch.cholesky_solve((root * moved(held))[:, :, None], lower)[:, :, 0]
+
+    def logit(c: Tensor) -> Tensor:
+        return (c * across).sum(1) + pulls * squares
+
+    c = newton(torch.zeros_like(w))
+    first = now = logit(c)
+    going = torch.ones_like(pulls, dtype=torch.bool)
+    for _ in range(BLOCK_STEPS):
+        a = moved(c)
+        step, value = newton(a) - c, objective(c, a)
+        for _ in range(BLOCK_HALVINGS):
+            raised = objective(c + step, moved(c + step)) > value * (1 + ROUNDING)
+            if not bool(raised.any()):
+                break
+            step = torch.where(raised[:, None], step / 2, step)
+        c = torch.where(going[:, None], c + step, c)
+        now, before = logit(c), now
+        going &= (now - before).abs() > BLOCK_SETTLED
+        if not bool(going.any()):
+            break
+    return now - first
+
+
 def _cholesky_beside_identity(products: Tensor) -> tuple[Tensor, bool]:
     """The factor of I + products, in double precision, and whether rounding in them has kept it from being made."""
     matrix = products.double()
@@ -492,6 +607,11 @@ def _cholesky_beside_identity(products: Tensor) -> tuple[Tensor, bool]:
 def _without_itself(leverages: Tensor, curvature: Tensor) -> Tensor:
     """Diagonals of M₋ᵢ from those of M and the samples' own curvature, w p (1 − p)."""
     return leverages / (1 - (curvature * leverages).clamp_max(MOST_SEEN))
+
+
+def _own_class(residuals: Tensor) -> Tensor:
+    """The class (k,) that residuals p − t (k, C) say is the label."""
+    return residuals.argmin(1)
 
 
 def _by_class(values: Tensor, most: int, least: Tensor) -> list[Tensor]:
