@@ -61,8 +61,10 @@ HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 MAX_ROUNDS = 3
 GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
-MIXTURE_SAMPLES = 50_000  # T, of C² entries, is sought on as many at random
+# T, of C² entries, is sought on as many at random, or on fewer whose predictions are as many numbers.
+MIXTURE_SAMPLES, MIXTURE_ENTRIES = 50_000, 50_000_000
 SHAPE_SAMPLES = 4000  # and the mixture's shape on as many of them, but for the last steps
+CONCENTRATION_ENTRIES = 4_000_000  # of T, whose smoothing is chosen by as many where there are more
 MIXTURE_STEPS = 30
 LAST_STEPS = 2
 MIXTURE_SETTLED = 2.5e-3  # relative change of the expected number of mistakes, below which no further step is made
@@ -213,7 +215,7 @@ class NoiseModel:
 
         With `overwrite`, its prior takes the place of the predictions, which saves the memory of as much.
         """
-        some = self.order[:MIXTURE_SAMPLES]
+        some = self.order[: min(MIXTURE_SAMPLES, max(SHAPE_SAMPLES, MIXTURE_ENTRIES // self.classes))]
         readings = _Readings.of(predicted[some], self.votes(beliefs, some))
         likeliest, fitted = fit_mixture(readings, labels[some])
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
@@ -508,20 +510,24 @@ def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
     for rows in chunks(len(labels), classes):
         counts.index_add_(0, labels[rows], posterior[rows].double())
     counts = counts.T  # row = true, column = given
-    right = counts.diagonal().clone()
-    wrong = counts - torch.diag(right)
-    common = wrong.sum() / counts.sum()
-    strength = concentration(torch.stack([wrong.sum(1), right], 1), torch.stack([common, 1 - common]).clamp_min(FLOOR))
-    rate = (wrong.sum(1) + strength * common) / (counts.sum(1) + strength)
-    if classes == 2:
-        spread = 1 - torch.eye(2, dtype=counts.dtype, device=counts.device)
-    else:
-        off = ~torch.eye(classes, dtype=torch.bool, device=counts.device)
+    right, total = counts.diagonal().clone(), counts.sum(1)
+    wrong = counts  # from here on: the matrix is large, and there is one
+    wrong.diagonal().zero_()
+    wrongs = wrong.sum(1)
+    common = wrongs.sum() / total.sum()
+    strength = concentration(torch.stack([wrongs, right], 1), torch.stack([common, 1 - common]).clamp_min(FLOOR))
+    rate = (wrongs + strength * common) / (total + strength)
+    if classes > 2:
+        every = math.ceil(classes**2 / CONCENTRATION_ENTRIES)
+        off = ~torch.eye(classes, dtype=torch.bool, device=counts.device)[::every]
         uniform = torch.full((classes - 1,), 1 / (classes - 1), dtype=counts.dtype, device=counts.device)
-        strength = concentration(counts[off].view(classes, classes - 1), uniform)
-        spread = (wrong + strength / (classes - 1)) * off
-        spread = spread / spread.sum(1, keepdim=True)
-    return (spread * rate[:, None] + torch.diag(1 - rate)).to(posterior.dtype)
+        wrong += concentration(wrong[::every][off].view(-1, classes - 1), uniform) / (classes - 1)
+        wrong.diagonal().zero_()
+    else:
+        wrong[:] = 1 - torch.eye(2, dtype=counts.dtype, device=counts.device)
+    wrong *= (rate / wrong.sum(1))[:, None]
+    wrong.diagonal().copy_(1 - rate)
+    return wrong.to(posterior.dtype)
 
 
 def concentration(counts: Tensor, mean: Tensor) -> float:
