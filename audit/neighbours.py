@@ -7,6 +7,7 @@ pays off; where that is too large, they are made by conjugate gradients, and may
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,12 +26,13 @@ VALIDATION_SAMPLES = 8
 VALIDATION_NEIGHBOURS = 6
 SUSPECT_NEIGHBOURS = 3
 AT_ONCE = 64
+ROW_WIDTH = 65_536  # samples made at once × classes: wider rows leave blocks of so few that memory is the limit
 TOLERANCE = 1e-2  # relative residual: the strongest neighbours are those of 1e-8
 
 # Work is bounded in floating-point operations and not in seconds, so that the outcome does not depend on the machine.
 LEAST_FLOP = {"cpu": 2e12, "cuda": 2e14}  # some 15 seconds
 PRODUCTS = 1000  # with the Hessian; all else of an audit of 100,000 × 512 with 100 classes takes the time of some 1200
-CG_STEPS = 16  # that a solution to TOLERANCE usually takes
+CG_STEPS = 16  # that a solution to TOLERANCE usually takes; what they do take is seen from one part to the next
 FACTOR_BYTES = 2**29  # of a factor in single precision; making it takes twice that
 
 
@@ -105,30 +107,39 @@ def neighbours(
         The table `AuditResult.explanations`.
     """
     ids, classes = names
-    method, affordable, _ = plan(hessian, solver, sum(len(each.rows) for each in wanted))
-    at_once = min(AT_ONCE, targets_at_once(hessian, len(train), 4, MEMORY))
+    method, _, _ = plan(hessian, solver, sum(len(each.rows) for each in wanted))
+    work = _Work.of(hessian, method)
+    left, cost = work.bound - work.first, work.each
+    at_once = min(AT_ONCE, math.ceil(ROW_WIDTH / hessian.classes), targets_at_once(hessian, len(train), 4, MEMORY))
     solve = _solver(hessian, method)
     z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
     records: list[tuple[object, ...]] = []
     for each in wanted:
-        rows = each.rows[: max(1, affordable)]
-        affordable -= len(rows)
-        for start in range(0, len(rows), at_once):
-            part = torch.from_numpy(rows[start : start + at_once])
+        start = 0
+        while start < len(each.rows):
+            affordable = max(int(left / cost), 0 if start else 1)  # one of each at least
+            rows = each.rows[start : start + min(at_once, affordable)]
+            if not len(rows):
+                break
+            part = torch.from_numpy(rows)
             p_part, truth = p[part], each.targets[part]
             gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
-            influence = inner_products(z_train, residuals_train, solve(gradients)).cpu()
+            values, steps = solve(gradients)
+            influence = inner_products(z_train, residuals_train, values).cpu()
+            cost = work.each + (steps - work.steps) * work.product
+            left -= len(rows) * cost
             judgements = zip(truth.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
-            for place, (judged, row) in enumerate(zip(judgements, influence, strict=True), start):
+            for place, (judged, row) in enumerate(zip(judgements, influence, strict=True)):
                 # A training sample does not explain itself.
                 others = torch.from_numpy(np.flatnonzero(train != rows[place]))
                 found = zip(("helpful", "harmful"), helpful_and_harmful(row, each.count, others), strict=True)
                 labels = [classes[number] for number in judged]
                 records += [
-                    (ids[rows[place]], each.reason[place], kind, rank, ids[train[at]], float(row[at]), *labels)
+                    (ids[rows[place]], each.reason[start + place], kind, rank, ids[train[at]], float(row[at]), *labels)
                     for kind, strongest in found
                     for rank, at in enumerate(strongest.tolist(), 1)
                 ]
+            start += len(rows)
     columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
     return pd.DataFrame(records, columns=columns)
 
@@ -141,43 +152,62 @@ def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int, floa
         solver: 'cholesky', 'cg', or 'auto' for what does more of them, or the same in less work.
         wanted: how many samples, at most.
     """
-    product = 4.0 * hessian.n * hessian.parameters
-    bound = max(LEAST_FLOP[hessian.z.device.type], PRODUCTS * product)
-    size = float((hessian.classes - 1) * hessian.features)
-    ranking = product / 2
-    each = {
-        "cholesky": 2 * size**2 + 4 * hessian.parameters * hessian.features + ranking,
-        "cg": CG_STEPS * product + ranking,
-    }
-    first = {"cholesky": hessian.factor_flop, "cg": 0.0}
-    counts = {method: min(wanted, max(0, int((bound - first[method]) / each[method]))) for method in each}
-    work = {method: first[method] + counts[method] * each[method] for method in each}
+    of = {method: _Work.of(hessian, method) for method in ("cholesky", "cg")}
+    counts = {name: min(wanted, max(0, int((work.bound - work.first) / work.each))) for name, work in of.items()}
+    flop = {name: work.first + counts[name] * work.each for name, work in of.items()}
+    size = (hessian.classes - 1) * hessian.features
     if solver != "auto":
         best = solver
     elif isinstance(hessian.z, Spread) or 4 * size**2 > FACTOR_BYTES:
         best = "cg"
     else:
-        best = max(each, key=lambda method: (counts[method], -work[method]))
-    return best, counts[best], work[best]
+        best = max(of, key=lambda method: (counts[method], -flop[method]))
+    return best, counts[best], flop[best]
 
 
-def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], Tensor]:
-    """Solves H S = B for B (k, C, D) to TOLERANCE."""
+@dataclass(frozen=True)
+class _Work:
+    """FLOP: the bound on all, what comes first, what a sample takes, and a product with the Hessian.
 
-    def to_tolerance(b: Tensor) -> Tensor:
-        return hessian.solve(b, method, TOLERANCE).values
+    A sample is taken to need so many `steps` with such a product.
+    """
+
+    bound: float
+    first: float
+    each: float
+    product: float
+    steps: int
+
+    @classmethod
+    def of(cls, hessian: HeadHessian, method: str) -> _Work:
+        product = 4.0 * hessian.n * hessian.parameters
+        bound = max(LEAST_FLOP[hessian.z.device.type], PRODUCTS * product)
+        ranking = product / 2
+        if method == "cg":
+            return cls(bound, 0.0, CG_STEPS * product + ranking, product, CG_STEPS)
+        size = float((hessian.classes - 1) * hessian.features)
+        applied = 2 * size**2 + 4 * hessian.parameters * hessian.features
+        return cls(bound, hessian.factor_flop, applied + ranking, product, 0)
+
+
+def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], tuple[Tensor, int]]:
+    """Solves H S = B for B (k, C, D) to TOLERANCE: S, and the steps of conjugate gradients."""
+
+    def to_tolerance(b: Tensor) -> tuple[Tensor, int]:
+        solution = hessian.solve(b, method, TOLERANCE)
+        return solution.values, solution.iterations
 
     if method != "cholesky":
         return to_tolerance
     precise: bool | None = None
 
-    def by_factor(b: Tensor) -> Tensor:
+    def by_factor(b: Tensor) -> tuple[Tensor, int]:
         nonlocal precise
         values = hessian.factor.solve(b)
         if precise is None:  # a factor in single precision may be too rough; the first few right-hand sides tell
             some = slice(0, 8)
             missed = (b[some] - hessian.product(values[some])).flatten(1).norm(dim=1)
             precise = bool((missed <= TOLERANCE * b[some].flatten(1).norm(dim=1)).all())
-        return values if precise else to_tolerance(b)
+        return (values, 0) if precise else to_tolerance(b)
 
     return by_factor
