@@ -19,7 +19,8 @@ from audit.rows import Derived, Rows, blocks, derive, each, hold, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike
-# to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up.
+# to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up. A head whose predictions
+# alone are looked at ends where its gradient is small.
 WEIGHT_TOLERANCE = 1e-6
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
 MAX_INNER_STEPS = 500
@@ -185,6 +186,7 @@ def train_head(
     labels_validation: Tensor,
     classes: int,
     l2: float | None = None,
+    weight_tolerance: float = WEIGHT_TOLERANCE,
 ) -> Head:
     """Train a head to convergence, its L2 chosen by validation loss unless given.
 
@@ -193,6 +195,7 @@ def train_head(
         x_validation, labels_validation: (m, d) and (m,), for the choice of L2 and the curve.
         classes: C.
         l2: λ; None to choose it from 1 to 1e-7.
+        weight_tolerance: how far from the optimum it may end, in double precision.
     """
     standardiser = Standardiser.fit(x)
     z, z_validation = standardiser(x), standardiser(x_validation)
@@ -217,7 +220,7 @@ def train_head(
     def watch(weight: Tensor, loss: float) -> None:
         curve.append((loss, cross_entropy(z_validation, weight, targets_validation)))
 
-    goal = WEIGHT_TOLERANCE * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
+    goal = weight_tolerance * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
     weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal)
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from audit.findings import find, row_keys, summarise
 from audit.flagging import choose_flags, likeliest_others, suggest_labels
 from audit.gallery import shown_samples, suspects, thumbnails
 from audit.head import (
+    WEIGHT_TOLERANCE,
     Head,
     Standardiser,
     check_embeddings,
@@ -482,7 +484,10 @@ def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.nd
 def _train(
     x: Rows, labels: np.ndarray, material: _Material, config: AuditConfig, only: np.ndarray | None = None
 ) -> Head:
-    """The head trained on the train split, or on what of it is among the rows `only`; validation likewise."""
+    """The head trained on the train split, or on what of it is among the rows `only`; validation likewise.
+
+    The former is the one whose influence is asked for; of the latter, its predictions are.
+    """
     y = torch.from_numpy(labels).to(x.device)
     train, validation = material.rows("train"), material.rows("validation")
     if only is not None:
@@ -493,7 +498,7 @@ def _train(
     parts = (x_train, y_train, x_validation, y_validation, len(material.classes))
     if config.trainer == "adam":
         return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
-    return train_head(*parts, l2=config.l2)
+    return train_head(*parts, l2=config.l2, weight_tolerance=WEIGHT_TOLERANCE if only is None else math.inf)
 
 
 def _with_l2(config: AuditConfig, l2: float | None) -> AuditConfig:
