@@ -19,6 +19,7 @@ CONTROLS_BASIS = (
 )
 Z95 = 1.96  # standard errors on either side of a 95 % interval
 ROUNDING = 1e-12  # of a mean: what equals the target but for it keeps the target
+OVERSTATED = 2.0  # times as many of the flagged may be look-alikes as their labels show
 UNSEEN = 3.0  # with none found, as many may be there (95 %, the rule of three)
 
 
@@ -108,8 +109,9 @@ def count_mistakes(
         Found / recall, each kind with its own. Flagged samples whose labels are right look like look-alikes, so that
         the share of slips among the mistakes that are found lies between that among the flagged and, if those are all
         of the rest, that share divided by the expected precision; the estimate takes the middle. The interval holds
-        this doubt, and chance: in the suspicions, in both recalls and in the share of slips. It reaches to what the
-        suspicions alone say.
+        this doubt, and chance: in the suspicions, in both recalls and in the share of slips. Upwards it holds twice the
+        doubt: the confusions that slips follow were estimated from the same mistakes, so that what look-alikes have in
+        common passes for slips. It reaches to what the suspicions alone say.
     """
     model = expected_mistakes(suspicion)
     most = float(len(suspicion))
@@ -131,7 +133,7 @@ def count_mistakes(
     return Mistakes(
         number,
         max(0.0, min(model.low, number - doubt - spread) * likeliest_share),
-        min(most, max(model.high, number + doubt + spread)),
+        min(most, max(model.high, number + OVERSTATED * doubt + spread)),
     )
 
 

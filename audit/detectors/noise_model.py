@@ -535,7 +535,7 @@ def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
         wrong[:] = 1 - torch.eye(2, dtype=counts.dtype, device=counts.device)
     wrong *= (rate / wrong.sum(1))[:, None]
     wrong.diagonal().copy_(1 - rate)
-    return wrong.to(posterior.dtype)
+    return wrong.to(posterior.dtype).contiguous()  # of which columns are taken, element by element of a row
 
 
 def concentration(counts: Tensor, mean: Tensor) -> float:
