@@ -57,7 +57,7 @@ from audit.split import own_split, stratified_split
 WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
-MANY_CLASSES = 1000  # as many as ImageNet has; audits of more are slow, and have not been tried to their end
+MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -74,8 +74,8 @@ def audit_embeddings(
 
     Args:
         x: (n, d) embeddings, finite: an array, memory-mapped or not, a tensor, or the paths of one or more .npy files.
-            Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU); more are read where they
-            are, a few rows at a time.
+            Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU), with predictions of up to
+            as many; more are read where they are, a few rows at a time.
         labels: (n,) integers or strings.
         validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
@@ -114,7 +114,7 @@ def audit_embeddings(
     rows = np.flatnonzero(~missing)
     kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
     rows = rows[kept]
-    embeddings = _embeddings(parts, config.device)
+    embeddings = _embeddings(parts, len(classes), config)
     if len(rows) < len(given):
         ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
         embeddings = take(embeddings, torch.from_numpy(rows))
@@ -187,7 +187,7 @@ def audit_images(
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
-    embeddings = embedded.values if workers else _embeddings([embedded.values], config.device)
+    embeddings = embedded.values if workers else _embeddings([embedded.values], len(classes), config)
     if not kept.all():
         embeddings = take(embeddings, torch.from_numpy(np.flatnonzero(kept)))
     audited = samples.take(rows[kept])
@@ -436,12 +436,16 @@ def _mapped(path: Path) -> np.ndarray:
         raise InputError(f"embeddings {str(path)!r} cannot be read ({reason.lower()}); give a .npy file") from None
 
 
-def _embeddings(parts: list[np.ndarray], device: str) -> Rows:
-    """Embeddings in double precision: in memory, or read where they are if there are many."""
-    chosen = choose_device(device)
+def _embeddings(parts: list[np.ndarray], classes: int, config: AuditConfig) -> Rows:
+    """Embeddings in double precision: in memory, or read where they are if they, or the predictions, are many.
+
+    What is predicted of embeddings in memory is there, too, in the same precision; pyDVL's engines ask for that.
+    """
+    chosen = choose_device(config.device)
     stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen)
     room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
-    return aligned(here(stored)) if 8 * stored.shape[0] * stored.shape[1] <= room else stored
+    widest = max(stored.shape[1], classes) if config.engine == "exact" else stored.shape[1]
+    return aligned(here(stored)) if 8 * stored.shape[0] * widest <= room else stored
 
 
 def _predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:
@@ -466,7 +470,7 @@ def _of_auditable_classes(
     if len(classes) > MANY_CLASSES:
         stages.note(
             "samples",
-            f"the labels are {len(classes)} classes, which take very long: time grows with the square of their number. "
+            f"the labels are {len(classes)} classes, which take very long: time grows with samples × classes. "
             "If that is not meant, check the label field, or audit some of the classes at a time (--keep-labels)",
         )
     left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})

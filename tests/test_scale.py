@@ -140,6 +140,25 @@ def test_an_audit_from_files_is_the_one_from_memory(
     )
 
 
+def test_predictions_of_many_classes_are_not_in_memory_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small embeddings of many classes: 400 × 8 fit, their 400 × 100 predictions do not."""
+    from audit import run
+
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(400) % 100)
+    x = rng.normal(size=(100, 8))[labels] + 0.2 * rng.normal(size=(400, 8))
+    settings = audit.AuditConfig(train_size=0.5, validation_size=0.25, test_size=0.25)
+    expected = audit.audit_embeddings(x, labels, config=settings)
+    monkeypatch.setattr(run, "IN_MEMORY_BYTES", 8 * 400 * 50)
+    assert isinstance(run._embeddings([x], 40, settings), torch.Tensor)
+    assert isinstance(run._embeddings([x], 100, settings), Stored)
+    assert isinstance(run._embeddings([x], 100, settings.replace(engine="pydvl-cg")), torch.Tensor)
+    found = audit.audit_embeddings(x, labels, config=settings)
+    scale = expected.scores["influence"].abs().max()
+    assert (found.scores["influence"] - expected.scores["influence"]).abs().max() < 1e-6 * scale
+    assert (found.scores["suspicion"] - expected.scores["suspicion"]).abs().max() < 1e-6
+
+
 def test_files_that_hold_no_embeddings(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(InputError, match=r"text.npy' cannot be read \(not a .npy file of numbers\)"):
