@@ -75,6 +75,7 @@ ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
 EXACT_FLOP = 1e10  # n (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
+EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too small each to be done fast
 # The mixture's shape (a, b, log c). Its prior is normal: exponents near 0, which keeps separable data from certainty,
 # and a floor of a few thousandths, give or take a factor of five.
 SHAPE_CENTRE = np.array([0.0, 0.0, math.log(0.003)])
@@ -277,7 +278,8 @@ class NoiseModel:
         predicted = here(probabilities(self.z, weight))
         hessian = HeadHessian(self.z, predicted, self.l2, moment=self.moment)
         affordable = len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
-        exactly = isinstance(self.z, Tensor) and hessian.use_cholesky("auto") and affordable
+        few = self.classes <= EXACT_CLASSES
+        exactly = few and affordable and isinstance(self.z, Tensor) and hessian.use_cholesky("auto")
         method = "exact" if exactly else approximation(hessian)
         left_out = leave_one_out(
             hessian,
