@@ -55,7 +55,7 @@ MOST_SEEN = 0.999  # a sample's own part of what it is seen through is below one
 # are still nearer to refits, but take longer, and find no more mistakes.
 MOST_PARAMETERS = 2.0
 LARGE_STEP = 1.0  # of a label's logit (nats), from where on it is followed to the optimum
-BENT_MAKERS = 64  # samples of the largest curvature in a block, beside which the others' is taken not to change
+BENT_MAKERS = 64  # samples of the largest curvature in a block; their part of it is what the logit is followed through
 BLOCK_STEPS = 10  # of Newton's, at most; some three are taken
 BLOCK_HALVINGS = 5  # of a step that raises the objective
 ROUNDING = 1e-9  # of an objective, by which it may rise
