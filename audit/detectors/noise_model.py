@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +60,7 @@ REFERENCES = (10_000, 20_000)
 # And among many, in so many principal directions of the embeddings, or one a class: on the development data the ranking
 # is as good as with all of 512 or 1280 (average precision within .001), and similarities are most of the work.
 PRINCIPAL = 128
+SIMILARITY_COPIES = 4  # in a chunk's memory: in smaller chunks similarities stay in the cache until they are sorted
 EIGEN_FLOP = 25.0  # d³, of the eigenvectors of a matrix of d × d
 HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 MAX_ROUNDS = 3
@@ -140,17 +140,20 @@ class NoiseModel:
 
     def __init__(self, x: Rows, classes: int, seed: int = 0) -> None:
         x = x.float()
-        standardised = Standardiser.fit(x)(x)
-        n, features = standardised.shape
-        self.z: Any = hold(standardised) if 4 * n * features <= HELD_BYTES else standardised
-        self.classes = classes
+        self.z: Any = Standardiser.fit(x)(x)
+        n, features = self.z.shape
+        held = 4 * n * features <= HELD_BYTES
+        self.z = hold(self.z) if held else self.z
         self.moment = SecondMoment.of(self.z)
+        if held:  # in the eigenvectors, once and for all: heads are penalised alike in any orthogonal coordinates
+            self.z = hold(derive(self.moment.rotate, self.z, width=features))
+            self.moment = SecondMoment(self.moment.values, None)
+        self.classes = classes
         self.votes = NeighbourVotes(_principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
-        self._likeliest: _Fit | None = None
 
     def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
         """Fit the model to all samples.
@@ -163,8 +166,7 @@ class NoiseModel:
         self.l2, weight = self._choose_l2(labels)
         self._starts = {GIVEN: weight, BELIEVED: weight}
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
-        mixture, rounds = self._iterate(left_out.probabilities, labels, MAX_ROUNDS, None, progress)
-        self._likeliest = mixture.likeliest
+        mixture, rounds = self._iterate(left_out.probabilities, labels, MAX_ROUNDS, progress)
         return Diagnosis(
             prior=mixture.prior,
             posterior=mixture.posterior,
@@ -173,7 +175,7 @@ class NoiseModel:
             self_influence=left_out.self_influence,
             neighbour_share=self.votes.share_of(labels),
             transition=mixture.transition,
-            likeliest_share=mixture.likeliest.mistakes / max(mixture.mistakes, FLOOR),
+            likeliest_share=mixture.likeliest_share,
             method=left_out.method,
             l2=self.l2,
             rounds=rounds,
@@ -182,22 +184,18 @@ class NoiseModel:
     def rediagnose(self, labels: Tensor) -> Tensor:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
-        With the same L2, from the weights that the heads had and the mixture that was likeliest, and in CHECK_ROUNDS.
+        With the same L2, from the weights that the heads had, and in CHECK_ROUNDS.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
         targets = targets_of(labels, self.classes, self.z)
-        predicted = self._fit(targets, GIVEN)[1].probabilities
-        return self._iterate(predicted, labels, CHECK_ROUNDS, self._likeliest, silent)[0].posterior
+        return self._iterate(self._fit(targets, GIVEN)[1].probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
-        self, predicted: Tensor, labels: Tensor, most: int, start: _Fit | None, progress: ProgressCallback
+        self, predicted: Tensor, labels: Tensor, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
-        """The rounds, from the predictions (n, C) that the given labels themselves lead to.
-
-        Each fits its mixture from `start`, if there is one.
-        """
+        """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
         targets, mixture = predicted, None
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
@@ -205,7 +203,7 @@ class NoiseModel:
                 mixture = None  # of the round before, only the posterior is needed
                 del predicted
                 predicted = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(predicted, targets, labels, start, overwrite=bool(rounds))
+            mixture = self._mix(predicted, targets, labels, overwrite=bool(rounds))
             before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
@@ -224,15 +222,15 @@ class NoiseModel:
         assert mixture is not None
         return mixture, rounds
 
-    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, start: _Fit | None, overwrite: bool) -> Mixture:
+    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, overwrite: bool) -> Mixture:
         """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
 
         With `overwrite`, its prior takes the place of the predictions, which saves the memory of as much.
         """
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         readings = _Readings.of(predicted[some], self.votes(beliefs, some))
-        likeliest, fitted = fit_mixture(readings, labels[some], start)
-        transition = fitted.transition
+        likeliest, fitted = fit_mixture(readings, labels[some])
+        transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior = predicted if overwrite else torch.empty_like(predicted)
         posterior = torch.empty_like(predicted)
         parts = chunks(len(labels), 6 * self.classes, 4)
@@ -247,8 +245,7 @@ class NoiseModel:
             believed, evidence = _believed(prior[rows].T, transition, labels[rows])
             posterior[rows] = believed.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        mean = log_likelihood / len(labels)
-        return Mixture(prior, posterior, transition, likeliest, fitted.mistakes, fitted.shape, mean)
+        return Mixture(prior, posterior, transition, likeliest_share, fitted.shape, log_likelihood / len(labels))
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
         """The strongest λ whose loss on a held-out part is within one standard error of the smallest, and the W there.
@@ -315,7 +312,7 @@ def _principal(x: Rows, classes: int) -> Rows:
     saved = 2.0 * n * _reference_count(n, classes) * (features - count)
     if saved < 2 * (2.0 * n * features * (features + count) + EIGEN_FLOP * features**3):
         return x
-    return derive(partial(torch.matmul, other=SecondMoment.of(x).vectors[:, -count:]), x, width=count)
+    return derive(SecondMoment.of(x).leading(count).rotate, x, width=count)
 
 
 def _reference_count(n: int, classes: int) -> int:
@@ -346,7 +343,7 @@ class NeighbourVotes:
         self.classes = classes
         self.places = torch.empty(n, count, dtype=torch.int32, device=x.device)
         self.shares = torch.empty(n, count, device=x.device)
-        for rows in chunks(n, len(references), 4):
+        for rows in chunks(n, SIMILARITY_COPIES * len(references), 4):
             similarity = torch.nn.functional.normalize(x[rows].float(), dim=1) @ among
             own = place_of[rows]
             itself = (own >= 0).nonzero()[:, 0]
@@ -387,8 +384,7 @@ class Mixture:
         prior: (n, C) probability of each class being the true one, given the image.
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
-        likeliest: the fit of the likeliest sharpness.
-        mistakes: expected number at the chosen sharpness, among the samples that it was fitted to.
+        likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
         shape: exponents (a, b) of the two readings, and the logarithm of the floor c.
         log_likelihood: mean of log P(given label | x), nats.
     """
@@ -396,28 +392,22 @@ class Mixture:
     prior: Tensor
     posterior: Tensor
     transition: Tensor
-    likeliest: _Fit
-    mistakes: float
+    likeliest_share: float
     shape: np.ndarray
     log_likelihood: float
 
 
-def fit_mixture(readings: _Readings, labels: Tensor, start: _Fit | None = None) -> tuple[_Fit, _Fit]:
+def fit_mixture(readings: _Readings, labels: Tensor) -> tuple[_Fit, _Fit]:
     """Fit the shape of P(true | x), and T, to the likelihood of the given labels.
 
     Args:
         readings: of k samples, that have not seen their own labels, in an order that does not matter.
         labels: (k,).
-        start: the likeliest fit to labels that were much like these; None for the head alone.
 
     Returns:
         The likeliest fit, and the sharpest that is nearly as likely.
     """
-    if start is None:
-        shape, transition = SHAPE_START, estimate_transition(readings.mixed(SHAPE_START).T, labels)
-    else:
-        shape, transition = start.shape, start.transition
-    mistakes = math.inf
+    shape, transition, mistakes = SHAPE_START, estimate_transition(readings.mixed(SHAPE_START).T, labels), math.inf
     few = _affordable(SHAPE_SAMPLES, SHAPE_ENTRIES, len(transition))
     for looked_at, steps in ((few, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)

@@ -126,7 +126,7 @@ class HeadHessian:
     def kronecker(self, apart: bool) -> KroneckerFactors:
         """K-FAC on contrasts between classes, or with the diagonal of G."""
         (curvature,) = total(_class_variances if apart else _class_curvature, (self.p, self.w))
-        return kronecker_factors(curvature, self.n, self.moment, self.ridge)
+        return kronecker_factors(curvature, self.n, self.moment, self.ridge, self.z.dtype)
 
     @property
     def factor_flop(self) -> float:
@@ -255,10 +255,10 @@ def _second_moment(z: Rows) -> tuple[Tensor]:
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """Eigenvalues (D,), float64 and ≥ 0, and eigenvectors (D, D) of A = zᵀz / n."""
+    """Eigenvalues (D,), float64 and ≥ 0, and eigenvectors (D, D) of A = zᵀz / n; None for those of the identity."""
 
     values: Tensor
-    vectors: Tensor
+    vectors: Tensor | None
 
     @classmethod
     def of(cls, z: Rows) -> SecondMoment:
@@ -266,6 +266,15 @@ class SecondMoment:
         (moment,) = total(_second_moment, (z,))
         values, vectors = torch.linalg.eigh(moment / len(z))
         return cls(values.clamp_min(0), vectors.to(z.dtype))
+
+    def leading(self, count: int) -> SecondMoment:
+        """The `count` largest eigenvalues, with their eigenvectors (D, count)."""
+        assert self.vectors is not None
+        return SecondMoment(self.values[-count:], self.vectors[:, -count:])
+
+    def rotate(self, z: Tensor) -> Tensor:
+        """z (k, D) in the eigenvectors, in z's precision."""
+        return z if self.vectors is None else z @ self.vectors.to(z)
 
 
 def contrasts(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -275,9 +284,10 @@ def contrasts(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return (basis / (rows * (rows + 1)).sqrt()).to(device, dtype)
 
 
-def kronecker_factors(curvature: Tensor, n: int, moment: SecondMoment, ridge: float) -> KroneckerFactors:
+def kronecker_factors(
+    curvature: Tensor, n: int, moment: SecondMoment, ridge: float, dtype: torch.dtype
+) -> KroneckerFactors:
     """(G ⊗ A + ridge I) for G = curvature / n: (C, C), whose rows sum to zero, or its diagonal (C,)."""
-    dtype = moment.vectors.dtype
     vectors = None
     if curvature.ndim == 1:
         values = curvature.double() / n
@@ -368,8 +378,13 @@ class DenseFactor:
             kfac = KroneckerFactors.of_identity(hessian)
         else:
             found = hessian.kfac if hessian.classes <= CLASSES_APART else hessian.kronecker(apart=False)
-            vectors = hessian.moment.vectors.to(dtype)
-            kfac = KroneckerFactors(found.contrasts.to(dtype), vectors, found.scales.to(dtype), found.ridge)
+            vectors = hessian.moment.vectors
+            kfac = KroneckerFactors(
+                found.contrasts.to(dtype),
+                None if vectors is None else vectors.to(dtype),
+                found.scales.to(dtype),
+                found.ridge,
+            )
         u = kfac.contrasts
         groups, features = kfac.scales.shape
         matrix = torch.zeros(groups, features, groups, features, dtype=dtype, device=u.device)

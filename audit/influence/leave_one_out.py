@@ -463,8 +463,8 @@ def _leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weig
     del off
     leverages = _diagonals(z, hessian.kronecker(apart=True), hessian.n)
     # In the coordinates in which the mean moment is diagonal, so is what the other samples and λ bring into a block.
-    rotated = z @ hessian.moment.vectors.to(z)
-    made_of = rotated if z is hessian.z else hessian.z @ hessian.moment.vectors
+    rotated = hessian.moment.rotate(z)
+    made_of = rotated if z is hessian.z else hessian.moment.rotate(hessian.z)
     whole = curvature.sum(0, dtype=torch.float64)
     bases = torch.empty(hessian.classes, hessian.features, dtype=torch.float64, device=z.device)
     for number, (rows, own) in enumerate(zip(makers, evaluated, strict=True)):
@@ -655,7 +655,7 @@ def _seen_by_others(
         share = sums / sums.sum(1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
         total.view(classes, classes).sub_(share.T @ sums)
     mean = total.view(classes, classes) * hessian.n / len(z)
-    return kronecker_factors((mean + mean.T) / 2, hessian.n, hessian.moment, hessian.ridge)
+    return kronecker_factors((mean + mean.T) / 2, hessian.n, hessian.moment, hessian.ridge, hessian.z.dtype)
 
 
 def _seen_by_others_apart(
@@ -668,4 +668,4 @@ def _seen_by_others_apart(
         own = p[rows] if w is None else p[rows] * w[rows, None]
         q = own / (1 + m * own)
         total += (q - q**2 / q.sum(1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)).sum(0)
-    return kronecker_factors(total * hessian.n / len(z), hessian.n, hessian.moment, hessian.ridge)
+    return kronecker_factors(total * hessian.n / len(z), hessian.n, hessian.moment, hessian.ridge, hessian.z.dtype)
