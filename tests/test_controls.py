@@ -11,8 +11,9 @@ from sklearn.metrics import average_precision_score
 
 import audit
 from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
-from audit.detectors.noise_model import Diagnosis, NoiseModel
+from audit.detectors.noise_model import Diagnosis, NeighbourVotes, NoiseModel, principal
 from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
+from audit.head import one_hot
 
 CLASSES = 5
 N = 1000
@@ -239,3 +240,14 @@ def test_the_result_keeps_the_controls(tmp_path: object) -> None:
     assert summary["detection"]["precision"] == pytest.approx(summary["detection"]["true_positive"] / flagged.sum())
     assert (table.loc[table["spiked"], "label"] != table.loc[table["spiked"], "original_label"]).all()
     assert {kind: found["added"] for kind, found in summary["kinds"].items()}.keys() == set(KINDS[1:])
+
+
+def test_neighbours_in_principal_directions_are_those_in_all_that_vary() -> None:
+    draw = torch.Generator().manual_seed(3)
+    varying = torch.randn(4000, 100, generator=draw) @ torch.randn(100, 300, generator=draw)
+    given = one_hot(torch.randint(0, 5, (4000,), generator=draw), 5, torch.float32)
+    model = NoiseModel(varying, 5)
+    reduced = principal(varying, 5)
+    assert reduced.shape == (4000, 128)
+    assert principal(varying[:200], 5).shape == (200, 300)  # too few for it to pay off
+    torch.testing.assert_close(model.votes(given), NeighbourVotes(varying, 5)(given), rtol=0, atol=1e-3)

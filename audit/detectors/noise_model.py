@@ -149,7 +149,7 @@ class NoiseModel:
             self.z = hold(derive(self.moment.rotate, self.z, width=features))
             self.moment = SecondMoment(self.moment.values, None)
         self.classes = classes
-        self.votes = NeighbourVotes(_principal(x, classes), classes, seed)
+        self.votes = NeighbourVotes(principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
         self._starts: dict[str, Tensor] = {}
@@ -302,7 +302,7 @@ class NoiseModel:
         return predicted, left_out
 
 
-def _principal(x: Rows, classes: int) -> Rows:
+def principal(x: Rows, classes: int) -> Rows:
     """x (n, d) in its principal directions about the origin, as many as neighbours are looked for in.
 
     All of x where finding the directions would take half of what they save, or more.
