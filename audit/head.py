@@ -327,12 +327,15 @@ def fit_softmax(
         accuracy = max(forcing, 0.3 * goal / here.norm, 1e-5)
         step = conjugate_gradients(hessian, unit[None], accuracy, MAX_INNER_STEPS)[0][0].double() * here.norm
         slope = float((here.gradient * step).sum())
+        # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
+        # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
+        unseen = rounding * abs(here.value)
+        slack = unseen if slope <= unseen else 0.0
         length = 1.0
         while True:
             candidate = (weight - length * step).to(z.dtype)
             there = _Point.at(z, targets, l2, weights, candidate)
-            # Rounding: near the optimum the objective cannot fall any more, though the gradient still can.
-            if there.value <= here.value - 1e-4 * length * slope + rounding * abs(here.value):
+            if there.value <= here.value - 1e-4 * length * slope + slack:
                 break
             length /= 2
             if length < 1e-10:

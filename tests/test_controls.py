@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from sklearn.metrics import average_precision_score
 
 import audit
 from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
-from audit.detectors.noise_model import Diagnosis, NeighbourVotes, NoiseModel, principal
+from audit.detectors.noise_model import Diagnosis, NeighbourVotes, NoiseModel, estimate_transition, principal
 from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
 from audit.head import one_hot
+from audit.noise import inject_mislabels
 
 CLASSES = 5
 N = 1000
@@ -240,6 +242,44 @@ def test_the_result_keeps_the_controls(tmp_path: object) -> None:
     assert summary["detection"]["precision"] == pytest.approx(summary["detection"]["true_positive"] / flagged.sum())
     assert (table.loc[table["spiked"], "label"] != table.loc[table["spiked"], "original_label"]).all()
     assert {kind: found["added"] for kind, found in summary["kinds"].items()}.keys() == set(KINDS[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "fraction", "seed", "least"),
+    [
+        ("iris", "uniform", 0.05, 10, 0.85),
+        ("iris", "uniform", 0.2, 20, 0.8),
+        ("iris", "class-pair", 0.15, 22, 0.85),
+        ("breast_cancer", "uniform", 0.05, 11, 0.9),
+        ("wine", "uniform", 0.1, 11, 0.95),
+    ],
+)
+def test_mistakes_in_small_data_are_ranked_before_the_rest(
+    name: str, kind: str, fraction: float, seed: int, least: float
+) -> None:
+    data = getattr(sklearn.datasets, f"load_{name}")()
+    true, x = data.target, (data.data - data.data.mean(0)) / data.data.std(0)
+    labels = inject_mislabels(true, true.max() + 1, fraction, kind, seed, embeddings=x)
+    _, diagnosis, given = diagnosed(x, labels, seed)
+    assert average_precision_score(labels != true, suspicion_of(diagnosis, given)) > least
+
+
+def test_a_model_without_mistakes_still_ranks() -> None:
+    labels = torch.from_numpy(pictures(0)[1])
+    posterior = one_hot(labels, CLASSES, torch.float64)
+    transition = estimate_transition(posterior, labels)
+    # Half a mistake in all, alike for all classes and wrong labels.
+    assert transition.diagonal().numpy() == pytest.approx(1 - 0.5 / N, abs=1e-5)
+    assert transition.sum(1).numpy() == pytest.approx(1)
+
+
+def test_few_samples_of_many_features_and_classes_are_not_left_out_exactly() -> None:
+    # The exact way takes (C · D)³, whatever n is: seconds for these, where the rest takes a tenth of one.
+    rng = np.random.default_rng(0)
+    labels = np.arange(150) % 10
+    x = rng.normal(size=(10, 400))[labels] / 10 + rng.normal(size=(150, 400))
+    assert diagnosed(x, labels)[1].method != "exact"
+    assert diagnosed(x[:, :12], labels)[1].method == "exact"
 
 
 def test_neighbours_in_principal_directions_are_those_in_all_that_vary() -> None:

@@ -106,6 +106,29 @@ def test_l2_is_the_one_of_least_held_out_loss(digits: tuple[torch.Tensor, torch.
     assert len(head.curve) > 2
 
 
+def test_no_step_raises_the_objective(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
+    # Pixels that are hardly ever dark are outliers of up to forty standard deviations, for which Newton overshoots.
+    x, labels = digits
+    z = Standardiser.fit(x.float())(x.float())
+    objectives: list[float] = []
+
+    def watch(weight: torch.Tensor, loss: float) -> None:
+        objectives.append(loss + l2 / 2 * float((weight.double() ** 2).sum()))
+
+    for seed, l2 in [(15, 0.03), (18, 0.003), (21, 0.003)]:
+        generator = torch.Generator().manual_seed(seed)
+        wrong = torch.rand(len(labels), generator=generator) < 0.1
+        given = one_hot(torch.where(wrong, (labels + 1) % 10, labels), 10, z.dtype)
+        far, _ = fit_softmax(z, given, l2, tolerance=1e-3)
+        objectives.clear()
+        _, norm = fit_softmax(
+            z, 0.7 * one_hot(labels, 10, z.dtype) + 0.03, l2, initial=3 * far, tolerance=1e-3, watch=watch
+        )
+        assert norm <= 1e-3
+        assert len(objectives) > 5
+        assert max(np.diff(objectives)) < 1e-6
+
+
 def test_running_out_of_steps_is_an_error_that_says_what_to_do(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, labels = digits
     with pytest.raises(ConvergenceError, match="in 2 steps; use a larger L2"):

@@ -13,8 +13,8 @@ s ∝ head^a · neighbours^b, which is s where s is well above the floor c and f
 3. refits the head on them, from its last weights, and predicts out of sample again.
 
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
-T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, the
-largest is taken, since an audit is asked about labels.
+T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
+not much larger, the largest is taken, since an audit is asked about labels.
 
 The L2 penalty, the temperature of the head, the weight of the neighbours, the floor and the smoothing of T are chosen
 by out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
@@ -63,6 +63,9 @@ PRINCIPAL = 128
 SIMILARITY_COPIES = 4  # in a chunk's memory: in smaller chunks similarities stay in the cache until they are sorted
 EIGEN_FLOP = 25.0  # d³, of the eigenvectors of a matrix of d × d
 HELD_OUT = 0.2  # share of the samples that L2 is chosen on
+# Of few samples a fifth says little about L2, so that more fifths are held out in turn, until they are so many in all.
+FEWEST_HELD_OUT = 300
+STANDARD_ERRORS = 0.5  # of the held-out loss, within which a stronger L2 is preferred
 MAX_ROUNDS = 3
 GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
 CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
@@ -79,7 +82,7 @@ HALVINGS = 10  # of a step of the shape that lowers the likelihood
 ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
-EXACT_FLOP = 1e10  # n (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
+EXACT_FLOP = 1e10  # (n + C·D) (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
 EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too small each to be done fast
 # The mixture's shape (a, b, log c). Its prior is normal: exponents near 0, which keeps separable data from certainty,
 # and a floor of a few thousandths, give or take a factor of five.
@@ -89,9 +92,13 @@ SHAPE_LEAST = np.array([0.0, 0.0, -12.0])
 SHAPE_MOST = np.array([10.0, 10.0, -1.0])
 SHAPE_START = np.array([1.0, 0.0, SHAPE_CENTRE[2]])  # the head alone
 SHARPER = np.array([2**0.25, 2**0.25, 1.0])  # factors on the shape from one sharpness to the next
-SHARPENINGS = 12  # at most: exponents eight times the likeliest
+# At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
+# predictions certain leaves no ranking.
+SHARPENINGS = 3
 REJECTED = 1.0  # nats of log-likelihood, what one parameter is worth (Akaike 1974)
 REFITS = 4  # EM steps for T at each sharpness
+# In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
+LEAST_MISTAKES = 0.5
 FLOOR = 1e-12
 
 
@@ -140,14 +147,14 @@ class NoiseModel:
 
     def __init__(self, x: Rows, classes: int, seed: int = 0) -> None:
         x = x.float()
-        self.z: Any = Standardiser.fit(x)(x)
-        n, features = self.z.shape
+        z: Any = Standardiser.fit(x)(x)
+        n, features = z.shape
         held = 4 * n * features <= HELD_BYTES
-        self.z = hold(self.z) if held else self.z
-        self.moment = SecondMoment.of(self.z)
+        z = hold(z) if held else z
+        moment = SecondMoment.of(z)
         if held:  # in the eigenvectors, once and for all: heads are penalised alike in any orthogonal coordinates
-            self.z = hold(derive(self.moment.rotate, self.z, width=features))
-            self.moment = SecondMoment(self.moment.values, None)
+            z, moment = hold(derive(moment.rotate, z, width=features)), SecondMoment(moment.values, None)
+        self.z, self.moment = z, moment
         self.classes = classes
         self.votes = NeighbourVotes(principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
@@ -248,13 +255,30 @@ class NoiseModel:
         return Mixture(prior, posterior, transition, likeliest_share, fitted.shape, log_likelihood / len(labels))
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
-        """The strongest λ whose loss on a held-out part is within one standard error of the smallest, and the W there.
+        """The strongest λ whose held-out loss is within STANDARD_ERRORS of the smallest, and a W from there.
 
         Held-out samples are as noisily labelled as the rest, and a head that fits systematic mistakes predicts them
-        too, so that the smallest loss asks for too little (the rule: Breiman et al. 1984, section 3.4.3).
+        too, so that the smallest loss asks for too little (after Breiman et al. 1984, section 3.4.3).
         """
         share = max(1, round(HELD_OUT * len(self.order)))
-        held, kept = self.order[:share][:PATH_SAMPLES], self.order[share:][:PATH_SAMPLES]
+        folds = min(len(self.order) // share, math.ceil(FEWEST_HELD_OUT / share))
+        walks = [self._held_out_losses(labels, fold * share, share) for fold in range(folds)]
+        steps = min(len(losses) for _, losses, _ in walks)
+        losses = [torch.cat([of_fold[step] for _, of_fold, _ in walks]) for step in range(steps)]
+        smallest = min(losses, key=lambda loss: float(loss.mean()))
+        excesses = [loss - smallest for loss in losses]
+        allowed = [STANDARD_ERRORS * float(excess.std()) / len(excess) ** 0.5 for excess in excesses]
+        within = [float(excess.mean()) <= most for excess, most in zip(excesses, allowed, strict=True)]
+        chosen = within.index(True)
+        penalties, _, weights = walks[0]
+        return penalties[chosen], weights[chosen]
+
+    def _held_out_losses(
+        self, labels: Tensor, start: int, count: int
+    ) -> tuple[list[float], list[Tensor], list[Tensor]]:
+        """Penalties from strong to weak, with each the losses of `count` samples from a place in the order, and W."""
+        held = self.order[start : start + count][:PATH_SAMPLES]
+        kept = torch.cat([self.order[start + count :], self.order[:start]])[:PATH_SAMPLES]
         z_kept, z_held = (here(take(self.z, part)) for part in (kept, held))
         targets_kept, targets_held = (one_hot(labels[part], self.classes, self.z.dtype) for part in (kept, held))
         losses: list[Tensor] = []
@@ -265,13 +289,8 @@ class NoiseModel:
             losses.append(cross_entropies(z_held, weight, targets_held))
             return float(losses[-1].mean())
 
-        best, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=self.moment, samples=len(self.order) - share)
-        penalties = [l2 for l2, _ in path]
-        smallest = losses[penalties.index(best)]
-        excesses = [loss - smallest for loss in losses]
-        within = [float(excess.mean()) <= float(excess.std()) / len(excess) ** 0.5 for excess in excesses]
-        chosen = min(within.index(True), penalties.index(best))
-        return penalties[chosen], weights[chosen]
+        _, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=self.moment, samples=len(self.order) - count)
+        return [l2 for l2, _ in path], losses, weights
 
     def _fit(self, targets: Rows, labels: str) -> tuple[Tensor, LeaveOneOut]:
         """Predictions (n, C) of a head trained on target distributions (n, C), and its leave-one-out predictions.
@@ -286,7 +305,8 @@ class NoiseModel:
         self._starts[labels] = weight
         predicted = here(probabilities(self.z, weight))
         hessian = HeadHessian(self.z, predicted, self.l2, moment=self.moment)
-        affordable = len(self.z) * float(hessian.parameters) ** 2 <= EXACT_FLOP
+        size = float(hessian.parameters)
+        affordable = (len(self.z) + size) * size**2 <= EXACT_FLOP
         few = self.classes <= EXACT_CLASSES
         exactly = few and affordable and isinstance(self.z, Tensor) and hessian.use_cholesky("auto")
         method = "exact" if exactly else approximation(hessian)
@@ -552,7 +572,7 @@ def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
     wrongs = wrong.sum(1)
     common = wrongs.sum() / total.sum()
     strength = concentration(torch.stack([wrongs, right], 1), torch.stack([common, 1 - common]).clamp_min(FLOOR))
-    rate = (wrongs + strength * common) / (total + strength)
+    rate = ((wrongs + strength * common) / (total + strength)).clamp_min(LEAST_MISTAKES / len(labels))
     if classes > 2:
         every = math.ceil(classes**2 / CONCENTRATION_ENTRIES)
         off = ~torch.eye(classes, dtype=torch.bool, device=counts.device)[::every]

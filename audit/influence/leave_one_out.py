@@ -511,7 +511,9 @@ def _leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> T
     scaled = root[:, None] * (scaled_z if makers is z else makers * scale)
     if by_features <= by_makers:
         lower, info = _cholesky_beside_identity(scaled.T @ scaled)
-        inverse_root = torch.linalg.solve_triangular(lower, torch.eye(features).to(lower), upper=False).to(z)
+        inverse_root = torch.linalg.solve_triangular(
+            lower, torch.eye(features, dtype=lower.dtype, device=lower.device), upper=False
+        ).to(z)
         found = ((scaled_z @ inverse_root.T) ** 2).sum(1)
     else:
         products = scaled @ scaled_z.T
@@ -546,7 +548,7 @@ def _bends_in_block(
     across = scaled_z @ scaled.T
     u = p.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
     w = w * ~itself
-    eye = torch.eye(len(products)).to(products)
+    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
     found = torch.empty_like(pulls)
     for part in chunks(len(z), 3 * len(p) ** 2 + 10 * len(p)):
         found[part] = _bends(products, across[part], u, w[part], (scaled_z[part] ** 2).sum(1), pulls[part], eye)
