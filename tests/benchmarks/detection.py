@@ -138,14 +138,14 @@ def main() -> None:
     parser.add_argument("--efficientnet", action="store_true")
     parser.add_argument("--set", choices=SETS, action="append", help="only this one; can be given several times")
     asked = parser.parse_args()
+    sets = asked.set or [name for name in SETS if name != NO_IMAGES or not asked.efficientnet]
+    if asked.efficientnet and NO_IMAGES in sets:
+        parser.error(f"{NO_IMAGES} has no images for a backbone; leave --efficientnet out")
     embeddings, embedded = efficientnet() if asked.efficientnet else bundled()
-    for name in asked.set or SETS:
-        images = name != NO_IMAGES
-        if asked.efficientnet and not images:
-            continue
+    for name in sets:
         measurements = run_cases(SETS[name](asked.data, embedded))
         folder = FOLDER / "efficientnet-lite0" / name if asked.efficientnet else FOLDER / name
-        origin = embeddings if images else "measured features, standardised"
+        origin = "measured features, standardised" if name == NO_IMAGES else embeddings
         print(save_measurements(measurements, origin, folder).read_text())
 
 
