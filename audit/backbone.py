@@ -98,7 +98,9 @@ class Backbone:
         """
         if self.device.type == "cpu":
             return torch.cat([self._pass(part) for part in pixels.split(CPU_BATCH)])
-        return self._pass(pixels).cpu()
+        # cuDNN would multiply in TF32, ten bits of float32's 23, and sum in an order that differs from run to run.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return self._pass(pixels).cpu()
 
     def _pass(self, pixels: Tensor) -> Tensor:
         x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)

@@ -1,14 +1,14 @@
-"""A GPU acted by the processor: tensors that say they are on `cuda`, whose numbers are computed here.
+"""A GPU acted by the processor: tensors that say they are on `cuda`, whose numbers are computed here; or a real one.
 
-It shows where tensors are, which is what goes wrong in code that has not been run on a GPU: an operation on tensors of
-two devices is refused, as CUDA refuses it, and what is brought back to the host is counted. It shows nothing of a GPU's
-speed, memory or rounding.
+The acted one shows where tensors are, which is what goes wrong in code that has not been run on a GPU: an operation on
+tensors of two devices is refused, as CUDA refuses it, and what is brought back to the host is counted. It shows nothing
+of a GPU's speed, memory or rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,6 +108,16 @@ def _acted(value: Any) -> Any:
 
 
 @contextmanager
+def real_device(memory: int | None = None) -> Iterator[None]:
+    """This machine's GPU, to the code under test with this memory (bytes)."""
+    with pytest.MonkeyPatch.context() as patch:
+        if memory is not None:
+            patch.setattr(torch.cuda, "mem_get_info", lambda *_: (memory, memory))
+            patch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=memory))
+        yield
+
+
+@contextmanager
 def acted_device(memory: int = 2**30) -> Iterator[Device]:
     """A session in which PyTorch has one CUDA device, of this memory (bytes)."""
     torch._C._ensureCUDADeviceGuardSet()  # a guard that does nothing where there is no driver
@@ -126,3 +136,8 @@ def acted_device(memory: int = 2**30) -> Iterator[Device]:
                 yield device
         finally:
             torch._C._set_only_lift_cpu_tensors(False)
+
+
+DEVICES: dict[str, Callable[..., AbstractContextManager[Device | None]]] = {"acted": acted_device}
+if torch.cuda.is_available():
+    DEVICES["real"] = real_device

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.config import AuditConfig
-from audit.head import Head, Standardiser, fit_softmax, one_hot, probabilities, train_head
-from audit.influence.averaged import inner_products, mean_gradient
+from audit.head import Head, Standardiser, fit_softmax, one_hot, train_head
 from audit.influence.engine import ExactEngine, Labelled
-from audit.influence.hessian import HeadHessian
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / ".." / "shared" / "data"
@@ -46,10 +45,17 @@ def medians(jobs: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, job in jobs.items():
-            began = time.perf_counter()
-            job()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(timed(job)[1])
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def timed(job: Callable[[], Any]) -> tuple[Any, float]:
+    """What a job comes to, and its seconds, until a GPU has done all that it was given."""
+    began = time.perf_counter()
+    outcome = job()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return outcome, time.perf_counter() - began
 
 
 def made(
@@ -59,24 +65,26 @@ def made(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
     into: np.ndarray | None = None,
+    device: str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Embeddings like a ResNet's (≥ 0, correlated, decaying spectrum), overlapping classes, one label in ten wrong."""
-    generator = torch.Generator().manual_seed(seed)
-    spectrum = torch.arange(1, features + 1, dtype=dtype) ** -0.5
-    mixing = torch.linalg.qr(torch.randn(features, features, generator=generator, dtype=dtype))[0] * spectrum
-    centres = torch.randn(classes, features, generator=generator, dtype=dtype) * 0.7
-    labels = torch.randint(classes, (n,), generator=generator)
-    x = torch.empty(n, features, dtype=dtype) if into is None else torch.from_numpy(into)
+    generator = torch.Generator(device).manual_seed(seed)
+    numbers: dict[str, Any] = {"generator": generator, "device": device}
+    spectrum = torch.arange(1, features + 1, dtype=dtype, device=device) ** -0.5
+    mixing = torch.linalg.qr(torch.randn(features, features, dtype=dtype, **numbers))[0] * spectrum
+    centres = torch.randn(classes, features, dtype=dtype, **numbers) * 0.7
+    labels = torch.randint(classes, (n,), **numbers)
+    x = torch.empty(n, features, dtype=dtype, device=device) if into is None else torch.from_numpy(into)
     for start in range(0, n, 100_000):
         rows = slice(start, start + 100_000)
-        noise = torch.randn(len(labels[rows]), features, generator=generator, dtype=dtype)
+        noise = torch.randn(len(labels[rows]), features, dtype=dtype, **numbers)
         x[rows] = ((centres[labels[rows]] + noise) @ mixing.T).clamp_min_(0)
-    wrong = torch.rand(n, generator=generator) < 0.1
-    labels[wrong] = torch.randint(classes, (int(wrong.sum()),), generator=generator)
+    wrong = torch.rand(n, **numbers) < 0.1
+    labels[wrong] = torch.randint(classes, (int(wrong.sum()),), **numbers)
     return x, labels
 
 
-def recipe() -> dict[str, Any]:
+def recipe(device: str = "cpu") -> dict[str, Any]:
     """The original recipe's job (707 × 96, 64 px, ResNet-18, 2 classes) against pyDVL's CgInfluence on the model.
 
     As in the recipe, the backbone is frozen, pyDVL takes images through the whole network at every step, and 1e-3 is on
@@ -96,11 +104,11 @@ def recipe() -> dict[str, Any]:
     tables = [parquet.read_table(folder / f"{split}.parquet").to_pylist() for split in ("train", "valid")]
     samples = [*tables[0][:707], *tables[1][:96]]
     images = np.stack([np.asarray(decode_image(sample["image"]["bytes"])) for sample in samples])
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     stored = torch.from_numpy(images)
-    labels = torch.from_numpy(np.unique([sample["label"] for sample in samples], return_inverse=True)[1])
+    pixels = stored.to(device).permute(0, 3, 1, 2).float() / 255
+    labels = torch.from_numpy(np.unique([sample["label"] for sample in samples], return_inverse=True)[1]).to(device)
     backbones = {
-        name: load_backbone(weights="bundled", device="cpu", precision=name) for name in ("float32", "bfloat16")
+        name: load_backbone(weights="bundled", device=device, precision=name) for name in ("float32", "bfloat16")
     }
     body = pixels_to_embedding(backbones["float32"])
     found: dict[str, Any] = {}
@@ -108,7 +116,7 @@ def recipe() -> dict[str, Any]:
     def embedding(precision: str) -> Callable[[], None]:
         def job() -> None:
             parts = [backbones[precision].embed(part) for part in stored.split(AuditConfig().batch_size)]
-            found[precision] = torch.cat(parts).double()
+            found[precision] = torch.cat(parts).to(device).double()
 
         return job
 
@@ -125,7 +133,7 @@ def recipe() -> dict[str, Any]:
     def ours() -> None:
         found["ours"] = ExactEngine(head, train).averaged(train, validation)
 
-    network = torch.nn.Sequential(body, _Features(head), torch.nn.Linear(513, 2, bias=False))
+    network = torch.nn.Sequential(body, _Features(head), torch.nn.Linear(513, 2, bias=False)).to(device)
     network[2].weight = torch.nn.Parameter(head.weight.float())
 
     def theirs() -> None:
@@ -151,7 +159,7 @@ def recipe() -> dict[str, Any]:
         Labelled.of(coarse[707:], labels[707:], 2),
     )
     rounded_influence = ExactEngine(rounded, coarse_train).averaged(coarse_train, coarse_validation)
-    flop = _convolution_flop(backbones["float32"].module) * len(pixels)
+    flop = _convolution_flop(backbones["float32"].module, device) * len(pixels)
     return {
         "ours_s": seconds["ours"],
         "embedding_s": {name: seconds[f"embedding {name}"] for name in backbones},
@@ -162,20 +170,20 @@ def recipe() -> dict[str, Any]:
             name: seconds["theirs"] / (seconds["ours"] + seconds[f"embedding {name}"]) for name in backbones
         },
         "relative_difference": float((exact - found["theirs"]).norm() / exact.norm()),
-        "bfloat16_rank_correlation": float(spearmanr(rounded_influence, exact).statistic),
+        "bfloat16_rank_correlation": float(spearmanr(rounded_influence.cpu(), exact.cpu()).statistic),
         "peer_settings": f"L2 {RECIPE_L2}, rtol 1e-2, which pyDVL squares: it stops at a residual of 1e-4 ‖b‖",
         "profile": {
             "peer's forward passes of a batch": passes,
             "peer in plain passes": seconds["theirs"] / seconds["plain pass"],
             "convolutions, GFLOP": flop / 1e9,
             **{f"embedding {name}, GFLOP/s": flop / seconds[f"embedding {name}"] / 1e9 for name in backbones},
-            **{f"matrix product {name}, GFLOP/s": _peak(getattr(torch, name)) / 1e9 for name in backbones},
+            **{f"matrix product {name}, GFLOP/s": _peak(getattr(torch, name), device) / 1e9 for name in backbones},
         },
         "target": "700, and 15 with the embedding",
     }
 
 
-def _convolution_flop(network: torch.nn.Module) -> float:
+def _convolution_flop(network: torch.nn.Module, device: str) -> float:
     """Of the convolutions for one image of 64 × 64."""
     total = 0.0
 
@@ -186,16 +194,17 @@ def _convolution_flop(network: torch.nn.Module) -> float:
 
     handles = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
     with torch.no_grad():
-        network(torch.zeros(1, 3, 64, 64))
+        network(torch.zeros(1, 3, 64, 64, device=device))
     for handle in handles:
         handle.remove()
     return total
 
 
-def _peak(dtype: torch.dtype) -> float:
-    """FLOP a second of a product of two matrices of 2048 × 2048."""
-    matrix = torch.randn(2048, 2048).to(dtype)
-    return 2 * 2048**3 / medians({"product": lambda: matrix @ matrix}, 7)["product"]
+def _peak(dtype: torch.dtype, device: str) -> float:
+    """FLOP a second of a product of two square matrices, large enough for the device."""
+    side = 2048 if device == "cpu" else 8192
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / medians({"product": lambda: matrix @ matrix}, 7)["product"]
 
 
 def _counted_passes(network: torch.nn.Module, job: Callable[[], Any]) -> int:
@@ -218,16 +227,16 @@ class _Features(torch.nn.Module):
         return self.standardiser(x)
 
 
-def direct() -> dict[str, Any]:
+def direct(device: str = "cpu") -> dict[str, Any]:
     """Embeddings 5000 × 512, 10 classes, 500 validation samples, averaged, against pyDVL's DirectInfluence."""
     from pydvl.influence.torch import DirectInfluence
     from torch.utils.data import DataLoader, TensorDataset
 
-    x, labels = made(5500, 512, 10)
+    x, labels = made(5500, 512, 10, device=device)
     head = train_head(x[:5000], labels[:5000], x[5000:], labels[5000:], 10, l2=1e-2)
     train, validation = Labelled.of(x[:5000], labels[:5000], 10), Labelled.of(x[5000:], labels[5000:], 10)
     z, z_validation = head.features(train.inputs), head.features(validation.inputs)
-    model = torch.nn.Linear(513, 10, bias=False).double()
+    model = torch.nn.Linear(513, 10, bias=False).to(device).double()
     model.weight = torch.nn.Parameter(head.weight.clone())
     found: dict[str, Tensor] = {}
 
@@ -252,16 +261,16 @@ def direct() -> dict[str, Any]:
     }
 
 
-def leave_one_out() -> dict[str, Any]:
+def leave_one_out(device: str = "cpu") -> dict[str, Any]:
     """Leave-one-out probabilities of 10 000 × 512, 10 classes, against 5-fold cross-validation, and 100 real refits."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
     n, classes, l2 = 10_000, 10, 1e-2
-    x, labels = made(n, 512, classes)
+    x, labels = made(n, 512, classes, device=device)
     standardiser = Standardiser.fit(x)
     z, targets = standardiser(x), one_hot(labels, classes, x.dtype)
-    folds = torch.randperm(n, generator=torch.Generator().manual_seed(0)) % 5
+    folds = (torch.randperm(n, generator=torch.Generator().manual_seed(0)) % 5).to(device)
     weight, norm = fit_softmax(z, targets, l2)
     head = Head(weight, standardiser, l2, "newton", norm)
     train = Labelled(x, targets)
@@ -284,18 +293,20 @@ def leave_one_out() -> dict[str, Any]:
     def scikit() -> None:
         peer = LogisticRegression(C=1 / (l2 * n * 0.8), fit_intercept=False, max_iter=1000)
         found["scikit-learn, 5 folds"] = torch.from_numpy(
-            cross_val_predict(peer, z.numpy(), labels.numpy(), cv=5, method="predict_proba")
-        )
+            cross_val_predict(peer, z.cpu().numpy(), labels.cpu().numpy(), cv=5, method="predict_proba")
+        ).to(device)
 
     def whole_fit() -> None:
         fit_softmax(z, targets, l2)
 
     jobs = {"exact": closed_form("exact"), "kfac": closed_form("kfac"), "5 folds": cross_validation, "fit": whole_fit}
-    seconds = medians(jobs | {"scikit-learn, 5 folds": scikit})
-    rows = torch.randperm(n, generator=torch.Generator().manual_seed(1))[:100]
+    if device == "cpu":
+        jobs["scikit-learn, 5 folds"] = scikit
+    seconds = medians(jobs)
+    rows = torch.randperm(n, generator=torch.Generator().manual_seed(1))[:100].to(device)
     refits = []
     for row in rows.tolist():
-        weights = torch.ones(n, dtype=x.dtype)
+        weights = torch.ones_like(z[:, 0])
         weights[row] = 0
         refit, _ = fit_softmax(z, targets, l2, weights=weights, initial=weight, tolerance=1e-6)
         refits.append((z[row] @ refit.T).softmax(0))
@@ -360,63 +371,11 @@ def scaling() -> dict[str, Any]:
     }
 
 
-def imagenet(
-    samples: int = 1_281_167, features: int = 2048, classes: int = 1000, device: str = "cuda"
-) -> dict[str, Any]:
-    """ImageNet scale, 1.28M × 2048 embeddings, 1000 classes, on one GPU: head and averaged influence."""
-    if device == "cuda" and not torch.cuda.is_available():
-        return {"not_run": "no GPU could be had"}
-    generator = torch.Generator(device).manual_seed(0)
-    labels = torch.randint(classes, (samples,), generator=generator, device=device)
-    centres = 0.1 * torch.randn(classes, features, generator=generator, device=device)
-    z = torch.ones(samples, features + 1, device=device)
-    for start in range(0, samples, 50_000):
-        rows = slice(start, start + 50_000)
-        noise = torch.randn(len(labels[rows]), features, generator=generator, device=device)
-        z[rows, :-1] = centres[labels[rows]] + noise
-    wrong = torch.rand(samples, generator=generator, device=device) < 0.1
-    labels[wrong] = torch.randint(classes, (int(wrong.sum()),), generator=generator, device=device)
-    targets, held_out = one_hot(labels, classes, torch.float32), slice(0, min(50_000, samples // 2))
-
-    def timed(job: Callable[[], Any]) -> tuple[Any, float]:
-        began = time.perf_counter()
-        outcome = job()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return outcome, time.perf_counter() - began
-
-    (weight, norm), head_s = timed(lambda: fit_softmax(z, targets, 1e-3))
-
-    def influence() -> Any:
-        p = probabilities(z, weight)
-        residuals = p - targets
-        gradient = mean_gradient(z[held_out], residuals[held_out])
-        solution = HeadHessian(z, p, 1e-3).solve(gradient[None], "cg")
-        inner_products(z, residuals, solution.values)
-        return solution
-
-    solution, influence_s = timed(influence)
-    return {
-        "head_s": head_s,
-        "influence_s": influence_s,
-        "gradient_norm": norm,
-        "residual": solution.residual,
-        "conjugate_gradient_steps": solution.iterations,
-        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
-        "target": "influence ≤ 60 s, head ≤ 120 s, ≤ 60 GiB",
-    }
-
-
 LINES: dict[str, Callable[[], dict[str, Any]]] = {
     "recipe": recipe,
     "direct": direct,
     "leave-one-out": leave_one_out,
     "scaling": scaling,
-    "imagenet": imagenet,
-}
-NOT_RUN = {
-    "ImageNet scale on one H100": "no GPU could be had; `make bench-gpu` runs it where there is one",
 }
 
 
@@ -434,22 +393,24 @@ LIMITS = {
 
 
 def machine() -> dict[str, Any]:
-    packages = ("torch", "numpy", "scikit-learn", "pyDVL")
+    found = {}
+    for name in ("torch", "numpy", "scikit-learn", "pyDVL"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "system": platform.platform(terse=True),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {"python": platform.python_version(), **found},
     }
 
 
-def table(results: dict[str, Any]) -> str:
-    """Markdown of all lines that were measured."""
-    rows = ["# Influence engine: speed and memory", ""]
-    rows += ["Made by `python -m tests.benchmarks.influence`. Ratios are of medians of three, taken in turns in one"]
-    rows += ["process on a machine that other work shared. Between runs they move by a factor of up to two.", ""]
-    for name, job in LINES.items():
+def table(results: dict[str, Any], lines: dict[str, Callable[[], dict[str, Any]]], limits: dict[str, str]) -> list[str]:
+    """Rows of Markdown for all lines that were measured."""
+    rows = []
+    for name, job in lines.items():
         if name not in results:
             continue
         found = dict(results[name])
@@ -457,13 +418,12 @@ def table(results: dict[str, Any]) -> str:
         rows += [f"## {name}", "", str(job.__doc__).split("\n")[0], ""]
         rows += ["| figure | value |", "|---|---|"]
         rows += [f"| {figure.replace('_', ' ')} | {_shown(value)} |" for figure, value in found.items()]
-        if name in LIMITS:
-            rows += ["", LIMITS[name]]
+        if name in limits:
+            rows += ["", limits[name]]
         software = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
-        rows += ["", f"{where['date']}, {where['system']}, {where['threads']} threads, {software}", ""]
-    rows += ["## not run", "", "| line | why |", "|---|---|"]
-    rows += [f"| {line} | {why} |" for line, why in NOT_RUN.items()]
-    return "\n".join(rows) + "\n"
+        gpu = f"{where['gpu']}, " if where.get("gpu") else ""
+        rows += ["", f"{where['date']}, {gpu}{where['system']}, {where['threads']} threads, {software}", ""]
+    return rows
 
 
 def _shown(value: Any) -> str:
@@ -476,20 +436,33 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def main() -> None:
-    """Measure the lines that are named, all by default, and write influence.json and influence.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("lines", nargs="*", help=", ".join(LINES))
-    chosen = parser.parse_args().lines or [name for name in LINES if name != "imagenet" or torch.cuda.is_available()]
-    stored = HERE / "influence.json"
+def run_lines(
+    name: str,
+    introduction: list[str],
+    lines: dict[str, Callable[[], dict[str, Any]]],
+    limits: dict[str, str],
+    description: str | None,
+) -> None:
+    """Measure the lines that are named, all by default, and write them to NAME.json and NAME.md."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("lines", nargs="*", help=", ".join(lines))
+    stored = HERE / f"{name}.json"
     results = json.loads(stored.read_text()) if stored.exists() else {}
-    for name in chosen:
-        print(f"{name} ...", flush=True)
-        results[name] = LINES[name]() | {"machine": machine()}
-        print(json.dumps(results[name], indent=1))
+    for line in parser.parse_args().lines or list(lines):
+        print(f"{line} ...", flush=True)
+        results[line] = lines[line]() | {"machine": machine()}
+        print(json.dumps(results[line], indent=1), flush=True)
         stored.write_text(json.dumps(results, indent=1) + "\n")
-        (HERE / "influence.md").write_text(table(results))
+        (HERE / f"{name}.md").write_text("\n".join([*introduction, "", *table(results, lines, limits)]).rstrip() + "\n")
 
+
+INTRODUCTION = [
+    "# Influence engine: speed and memory",
+    "",
+    "Made by `python -m tests.benchmarks.influence`. Ratios are of medians of three, taken in turns in one",
+    "process on a machine that other work shared. Between runs they move by a factor of up to two. On a GPU, with",
+    "ImageNet's size among it: [gpu.md](gpu.md).",
+]
 
 if __name__ == "__main__":
-    main()
+    run_lines("influence", INTRODUCTION, LINES, LIMITS, __doc__)
