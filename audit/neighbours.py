@@ -113,6 +113,8 @@ def neighbours(
     at_once = min(AT_ONCE, math.ceil(ROW_WIDTH / hessian.classes), targets_at_once(hessian, len(train), 4, MEMORY))
     solve = _solver(hessian, method)
     z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
+    own = np.full(len(z), -1)
+    own[train] = np.arange(len(train))
     records: list[tuple[object, ...]] = []
     for each in wanted:
         start = 0
@@ -125,20 +127,20 @@ def neighbours(
             p_part, truth = p[part], each.targets[part]
             gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
             values, steps = solve(gradients)
-            influence = inner_products(z_train, residuals_train, values).cpu()
+            influence = inner_products(z_train, residuals_train, values)
             cost = work.each + (steps - work.steps) * work.product
             left -= len(rows) * cost
             judgements = zip(truth.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
             for place, (judged, row) in enumerate(zip(judgements, influence, strict=True)):
-                # A training sample does not explain itself.
-                others = torch.from_numpy(np.flatnonzero(train != rows[place]))
-                found = zip(("helpful", "harmful"), helpful_and_harmful(row, each.count, others), strict=True)
+                if own[rows[place]] >= 0:
+                    row[own[rows[place]]] = 0  # a training sample does not explain itself
                 labels = [classes[number] for number in judged]
-                records += [
-                    (ids[rows[place]], each.reason[start + place], kind, rank, ids[train[at]], float(row[at]), *labels)
-                    for kind, strongest in found
-                    for rank, at in enumerate(strongest.tolist(), 1)
-                ]
+                for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(row, each.count), strict=True):
+                    found = zip(strongest.tolist(), row[strongest].tolist(), strict=True)
+                    records += [
+                        (ids[rows[place]], each.reason[start + place], kind, rank, ids[train[at]], value, *labels)
+                        for rank, (at, value) in enumerate(found, 1)
+                    ]
             start += len(rows)
     columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
     return pd.DataFrame(records, columns=columns)

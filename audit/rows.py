@@ -69,14 +69,19 @@ def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
 
 def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
     """Slices over rows for one pass, with temporaries of so many numbers a row (the rows themselves included)."""
-    at_once = BLOCK_BYTES if rows.device.type == "cpu" else _device_bytes(rows.device)
-    return slices(len(rows), floats_per_row * (element_bytes or rows.dtype.itemsize), at_once)
+    bytes_per_row = floats_per_row * (element_bytes or rows.dtype.itemsize)
+    at_once = BLOCK_BYTES
+    if rows.device.type != "cpu" and len(rows) * bytes_per_row > BLOCK_BYTES:  # asking takes as long as a small pass
+        at_once = _device_bytes(rows.device)
+    return slices(len(rows), bytes_per_row, at_once)
 
 
 def _device_bytes(device: torch.device) -> int:
     """What a pass may keep at a time on a GPU: an eighth of what is free, within bounds."""
     free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps it for the next one
+    kept = torch.cuda.memory_stats_as_nested_dict(device)  # a twentieth of the time of `memory_reserved`
+    if kept:  # torch keeps what was freed, for what comes next
+        free += kept["reserved_bytes"]["all"]["current"] - kept["allocated_bytes"]["all"]["current"]
     return max(BLOCK_BYTES, min(DEVICE_BLOCK_BYTES, free // 8))
 
 

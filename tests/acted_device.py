@@ -112,8 +112,9 @@ def real_device(memory: int | None = None) -> Iterator[None]:
     """This machine's GPU, to the code under test with this memory (bytes)."""
     with pytest.MonkeyPatch.context() as patch:
         if memory is not None:
+            properties = SimpleNamespace(total_memory=memory, name=torch.cuda.get_device_name())
             patch.setattr(torch.cuda, "mem_get_info", lambda *_: (memory, memory))
-            patch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=memory))
+            patch.setattr(torch.cuda, "get_device_properties", lambda *_: properties)
         yield
 
 
@@ -126,8 +127,7 @@ def acted_device(memory: int = 2**30) -> Iterator[Device]:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "mem_get_info", lambda *_: (memory, memory))
-        patch.setattr(torch.cuda, "memory_reserved", lambda *_: 0)
-        patch.setattr(torch.cuda, "memory_allocated", lambda *_: 0)
+        patch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda *_: {})
         patch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=memory))
         patch.setattr(torch.cuda, "get_device_name", lambda *_: "acted by the processor")
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes them here and sends them through the session

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
 from audit.influence.leave_one_out import leave_one_out
 from audit.influence.pairwise import pairwise_influence
+from integrations.digits import digits
 
 SCORES = ("influence", "self_influence", "loo_probability", "suspicion")
 
@@ -113,3 +115,28 @@ def test_images_are_embedded_in_the_precision_that_is_stated(precision: str, dev
     assert found.device.type == "cpu"
     allowed = {"float32": 1e-5, "bfloat16": 3e-2}[precision]  # TF32 would be off by about 1e-3
     assert float((found - expected).norm() / expected.norm()) < allowed
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"heat_maps": 2},
+        {"precision": "bfloat16"},
+        {"trainer": "adam", "damping": 1e-3},
+        {"engine": "pydvl-direct"},
+        {"engine": "pydvl-arnoldi"},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
+def test_images_are_audited_in_every_way(settings: dict[str, Any], device: str, tmp_path: Path) -> None:
+    images = list(digits(["0", "1", "2"]))[:200]
+    samples = audit.Samples(
+        ids=[image.source_id for image in images],
+        images=[cast(bytes, image.image) for image in images],
+        labels=[image.label for image in images],
+    )
+    config = audit.AuditConfig(weights="bundled", device=device, cache_dir=str(tmp_path), inject=0.1, **settings)
+    result = audit.audit_images(samples, config=config)
+    assert (result.summary["machine"]["gpu"] is None) == (device == "cpu")
+    assert result.summary["detection"]["average_precision"] > 0.9

@@ -359,10 +359,14 @@ def helpful_and_harmful(
         count: most positions of each kind.
         within: positions to choose from, e.g. those of one class; None for all.
     """
-    device = influence.device
-    places = torch.arange(len(influence), device=device) if within is None else torch.as_tensor(within, device=device)
-    chosen = influence[places]
-    order = torch.argsort(chosen, descending=True, stable=True)
-    helpful = [place for place in order[:count].tolist() if chosen[place] > 0]
-    harmful = [place for place in order.flip(0)[:count].tolist() if chosen[place] < 0]
-    return places[helpful], places[harmful]
+    places = None if within is None else torch.as_tensor(within, device=influence.device)
+    chosen = influence if places is None else influence[places]
+    helpful, harmful = _above_zero(chosen, count), _above_zero(-chosen, count)
+    return (helpful, harmful) if places is None else (places[helpful], places[harmful])
+
+
+def _above_zero(values: Tensor, count: int) -> Tensor:
+    """Positions of the largest of what is above 0, largest first and of equals the first one first."""
+    least = torch.topk(values, min(count, len(values))).values.amin().clamp_min(0) if count and len(values) else 0
+    places = torch.nonzero((values >= least) & (values > 0)).flatten()  # without sorting all of them
+    return places[torch.argsort(values[places], descending=True, stable=True)[:count]]
