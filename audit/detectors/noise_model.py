@@ -82,7 +82,7 @@ HALVINGS = 10  # of a step of the shape that lowers the likelihood
 ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
-EXACT_FLOP = 1e10  # (n + C·D) (C·D)² up to which leave-one-out is had exactly: a tenth of a second on two cores
+EXACT_FLOP = 1e9  # (n + C·D) (C·D)² up to which leave-one-out is had exactly: a hundredth of a second on two cores
 EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too small each to be done fast
 # The mixture's shape (a, b, log c). Its prior is normal: exponents near 0, which keeps separable data from certainty,
 # and a floor of a few thousandths, give or take a factor of five.
