@@ -178,8 +178,8 @@ LIMITS = {
     "sides: pyDVL's 16 passes of 707 small images take 0.2 s, and our embedding, whose 803 images come from the host "
     "in batches of 256, takes three quarters of our time. pyDVL's convolutions are in TF32, PyTorch's default, ours in "
     "the precision that is named; that is its difference from the exact influence.",
-    "direct": "The target is that of the processor's line. Here some 45 steps of conjugate gradients have 5e9 FLOP to do, "
-    "a fraction of a millisecond; the rest of the time is launches of small kernels.",
+    "direct": "The target is that of the processor's line. Here some 45 steps of conjugate gradients have 5e9 FLOP to "
+    "do, a fraction of a millisecond; the rest of the time is launches of small kernels.",
 }
 
 INTRODUCTION = [
