@@ -23,6 +23,8 @@ from audit.influence.leave_one_out import leave_one_out
 from audit.influence.pairwise import pairwise_influence
 from integrations.digits import digits
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # in what pyDVL imports
+
 SCORES = ("influence", "self_influence", "loo_probability", "suspicion")
 
 
