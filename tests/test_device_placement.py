@@ -129,7 +129,7 @@ def test_images_are_embedded_in_the_precision_that_is_stated(precision: str, dev
         {"engine": "pydvl-direct"},
         {"engine": "pydvl-arnoldi"},
     ],
-    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+    ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
 def test_images_are_audited_in_every_way(settings: dict[str, Any], device: str, tmp_path: Path) -> None:
     images = list(digits(["0", "1", "2"]))[:200]

@@ -192,6 +192,9 @@ def test_helpful_and_harmful_are_the_ends_of_a_row_overall_and_within_a_class() 
     assert harmful.tolist() == [1, 4]
     helpful, harmful = helpful_and_harmful(row, 3, within=[0, 3, 4])
     assert (helpful.tolist(), harmful.tolist()) == ([0], [4])
+    helpful, harmful = helpful_and_harmful(torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0, 1.0]), 2)
+    assert (helpful.tolist(), harmful.tolist()) == ([4, 0], [1, 3])  # of equals, the first ones
+    assert [len(places) for places in helpful_and_harmful(row, 0)] == [0, 0]
 
 
 problems = st.builds(
