@@ -44,8 +44,8 @@ soak: setup ## audit 10 000 images 20 times in one process, and see what grows (
 	@$(BIN)/python -W ignore -m tests.benchmarks.soak
 
 .PHONY: bench-gpu
-bench-gpu: setup ## measure head and influence at ImageNet's size, on a GPU of 80 GB
-	@$(BIN)/python -W ignore -m tests.benchmarks.influence imagenet
+bench-gpu: setup ## measure what a GPU of 80 GB does, ImageNet's size among it (tests/benchmarks/gpu.md)
+	@$(BIN)/python -W ignore -m tests.benchmarks.gpu
 
 .PHONY: clean
 clean: ## remove the environment

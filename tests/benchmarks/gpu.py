@@ -41,15 +41,12 @@ def imagenet(
     parts = (x[:samples], labels[:samples], x[samples:], labels[samples:])
     head, head_s = timed(lambda: train_head(*parts, classes))
     train, validation = Labelled.of(*parts[:2], classes), Labelled.of(*parts[2:], classes)
-    engines = []
 
     def influence() -> Any:
-        engines.append(ExactEngine(head, train))
-        return engines[0].averaged(train, validation)
+        engine = ExactEngine(head, train)
+        return engine.averaged(train, validation), engine.solution
 
-    values, influence_s = timed(influence)
-    solution = engines[0].solution
-    assert solution is not None
+    (values, solution), influence_s = timed(influence)
     assert bool(torch.isfinite(values).all())
     return {
         "head_s": head_s,
