@@ -110,6 +110,18 @@ def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
     assert count.mistakes.number == pytest.approx(fraction * N, rel=0.25)
 
 
+def test_the_first_head_counts_unless_it_has_learned_the_mistakes() -> None:
+    digits = sklearn.datasets.load_digits()
+    x, true = digits.data.astype(np.float32), digits.target
+    rng = np.random.default_rng(0)
+    at_random = np.where(rng.random(len(x)) < 0.1, (true + rng.integers(1, 10, len(x))) % 10, true)
+    systematic = np.where(rng.random(len(x)) < 0.3, (true + 1) % 10, true)
+    (_, first, _), (_, second, _) = diagnosed(x, at_random), diagnosed(x, systematic)
+    assert first.rounds[0]["first_head_weight"] == second.rounds[0]["first_head_weight"] == 0
+    assert first.rounds[1]["first_head_weight"] > first.rounds[1]["head_weight"]
+    assert second.rounds[1]["first_head_weight"] < second.rounds[1]["head_weight"] / 4
+
+
 def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> None:
     """Where classes have fewer samples than features, the features' moments over all samples say little of a class."""
     rng = np.random.default_rng(1)

@@ -2,21 +2,25 @@
 
 The given label y of a sample is taken as a noisy reading of a true one: P(y = j | x) = Σ_k P(true = k | x) T_kj, with
 a transition matrix T that is estimated from the same data (after Sukhbaatar et al., arXiv 1406.2080, and the confident
-joint of Northcutt et al., arXiv 1911.00068). P(true | x) mixes two readings of the embedding, neither of which has seen
-the sample's own label: the softmax head's leave-one-out prediction, in closed form, and the vote of the nearest
-neighbours. Neither ever rules a class out: a penalised head and a vote with a flat member leave each some probability,
-which over many classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for
-s ∝ head^a · neighbours^b, which is s where s is well above the floor c and falls off with its square below. Each round
+joint of Northcutt et al., arXiv 1911.00068). P(true | x) mixes readings of the embedding, none of which has seen the
+sample's own label: the softmax head's leave-one-out prediction, in closed form, and the vote of the nearest neighbours.
+None ever rules a class out: a penalised head and a vote with a flat member leave each some probability, which over many
+classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for s ∝ Π_r reading_r ^ a_r, which is
+s where s is well above the floor c and falls off with its square below. Each round
 
 1. fits T and the mixture to the likelihood of the given labels, log Σ_k P(true = k | x_i) T_k,y_i;
 2. takes the posterior q_i(k) ∝ P(true = k | x_i) T_k,y_i as new soft targets;
 3. refits the head on them, from its last weights, and predicts out of sample again.
 
+What the head says that was trained on the given labels stays among the readings of later rounds, and the likelihood
+decides how much each of the two heads counts: the later one has fewer mistakes to learn from, the first one was told
+nothing that it had said itself. Where mistakes are systematic the first has learned them, and counts for little.
+
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
 not much larger, the largest is taken, since an audit is asked about labels.
 
-The L2 penalty, the temperature of the head, the weight of the neighbours, the floor and the smoothing of T are chosen
+The L2 penalty, the exponents of the readings, the floor and the smoothing of T are chosen
 by out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
 the soft targets carry a little of every label to its neighbours, and more rounds would feed that back.
 
@@ -77,25 +81,26 @@ FEWEST_SAMPLES = 1000  # of many classes, these do
 CONCENTRATION_ENTRIES = 1_000_000  # of T, whose smoothing is chosen by as many where there are more
 MIXTURE_STEPS = 30
 LAST_STEPS = 2
-MIXTURE_SETTLED = 2.5e-3  # relative change of the expected number of mistakes, below which no further step is made
+# A step that changes the expected number of mistakes by less (relatively), and adds no more log-likelihood than one
+# parameter is worth (nats, Akaike 1974), is the last.
+MIXTURE_SETTLED = 2.5e-3
+GAINED = 1.0
 HALVINGS = 10  # of a step of the shape that lowers the likelihood
 ALIKE = 0.01  # nats: likelihoods that differ by less are alike
 SETTLED = 1e-3  # mean change of the posterior of the given label, below which no further round is made
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
 EXACT_FLOP = 1e9  # (n + C·D) (C·D)² up to which leave-one-out is had exactly: a hundredth of a second on two cores
 EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too small each to be done fast
-# The mixture's shape (a, b, log c). Its prior is normal: exponents near 0, which keeps separable data from certainty,
-# and a floor of a few thousandths, give or take a factor of five.
-SHAPE_CENTRE = np.array([0.0, 0.0, math.log(0.003)])
-SHAPE_SPREAD = np.array([3.0, 3.0, 1.5])
-SHAPE_LEAST = np.array([0.0, 0.0, -12.0])
-SHAPE_MOST = np.array([10.0, 10.0, -1.0])
-SHAPE_START = np.array([1.0, 0.0, SHAPE_CENTRE[2]])  # the head alone
-SHARPER = np.array([2**0.25, 2**0.25, 1.0])  # factors on the shape from one sharpness to the next
+# The mixture's shape is the exponent of each reading, and log c. Its prior is normal: exponents near 0, which keeps
+# separable data from certainty, and a floor of a few thousandths, give or take a factor of five.
+EXPONENT_SPREAD, EXPONENT_MOST = 3.0, 10.0
+FLOOR_CENTRE, FLOOR_SPREAD = math.log(0.003), 1.5
+FLOOR_LEAST, FLOOR_MOST = -12.0, -1.0
+SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
 # predictions certain leaves no ranking.
 SHARPENINGS = 3
-REJECTED = 1.0  # nats of log-likelihood, what one parameter is worth (Akaike 1974)
+REJECTED = 1.0  # nats of log-likelihood below the likeliest, as much again
 REFITS = 4  # EM steps for T at each sharpness
 # In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
 LEAST_MISTAKES = 0.5
@@ -118,8 +123,9 @@ class Diagnosis:
         method: how loo_probabilities were had in closed form: 'exact', by Kronecker factors of the Hessian ('kfac'), or
             by each class's own block of it ('blocks').
         l2: λ of the head.
-        rounds: of every round, the exponents of head and neighbours, the floor, the mean log-likelihood of the given
-            labels (nats), and how far the posteriors of the given labels moved on average.
+        rounds: of every round, the exponents of the readings (its head, from the second round on also that of the
+            first, and the neighbours), the floor, the mean log-likelihood of the given labels (nats), and how far the
+            posteriors of the given labels moved on average.
     """
 
     prior: Tensor
@@ -200,25 +206,25 @@ class NoiseModel:
         return self._iterate(self._fit(targets, GIVEN)[1].probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
-        self, predicted: Tensor, labels: Tensor, most: int, progress: ProgressCallback
+        self, given: Tensor, labels: Tensor, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
         """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
-        targets, mixture = predicted, None
+        targets, believed, mixture = given, None, None
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
-                mixture = None  # of the round before, only the posterior is needed
-                del predicted
-                predicted = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(predicted, targets, labels, overwrite=bool(rounds))
+                mixture = believed = None  # of the round before, only the posterior is needed
+                believed = self._fit(targets, BELIEVED)[1].probabilities
+            mixture = self._mix(given, believed, targets, labels)
             before = targets.gather(1, labels[:, None])
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
             rounds.append(
                 {
-                    "head_weight": float(mixture.shape[0]),
-                    "neighbour_weight": float(mixture.shape[1]),
-                    "floor": math.exp(mixture.shape[2]),
+                    "head_weight": float(mixture.exponents[0]),
+                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[1]),
+                    "neighbour_weight": float(mixture.exponents[-1]),
+                    "floor": mixture.floor,
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -229,20 +235,24 @@ class NoiseModel:
         assert mixture is not None
         return mixture, rounds
 
-    def _mix(self, predicted: Tensor, beliefs: Tensor, labels: Tensor, overwrite: bool) -> Mixture:
-        """The mixture of the head's predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
+    def _mix(self, given: Tensor, believed: Tensor | None, beliefs: Tensor, labels: Tensor) -> Mixture:
+        """The mixture of heads' predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
 
-        With `overwrite`, its prior takes the place of the predictions, which saves the memory of as much.
+        Its prior takes the place of `believed`, which saves the memory of as much.
         """
+        heads = (given,) if believed is None else (believed, given)
+
+        def readings_of(rows: slice | Tensor) -> _Readings:
+            return _Readings.of(*(predicted[rows] for predicted in heads), self.votes(beliefs, rows))
+
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
-        readings = _Readings.of(predicted[some], self.votes(beliefs, some))
-        likeliest, fitted = fit_mixture(readings, labels[some])
+        likeliest, fitted = fit_mixture(readings_of(some), labels[some])
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
-        prior = predicted if overwrite else torch.empty_like(predicted)
-        posterior = torch.empty_like(predicted)
+        prior = torch.empty_like(given) if believed is None else believed
+        posterior = torch.empty_like(given)
         parts = chunks(len(labels), 6 * self.classes, 4)
         for rows in parts:
-            prior[rows] = _Readings.of(predicted[rows], self.votes(beliefs, rows)).mixed(fitted.shape).T
+            prior[rows] = readings_of(rows).mixed(fitted.shape).T
         if len(some) < len(labels):
             for rows in parts:
                 posterior[rows] = _believed(prior[rows].T, transition, labels[rows])[0].T
@@ -252,7 +262,15 @@ class NoiseModel:
             believed, evidence = _believed(prior[rows].T, transition, labels[rows])
             posterior[rows] = believed.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        return Mixture(prior, posterior, transition, likeliest_share, fitted.shape, log_likelihood / len(labels))
+        return Mixture(
+            prior,
+            posterior,
+            transition,
+            likeliest_share,
+            fitted.shape[:-1],
+            math.exp(fitted.shape[-1]),
+            log_likelihood / len(labels),
+        )
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
         """The strongest λ whose held-out loss is within STANDARD_ERRORS of the smallest, and a W from there.
@@ -398,14 +416,15 @@ class NeighbourVotes:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of head and neighbours under label noise, fitted.
+    """A mixture of heads and neighbours under label noise, fitted.
 
     Attributes:
         prior: (n, C) probability of each class being the true one, given the image.
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        shape: exponents (a, b) of the two readings, and the logarithm of the floor c.
+        exponents: (r,) of the readings: the round's head, from the second round on that of the first, the neighbours.
+        floor: c.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -413,7 +432,8 @@ class Mixture:
     posterior: Tensor
     transition: Tensor
     likeliest_share: float
-    shape: np.ndarray
+    exponents: np.ndarray
+    floor: float
     log_likelihood: float
 
 
@@ -427,7 +447,10 @@ def fit_mixture(readings: _Readings, labels: Tensor) -> tuple[_Fit, _Fit]:
     Returns:
         The likeliest fit, and the sharpest that is nearly as likely.
     """
-    shape, transition, mistakes = SHAPE_START, estimate_transition(readings.mixed(SHAPE_START).T, labels), math.inf
+    shape = np.zeros(len(readings.logs) + 1)
+    shape[0], shape[-1] = 1.0, FLOOR_CENTRE  # the first head alone
+    transition = estimate_transition(readings.mixed(shape).T, labels)
+    mistakes, reached = math.inf, -math.inf
     few = _affordable(SHAPE_SAMPLES, SHAPE_ENTRIES, len(transition))
     for looked_at, steps in ((few, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
@@ -435,13 +458,15 @@ def fit_mixture(readings: _Readings, labels: Tensor) -> tuple[_Fit, _Fit]:
             shape = _better_shape(readings.of_samples(part), transition, labels[part], shape)
             likeliest, transition = _Fit.of(readings, shape, transition, labels)
             mistakes, before = likeliest.mistakes, mistakes
-            if abs(mistakes - before) <= MIXTURE_SETTLED * mistakes:
+            gained, reached = likeliest.log_likelihood - reached, likeliest.log_likelihood
+            if gained <= GAINED and abs(mistakes - before) <= MIXTURE_SETTLED * mistakes:
                 break
         if looked_at >= len(labels):
             break
     sharpest = likeliest
     for _ in range(SHARPENINGS):
-        fit, following = _Fit.of(readings, SHARPER * sharpest.shape, transition, labels)
+        sharper = sharpest.shape * np.where(np.arange(len(shape)) < len(readings.logs), SHARPER, 1.0)
+        fit, following = _Fit.of(readings, sharper, transition, labels)
         for _ in range(REFITS - 1):
             fit, following = _Fit.of(readings, fit.shape, following, labels)
         if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
@@ -482,63 +507,70 @@ def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor
 
 @dataclass(frozen=True)
 class _Readings:
-    """Logarithms (C, k) of the head's and the neighbours' readings: torch sums fastest over a first dimension."""
+    """Logarithms (C, k) of r readings: torch sums fastest over a first dimension.
 
-    head: Tensor
-    neighbours: Tensor
+    A shape (r + 1,) is the exponent a of each, and the logarithm of the floor c.
+    """
+
+    logs: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, predicted: Tensor, votes: Tensor) -> _Readings:
+    def of(cls, *predicted: Tensor) -> _Readings:
         """Of probabilities (k, C)."""
-        return cls(predicted.T.clamp_min(FLOOR).log(), votes.T.clamp_min(FLOOR).log())
+        return cls(tuple(reading.T.clamp_min(FLOOR).log() for reading in predicted))
 
     def of_samples(self, part: slice) -> _Readings:
-        return _Readings(self.head[:, part], self.neighbours[:, part])
+        return _Readings(tuple(reading[:, part] for reading in self.logs))
 
     def mixed(self, shape: np.ndarray) -> Tensor:
-        """(C, k) ∝ s² / (s + c) for s ∝ head^a · neighbours^b."""
+        """(C, k) ∝ s² / (s + c) for s ∝ Π_r reading_r ^ a_r."""
         s, tail = self._above(shape)
         kept = s * (1 - tail)
         return kept / kept.sum(0)
 
     def slopes(self, shape: np.ndarray) -> Tensor:
-        """Derivatives (3, C, k) of the logarithm of s² / (s + c), by a, b and log c."""
+        """Derivatives (r + 1, C, k) of the logarithm of s² / (s + c), by each a and by log c."""
         s, tail = self._above(shape)
-        by_a, by_b = ((1 + tail) * (reading - (s * reading).sum(0)) for reading in (self.head, self.neighbours))
-        return torch.stack((by_a, by_b, -tail))
+        return torch.stack((*((1 + tail) * (reading - (s * reading).sum(0)) for reading in self.logs), -tail))
 
     def _above(self, shape: np.ndarray) -> tuple[Tensor, Tensor]:
         """s (C, k), and c / (s + c), how much of it the floor takes."""
-        a, b, floor = float(shape[0]), float(shape[1]), math.exp(shape[2])
-        s = (a * self.head + b * self.neighbours).softmax(0)
+        weighted = float(shape[0]) * self.logs[0]
+        for exponent, reading in zip(shape[1:-1], self.logs[1:], strict=True):
+            weighted = weighted.add_(reading, alpha=float(exponent))
+        s, floor = weighted.softmax(0), math.exp(shape[-1])
         return s, floor / (s + floor)
 
 
 def _better_shape(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
     """Newton's step for the shape, towards its largest posterior probability given the labels and T."""
-    precision = 1 / SHAPE_SPREAD**2
+    exponents = len(readings.logs)
+    centre = np.array([0.0] * exponents + [FLOOR_CENTRE])
+    precision = 1 / np.array([EXPONENT_SPREAD] * exponents + [FLOOR_SPREAD]) ** 2
+    least = np.array([0.0] * exponents + [FLOOR_LEAST])
+    most = np.array([EXPONENT_MOST] * exponents + [FLOOR_MOST])
     prior = readings.mixed(start)
     posterior, evidence = _believed(prior, transition, labels)
     slopes = readings.slopes(start)
 
     def loss(shape: np.ndarray, evidence: Tensor) -> float:
-        unlikely = float((precision * (shape - SHAPE_CENTRE) ** 2).sum()) / 2
+        unlikely = float((precision * (shape - centre) ** 2).sum()) / 2
         return unlikely - float(evidence.log().sum(dtype=torch.float64))
 
     # d/da log Σ_k p_k T_k = E_posterior[slope] − E_prior[slope], and once more: Var_posterior − Var_prior. How the
     # slopes themselves change with c is left out: the halvings see to it that a step helps.
     (means, spread), (believed_means, believed_spread) = (_moments(slopes, under) for under in (prior, posterior))
-    slope = precision * (start - SHAPE_CENTRE) + (means - believed_means).sum(0)
+    slope = precision * (start - centre) + (means - believed_means).sum(0)
     curvature = np.diag(precision) + spread
     if np.linalg.eigvalsh(curvature - believed_spread)[0] > precision.min() / 2:
         curvature -= believed_spread
     # At a bound, only what leads away from it moves.
-    free = ((start > SHAPE_LEAST) | (slope < 0)) & ((start < SHAPE_MOST) | (slope > 0))
+    free = ((start > least) | (slope < 0)) & ((start < most) | (slope > 0))
     step = np.zeros_like(start)
     step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -slope[free])
     value = loss(start, evidence)
     for halving in range(HALVINGS):
-        candidate = (start + step / 2**halving).clip(SHAPE_LEAST, SHAPE_MOST)
+        candidate = (start + step / 2**halving).clip(least, most)
         if loss(candidate, _believed(readings.mixed(candidate), transition, labels)[1]) <= value + ALIKE:
             return candidate
     return start
