@@ -100,7 +100,7 @@ SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
 # predictions certain leaves no ranking.
 SHARPENINGS = 3
-REJECTED = 1.0  # nats of log-likelihood below the likeliest, as much again
+REJECTED = 1.0  # nats of log-likelihood below the likeliest, what one parameter is worth, too
 REFITS = 4  # EM steps for T at each sharpness
 # In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
 LEAST_MISTAKES = 0.5
@@ -215,8 +215,8 @@ class NoiseModel:
             if rounds:
                 mixture = believed = None  # of the round before, only the posterior is needed
                 believed = self._fit(targets, BELIEVED)[1].probabilities
-            mixture = self._mix(given, believed, targets, labels)
             before = targets.gather(1, labels[:, None])
+            mixture = self._mix(given, believed, targets, labels)
             targets = mixture.posterior
             moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
             rounds.append(
@@ -238,7 +238,7 @@ class NoiseModel:
     def _mix(self, given: Tensor, believed: Tensor | None, beliefs: Tensor, labels: Tensor) -> Mixture:
         """The mixture of heads' predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
 
-        Its prior takes the place of `believed`, which saves the memory of as much.
+        Where there is `believed`, the prior takes its place, and the posterior that of `beliefs`, to save memory.
         """
         heads = (given,) if believed is None else (believed, given)
 
@@ -248,9 +248,10 @@ class NoiseModel:
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         likeliest, fitted = fit_mixture(readings_of(some), labels[some])
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
-        prior = torch.empty_like(given) if believed is None else believed
-        posterior = torch.empty_like(given)
-        parts = chunks(len(labels), 6 * self.classes, 4)
+        prior, posterior = believed, beliefs
+        if prior is None:
+            prior, posterior = torch.empty_like(given), torch.empty_like(given)
+        parts = chunks(len(labels), 7 * self.classes, 4)
         for rows in parts:
             prior[rows] = readings_of(rows).mixed(fitted.shape).T
         if len(some) < len(labels):
@@ -259,8 +260,8 @@ class NoiseModel:
             transition = estimate_transition(posterior, labels)
         log_likelihood = 0.0
         for rows in parts:
-            believed, evidence = _believed(prior[rows].T, transition, labels[rows])
-            posterior[rows] = believed.T
+            after, evidence = _believed(prior[rows].T, transition, labels[rows])
+            posterior[rows] = after.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
         return Mixture(
             prior,
