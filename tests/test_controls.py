@@ -12,7 +12,15 @@ from sklearn.metrics import average_precision_score
 
 import audit
 from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
-from audit.detectors.noise_model import Diagnosis, NeighbourVotes, NoiseModel, estimate_transition, principal
+from audit.detectors.noise_model import (
+    Diagnosis,
+    NeighbourVotes,
+    NoiseModel,
+    Readings,
+    estimate_transition,
+    fit_mixture,
+    principal,
+)
 from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
 from audit.head import one_hot
 from audit.noise import inject_mislabels
@@ -110,16 +118,25 @@ def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
     assert count.mistakes.number == pytest.approx(fraction * N, rel=0.25)
 
 
-def test_the_first_head_counts_unless_it_has_learned_the_mistakes() -> None:
-    digits = sklearn.datasets.load_digits()
-    x, true = digits.data.astype(np.float32), digits.target
+@pytest.mark.parametrize("informative", [True, False])
+def test_a_further_reading_counts_only_where_it_adds_something(informative: bool) -> None:
     rng = np.random.default_rng(0)
-    at_random = np.where(rng.random(len(x)) < 0.1, (true + rng.integers(1, 10, len(x))) % 10, true)
-    systematic = np.where(rng.random(len(x)) < 0.3, (true + 1) % 10, true)
-    (_, first, _), (_, second, _) = diagnosed(x, at_random), diagnosed(x, systematic)
-    assert first.rounds[0]["first_head_weight"] == second.rounds[0]["first_head_weight"] == 0
-    assert first.rounds[1]["first_head_weight"] > first.rounds[1]["head_weight"]
-    assert second.rounds[1]["first_head_weight"] < second.rounds[1]["head_weight"] / 4
+    true = rng.integers(CLASSES, size=N)
+    labels = torch.from_numpy(with_slips(true, 0.2, 1))
+    signal = 2.0 * one_hot(torch.from_numpy(true), CLASSES, torch.float32)
+    head, further = (
+        (part + torch.from_numpy(rng.normal(size=(N, CLASSES))).float()).softmax(1)
+        for part in (signal, signal if informative else torch.zeros_like(signal))
+    )
+    votes = torch.full((N, CLASSES), 1 / CLASSES)
+    two, _ = fit_mixture(Readings.of(head, votes), labels)
+    three, _ = fit_mixture(Readings.of(head, votes, further), labels)
+    if informative:
+        assert three.shape[2] == pytest.approx(three.shape[0], rel=0.3)
+        assert three.log_likelihood > two.log_likelihood + 20
+    else:
+        assert three.shape[2] == 0
+        assert three.log_likelihood == two.log_likelihood
 
 
 def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> None:

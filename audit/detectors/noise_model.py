@@ -12,9 +12,9 @@ s where s is well above the floor c and falls off with its square below. Each ro
 2. takes the posterior q_i(k) ∝ P(true = k | x_i) T_k,y_i as new soft targets;
 3. refits the head on them, from its last weights, and predicts out of sample again.
 
-What the head says that was trained on the given labels stays among the readings of later rounds, and the likelihood
-decides how much each of the two heads counts: the later one has fewer mistakes to learn from, the first one was told
-nothing that it had said itself. Where mistakes are systematic the first has learned them, and counts for little.
+What the head says that was trained on the given labels stays among the readings of later rounds, where there is strong
+evidence that it adds something, as there is where many labels are wrong at random: the later head has fewer mistakes to
+learn from, but the first one was told nothing that it had said itself.
 
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
@@ -31,7 +31,7 @@ mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are mor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,9 @@ SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # predictions certain leaves no ranking.
 SHARPENINGS = 3
 REJECTED = 1.0  # nats of log-likelihood below the likeliest, what one parameter is worth, too
+# Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading is
+# very strong (Kass & Raftery 1995). On less, few samples got flatter predictions and fewer flags.
+DECISIVE = 5.0
 REFITS = 4  # EM steps for T at each sharpness
 # In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
 LEAST_MISTAKES = 0.5
@@ -222,8 +225,8 @@ class NoiseModel:
             rounds.append(
                 {
                     "head_weight": float(mixture.exponents[0]),
-                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[1]),
-                    "neighbour_weight": float(mixture.exponents[-1]),
+                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[2]),
+                    "neighbour_weight": float(mixture.exponents[1]),
                     "floor": mixture.floor,
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
@@ -240,10 +243,11 @@ class NoiseModel:
 
         Where there is `believed`, the prior takes its place, and the posterior that of `beliefs`, to save memory.
         """
-        heads = (given,) if believed is None else (believed, given)
 
-        def readings_of(rows: slice | Tensor) -> _Readings:
-            return _Readings.of(*(predicted[rows] for predicted in heads), self.votes(beliefs, rows))
+        def readings_of(rows: slice | Tensor) -> Readings:
+            if believed is None:
+                return Readings.of(given[rows], self.votes(beliefs, rows))
+            return Readings.of(believed[rows], self.votes(beliefs, rows), given[rows])
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         likeliest, fitted = fit_mixture(readings_of(some), labels[some])
@@ -424,7 +428,7 @@ class Mixture:
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        exponents: (r,) of the readings: the round's head, from the second round on that of the first, the neighbours.
+        exponents: (r,) of the readings: the round's head, the neighbours, and from the second round on the first head.
         floor: c.
         log_likelihood: mean of log P(given label | x), nats.
     """
@@ -438,42 +442,69 @@ class Mixture:
     log_likelihood: float
 
 
-def fit_mixture(readings: _Readings, labels: Tensor) -> tuple[_Fit, _Fit]:
+def fit_mixture(readings: Readings, labels: Tensor) -> tuple[Fit, Fit]:
     """Fit the shape of P(true | x), and T, to the likelihood of the given labels.
 
     Args:
-        readings: of k samples, that have not seen their own labels, in an order that does not matter.
+        readings: of k samples, that have not seen their own labels, in an order that does not matter. Those beyond two
+            count only where the evidence for them is very strong.
         labels: (k,).
 
     Returns:
         The likeliest fit, and the sharpest that is nearly as likely.
     """
-    shape = np.zeros(len(readings.logs) + 1)
-    shape[0], shape[-1] = 1.0, FLOOR_CENTRE  # the first head alone
-    transition = estimate_transition(readings.mixed(shape).T, labels)
-    mistakes, reached = math.inf, -math.inf
+    shape = np.array([1.0, 0.0, FLOOR_CENTRE])  # the first reading alone
+    first_two = readings.of_first(2)
+    likeliest, transition = _likeliest(
+        first_two, labels, shape, estimate_transition(first_two.mixed(shape).T, labels), math.inf, -math.inf
+    )
+    for count in range(2, len(readings.logs)):
+        shape = np.insert(likeliest.shape, count, 0.0)
+        wider, following = _likeliest(
+            readings.of_first(count + 1), labels, shape, transition, likeliest.mistakes, likeliest.log_likelihood
+        )
+        if wider.log_likelihood > likeliest.log_likelihood + DECISIVE + math.log(len(labels)) / 2:
+            likeliest, transition = wider, following
+        else:
+            likeliest = replace(likeliest, shape=shape)
+    sharpest = likeliest
+    for _ in range(SHARPENINGS):
+        sharper = np.append(SHARPER * sharpest.shape[:-1], sharpest.shape[-1])
+        fit, following = Fit.of(readings, sharper, transition, labels)
+        for _ in range(REFITS - 1):
+            fit, following = Fit.of(readings, fit.shape, following, labels)
+        if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
+            break
+        sharpest, transition = fit, fit.transition
+    return likeliest, sharpest
+
+
+def _likeliest(
+    readings: Readings, labels: Tensor, shape: np.ndarray, transition: Tensor, mistakes: float, reached: float
+) -> tuple[Fit, Tensor]:
+    """The likeliest fit, and the T that its posterior leads to, from a shape and T.
+
+    Args:
+        readings: of k samples.
+        labels: (k,).
+        shape: to start from.
+        transition: to start from.
+        mistakes: that are expected there; infinity where that is not known.
+        reached: the log-likelihood there, or minus infinity.
+    """
     few = _affordable(SHAPE_SAMPLES, SHAPE_ENTRIES, len(transition))
     for looked_at, steps in ((few, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
         for _ in range(steps):
             shape = _better_shape(readings.of_samples(part), transition, labels[part], shape)
-            likeliest, transition = _Fit.of(readings, shape, transition, labels)
-            mistakes, before = likeliest.mistakes, mistakes
-            gained, reached = likeliest.log_likelihood - reached, likeliest.log_likelihood
+            fit, transition = Fit.of(readings, shape, transition, labels)
+            mistakes, before = fit.mistakes, mistakes
+            gained, reached = fit.log_likelihood - reached, fit.log_likelihood
             if gained <= GAINED and abs(mistakes - before) <= MIXTURE_SETTLED * mistakes:
                 break
         if looked_at >= len(labels):
             break
-    sharpest = likeliest
-    for _ in range(SHARPENINGS):
-        sharper = sharpest.shape * np.where(np.arange(len(shape)) < len(readings.logs), SHARPER, 1.0)
-        fit, following = _Fit.of(readings, sharper, transition, labels)
-        for _ in range(REFITS - 1):
-            fit, following = _Fit.of(readings, fit.shape, following, labels)
-        if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
-            break
-        sharpest, transition = fit, fit.transition
-    return likeliest, sharpest
+    return fit, transition
 
 
 def _affordable(samples: int, entries: int, classes: int) -> int:
@@ -482,7 +513,7 @@ def _affordable(samples: int, entries: int, classes: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Fit:
     """A shape and T, what log-likelihood they give all labels (nats), and the expected number of mistakes."""
 
     shape: np.ndarray
@@ -491,7 +522,7 @@ class _Fit:
     mistakes: float
 
     @classmethod
-    def of(cls, readings: _Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> tuple[_Fit, Tensor]:
+    def of(cls, readings: Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> tuple[Fit, Tensor]:
         """The fit, and the T that its posterior leads to."""
         posterior, evidence = _believed(readings.mixed(shape), transition, labels)
         log_likelihood = float(evidence.log().sum(dtype=torch.float64))
@@ -507,7 +538,7 @@ def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor
 
 
 @dataclass(frozen=True)
-class _Readings:
+class Readings:
     """Logarithms (C, k) of r readings: torch sums fastest over a first dimension.
 
     A shape (r + 1,) is the exponent a of each, and the logarithm of the floor c.
@@ -516,12 +547,17 @@ class _Readings:
     logs: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, *predicted: Tensor) -> _Readings:
+    def of(cls, *predicted: Tensor) -> Readings:
         """Of probabilities (k, C)."""
         return cls(tuple(reading.T.clamp_min(FLOOR).log() for reading in predicted))
 
-    def of_samples(self, part: slice) -> _Readings:
-        return _Readings(tuple(reading[:, part] for reading in self.logs))
+    def of_first(self, count: int) -> Readings:
+        """So many of them."""
+        return Readings(self.logs[:count])
+
+    def of_samples(self, part: slice) -> Readings:
+        """For a part of the samples."""
+        return Readings(tuple(reading[:, part] for reading in self.logs))
 
     def mixed(self, shape: np.ndarray) -> Tensor:
         """(C, k) ∝ s² / (s + c) for s ∝ Π_r reading_r ^ a_r."""
@@ -543,7 +579,7 @@ class _Readings:
         return s, floor / (s + floor)
 
 
-def _better_shape(readings: _Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
+def _better_shape(readings: Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
     """Newton's step for the shape, towards its largest posterior probability given the labels and T."""
     exponents = len(readings.logs)
     centre = np.array([0.0] * exponents + [FLOOR_CENTRE])
