@@ -89,8 +89,9 @@ class AuditConfig:
     head_batch_size: int = _setting(1000, "Batch size of the 'adam' trainer.")
     validation_trusted: bool = _setting(
         False,
-        "The validation labels are known to be right: influence refers to them as given. Otherwise it refers to what "
-        "the audit believes them to be, because mislabels among them would turn it around.",
+        "The validation labels are known to be right: none of them is flagged, the noise model learns from them, and "
+        "influence refers to them as given. Otherwise it refers to the classes that the audit expects of the "
+        "validation pictures without their labels, because mislabels among these would turn it around.",
     )
     engine: str = _setting(
         "exact",

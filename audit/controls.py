@@ -175,22 +175,24 @@ def cautions(class_sizes: np.ndarray, controls: Controls, count: Count) -> list[
 def spike_in(model: NoiseModel, diagnosis: Diagnosis, labels: Tensor, seed: int) -> Controls:
     """Add known mislabels to copies of the labels, and diagnose these.
 
+    Labels that are trusted stay as they are, and are no part of the controls.
+
     Args:
         model: that the labels were diagnosed with.
         diagnosis: of the labels.
         labels: (n,) class numbers.
         seed: of samples and labels.
     """
-    n = len(labels)
-    count = max(len(ADDED), round(SHARE * n))
+    audited = np.arange(len(labels)) if model.trusted is None else np.flatnonzero(~model.trusted.cpu().numpy())
+    count = max(len(ADDED), round(SHARE * len(audited)))
     copies = min(MOST_COPIES, max(1, round(ENOUGH / count)))
     # Labels that are wrong already would hide what becomes of the known ones.
-    right = diagnosis.posterior.gather(1, labels[:, None])[:, 0].double().cpu().numpy()
-    given = labels.cpu().numpy()
+    right = diagnosis.posterior.gather(1, labels[:, None])[:, 0].double().cpu().numpy()[audited]
+    given = labels.cpu().numpy()[audited]
     parts = []
     for copy in range(copies):
         rng = np.random.default_rng([seed, copy])
-        chosen = _stratified(right, given, count, rng)
+        chosen = audited[_stratified(right, given, count, rng)]
         kinds = np.array(ADDED, dtype=np.uint8)[np.arange(len(chosen)) % len(ADDED)]
         changed = labels.clone()
         for kind in ADDED:
@@ -199,10 +201,11 @@ def spike_in(model: NoiseModel, diagnosis: Diagnosis, labels: Tensor, seed: int)
             weights = weights.double().clamp_min(FLOOR).scatter(1, labels[rows, None], 0.0)
             changed[rows] = _draw(weights, rng)
         posterior = model.rediagnose(changed)
-        kind_of = np.full(n, NONE, dtype=np.uint8)
+        kind_of = np.full(len(labels), NONE, dtype=np.uint8)
         kind_of[chosen] = kinds
         suspicion = 1 - posterior.gather(1, changed[:, None])[:, 0].double()
-        parts.append((np.arange(n), np.full(n, copy), kind_of, changed.cpu().numpy(), suspicion.cpu().numpy()))
+        of_all = (kind_of, changed.cpu().numpy(), suspicion.cpu().numpy())
+        parts.append((audited, np.full(len(audited), copy), *(values[audited] for values in of_all)))
     return Controls(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 

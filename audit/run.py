@@ -299,14 +299,16 @@ def _audit(
                 targets,
                 len(material.classes),
                 config.seed,
+                torch.from_numpy(material.split == "validation") if config.validation_trusted else None,
                 step,
             ),
         )
     with stages.stage("influence"):
-        beliefs = None if config.validation_trusted else diagnosis.posterior
+        # Without their labels: a few hundred of these, right ones too, would say more of themselves than of the loss.
+        expected = None if config.validation_trusted else diagnosis.prior
         hessian = _hessian(x, audited, material, config)
         influence = checkpoint.once(
-            "influence", lambda: _influence(x, labels, audited, hessian, material, config, beliefs)
+            "influence", lambda: _influence(x, labels, audited, hessian, material, config, expected)
         )
         evidence = _evidence(labels, influence.values, diagnosis)
     with stages.stage("flagging"):
@@ -318,7 +320,7 @@ def _audit(
         scores = _scores(material, evidence, flags.flag, suggested, others, given if config.inject else None)
     with stages.stage("explanation"):
         explanations = checkpoint.once(
-            "explanation", lambda: _explain(x, labels, audited, hessian, material, config, beliefs, scores)
+            "explanation", lambda: _explain(x, labels, audited, hessian, material, config, diagnosis.posterior, scores)
         )
     with stages.stage("correction"):
         correction = checkpoint.once(
@@ -553,11 +555,12 @@ def _influence(
     hessian: HeadHessian,
     material: _Material,
     config: AuditConfig,
-    beliefs: Tensor | None,
+    expected: Tensor | None,
 ) -> _Influence:
+    """On the mean validation loss, by the given labels, or by what classes (n, C) are expected in their place."""
     z, p, targets = _predictions(x, labels, head)
     train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
-    held_out = (targets if beliefs is None else beliefs)[validation].to(x.dtype)
+    held_out = (targets if expected is None else expected)[validation].to(x.dtype)
     if config.engine != "exact":
         if not isinstance(x, Tensor):
             raise InputError(
@@ -593,23 +596,22 @@ def _explain(
     hessian: HeadHessian,
     material: _Material,
     config: AuditConfig,
-    beliefs: Tensor | None,
+    beliefs: Tensor,
     scores: pd.DataFrame,
 ) -> pd.DataFrame:
     """The training samples that help and harm most: the worst predicted validation samples, as the audit believes their
     labels to be, and the given labels of the most suspicious samples."""
     z, p, targets = _predictions(x, labels, head)
-    true = targets if beliefs is None else beliefs
-    wanted = (worst_predicted(p, true, material.rows("validation")), suspicious(scores, suspects(scores), targets))
+    wanted = (worst_predicted(p, beliefs, material.rows("validation")), suspicious(scores, suspects(scores), targets))
     names = (material.ids, material.classes)
     train = material.rows("train")
     return neighbours(hessian, z, p, residuals(p, targets), train, wanted, names, config.solver)
 
 
 def _diagnose(
-    x: Rows, labels: Tensor, classes: int, seed: int, progress: ProgressCallback
+    x: Rows, labels: Tensor, classes: int, seed: int, trusted: Tensor | None, progress: ProgressCallback
 ) -> tuple[Diagnosis, Controls]:
-    model = NoiseModel(x, classes, seed)
+    model = NoiseModel(x, classes, seed, None if trusted is None else trusted.to(labels.device))
     diagnosis = model.diagnose(labels, progress)
     return diagnosis, spike_in(model, diagnosis, labels, seed)
 

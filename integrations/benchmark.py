@@ -356,7 +356,7 @@ def _influence(case: Case, validation_labels: str) -> Verdict:
     Args:
         case: to measure.
         validation_labels: 'given' (the textbook way, and what pyDVL computes), 'true' (as if they had been checked) or
-            'believed' (the audit's way).
+            'believed' (the audit's way: what it expects of the pictures, without their labels).
     """
     x, given = _tensors(case)
     split = stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
@@ -368,7 +368,7 @@ def _influence(case: Case, validation_labels: str) -> Verdict:
         torch.from_numpy(case.true if validation_labels == "true" else case.given), case.classes, z.dtype
     )
     if validation_labels == "believed":
-        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).posterior.to(z.dtype)
+        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(z.dtype)
     residuals = p - one_hot(given, case.classes, z.dtype)
     hessian = HeadHessian(z[train], p[train], head.l2)
     influence, _ = influence_on_validation(hessian, z, residuals, validation, (p - held_out)[validation])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score
 
 import audit
 from audit.embedding import default_cache_dir
@@ -69,6 +70,17 @@ def test_influence_tells_corrupted_from_clean_though_validation_labels_are_corru
     assert overall["corrupted"] == pytest.approx(by_hand[True])
 
 
+def test_influence_needs_no_clean_validation_labels_to_rank_as_with_them(arrays: Arrays) -> None:
+    def ranked(seed: int, trusted: bool) -> float:
+        config = audit.AuditConfig(inject=0.1, seed=seed, validation_trusted=trusted)
+        scores = audit.audit_embeddings(*arrays, config=config).scores
+        scores = scores[scores["split"] != "validation"]  # to which nothing is done where they are trusted
+        return float(average_precision_score(scores["injected"], -scores["influence"]))
+
+    values = np.array([[ranked(seed, trusted) for trusted in (False, True)] for seed in range(4)])
+    assert values[:, 0].mean() >= values[:, 1].mean()
+
+
 def test_the_same_seed_gives_the_same_result_and_another_seed_another(
     injected: audit.AuditResult, arrays: Arrays
 ) -> None:
@@ -116,7 +128,9 @@ def test_an_incomplete_or_damaged_result_is_refused(injected: audit.AuditResult,
 
 
 def test_validation_data_of_ones_own_are_used_and_scored(arrays: Arrays) -> None:
-    x, labels = arrays
+    x, labels = arrays[0], arrays[1].copy()
+    mislabelled = np.arange(100, 400, 15)
+    labels[mislabelled] = np.where(labels[mislabelled] == 3, 5, 3)
     result = audit.audit_embeddings(
         torch.from_numpy(x[100:]),
         [str(label) for label in labels[100:]],
@@ -127,6 +141,12 @@ def test_validation_data_of_ones_own_are_used_and_scored(arrays: Arrays) -> None
     assert result.scores.index[-1] == "validation-99"
     assert (result.scores["split"] == "validation").sum() == 100
     assert result.summary["influence"]["validation_labels"] == "given"
+    trusted = result.scores[result.scores["split"] == "validation"]
+    assert (trusted["suspicion"] == 0).all()
+    assert (trusted["suggested_label"] == trusted["label"]).all()
+    assert not trusted["flag"].any()
+    assert result.scores.loc[list(map(str, mislabelled - 100)), "flag"].mean() >= 0.9
+    assert not set(result.controls.index) & set(trusted.index)
     assert result.summary["detection"] is None
     assert "injected" not in result.scores
 

@@ -14,6 +14,7 @@ import audit
 from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
 from audit.detectors.noise_model import (
     Diagnosis,
+    GivenLabels,
     NeighbourVotes,
     NoiseModel,
     Readings,
@@ -122,7 +123,7 @@ def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
 def test_a_further_reading_counts_only_where_it_adds_something(informative: bool) -> None:
     rng = np.random.default_rng(0)
     true = rng.integers(CLASSES, size=N)
-    labels = torch.from_numpy(with_slips(true, 0.2, 1))
+    labels = GivenLabels(torch.from_numpy(with_slips(true, 0.2, 1)))
     signal = 2.0 * one_hot(torch.from_numpy(true), CLASSES, torch.float32)
     head, further = (
         (part + torch.from_numpy(rng.normal(size=(N, CLASSES))).float()).softmax(1)
@@ -197,6 +198,32 @@ def test_mistakes_that_the_picture_suggests_are_told_from_slips(
 
     all_slips, half, none = (share_of_slips(look_alikes) for look_alikes in (0.0, 0.5, 1.0))
     assert none + 0.2 < half < all_slips - 0.2
+
+
+def test_labels_that_are_known_to_be_right_are_certain_and_help_with_the_others() -> None:
+    gained = []
+    for seed in range(6):
+        x, true = pictures(seed)
+        x += 1.5 * np.random.default_rng(seed).normal(size=x.shape)
+        labels = with_slips(true, 0.4, seed)
+        known = np.arange(N) < N // 5
+        labels[known] = true[known]
+        given, trusted = torch.from_numpy(labels), torch.from_numpy(known)
+        model = NoiseModel(torch.from_numpy(x), CLASSES, seed, trusted)
+        aware = model.diagnose(given)
+        assert (suspicion_of(aware, given)[known] == 0).all()
+        wrong = (labels != true)[~known]
+        # Right labels among the others do not pass for a sign that few are wrong.
+        assert 1 - float(aware.transition.diagonal().mean()) == pytest.approx(wrong.mean(), abs=0.06)
+        controls = spike_in(model, aware, given, seed)
+        assert set(controls.rows) == set(np.flatnonzero(~known))
+        assert (controls.labels != labels[controls.rows]).sum() == controls.known.sum() > 0
+        unaware = diagnosed(x, labels, seed)[1]
+        gained.append(
+            average_precision_score(wrong, suspicion_of(aware, given)[~known])
+            - average_precision_score(wrong, suspicion_of(unaware, given)[~known])
+        )
+    assert np.mean(gained) > 0
 
 
 def test_two_classes_leave_no_choice_of_a_wrong_label() -> None:
@@ -296,7 +323,7 @@ def test_mistakes_in_small_data_are_ranked_before_the_rest(
 def test_a_model_without_mistakes_still_ranks() -> None:
     labels = torch.from_numpy(pictures(0)[1])
     posterior = one_hot(labels, CLASSES, torch.float64)
-    transition = estimate_transition(posterior, labels)
+    transition = estimate_transition(posterior, GivenLabels(labels))
     # Half a mistake in all, alike for all classes and wrong labels.
     assert transition.diagonal().numpy() == pytest.approx(1 - 0.5 / N, abs=1e-5)
     assert transition.sum(1).numpy() == pytest.approx(1)

@@ -16,6 +16,10 @@ What the head says that was trained on the given labels stays among the readings
 evidence that it adds something, as there is where many labels are wrong at random: the later head has fewer mistakes to
 learn from, but the first one was told nothing that it had said itself.
 
+Labels that are known to be right, such as those of a trusted validation set, are no noisy readings: the posterior is
+certain of them, they count in the likelihood as P(true = y | x), and they say nothing of T. So they show how far the
+pictures themselves leave it open what is true.
+
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
 not much larger, the largest is taken, since an audit is asked about labels.
@@ -152,9 +156,10 @@ class NoiseModel:
         classes: C.
         seed: of what L2 is chosen on, of the samples among which neighbours are looked for, and of those that the
             mixture is fitted to.
+        trusted: bool (n,), the samples whose labels are known to be right; None where none is.
     """
 
-    def __init__(self, x: Rows, classes: int, seed: int = 0) -> None:
+    def __init__(self, x: Rows, classes: int, seed: int = 0, trusted: Tensor | None = None) -> None:
         x = x.float()
         z: Any = Standardiser.fit(x)(x)
         n, features = z.shape
@@ -164,7 +169,7 @@ class NoiseModel:
         if held:  # in the eigenvectors, once and for all: heads are penalised alike in any orthogonal coordinates
             z, moment = hold(derive(moment.rotate, z, width=features)), SecondMoment(moment.values, None)
         self.z, self.moment = z, moment
-        self.classes = classes
+        self.classes, self.trusted = classes, trusted
         self.votes = NeighbourVotes(principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
@@ -182,7 +187,7 @@ class NoiseModel:
         self.l2, weight = self._choose_l2(labels)
         self._starts = {GIVEN: weight, BELIEVED: weight}
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
-        mixture, rounds = self._iterate(left_out.probabilities, labels, MAX_ROUNDS, progress)
+        mixture, rounds = self._iterate(left_out.probabilities, GivenLabels(labels, self.trusted), MAX_ROUNDS, progress)
         return Diagnosis(
             prior=mixture.prior,
             posterior=mixture.posterior,
@@ -205,23 +210,23 @@ class NoiseModel:
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
-        targets = targets_of(labels, self.classes, self.z)
-        return self._iterate(self._fit(targets, GIVEN)[1].probabilities, labels, CHECK_ROUNDS, silent)[0].posterior
+        left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)[1].probabilities
+        return self._iterate(left_out, GivenLabels(labels, self.trusted), CHECK_ROUNDS, silent)[0].posterior
 
     def _iterate(
-        self, given: Tensor, labels: Tensor, most: int, progress: ProgressCallback
+        self, given: Tensor, labels: GivenLabels, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
         """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
-        targets, believed, mixture = given, None, None
+        targets, believed, mixture = labels.settle(given), None, None
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
                 mixture = believed = None  # of the round before, only the posterior is needed
                 believed = self._fit(targets, BELIEVED)[1].probabilities
-            before = targets.gather(1, labels[:, None])
+            before = labels.beliefs_in(targets)
             mixture = self._mix(given, believed, targets, labels)
             targets = mixture.posterior
-            moved = float((targets.gather(1, labels[:, None]) - before).abs().mean())
+            moved = float((labels.beliefs_in(targets) - before).abs().mean())
             rounds.append(
                 {
                     "head_weight": float(mixture.exponents[0]),
@@ -238,7 +243,7 @@ class NoiseModel:
         assert mixture is not None
         return mixture, rounds
 
-    def _mix(self, given: Tensor, believed: Tensor | None, beliefs: Tensor, labels: Tensor) -> Mixture:
+    def _mix(self, given: Tensor, believed: Tensor | None, beliefs: Tensor, labels: GivenLabels) -> Mixture:
         """The mixture of heads' predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
 
         Where there is `believed`, the prior takes its place, and the posterior that of `beliefs`, to save memory.
@@ -250,7 +255,7 @@ class NoiseModel:
             return Readings.of(believed[rows], self.votes(beliefs, rows), given[rows])
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
-        likeliest, fitted = fit_mixture(readings_of(some), labels[some])
+        likeliest, fitted = fit_mixture(readings_of(some), labels.of_samples(some))
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior, posterior = believed, beliefs
         if prior is None:
@@ -260,11 +265,11 @@ class NoiseModel:
             prior[rows] = readings_of(rows).mixed(fitted.shape).T
         if len(some) < len(labels):
             for rows in parts:
-                posterior[rows] = _believed(prior[rows].T, transition, labels[rows])[0].T
+                posterior[rows] = _believed(prior[rows].T, transition, labels.of_samples(rows))[0].T
             transition = estimate_transition(posterior, labels)
         log_likelihood = 0.0
         for rows in parts:
-            after, evidence = _believed(prior[rows].T, transition, labels[rows])
+            after, evidence = _believed(prior[rows].T, transition, labels.of_samples(rows))
             posterior[rows] = after.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
         return Mixture(
@@ -442,13 +447,13 @@ class Mixture:
     log_likelihood: float
 
 
-def fit_mixture(readings: Readings, labels: Tensor) -> tuple[Fit, Fit]:
+def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     """Fit the shape of P(true | x), and T, to the likelihood of the given labels.
 
     Args:
         readings: of k samples, that have not seen their own labels, in an order that does not matter. Those beyond two
             count only where the evidence for them is very strong.
-        labels: (k,).
+        labels: of k samples.
 
     Returns:
         The likeliest fit, and the sharpest that is nearly as likely.
@@ -480,13 +485,13 @@ def fit_mixture(readings: Readings, labels: Tensor) -> tuple[Fit, Fit]:
 
 
 def _likeliest(
-    readings: Readings, labels: Tensor, shape: np.ndarray, transition: Tensor, mistakes: float, reached: float
+    readings: Readings, labels: GivenLabels, shape: np.ndarray, transition: Tensor, mistakes: float, reached: float
 ) -> tuple[Fit, Tensor]:
     """The likeliest fit, and the T that its posterior leads to, from a shape and T.
 
     Args:
         readings: of k samples.
-        labels: (k,).
+        labels: of these.
         shape: to start from.
         transition: to start from.
         mistakes: that are expected there; infinity where that is not known.
@@ -496,7 +501,7 @@ def _likeliest(
     for looked_at, steps in ((few, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
         part = slice(0, looked_at)
         for _ in range(steps):
-            shape = _better_shape(readings.of_samples(part), transition, labels[part], shape)
+            shape = _better_shape(readings.of_samples(part), transition, labels.of_samples(part), shape)
             fit, transition = Fit.of(readings, shape, transition, labels)
             mistakes, before = fit.mistakes, mistakes
             gained, reached = fit.log_likelihood - reached, fit.log_likelihood
@@ -522,17 +527,53 @@ class Fit:
     mistakes: float
 
     @classmethod
-    def of(cls, readings: Readings, shape: np.ndarray, transition: Tensor, labels: Tensor) -> tuple[Fit, Tensor]:
+    def of(cls, readings: Readings, shape: np.ndarray, transition: Tensor, labels: GivenLabels) -> tuple[Fit, Tensor]:
         """The fit, and the T that its posterior leads to."""
         posterior, evidence = _believed(readings.mixed(shape), transition, labels)
         log_likelihood = float(evidence.log().sum(dtype=torch.float64))
-        mistakes = len(labels) - float(posterior.gather(0, labels[None]).sum(dtype=torch.float64))
+        mistakes = len(labels) - float(labels.beliefs_in(posterior.T).sum(dtype=torch.float64))
         return cls(shape, transition, log_likelihood, mistakes), estimate_transition(posterior.T, labels)
 
 
-def _believed(prior: Tensor, transition: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class GivenLabels:
+    """Class numbers (k,) of samples, and bool (k,) for those that are known to be right; None where none is."""
+
+    numbers: Tensor
+    trusted: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def of_samples(self, part: slice | Tensor) -> GivenLabels:
+        """Those of a part of the samples."""
+        return GivenLabels(self.numbers[part], None if self.trusted is None else self.trusted[part])
+
+    def likelihood(self, transition: Tensor) -> Tensor:
+        """(C, k): the probability of each given label, were a class the true one, under T (C, C)."""
+        of_labels = transition.index_select(1, self.numbers)
+        return self._certain(of_labels.T).T
+
+    def settle(self, beliefs: Tensor) -> Tensor:
+        """Beliefs (k, C), in a copy certain of the trusted labels where there are any."""
+        return beliefs if self.trusted is None else self._certain(beliefs.clone())
+
+    def beliefs_in(self, beliefs: Tensor) -> Tensor:
+        """What beliefs (k, C) there are in each given label (k,)."""
+        return beliefs.gather(1, self.numbers[:, None])[:, 0]
+
+    def _certain(self, values: Tensor) -> Tensor:
+        """Values (k, C), changed where labels are trusted: one for the given class, nought for the others."""
+        if self.trusted is not None:
+            (rows,) = self.trusted.nonzero(as_tuple=True)
+            values[rows] = 0.0
+            values[rows, self.numbers[rows]] = 1.0
+        return values
+
+
+def _believed(prior: Tensor, transition: Tensor, labels: GivenLabels) -> tuple[Tensor, Tensor]:
     """The posterior (C, k) of a prior (C, k), and P(given label | x) (k,)."""
-    posterior = prior * transition.index_select(1, labels)
+    posterior = prior * labels.likelihood(transition)
     evidence = posterior.sum(0).clamp_min(FLOOR)
     return posterior / evidence, evidence
 
@@ -579,7 +620,7 @@ class Readings:
         return s, floor / (s + floor)
 
 
-def _better_shape(readings: Readings, transition: Tensor, labels: Tensor, start: np.ndarray) -> np.ndarray:
+def _better_shape(readings: Readings, transition: Tensor, labels: GivenLabels, start: np.ndarray) -> np.ndarray:
     """Newton's step for the shape, towards its largest posterior probability given the labels and T."""
     exponents = len(readings.logs)
     centre = np.array([0.0] * exponents + [FLOOR_CENTRE])
@@ -621,7 +662,7 @@ def _moments(readings: Tensor, under: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return means.cpu().numpy(), (products - means.T @ means).cpu().numpy()
 
 
-def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
+def estimate_transition(posterior: Tensor, labels: GivenLabels) -> Tensor:
     """T (C, C) from expected counts, smoothed as much as the counts themselves ask for.
 
     Each class's error rate is drawn to the common one, and its distribution over wrong labels to the uniform one; how
@@ -629,19 +670,22 @@ def estimate_transition(posterior: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         posterior: (n, C) of the true class.
-        labels: (n,) given.
+        labels: of the n samples; those that are trusted have no part in it.
     """
     classes = posterior.shape[1]
+    numbers = labels.numbers
+    if labels.trusted is not None:
+        posterior, numbers = posterior[~labels.trusted], numbers[~labels.trusted]
     counts = torch.zeros(classes, classes, dtype=torch.float64, device=posterior.device)
-    for rows in chunks(len(labels), classes):
-        counts.index_add_(1, labels[rows], posterior[rows].T.double())  # row = true, column = given
+    for rows in chunks(len(numbers), classes):
+        counts.index_add_(1, numbers[rows], posterior[rows].T.double())  # row = true, column = given
     right, total = counts.diagonal().clone(), counts.sum(1)
     wrong = counts  # from here on: the matrix is large, and there is one
     wrong.diagonal().zero_()
     wrongs = wrong.sum(1)
     common = wrongs.sum() / total.sum()
     strength = concentration(torch.stack([wrongs, right], 1), torch.stack([common, 1 - common]).clamp_min(FLOOR))
-    rate = ((wrongs + strength * common) / (total + strength)).clamp_min(LEAST_MISTAKES / len(labels))
+    rate = ((wrongs + strength * common) / (total + strength)).clamp_min(LEAST_MISTAKES / len(numbers))
     if classes > 2:
         every = math.ceil(classes**2 / CONCENTRATION_ENTRIES)
         off = ~torch.eye(classes, dtype=torch.bool, device=counts.device)[::every]

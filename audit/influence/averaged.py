@@ -2,7 +2,8 @@
 
 With r = p − t the residuals, ḡ = (1/m) R_vᵀ Z_v the gradient of the mean validation loss and H S = ḡ, the influence of
 sample i is r_iᵀ S z_i. Positive helps: leaving the sample out raises the mean validation loss by about influence / n
-(Koh & Liang, arXiv 1703.04730, with the sign turned).
+(Koh & Liang, arXiv 1703.04730, with the sign turned). The targets t of the validation samples may be probabilities, and
+the loss is then what it is expected to be.
 """
 
 from __future__ import annotations
