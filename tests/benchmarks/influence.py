@@ -407,6 +407,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def described(where: dict[str, Any]) -> str:
+    """The line that says on what machine figures were measured."""
+    software = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
+    gpu = f"{where['gpu']}, " if where.get("gpu") else ""
+    return f"{where['date']}, {gpu}{where['system']}, {where['threads']} threads, {software}"
+
+
 def table(results: dict[str, Any], lines: dict[str, Callable[[], dict[str, Any]]], limits: dict[str, str]) -> list[str]:
     """Rows of Markdown for all lines that were measured."""
     rows = []
@@ -420,9 +427,7 @@ def table(results: dict[str, Any], lines: dict[str, Callable[[], dict[str, Any]]
         rows += [f"| {figure.replace('_', ' ')} | {_shown(value)} |" for figure, value in found.items()]
         if name in limits:
             rows += ["", limits[name]]
-        software = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
-        gpu = f"{where['gpu']}, " if where.get("gpu") else ""
-        rows += ["", f"{where['date']}, {gpu}{where['system']}, {where['threads']} threads, {software}", ""]
+        rows += ["", described(where), ""]
     return rows
 
 

@@ -33,7 +33,7 @@ from audit.influence.hessian import HeadHessian
 from audit.influence.leave_one_out import leave_one_out
 from audit.progress import Step
 from audit.rows import Stored, take
-from tests.benchmarks.influence import made
+from tests.benchmarks.influence import described, made
 
 HERE = Path(__file__).parent
 FEATURES, CLASSES = 512, 100
@@ -144,9 +144,8 @@ def table(results: dict[str, Any]) -> str:
         absent = [f"{n:,}" for n in SIZES if str(n) not in results[job]]
         if absent:
             lines += ["", f"Not measured yet: {', '.join(absent)} samples."]
-        machine = steps[-1]["machine"]
-        software = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
-        lines += ["", f"{machine['date']}, {machine['system']}, {machine['threads']} threads, {software}", ""]
+
+        lines += ["", described(steps[-1]["machine"]), ""]
     return "\n".join(lines)
 
 

@@ -1,0 +1,132 @@
+"""What validation labels are worth: `python -m tests.benchmarks.validation DATA`.
+
+DATA is the folder of the development data; sets and seeds are those of tests.benchmarks.detection, the embeddings those
+of the bundled backbone. A tenth of the samples are validated on, another tenth tested on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score
+
+from audit.detectors.noise_model import NoiseModel
+from audit.flagging import best_threshold
+from audit.head import one_hot, train_head
+from audit.influence.averaged import influence_on_validation
+from audit.influence.hessian import HeadHessian
+from audit.split import stratified_split
+from integrations.benchmark import Case
+from tests.benchmarks.detection import NO_IMAGES, SETS, bundled
+from tests.benchmarks.influence import described, machine
+
+HERE = Path(__file__).parent
+SIZES = (0.8, 0.1, 0.1)
+TARGETS = ("given", "right", "expected")
+KNOWN = ("as they are", "put right", "known to be right")
+INTRODUCTION = """# What validation labels are worth
+
+Made by `python -m tests.benchmarks.validation DATA` on the development data: {}, means over seeds 0, 1, 2. A tenth of
+the samples are validated on, another tenth tested on."""
+ON_INFLUENCE = """## Averaged influence
+
+On the mean validation loss, where that takes the labels of the validation samples as they are *given*, as they are
+*right*, or, as the audit does, takes the classes that it *expects* of their pictures without their labels. Correlation
+is over training samples, with the influence on the mean loss of the test samples with their right labels: which samples
+help and which harm on new pictures."""
+ON_SUSPICION = """## Suspicion
+
+Average precision on training and test samples, with all labels as they are, with those of the validation samples put
+right, and where the audit is told so (`--validation-trusted`); and how far the expected precision of the flags is from
+the real one, on these samples."""
+
+
+def measured(case: Case) -> dict[str, dict[str, float]]:
+    """What is compared, for one set and seed."""
+    x, given = torch.from_numpy(case.x).double(), torch.from_numpy(case.given)
+    split = stratified_split(case.given, SIZES, case.seed)
+    rows = [torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation", "test")]
+    return {**_influences(case, x, given, rows), **_suspicions(case, x, split == "validation")}
+
+
+def _influences(
+    case: Case, x: torch.Tensor, given: torch.Tensor, rows: list[torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    train, validation, test = rows
+    head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
+    z = head.features(x)
+    p = (z @ head.weight.T).softmax(1)
+    hessian = HeadHessian(z[train], p[train], head.l2)
+    labelled = one_hot(given, case.classes, z.dtype)
+    right = one_hot(torch.from_numpy(case.true), case.classes, z.dtype)
+    expected = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(z.dtype)
+
+    def influence(on: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
+        return influence_on_validation(hessian, z, p - labelled, on, (p - targets)[on])[0].numpy()
+
+    found: dict[str, dict[str, float]] = {"ranking": {}, "correlation": {}}
+    on_test = influence(test, right)[train]
+    for name, targets in zip(TARGETS, (labelled, right, expected), strict=True):
+        values = influence(validation, targets)
+        found["ranking"][name] = float(average_precision_score(case.given != case.true, -values))
+        found["correlation"][name] = float(np.corrcoef(values[train], on_test)[0, 1])
+    return found
+
+
+def _suspicions(case: Case, x: torch.Tensor, known: np.ndarray) -> dict[str, dict[str, float]]:
+    corrected = np.where(known, case.true, case.given)
+    wrong = (case.given != case.true)[~known]
+    found: dict[str, dict[str, float]] = {"suspicion": {}, "precision off by": {}}
+    for name, labels, trusted in zip(
+        KNOWN, (case.given, corrected, corrected), (None, None, torch.from_numpy(known)), strict=True
+    ):
+        posterior = NoiseModel(x, case.classes, case.seed, trusted).diagnose(torch.from_numpy(labels)).posterior
+        suspicion = 1 - posterior.double().numpy()[np.arange(len(labels)), labels][~known]
+        flag = suspicion >= best_threshold(suspicion)
+        found["suspicion"][name] = float(average_precision_score(wrong, suspicion))
+        found["precision off by"][name] = abs(float(suspicion[flag].mean() - wrong[flag].mean()))
+    return found
+
+
+def _table(results: dict[str, list[dict[str, dict[str, float]]]], figures: dict[str, tuple[str, ...]]) -> str:
+    columns = [(figure, name) for figure, names in figures.items() for name in names]
+    lines = [f"| labels | {' | '.join(f'{figure}: {name}' for figure, name in columns)} |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for case, found in results.items():
+        means = (np.mean([seed[figure][name] for seed in found]) for figure, name in columns)
+        lines.append(f"| {case} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure all sets, and write validation.json and validation.md."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path)
+    data = parser.parse_args().data
+    embeddings, embedded = bundled()
+    results: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for name, cases in SETS.items():
+        if name != NO_IMAGES:
+            for case in cases(data, embedded):
+                results.setdefault(case.name, []).append(measured(case))
+    where = machine()
+    made = {"embeddings": embeddings, "results": results, "machine": where}
+    (HERE / "validation.json").write_text(json.dumps(made, indent=1) + "\n")
+    parts = [
+        INTRODUCTION.format(embeddings),
+        ON_INFLUENCE,
+        _table(results, {"ranking": TARGETS, "correlation": TARGETS}),
+        ON_SUSPICION,
+        _table(results, {"suspicion": KNOWN, "precision off by": (KNOWN[0], KNOWN[2])}),
+        described(where),
+    ]
+    (HERE / "validation.md").write_text("\n\n".join(parts) + "\n")
+    print((HERE / "validation.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
