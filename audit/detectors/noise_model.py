@@ -466,7 +466,7 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     for count in range(2, len(readings.logs)):
         shape = np.insert(likeliest.shape, count, 0.0)
         wider, following = _likeliest(
-            readings.of_first(count + 1), labels, shape, transition, likeliest.mistakes, likeliest.log_likelihood
+            readings.of_first(count + 1), labels, shape, transition, None, likeliest.log_likelihood
         )
         if wider.log_likelihood > likeliest.log_likelihood + DECISIVE + math.log(len(labels)) / 2:
             likeliest, transition = wider, following
@@ -475,9 +475,9 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     sharpest = likeliest
     for _ in range(SHARPENINGS):
         sharper = np.append(SHARPER * sharpest.shape[:-1], sharpest.shape[-1])
-        fit, following = Fit.of(readings, sharper, transition, labels)
-        for _ in range(REFITS - 1):
-            fit, following = Fit.of(readings, fit.shape, following, labels)
+        prior, following = readings.mixed(sharper), transition
+        for _ in range(REFITS):
+            fit, following = Fit.of(prior, sharper, following, labels)
         if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
             break
         sharpest, transition = fit, fit.transition
@@ -485,7 +485,7 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
 
 
 def _likeliest(
-    readings: Readings, labels: GivenLabels, shape: np.ndarray, transition: Tensor, mistakes: float, reached: float
+    readings: Readings, labels: GivenLabels, shape: np.ndarray, transition: Tensor, mistakes: float | None, reached: float
 ) -> tuple[Fit, Tensor]:
     """The likeliest fit, and the T that its posterior leads to, from a shape and T.
 
@@ -494,20 +494,23 @@ def _likeliest(
         labels: of these.
         shape: to start from.
         transition: to start from.
-        mistakes: that are expected there; infinity where that is not known.
+        mistakes: that are expected there; infinity where that is not known, None where only the likelihood matters.
         reached: the log-likelihood there, or minus infinity.
     """
     few = _affordable(SHAPE_SAMPLES, SHAPE_ENTRIES, len(transition))
     for looked_at, steps in ((few, MIXTURE_STEPS), (len(labels), LAST_STEPS)):
-        part = slice(0, looked_at)
+        part, whole = slice(0, looked_at), looked_at >= len(labels)
+        some = readings.of_samples(part)
+        prior = some.mixed(shape)
         for _ in range(steps):
-            shape = _better_shape(readings.of_samples(part), transition, labels.of_samples(part), shape)
-            fit, transition = Fit.of(readings, shape, transition, labels)
-            mistakes, before = fit.mistakes, mistakes
+            shape, prior = _better_shape(some, transition, labels.of_samples(part), shape, prior)
+            fit, transition = Fit.of(prior if whole else readings.mixed(shape), shape, transition, labels)
             gained, reached = fit.log_likelihood - reached, fit.log_likelihood
-            if gained <= GAINED and abs(mistakes - before) <= MIXTURE_SETTLED * mistakes:
+            settled = mistakes is None or abs(fit.mistakes - mistakes) <= MIXTURE_SETTLED * fit.mistakes
+            if gained <= GAINED and settled:
                 break
-        if looked_at >= len(labels):
+            mistakes = None if mistakes is None else fit.mistakes
+        if whole:
             break
     return fit, transition
 
@@ -527,9 +530,9 @@ class Fit:
     mistakes: float
 
     @classmethod
-    def of(cls, readings: Readings, shape: np.ndarray, transition: Tensor, labels: GivenLabels) -> tuple[Fit, Tensor]:
-        """The fit, and the T that its posterior leads to."""
-        posterior, evidence = _believed(readings.mixed(shape), transition, labels)
+    def of(cls, prior: Tensor, shape: np.ndarray, transition: Tensor, labels: GivenLabels) -> tuple[Fit, Tensor]:
+        """The fit of a prior (C, k), which has this shape, and the T that its posterior leads to."""
+        posterior, evidence = _believed(prior, transition, labels)
         log_likelihood = float(evidence.log().sum(dtype=torch.float64))
         mistakes = len(labels) - float(labels.beliefs_in(posterior.T).sum(dtype=torch.float64))
         return cls(shape, transition, log_likelihood, mistakes), estimate_transition(posterior.T, labels)
@@ -620,14 +623,18 @@ class Readings:
         return s, floor / (s + floor)
 
 
-def _better_shape(readings: Readings, transition: Tensor, labels: GivenLabels, start: np.ndarray) -> np.ndarray:
-    """Newton's step for the shape, towards its largest posterior probability given the labels and T."""
+def _better_shape(
+    readings: Readings, transition: Tensor, labels: GivenLabels, start: np.ndarray, prior: Tensor
+) -> tuple[np.ndarray, Tensor]:
+    """Newton's step for the shape, from one with its prior (C, k) to another with its own.
+
+    It goes towards the shape's largest posterior probability given the labels and T.
+    """
     exponents = len(readings.logs)
     centre = np.array([0.0] * exponents + [FLOOR_CENTRE])
     precision = 1 / np.array([EXPONENT_SPREAD] * exponents + [FLOOR_SPREAD]) ** 2
     least = np.array([0.0] * exponents + [FLOOR_LEAST])
     most = np.array([EXPONENT_MOST] * exponents + [FLOOR_MOST])
-    prior = readings.mixed(start)
     posterior, evidence = _believed(prior, transition, labels)
     slopes = readings.slopes(start)
 
@@ -649,9 +656,10 @@ def _better_shape(readings: Readings, transition: Tensor, labels: GivenLabels, s
     value = loss(start, evidence)
     for halving in range(HALVINGS):
         candidate = (start + step / 2**halving).clip(least, most)
-        if loss(candidate, _believed(readings.mixed(candidate), transition, labels)[1]) <= value + ALIKE:
-            return candidate
-    return start
+        mixed = readings.mixed(candidate)
+        if loss(candidate, _believed(mixed, transition, labels)[1]) <= value + ALIKE:
+            return candidate, mixed
+    return start, prior
 
 
 def _moments(readings: Tensor, under: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -144,7 +144,6 @@ def table(results: dict[str, Any]) -> str:
         absent = [f"{n:,}" for n in SIZES if str(n) not in results[job]]
         if absent:
             lines += ["", f"Not measured yet: {', '.join(absent)} samples."]
-
         lines += ["", described(steps[-1]["machine"]), ""]
     return "\n".join(lines)
 
