@@ -485,7 +485,12 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
 
 
 def _likeliest(
-    readings: Readings, labels: GivenLabels, shape: np.ndarray, transition: Tensor, mistakes: float | None, reached: float
+    readings: Readings,
+    labels: GivenLabels,
+    shape: np.ndarray,
+    transition: Tensor,
+    mistakes: float | None,
+    reached: float,
 ) -> tuple[Fit, Tensor]:
     """The likeliest fit, and the T that its posterior leads to, from a shape and T.
 
