@@ -141,6 +141,7 @@ def test_validation_data_of_ones_own_are_used_and_scored(arrays: Arrays) -> None
     assert result.scores.index[-1] == "validation-99"
     assert (result.scores["split"] == "validation").sum() == 100
     assert result.summary["influence"]["validation_labels"] == "given"
+    assert not result.summary["notes"]
     trusted = result.scores[result.scores["split"] == "validation"]
     assert (trusted["suspicion"] == 0).all()
     assert (trusted["suggested_label"] == trusted["label"]).all()
@@ -149,6 +150,12 @@ def test_validation_data_of_ones_own_are_used_and_scored(arrays: Arrays) -> None
     assert not set(result.controls.index) & set(trusted.index)
     assert result.summary["detection"] is None
     assert "injected" not in result.scores
+
+
+def test_trust_in_validation_samples_that_nobody_chose_is_said(arrays: Arrays) -> None:
+    drawn = audit.audit_embeddings(*arrays, config=audit.AuditConfig(validation_trusted=True))
+    count = (drawn.scores["split"] == "validation").sum()
+    assert [note for note in drawn.summary["notes"] if note.startswith(f"{count} samples that were drawn")]
 
 
 def test_the_original_recipe_can_be_repeated(arrays: Arrays) -> None:
