@@ -138,6 +138,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             "parameters": 650,
             "damping": 0.0,
             "validation_samples": int((split == "validation").sum()),
+            "validation_labels": "believed",
         },
         "leave_one_out": {"method": "four folds"},
         "backbone": {

@@ -230,6 +230,16 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
     assert "changed on purpose to" not in text
 
 
+@pytest.mark.parametrize("labels", ["believed", "given"])
+def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResult, labels: str, tmp_path: Path) -> None:
+    summary = plain.summary | {"influence": plain.summary["influence"] | {"validation_labels": labels}}
+    report = write_report(replace(plain, summary=summary), tmp_path / "report.html")
+    text = " ".join(_Page(report.read_text(encoding="utf-8")).text.split())
+    assert ("with the classes that are expected of their images" in text) == (labels == "believed")
+    assert ("with their labels as given, which are trusted" in text) == (labels == "given")
+    assert ("trusted: none is flagged" in text) == (labels == "given")
+
+
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
     source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
     summary = plain.summary | {"source": source}
