@@ -242,7 +242,7 @@ def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, float, float | None]]:
     yield "k nearest neighbours", *_timed(lambda: _neighbours(case)), None
     yield "self-influence", *_timed(lambda: _self_influence(case)), None
     for labels in ("given", "true", "believed"):
-        judged = _timed(lambda labels=labels: _influence(case, labels))  # type: ignore[misc]
+        judged = _timed(lambda labels=labels: Verdict(-averaged_influence(case, labels)))  # type: ignore[misc]
         yield INFLUENCE_NAME.format(labels), *judged, None
 
 
@@ -350,29 +350,35 @@ def _neighbours(case: Case) -> Verdict:
     return Verdict(1 - votes[np.arange(len(votes)), case.given], suggested=votes.argmax(1))
 
 
-def _influence(case: Case, validation_labels: str) -> Verdict:
-    """Averaged influence on a validation split.
+def split_of(case: Case) -> np.ndarray:
+    """The split (n,) of averaged influence: a tenth to validate on, a tenth to test on."""
+    return stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
+
+
+def averaged_influence(case: Case, held_out_labels: str, on: str = "validation") -> np.ndarray:
+    """Influence (n,) on the mean loss of a held-out split, positive = helps.
 
     Args:
         case: to measure.
-        validation_labels: 'given' (the textbook way, and what pyDVL computes), 'true' (as if they had been checked) or
+        held_out_labels: 'given' (the textbook way, and what pyDVL computes), 'true' (as if they had been checked) or
             'believed' (the audit's way: what it expects of the pictures, without their labels).
+        on: the split, 'validation' or 'test'.
     """
     x, given = _tensors(case)
-    split = stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
-    train, validation = (torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation"))
+    split = split_of(case)
+    train, validation, measured = (
+        torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation", on)
+    )
     head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
     z = head.features(x)
     p = (z @ head.weight.T).softmax(1)
-    held_out = one_hot(
-        torch.from_numpy(case.true if validation_labels == "true" else case.given), case.classes, z.dtype
-    )
-    if validation_labels == "believed":
+    held_out = one_hot(torch.from_numpy(case.true if held_out_labels == "true" else case.given), case.classes, z.dtype)
+    if held_out_labels == "believed":
         held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(z.dtype)
     residuals = p - one_hot(given, case.classes, z.dtype)
     hessian = HeadHessian(z[train], p[train], head.l2)
-    influence, _ = influence_on_validation(hessian, z, residuals, validation, (p - held_out)[validation])
-    return Verdict(-influence.numpy())
+    influence, _ = influence_on_validation(hessian, z, residuals, measured, (p - held_out)[measured])
+    return influence.numpy()
 
 
 def _self_influence(case: Case) -> Verdict:
