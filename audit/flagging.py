@@ -123,7 +123,7 @@ def count_mistakes(
     least = 1.0 if slip_share is None else slip_share
     share = (least + min(1.0, least * len(flagged) / found)) / 2
     each = share * per_slip + (1 - share) * per_look_alike
-    number = found * each
+    number = min(most, found * each)
     doubt = found * abs(least - 1) * abs(per_look_alike - per_slip)
     chance = (flagged * (1 - flagged)).sum() * each**2
     for weight, recall in ((share, slips), (1 - share, look_alikes)):

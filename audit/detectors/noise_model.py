@@ -26,7 +26,9 @@ not much larger, the largest is taken, since an audit is asked about labels.
 
 The L2 penalty, the exponents of the readings, the floor and the smoothing of T are chosen
 by out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
-the soft targets carry a little of every label to its neighbours, and more rounds would feed that back.
+the soft targets carry a little of every label to its neighbours, and more rounds would feed that back. There are more
+where they go on making the given labels likelier: systematic mistakes, which a head learns like any other pattern, come
+out of it bit by bit.
 
 What has n × C entries is kept in single precision; embeddings beyond HELD_BYTES are read whenever they are needed. The
 mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are more; all samples count for T in the end.
@@ -74,9 +76,10 @@ HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 # Of few samples a fifth says little about L2, so that more fifths are held out in turn, until they are so many in all.
 FEWEST_HELD_OUT = 300
 STANDARD_ERRORS = 0.5  # of the held-out loss, within which a stronger L2 is preferred
-MAX_ROUNDS = 3
+ROUNDS, MOST_ROUNDS = 3, 10
+UNSETTLED = 0.1  # relative change of the expected number of mistakes, above which a round is not the last
 GIVEN, BELIEVED = "given", "believed"  # what a head is trained on
-CHECK_ROUNDS = 2  # when labels are diagnosed again with a few others among them
+CHECK_ROUNDS = 2  # at least, when labels are diagnosed again with a few others among them
 # T, of C² entries, is sought on as many at random, or on fewer whose predictions are as many numbers.
 MIXTURE_SAMPLES, MIXTURE_ENTRIES = 50_000, 50_000_000
 # And the mixture's shape on as many of them, but for the last steps.
@@ -105,8 +108,8 @@ SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # predictions certain leaves no ranking.
 SHARPENINGS = 3
 REJECTED = 1.0  # nats of log-likelihood below the likeliest, what one parameter is worth, too
-# Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading is
-# very strong (Kass & Raftery 1995). On less, few samples got flatter predictions and fewer flags.
+# Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading, or
+# round, is very strong (Kass & Raftery 1995). On less, few samples got flatter predictions and fewer flags.
 DECISIVE = 5.0
 REFITS = 4  # EM steps for T at each sharpness
 # In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
@@ -172,7 +175,7 @@ class NoiseModel:
         self.classes, self.trusted = classes, trusted
         self.votes = NeighbourVotes(principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
-        self.l2 = 0.0
+        self.l2, self._check_rounds = 0.0, CHECK_ROUNDS
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
 
@@ -187,7 +190,9 @@ class NoiseModel:
         self.l2, weight = self._choose_l2(labels)
         self._starts = {GIVEN: weight, BELIEVED: weight}
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
-        mixture, rounds = self._iterate(left_out.probabilities, GivenLabels(labels, self.trusted), MAX_ROUNDS, progress)
+        given = GivenLabels(labels, self.trusted)
+        mixture, rounds = self._iterate(left_out.probabilities, given, ROUNDS, MOST_ROUNDS, progress)
+        self._check_rounds = max(CHECK_ROUNDS, len(rounds) - 1)
         return Diagnosis(
             prior=mixture.prior,
             posterior=mixture.posterior,
@@ -205,19 +210,25 @@ class NoiseModel:
     def rediagnose(self, labels: Tensor) -> Tensor:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
-        With the same L2, from the weights that the heads had, and in CHECK_ROUNDS.
+        With the same L2, from the weights that the heads had, and in one round less, but CHECK_ROUNDS at least.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
         left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)[1].probabilities
-        return self._iterate(left_out, GivenLabels(labels, self.trusted), CHECK_ROUNDS, silent)[0].posterior
+        given, count = GivenLabels(labels, self.trusted), self._check_rounds
+        return self._iterate(left_out, given, count, count, silent)[0].posterior
 
     def _iterate(
-        self, given: Tensor, labels: GivenLabels, most: int, progress: ProgressCallback
+        self, given: Tensor, labels: GivenLabels, least: int, most: int, progress: ProgressCallback
     ) -> tuple[Mixture, list[dict[str, float]]]:
-        """The rounds, from the predictions (n, C) that the given labels themselves lead to."""
+        """The rounds, from the predictions (n, C) that the given labels themselves lead to.
+
+        There are `least`, or fewer where the posteriors stay put, and then more, up to `most`, as long as the evidence
+        that they add something is very strong, or the expected number of mistakes is far from settled.
+        """
         targets, believed, mixture = labels.settle(given), None, None
+        reached, expected = -math.inf, math.inf
         rounds: list[dict[str, float]] = []
         for number in range(1, most + 1):
             if rounds:
@@ -237,9 +248,13 @@ class NoiseModel:
                     "moved": moved,
                 }
             )
-            progress(Step("detection", number, most, "rounds"))
-            if moved < SETTLED:
+            progress(Step("detection", number, max(number, least), "rounds"))
+            gained = len(labels) * (mixture.log_likelihood - reached)
+            mistakes, expected = expected, len(labels) - float(labels.beliefs_in(targets).sum(dtype=torch.float64))
+            settled = gained <= _decisive(len(labels)) and abs(expected - mistakes) <= UNSETTLED * expected
+            if moved < SETTLED or (settled and number >= least):
                 break
+            reached = max(reached, mixture.log_likelihood)
         assert mixture is not None
         return mixture, rounds
 
@@ -468,7 +483,7 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
         wider, following = _likeliest(
             readings.of_first(count + 1), labels, shape, transition, None, likeliest.log_likelihood
         )
-        if wider.log_likelihood > likeliest.log_likelihood + DECISIVE + math.log(len(labels)) / 2:
+        if wider.log_likelihood > likeliest.log_likelihood + _decisive(len(labels)):
             likeliest, transition = wider, following
         else:
             likeliest = replace(likeliest, shape=shape)
@@ -518,6 +533,11 @@ def _likeliest(
         if whole:
             break
     return fit, transition
+
+
+def _decisive(samples: int) -> float:
+    """Nats of log-likelihood of so many samples that are very strong evidence for what adds them."""
+    return DECISIVE + math.log(samples) / 2
 
 
 def _affordable(samples: int, entries: int, classes: int) -> int:
