@@ -110,6 +110,12 @@ def imbalanced(data: Path, embedded: Embed) -> list[Case]:
     return _noisy(str(data / "cifar10n-dev"), embedded, [("uniform", 0.1)], imbalance=50)
 
 
+def systematic(data: Path, embedded: Embed) -> list[Case]:
+    """30 % of every class labelled as the class nearest to it."""
+    sources = ("digits", str(data / "tiny-imagenet-20"), str(data / "cifar10n-dev"))
+    return [case for source in sources for case in _noisy(source, embedded, [("class-pair", 0.3)])]
+
+
 def few_samples(_: Path, __: Embed) -> list[Case]:
     """scikit-learn's three small tables, measured features in the place of embeddings."""
     found: list[Case] = []
@@ -128,6 +134,7 @@ SETS: dict[str, Callable[[Path, Embed], list[Case]]] = {  # by the name of their
     "tiny-imagenet-20": tiny_imagenet,
     "cifar10n-dev": people,
     "cifar10n-dev-imbalanced": imbalanced,
+    "systematic": systematic,
     NO_IMAGES: few_samples,
 }
 
