@@ -251,7 +251,8 @@ class NoiseModel:
             progress(Step("detection", number, max(number, least), "rounds"))
             gained = len(labels) * (mixture.log_likelihood - reached)
             mistakes, expected = expected, len(labels) - float(labels.beliefs_in(targets).sum(dtype=torch.float64))
-            settled = gained <= _decisive(len(labels)) and abs(expected - mistakes) <= UNSETTLED * expected
+            # A change by less than one mistake is none: few samples have nothing more to say.
+            settled = gained <= _decisive(len(labels)) and abs(expected - mistakes) <= max(1.0, UNSETTLED * expected)
             if moved < SETTLED or (settled and number >= least):
                 break
             reached = max(reached, mixture.log_likelihood)
