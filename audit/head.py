@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.errors import ConvergenceError, InputError
-from audit.influence.hessian import HeadHessian, SecondMoment, conjugate_gradients
+from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, conjugate_gradients
 from audit.rows import Derived, Rows, blocks, derive, each, hold, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
@@ -22,8 +22,13 @@ GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up. A head whose predictions
 # alone are looked at ends where its gradient is small.
 WEIGHT_TOLERANCE = 1e-6
+APPROACH = 1e-3  # gradient norm, or the tolerance, up to which quasi-Newton steps need fewer passes over the data
+APPROACH_STEPS = 1000
+REMEMBERED = 10  # steps, whose changes of the gradient tell of the curvature
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
 MAX_INNER_STEPS = 500
+SUFFICIENT = 1e-4  # share of the slope that a step has to fall by (Armijo 1966)
+SHORTEST = 1e-10  # share of a step, below which the objective cannot be made to fall
 PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
 PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
 L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
@@ -280,11 +285,12 @@ def fit_softmax(
     watch: Callable[[Tensor, float], None] | None = None,
     goal: float | None = None,
 ) -> tuple[Tensor, float]:
-    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖² by Newton's method.
+    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: near it by L-BFGS, and on by Newton's method.
 
-    Each step is solved by K-FAC preconditioned conjugate gradients in single precision, so nothing of size (C·D)² is
-    made, and only as far as it pays (Eisenstat & Walker, SIAM J. Sci. Comput. 17, 1996); objective and gradient, which
-    decide where it ends, are summed in double precision.
+    Far from the optimum the curvature changes faster than it pays to solve with it. Each of Newton's steps is solved by
+    K-FAC preconditioned conjugate gradients in single precision, so nothing of size (C·D)² is made, and only as far as
+    it pays (Eisenstat & Walker, SIAM J. Sci. Comput. 17, 1996); objective and gradient, which decide where it ends, are
+    summed in double precision.
 
     Args:
         z: features (n, D), float32 or float64; not necessarily in memory.
@@ -311,46 +317,43 @@ def fit_softmax(
     goal = min(tolerance, goal or tolerance)
     weight = torch.zeros(targets.shape[1], z.shape[1], dtype=z.dtype, device=z.device) if initial is None else initial
     moment = moment or SecondMoment.of(z)
-    single, single_weights = z.float(), None if weights is None else weights.float()
-    rounding = 500 * torch.finfo(z.dtype).eps
-    here = _Point.at(z, targets, l2, weights, weight)
-    if watch:
-        watch(weight, here.loss)
+    objective = _Objective(z, targets, l2, weights)
+    single = objective.single()
+
+    def hessian_at(weight: Tensor) -> HeadHessian:
+        p = hold(probabilities(single.z, weight))
+        return HeadHessian(single.z, p, l2, weights=single.weights, moment=moment)
+
+    def seen(point: _Point) -> None:
+        if watch:
+            watch(point.weight.to(z.dtype), point.loss)
+
+    here = objective.at(weight)
+    seen(here)
+    nearly = max(tolerance, APPROACH)
+    if here.norm > nearly:
+        start = replace(here, weight=weight.float())
+        here = _approach(start, single, hessian_at(weight).kfac, nearly, seen)
+        if z.dtype != here.weight.dtype:
+            here = objective.at(here.weight.to(z.dtype))
     forcing = FIRST_FORCING
     for _ in range(max_steps):
         if here.norm <= goal:
-            return weight, here.norm
-        p = hold(probabilities(single, weight))
-        hessian = HeadHessian(single, p, l2, weights=single_weights, moment=moment)
+            return here.weight, here.norm
         unit = (here.gradient / here.norm).float()
         # No further than the last step needs, and no further than single precision goes.
         accuracy = max(forcing, 0.3 * goal / here.norm, 1e-5)
-        step = conjugate_gradients(hessian, unit[None], accuracy, MAX_INNER_STEPS)[0][0].double() * here.norm
-        slope = float((here.gradient * step).sum())
-        # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
-        # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
-        unseen = rounding * abs(here.value)
-        slack = unseen if slope <= unseen else 0.0
-        length = 1.0
-        while True:
-            candidate = (weight - length * step).to(z.dtype)
-            there = _Point.at(z, targets, l2, weights, candidate)
-            if there.value <= here.value - 1e-4 * length * slope + slack:
-                break
-            length /= 2
-            if length < 1e-10:
-                if here.norm <= tolerance:
-                    return weight, here.norm
-                raise ConvergenceError(
-                    f"training the head stalled at gradient norm {here.norm:.1e} (asked: {tolerance:.0e}); "
-                    "use a larger L2"
-                )
-        if here.norm <= tolerance and there.norm > here.norm / 2:
-            return weight, here.norm
+        step = conjugate_gradients(hessian_at(here.weight), unit[None], accuracy, MAX_INNER_STEPS)[0][0]
+        there = objective.along(here, step.double() * here.norm)
+        if here.norm <= tolerance and (there is None or there.norm > here.norm / 2):
+            return here.weight, here.norm
+        if there is None:
+            raise ConvergenceError(
+                f"training the head stalled at gradient norm {here.norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
+            )
         forcing = min(FIRST_FORCING, 0.9 * (there.norm / here.norm) ** 2)
-        weight, here = candidate, there
-        if watch:
-            watch(weight, here.loss)
+        here = there
+        seen(here)
     raise ConvergenceError(
         f"training the head did not reach gradient norm {tolerance:.0e} in {max_steps} steps; use a larger L2"
     )
@@ -358,20 +361,105 @@ def fit_softmax(
 
 @dataclass(frozen=True)
 class _Point:
-    """The objective at W: mean loss, value (with the penalty), gradient (C, D) in double precision, and its norm."""
+    """The objective at W (C, D): mean loss, value (with the penalty), gradient in double precision, and its norm."""
 
+    weight: Tensor
     loss: float
     value: float
     gradient: Tensor
     norm: float
 
-    @classmethod
-    def at(cls, z: Rows, targets: Rows, l2: float, weights: Rows | None, weight: Tensor) -> _Point:
-        loss, gradient = total(_losses_and_gradient, (z, targets, weights), weight)
+
+@dataclass(frozen=True)
+class _Objective:
+    """mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²."""
+
+    z: Rows
+    targets: Rows
+    l2: float
+    weights: Rows | None
+
+    def single(self) -> _Objective:
+        """The same in single precision."""
+        weights = None if self.weights is None else self.weights.float()
+        return _Objective(self.z.float(), self.targets.float(), self.l2, weights)
+
+    def at(self, weight: Tensor) -> _Point:
+        loss, gradient = total(_losses_and_gradient, (self.z, self.targets, self.weights), weight)
         wide = weight.double()
-        gradient = gradient / len(z) + l2 * wide
-        loss = float(loss) / len(z)
-        return cls(loss, loss + l2 / 2 * float((wide**2).sum()), gradient, float(gradient.norm()))
+        gradient = gradient / len(self.z) + self.l2 * wide
+        loss = float(loss) / len(self.z)
+        value = loss + self.l2 / 2 * float((wide**2).sum())
+        return _Point(weight, loss, value, gradient, float(gradient.norm()))
+
+    def along(self, here: _Point, step: Tensor) -> _Point | None:
+        """Where the objective has fallen enough, at W − step or nearer; None if it cannot be made to fall."""
+        slope = float((here.gradient * step).sum())
+        # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
+        # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
+        unseen = 500 * torch.finfo(self.z.dtype).eps * abs(here.value)
+        slack = unseen if slope <= unseen else 0.0
+        length = 1.0
+        while length >= SHORTEST:
+            there = self.at((here.weight - length * step).to(here.weight))
+            if there.value <= here.value - SUFFICIENT * length * slope + slack:
+                return there
+            length *= _lowest(there.value - here.value, -length * slope, -length * float((there.gradient * step).sum()))
+        return None
+
+
+def _lowest(rise: float, first: float, last: float) -> float:
+    """Where a cubic that starts with slope `first` < 0, and is higher by `rise` at 1 with slope `last`, is lowest.
+
+    Between 0.1 and 0.5 (Nocedal & Wright 2006, section 3.5).
+    """
+    bend = first + last - 3 * rise
+    root = math.sqrt(max(bend**2 - first * last, 0.0))
+    width = last - first + 2 * root
+    return min(max(1 - (last + root - bend) / width, 0.1), 0.5) if width > 0 else 0.5
+
+
+def _approach(
+    here: _Point, objective: _Objective, kfac: KroneckerFactors, tolerance: float, seen: Callable[[_Point], None]
+) -> _Point:
+    """Go by L-BFGS (Nocedal, Mathematics of Computation 35, 1980) until the gradient norm is within the tolerance.
+
+    A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. K-FAC
+    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding, or APPROACH_STEPS, end it
+    early, it returns the point that it has reached.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for _ in range(APPROACH_STEPS):
+        there = objective.along(here, _quasi_newton(here.gradient.to(here.weight), pairs, kfac))
+        if there is None:
+            break
+        moved, turned = there.weight - here.weight, (there.gradient - here.gradient).to(here.weight)
+        here = there
+        seen(here)
+        if here.norm <= tolerance:
+            break
+        if _dot(moved, turned) > 0:
+            pairs = [*pairs, (moved, turned)][-REMEMBERED:]
+    return here
+
+
+def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], kfac: KroneckerFactors) -> Tensor:
+    """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made."""
+    step, shares = gradient.clone(), []
+    for moved, turned in reversed(pairs):
+        shares.append(_dot(moved, step) / _dot(moved, turned))
+        step -= shares[-1] * turned
+    step = kfac.solve(step[None])[0]
+    if pairs:
+        moved, turned = pairs[-1]
+        step *= _dot(moved, turned) / _dot(turned, kfac.solve(turned[None])[0])
+    for (moved, turned), share in zip(pairs, reversed(shares), strict=True):
+        step += (share - _dot(turned, step) / _dot(moved, turned)) * moved
+    return step
+
+
+def _dot(u: Tensor, v: Tensor) -> float:
+    return float((u * v).sum())
 
 
 def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -420,7 +508,7 @@ def train_head_by_recipe(
         final = weight.detach()
         curve.append((cross_entropy(z, final, targets), cross_entropy(z_validation, final, targets_validation)))
     final = weight.detach()
-    return Head(final, standardiser, 0.0, "adam", _Point.at(z, targets, 0.0, None, final).norm, curve)
+    return Head(final, standardiser, 0.0, "adam", _Objective(z, targets, 0.0, None).at(final).norm, curve)
 
 
 def check_embeddings(x: Rows) -> None:

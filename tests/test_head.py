@@ -129,6 +129,20 @@ def test_no_step_raises_the_objective(digits: tuple[torch.Tensor, torch.Tensor])
         assert max(np.diff(objectives)) < 1e-6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_few_samples_that_believe_in_little_are_fitted(digits: tuple[torch.Tensor, torch.Tensor], seed: int) -> None:
+    """Soft targets of separable samples: far from the optimum, Newton's steps are too long by orders of magnitude."""
+    x, labels = digits
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    some = order[labels[order] < 2][:40]
+    z, targets = Standardiser.fit(x[some].float())(x[some].float()), one_hot(labels[some], 2, torch.float32)
+    certain, _ = fit_softmax(z, targets, 1e-7, tolerance=1e-3)
+    noise = torch.randn(targets.shape, generator=torch.Generator().manual_seed(seed))
+    for initial in (None, certain):
+        _, norm = fit_softmax(z, (3 * targets + 2 * noise).softmax(1), 1e-7, initial=initial, tolerance=1e-3)
+        assert norm <= 1e-3
+
+
 def test_running_out_of_steps_is_an_error_that_says_what_to_do(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, labels = digits
     with pytest.raises(ConvergenceError, match="in 2 steps; use a larger L2"):
