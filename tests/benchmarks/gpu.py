@@ -53,7 +53,7 @@ def imagenet(
         "influence_s": influence_s,
         "l2": head.l2,
         "penalties tried": len(head.l2_path),
-        "newton_steps": len(head.curve) - 1,
+        "head_steps": len(head.curve) - 1,
         "gradient_norm": head.gradient_norm,
         "residual": solution.residual,
         "conjugate_gradient_steps": solution.iterations,

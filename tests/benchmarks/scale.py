@@ -73,7 +73,7 @@ def engine(folder: Path) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "l2": head.l2,
-        "newton_steps": len(head.curve) - 1,
+        "head_steps": len(head.curve) - 1,
         "gradient_norm": head.gradient_norm,
         "cg_steps": solution.iterations,
         "residual": solution.residual,
