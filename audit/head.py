@@ -22,7 +22,9 @@ GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up. A head whose predictions
 # alone are looked at ends where its gradient is small.
 WEIGHT_TOLERANCE = 1e-6
-APPROACH = 1e-3  # gradient norm, or the tolerance, up to which quasi-Newton steps need fewer passes over the data
+# Gradient norm down to which L-BFGS goes before Newton's steps: below it, small penalties cost it hundreds of passes
+# over the data, and where it ends follows the order of the sums.
+APPROACH = 1e-3
 APPROACH_STEPS = 1000
 REMEMBERED = 10  # steps, whose changes of the gradient tell of the curvature
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
@@ -285,7 +287,7 @@ def fit_softmax(
     watch: Callable[[Tensor, float], None] | None = None,
     goal: float | None = None,
 ) -> tuple[Tensor, float]:
-    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: near it by L-BFGS, and on by Newton's method.
+    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: by L-BFGS to near the optimum, on by Newton.
 
     Far from the optimum the curvature changes faster than it pays to solve with it. Each of Newton's steps is solved by
     K-FAC preconditioned conjugate gradients in single precision, so nothing of size (C·D)² is made, and only as far as
@@ -394,7 +396,7 @@ class _Objective:
 
     def along(self, here: _Point, step: Tensor) -> _Point | None:
         """Where the objective has fallen enough, at W − step or nearer; None if it cannot be made to fall."""
-        slope = float((here.gradient * step).sum())
+        slope = _dot(here.gradient, step)
         # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
         # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
         unseen = 500 * torch.finfo(self.z.dtype).eps * abs(here.value)
@@ -404,7 +406,7 @@ class _Objective:
             there = self.at((here.weight - length * step).to(here.weight))
             if there.value <= here.value - SUFFICIENT * length * slope + slack:
                 return there
-            length *= _lowest(there.value - here.value, -length * slope, -length * float((there.gradient * step).sum()))
+            length *= _lowest(there.value - here.value, -length * slope, -length * _dot(there.gradient, step))
         return None
 
 
@@ -428,7 +430,7 @@ def _approach(
     preconditions it, which optimisers of torch and SciPy have no place for. Where rounding, or APPROACH_STEPS, end it
     early, it returns the point that it has reached.
     """
-    pairs: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor, float]] = []
     for _ in range(APPROACH_STEPS):
         there = objective.along(here, _quasi_newton(here.gradient.to(here.weight), pairs, kfac))
         if there is None:
@@ -438,23 +440,30 @@ def _approach(
         seen(here)
         if here.norm <= tolerance:
             break
-        if _dot(moved, turned) > 0:
-            pairs = [*pairs, (moved, turned)][-REMEMBERED:]
+        product = _dot(moved, turned)
+        if product > 0:
+            pairs = [*pairs, (moved, turned, product)][-REMEMBERED:]
     return here
 
 
-def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], kfac: KroneckerFactors) -> Tensor:
-    """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made."""
+def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], kfac: KroneckerFactors) -> Tensor:
+    """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made.
+
+    Args:
+        gradient: g (C, D).
+        pairs: of the last steps, how W moved (C, D), how g turned (C, D), and the inner product of both.
+        kfac: H before any step.
+    """
     step, shares = gradient.clone(), []
-    for moved, turned in reversed(pairs):
-        shares.append(_dot(moved, step) / _dot(moved, turned))
+    for moved, turned, product in reversed(pairs):
+        shares.append(_dot(moved, step) / product)
         step -= shares[-1] * turned
     step = kfac.solve(step[None])[0]
     if pairs:
-        moved, turned = pairs[-1]
-        step *= _dot(moved, turned) / _dot(turned, kfac.solve(turned[None])[0])
-    for (moved, turned), share in zip(pairs, reversed(shares), strict=True):
-        step += (share - _dot(turned, step) / _dot(moved, turned)) * moved
+        _, turned, product = pairs[-1]
+        step *= product / _dot(turned, kfac.solve(turned[None])[0])
+    for (moved, turned, product), share in zip(pairs, reversed(shares), strict=True):
+        step += (share - _dot(turned, step) / product) * moved
     return step
 
 
