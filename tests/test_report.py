@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
@@ -506,6 +507,13 @@ class _Opened:
             self.page.wait_for_selector(f'[data-figure="{name}"] svg.main-svg', timeout=20_000)
         return [str(plot.get_attribute("data-figure")) for plot in self.page.query_selector_all("[data-figure]")]
 
+    def wait_until(self, truth: str, seconds: float = 30) -> None:
+        """Wait until an expression is true: `wait_for_function` looks again by eval, which the report forbids."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(truth):
+            assert time.monotonic() < end, f"not true within {seconds} s: {truth}"
+            self.page.wait_for_timeout(50)
+
     def shown_ids(self, gallery: str = "flagged-gallery") -> list[str]:
         ids: list[str] = self.page.eval_on_selector_all(
             f"#{gallery} .card", "cards => cards.map(card => card.dataset.sample)"
@@ -638,7 +646,7 @@ def test_pictures_are_decoded_and_a_missing_one_has_a_placeholder(
     missing = next(sample for sample in injected.flagged.index if sample not in injected.thumbnails.index)
     with _Opened(browser, reports["injected"]) as opened:
         page = opened.page
-        page.wait_for_function("[...document.images].every(image => image.complete)")
+        opened.wait_until("[...document.images].every(image => image.complete)")
         assert page.evaluate("[...document.images].every(image => image.naturalWidth === 96 && image.alt)")
         page.fill("[name=search]", missing)
         assert page.inner_text("#flagged-gallery .picture") == "no picture in this report"
@@ -652,7 +660,7 @@ def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str
         stroke = "getComputedStyle(document.querySelector('[data-figure=loss_curves] .js-line')).stroke"
         assert page.evaluate(stroke) == "rgb(111, 180, 240)"
         page.click("#theme")
-        page.wait_for_function(f"{stroke} === 'rgb(31, 111, 180)'")
+        opened.wait_until(f"{stroke} === 'rgb(31, 111, 180)'")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(247, 248, 250)"
         page.reload()
         assert page.evaluate("document.documentElement.dataset.theme") == "light"
@@ -663,7 +671,7 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
     with _Opened(browser, reports["injected"], scheme="dark") as opened:
         page = opened.page
         page.emulate_media(media="print")
-        page.wait_for_function(
+        opened.wait_until(
             "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'print')"
         )
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -677,11 +685,7 @@ def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dic
             "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'dark'"
             " && plot.querySelector('.main-svg').clientWidth <= plot.clientWidth)"
         )
-        for _ in range(100):
-            if page.evaluate(fits):
-                break
-            page.wait_for_timeout(100)
-        assert page.evaluate(fits)
+        opened.wait_until(fits)
         assert not page.is_visible("#how details td")
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []
