@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from audit.elementwise import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
 from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, conjugate_gradients
-from audit.rows import Derived, Rows, blocks, derive, each, hold, total
+from audit.rows import Derived, Rows, blocks, brought, derive, each, hold, total
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike
@@ -165,7 +166,7 @@ def _logits(z: Tensor, weight: Tensor) -> Tensor:
 
 
 def _probabilities(z: Tensor, weight: Tensor) -> Tensor:
-    return _logits(z, weight).softmax(1)
+    return softmax(_logits(z, weight))
 
 
 def cross_entropy(z: Rows, weight: Tensor, targets: Rows) -> float:
@@ -176,12 +177,14 @@ def cross_entropy(z: Rows, weight: Tensor, targets: Rows) -> float:
 
 def cross_entropies(z: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy (n,) in nats of features z (n, D) against target distributions (n, C)."""
-    return -(targets * _logits(z, weight).log_softmax(1)).sum(1)
+    log_p = log_softmax(_logits(z, weight))
+    with one_thread(log_p.numel()):
+        return -(targets * log_p).sum(1)
 
 
 def _losses(z: Rows, targets: Rows, weight: Tensor) -> tuple[Tensor]:
     out = torch.zeros((), dtype=torch.float64, device=z.device)
-    for rows in blocks(z, z.shape[1] + 3 * len(weight)):
+    for rows in blocks(z, brought(z) + 3 * len(weight)):
         out += cross_entropies(z[rows], weight, targets[rows]).sum(dtype=torch.float64)
     return (out,)
 
@@ -474,12 +477,14 @@ def _dot(u: Tensor, v: Tensor) -> float:
 def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
     loss = torch.zeros((), dtype=torch.float64, device=z.device)
     gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
-    for rows in blocks(z, 4 * len(weight) + z.shape[1]):
+    for rows in blocks(z, 4 * len(weight) + brought(z)):
         z_rows = z[rows]
-        log_p = (z_rows @ weight.T).log_softmax(1)
-        t = targets[rows] if weights is None else targets[rows] * weights[rows][:, None]
-        loss -= (t * log_p).sum(dtype=torch.float64)
-        gradient += (log_p.exp_() * t.sum(1, keepdim=True) - t).T @ z_rows
+        log_p = log_softmax(z_rows @ weight.T)
+        with one_thread(log_p.numel()):
+            t = targets[rows] if weights is None else targets[rows] * weights[rows][:, None]
+            loss -= (t * log_p).sum(dtype=torch.float64)
+            off = log_p.exp_().mul_(t.sum(1, keepdim=True)).sub_(t)
+        gradient += off.T @ z_rows
     return loss, gradient
 
 

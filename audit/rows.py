@@ -68,12 +68,17 @@ def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
 
 
 def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
-    """Slices over rows for one pass, with temporaries of so many numbers a row (the rows themselves included)."""
+    """Slices over rows for one pass, with temporaries of so many numbers a row (and what is `brought`, included)."""
     bytes_per_row = floats_per_row * (element_bytes or rows.dtype.itemsize)
     at_once = BLOCK_BYTES
     if rows.device.type != "cpu" and len(rows) * bytes_per_row > BLOCK_BYTES:  # asking takes as long as a small pass
         at_once = _device_bytes(rows.device)
     return slices(len(rows), bytes_per_row, at_once)
+
+
+def brought(rows: Rows) -> int:
+    """How many numbers reading a row brings into memory: none where it is there already."""
+    return 0 if isinstance(rows, Tensor) else int(rows.shape[1])
 
 
 def _device_bytes(device: torch.device) -> int:

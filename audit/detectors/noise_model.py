@@ -44,6 +44,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.elementwise import one_thread
 from audit.head import (
     PATH_SAMPLES,
     Standardiser,
@@ -86,6 +87,7 @@ MIXTURE_SAMPLES, MIXTURE_ENTRIES = 50_000, 50_000_000
 SHAPE_SAMPLES, SHAPE_ENTRIES = 4000, 10_000_000
 FEWEST_SAMPLES = 1000  # of many classes, these do
 CONCENTRATION_ENTRIES = 1_000_000  # of T, whose smoothing is chosen by as many where there are more
+AT_ONCE = 4096  # numbers, which take no longer than a few
 MIXTURE_STEPS = 30
 LAST_STEPS = 2
 # A step that changes the expected number of mistakes by less (relatively), and adds no more log-likelihood than one
@@ -215,7 +217,7 @@ class NoiseModel:
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
-        left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)[1].probabilities
+        left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN, predictions_only=True)[1].probabilities
         given, count = GivenLabels(labels, self.trusted), self._check_rounds
         return self._iterate(left_out, given, count, count, silent)[0].posterior
 
@@ -233,7 +235,7 @@ class NoiseModel:
         for number in range(1, most + 1):
             if rounds:
                 mixture = believed = None  # of the round before, only the posterior is needed
-                believed = self._fit(targets, BELIEVED)[1].probabilities
+                believed = self._fit(targets, BELIEVED, predictions_only=True)[1].probabilities
             before = labels.beliefs_in(targets)
             mixture = self._mix(given, believed, targets, labels)
             targets = mixture.posterior
@@ -271,15 +273,20 @@ class NoiseModel:
             return Readings.of(believed[rows], self.votes(beliefs, rows), given[rows])
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
-        likeliest, fitted = fit_mixture(readings_of(some), labels.of_samples(some))
+        readings = readings_of(some)
+        with one_thread(self.classes * min(len(some), SHAPE_SAMPLES)):
+            likeliest, fitted = fit_mixture(readings, labels.of_samples(some))
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior, posterior = believed, beliefs
         if prior is None:
             prior, posterior = torch.empty_like(given), torch.empty_like(given)
         parts = chunks(len(labels), 7 * self.classes, 4)
-        for rows in parts:
-            prior[rows] = readings_of(rows).mixed(fitted.shape).T
-        if len(some) < len(labels):
+        if len(some) == len(labels):
+            prior[some] = readings.mixed(fitted.shape).T
+        else:
+            del readings
+            for rows in parts:
+                prior[rows] = readings_of(rows).mixed(fitted.shape).T
             for rows in parts:
                 posterior[rows] = _believed(prior[rows].T, transition, labels.of_samples(rows))[0].T
             transition = estimate_transition(posterior, labels)
@@ -336,12 +343,13 @@ class NoiseModel:
         _, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=self.moment, samples=len(self.order) - count)
         return [l2 for l2, _ in path], losses, weights
 
-    def _fit(self, targets: Rows, labels: str) -> tuple[Tensor, LeaveOneOut]:
+    def _fit(self, targets: Rows, labels: str, predictions_only: bool = False) -> tuple[Tensor, LeaveOneOut]:
         """Predictions (n, C) of a head trained on target distributions (n, C), and its leave-one-out predictions.
 
         Args:
             targets: (n, C).
             labels: GIVEN or BELIEVED, what they are: it starts from the last head of that kind.
+            predictions_only: as for `leave_one_out`.
         """
         weight, _ = fit_softmax(
             self.z, targets, self.l2, initial=self._starts[labels], tolerance=FIT_TOLERANCE, moment=self.moment
@@ -361,6 +369,7 @@ class NoiseModel:
             residuals(predicted, targets),
             method=method,
             start=self._factors,
+            predictions_only=predictions_only,
         )
         self._factors = left_out.factors
         return predicted, left_out
@@ -426,10 +435,9 @@ class NeighbourVotes:
         """
         places, shares = self.places[rows], self.shares[rows]
         count = places.shape[1]
-        votes = torch.full((len(places), self.classes), 1 / self.classes, dtype=beliefs.dtype, device=beliefs.device)
-        for place in range(count):
-            votes += count * shares[:, place, None] * beliefs[places[:, place]]
-        return votes / (count + 1)
+        weights = shares.to(beliefs) * (count / (count + 1))
+        votes = torch.nn.functional.embedding_bag(places, beliefs, per_sample_weights=weights, mode="sum")
+        return votes.add_(1 / (self.classes * (count + 1)))
 
     def share_of(self, labels: Tensor) -> Tensor:
         """The vote (n,) that each sample's own label (n,) has, where the neighbours believe in theirs."""
@@ -619,7 +627,7 @@ class Readings:
     @classmethod
     def of(cls, *predicted: Tensor) -> Readings:
         """Of probabilities (k, C)."""
-        return cls(tuple(reading.T.clamp_min(FLOOR).log() for reading in predicted))
+        return cls(tuple(reading.T.contiguous().clamp_min(FLOOR).log_() for reading in predicted))
 
     def of_first(self, count: int) -> Readings:
         """So many of them."""
@@ -737,7 +745,7 @@ def concentration(counts: Tensor, mean: Tensor) -> float:
     """The Dirichlet concentration, of a prior with this mean (k,), under which counts (rows, k) are likeliest.
 
     From 0.01 (rows share nothing) to 100 000 (rows are alike), in steps of a factor 10^¼. The likelihood has one
-    maximum (Levin & Reeds, Annals of Statistics 5, 1977), so that every fourth step is looked at first.
+    maximum (Levin & Reeds, Annals of Statistics 5, 1977), so that of many counts every fourth step is looked at first.
     """
     strengths = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=counts.dtype, device=counts.device)
     sums = counts.sum(1)
@@ -751,5 +759,7 @@ def concentration(counts: Tensor, mean: Tensor) -> float:
             likelihoods.append(rows.sum(1) + torch.lgamma(counts + prior[:, None]).sum((1, 2)))
         return steps[int(torch.cat(likelihoods).argmax())]
 
+    if len(strengths) * counts.numel() <= AT_ONCE:
+        return float(strengths[likeliest(range(len(strengths)))])
     near = likeliest(range(0, len(strengths), 4))
     return float(strengths[likeliest(range(max(0, near - 3), min(len(strengths), near + 4)))])

@@ -11,8 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.elementwise import one_thread
 from audit.influence.hessian import HeadHessian, Solution
-from audit.rows import Rows, blocks, each, take, total
+from audit.rows import Rows, blocks, brought, each, take, total
 
 
 def mean_gradient(z: Rows, residuals: Rows) -> Tensor:
@@ -23,7 +24,7 @@ def mean_gradient(z: Rows, residuals: Rows) -> Tensor:
 
 def _gradient(z: Rows, residuals: Rows) -> tuple[Tensor]:
     out = torch.zeros(residuals.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
-    for rows in blocks(z, z.shape[1] + 2 * residuals.shape[1]):
+    for rows in blocks(z, brought(z) + 2 * residuals.shape[1]):
         out += residuals[rows].T @ z[rows]
     return (out,)
 
@@ -38,8 +39,10 @@ def _inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> tuple[Tensor
     k, classes, features = solutions.shape
     out = torch.empty(len(z), k, dtype=z.dtype, device=z.device)
     flat = solutions.to(z.dtype).reshape(-1, features).T
-    for rows in blocks(z, features + 2 * k * classes):
-        out[rows] = ((z[rows] @ flat).view(-1, k, classes) * residuals[rows][:, None, :]).sum(2)
+    for rows in blocks(z, brought(z) + 2 * k * classes):
+        moved = (z[rows] @ flat).view(-1, k, classes)
+        with one_thread(moved.numel()):
+            out[rows] = (moved * residuals[rows][:, None, :]).sum(2)
     return (out,)
 
 

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.elementwise import one_thread
 from audit.errors import ConvergenceError, InputError
-from audit.rows import Rows, Spread, blocks, hold, slices, total
+from audit.rows import Rows, Spread, blocks, brought, hold, slices, total
 
 DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 288 MB
 DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single
@@ -213,12 +214,14 @@ def _curved(z: Rows, p: Rows, w: Rows | None, v: Tensor) -> tuple[Tensor]:
     k, classes, features = v.shape
     flat = v.reshape(k * classes, features)
     out = torch.zeros_like(flat)
-    for rows in blocks(z, 2 * k * classes + features, v.element_size()):
+    own = brought(z) if z.dtype == v.dtype else features
+    for rows in blocks(z, 2 * k * classes + own, v.element_size()):
         z_rows, p_rows = z[rows].to(v.dtype), p[rows].to(v.dtype)[:, None, :]
         u = (z_rows @ flat.T).view(len(z_rows), k, classes)
-        u = p_rows * (u - (p_rows * u).sum(-1, keepdim=True))
-        if w is not None:
-            u *= w[rows][:, None, None]
+        with one_thread(u.numel()):
+            u = p_rows * (u - (p_rows * u).sum(-1, keepdim=True))
+            if w is not None:
+                u *= w[rows][:, None, None]
         out.addmm_(u.view(len(z_rows), -1).T, z_rows)
     return (out.view_as(v),)
 
@@ -264,7 +267,7 @@ class SecondMoment:
     def of(cls, z: Rows) -> SecondMoment:
         """Factorise in double precision, which single precision does not always survive."""
         (moment,) = total(_second_moment, (z,))
-        values, vectors = torch.linalg.eigh(moment / len(z))
+        values, vectors = eigh(moment / len(z))
         return cls(values.clamp_min(0), vectors.to(z.dtype))
 
     def leading(self, count: int) -> SecondMoment:
@@ -275,6 +278,13 @@ class SecondMoment:
     def rotate(self, z: Tensor) -> Tensor:
         """z (k, D) in the eigenvectors, in z's precision."""
         return z if self.vectors is None else z @ self.vectors.to(z)
+
+
+def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of a symmetric matrix; thousands of small steps, too small for several threads."""
+    with one_thread():
+        values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors
 
 
 def contrasts(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -293,7 +303,7 @@ def kronecker_factors(
         values = curvature.double() / n
     else:
         basis = contrasts(len(curvature), torch.float64, curvature.device)
-        values, vectors = torch.linalg.eigh(basis.T @ (curvature.double() / n) @ basis)
+        values, vectors = eigh(basis.T @ (curvature.double() / n) @ basis)
         vectors = (basis @ vectors).to(dtype)
     scales = 1 / (values.clamp_min(0)[:, None] * moment.values[None, :] + ridge)
     return KroneckerFactors(vectors, moment.vectors, scales.to(dtype), ridge)
