@@ -284,7 +284,9 @@ def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) ->
     measured = json.loads((tmp_path / "b" / "measurements.json").read_text())
     by_method = {row["method"]: row for row in measured["measurements"]}
     assert {"influence-audit", "cleanlab self_confidence", "FiftyOne mistakenness"} <= set(by_method)
-    assert by_method["cleanlab self_confidence"]["seconds_trained_folds"] > 0
+    folds = by_method["cleanlab self_confidence"]
+    assert folds["seconds_trained_folds"] > 0
+    assert folds["seconds_own_l2_folds"] > 0
     assert {row["wrong"] for row in by_method.values()} == {180}
     ours = by_method["influence-audit"]["average_precision"]
     assert ours >= max(row["average_precision"] for row in by_method.values())

@@ -274,8 +274,7 @@ class NoiseModel:
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         readings = readings_of(some)
-        with one_thread(self.classes * min(len(some), SHAPE_SAMPLES)):
-            likeliest, fitted = fit_mixture(readings, labels.of_samples(some))
+        likeliest, fitted = fit_mixture(readings, labels.of_samples(some))
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior, posterior = believed, beliefs
         if prior is None:
@@ -499,9 +498,10 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     sharpest = likeliest
     for _ in range(SHARPENINGS):
         sharper = np.append(SHARPER * sharpest.shape[:-1], sharpest.shape[-1])
-        prior, following = readings.mixed(sharper), transition
-        for _ in range(REFITS):
-            fit, following = Fit.of(prior, sharper, following, labels)
+        with one_thread(readings.numbers):
+            prior, following = readings.mixed(sharper), transition
+            for _ in range(REFITS):
+                fit, following = Fit.of(prior, sharper, following, labels)
         if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
             break
         sharpest, transition = fit, fit.transition
@@ -532,8 +532,10 @@ def _likeliest(
         some = readings.of_samples(part)
         prior = some.mixed(shape)
         for _ in range(steps):
-            shape, prior = _better_shape(some, transition, labels.of_samples(part), shape, prior)
-            fit, transition = Fit.of(prior if whole else readings.mixed(shape), shape, transition, labels)
+            with one_thread(prior.numel()):
+                shape, prior = _better_shape(some, transition, labels.of_samples(part), shape, prior)
+            with one_thread(readings.numbers):
+                fit, transition = Fit.of(prior if whole else readings.mixed(shape), shape, transition, labels)
             gained, reached = fit.log_likelihood - reached, fit.log_likelihood
             settled = mistakes is None or abs(fit.mistakes - mistakes) <= MIXTURE_SETTLED * fit.mistakes
             if gained <= GAINED and settled:
@@ -623,6 +625,11 @@ class Readings:
     """
 
     logs: tuple[Tensor, ...]
+
+    @property
+    def numbers(self) -> int:
+        """C · k."""
+        return self.logs[0].numel()
 
     @classmethod
     def of(cls, *predicted: Tensor) -> Readings:
