@@ -370,3 +370,19 @@ def test_neighbours_in_principal_directions_are_those_in_all_that_vary() -> None
     # But where two are as near as the last one that votes, which rounding then chooses.
     assert (apart > 1e-3).float().mean() < 1e-3
     assert apart.max() < 2 / NEIGHBOURS
+
+
+def test_neighbours_vote_by_their_similarity_and_one_more_believes_in_all_classes() -> None:
+    draw = torch.Generator().manual_seed(4)
+    x, beliefs = torch.randn(60, 8, generator=draw), torch.rand(60, 3, generator=draw)
+    beliefs /= beliefs.sum(1, keepdim=True)
+    votes = NeighbourVotes(x, 3)(beliefs)
+    directions = torch.nn.functional.normalize(x, dim=1)
+    similarity = (directions @ directions.T).fill_diagonal_(-torch.inf)
+    for row in range(60):
+        nearest, places = similarity[row].topk(NEIGHBOURS)
+        shares = nearest / nearest.sum()
+        mean = (shares[:, None] * beliefs[places]).sum(0)
+        torch.testing.assert_close(votes[row], (NEIGHBOURS * mean + 1 / 3) / (NEIGHBOURS + 1))
+    part = torch.tensor([7, 3, 59])
+    assert torch.equal(NeighbourVotes(x, 3)(beliefs, part), votes[part])

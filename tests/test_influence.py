@@ -602,6 +602,25 @@ def test_leave_one_out_leaves_samples_alone_that_were_not_in_training() -> None:
         assert not torch.allclose(found.probabilities[trained_on], p[trained_on], atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["exact", "kfac", "blocks"])
+def test_leave_one_out_predictions_alone_are_the_same(method: str) -> None:
+    from audit.influence.leave_one_out import leave_one_out
+
+    problem = made_problem()
+    logits = problem.z @ problem.head.weight.T
+    p = logits.softmax(1)
+    hessian = HeadHessian(problem.z, p, problem.head.l2)
+    found, alone = (
+        leave_one_out(
+            hessian, problem.z, logits, p - problem.train.targets, method=method, predictions_only=predictions_only
+        )
+        for predictions_only in (False, True)
+    )
+    assert torch.equal(alone.probabilities, found.probabilities)
+    assert bool(torch.isfinite(found.self_influence).all())
+    assert bool(torch.isnan(torch.stack([alone.self_influence, alone.amplification])).all())
+
+
 # --- perturbation -------------------------------------------------------------------------------------------------
 
 
