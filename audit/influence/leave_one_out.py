@@ -442,18 +442,27 @@ def _without_the_sample(hessian: HeadHessian, start: KroneckerFactors | None) ->
     """The factors in whose coordinates M₋ᵢ are nearly diagonal; by FIXED_POINT_STEPS from K-FAC, or one from others."""
     kfac = start or hessian.kfac
     every = max(1, round(hessian.n / FIXED_POINT_SAMPLES))
-    z, p = hessian.z[::every], hessian.p[::every].double()
+    squares, p = _squares(hessian.z[::every], kfac), hessian.p[::every].double()
     w = None if hessian.w is None else hessian.w[::every]
     step = _seen_by_others_apart if kfac.g_vectors is None else _seen_by_others
     for _ in range(1 if start else FIXED_POINT_STEPS):
-        kfac = step(hessian, kfac, z, p, w)
+        kfac = step(hessian, kfac, squares, p, w)
     return kfac
 
 
 def _diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
     """Of M for samples z (k, D), (k, C − 1); sums of squares, to which single precision does no harm."""
-    squares = kfac.rotate(z.float()) ** 2
-    return (squares @ kfac.scales.float().T / n).to(z.dtype)
+    return _sums_of_squares(_squares(z, kfac), kfac, n).to(z.dtype)
+
+
+def _squares(z: Tensor, kfac: KroneckerFactors) -> Tensor:
+    """Of z (k, D) in the eigenvectors of the features, which factors of the same features share."""
+    return kfac.rotate(z.float()) ** 2
+
+
+def _sums_of_squares(squares: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
+    """Diagonals of M (k, C − 1) from `_squares` (k, D)."""
+    return squares @ kfac.scales.float().T / n
 
 
 def _leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -636,9 +645,11 @@ def _by_class(values: Tensor, most: int, least: Tensor) -> list[Tensor]:
 
 
 def _seen_by_others(
-    hessian: HeadHessian, kfac: KroneckerFactors, z: Tensor, p: Tensor, w: Tensor | None
+    hessian: HeadHessian, kfac: KroneckerFactors, squares: Tensor, p: Tensor, w: Tensor | None
 ) -> KroneckerFactors:
-    """Kronecker factors whose G is the mean of w A_i (I + w M₋ᵢ A_i)⁻¹ over samples (k, D) with p (k, C) and w (k,).
+    """Kronecker factors whose G is the mean of w A_i (I + w M₋ᵢ A_i)⁻¹ over k samples.
+
+    Of these come their `_squares` (k, D), p (k, C) and w (k,).
 
     On contrasts the pseudo-inverse of A_i = diag p − ppᵀ is diag 1/p, so that the mean is of Q − Q11ᵀQ / 1ᵀQ1 with
     Q = (diag 1/(w p) + M₋ᵢ)⁻¹. Of M₋ᵢ, what couples a sample's LIKELY_CLASSES likeliest classes is kept; of the others,
@@ -647,10 +658,10 @@ def _seen_by_others(
     basis = kfac.contrasts.double()
     classes, groups = basis.shape
     likely = min(LIKELY_CLASSES, classes)
-    total = torch.zeros(classes, classes, dtype=basis.dtype, device=z.device)
-    squares = (basis**2).T
-    for rows in blocks(z, 2 * hessian.features + 6 * classes + 2 * likely * groups + 4 * likely**2):
-        m = _diagonals(z[rows], kfac, hessian.n).double()
+    total = torch.zeros(classes, classes, dtype=basis.dtype, device=p.device)
+    basis_squares = (basis**2).T
+    for rows in blocks(p, 6 * classes + 2 * likely * groups + 4 * likely**2):
+        m = _sums_of_squares(squares[rows], kfac, hessian.n).double()
         with one_thread(len(m) * likely * groups):
             own = p[rows] if w is None else p[rows] * w[rows, None]
             if likely == classes:
@@ -660,14 +671,14 @@ def _seen_by_others(
             else:
                 q, places = own.topk(likely, dim=1, sorted=False)
                 block = _coupled(basis[places], m, q)
-                apart = (own / (1 + (m @ squares) * own)).scatter_(1, places, 0.0)
+                apart = (own / (1 + (m @ basis_squares) * own)).scatter_(1, places, 0.0)
                 sums = apart.scatter(1, places, block.sum(2))
                 cells = (places[:, :, None] * classes + places[:, None, :]).flatten()
                 total.view(-1).index_add_(0, cells, block.flatten())
                 total.diagonal().add_(apart.sum(0))
             share = sums / sums.sum(1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
             total -= share.T @ sums
-    mean = total * hessian.n / len(z)
+    mean = total * hessian.n / len(p)
     return kronecker_factors((mean + mean.T) / 2, hessian.n, hessian.moment, hessian.ridge, hessian.z.dtype)
 
 
@@ -681,13 +692,13 @@ def _coupled(basis: Tensor, m: Tensor, q: Tensor) -> Tensor:
 
 
 def _seen_by_others_apart(
-    hessian: HeadHessian, kfac: KroneckerFactors, z: Tensor, p: Tensor, w: Tensor | None
+    hessian: HeadHessian, kfac: KroneckerFactors, squares: Tensor, p: Tensor, w: Tensor | None
 ) -> KroneckerFactors:
     """As `_seen_by_others` with classes taken apart: M₋ᵢ is diagonal, so that Q is, and of the mean the diagonal is."""
-    total = torch.zeros(hessian.classes, dtype=torch.float64, device=z.device)
-    for rows in blocks(z, 2 * hessian.features + 6 * hessian.classes):
-        m = _diagonals(z[rows], kfac, hessian.n).double()
+    total = torch.zeros(hessian.classes, dtype=torch.float64, device=p.device)
+    for rows in blocks(p, 6 * hessian.classes):
+        m = _sums_of_squares(squares[rows], kfac, hessian.n).double()
         own = p[rows] if w is None else p[rows] * w[rows, None]
         q = own / (1 + m * own)
         total += (q - q**2 / q.sum(1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)).sum(0)
-    return kronecker_factors(total * hessian.n / len(z), hessian.n, hessian.moment, hessian.ridge, hessian.z.dtype)
+    return kronecker_factors(total * hessian.n / len(p), hessian.n, hessian.moment, hessian.ridge, hessian.z.dtype)
