@@ -28,8 +28,8 @@ _own = threading.local()
 def one_thread(numbers: int = 0) -> Iterator[None]:
     """Within, torch computes on the CPU with one thread, unless operations are on more than ALONE numbers.
 
-    Torch keeps the number of threads for each thread that computes, and new ones begin with what any of them has set
-    last; so that one that begins meanwhile, here, leaves with what was set before any of them came in.
+    Torch keeps the number for each thread that computes, and a new thread takes up what any has set last. So a thread
+    that comes in while another is within leaves with the number from before either of them came.
     """
     global _inside, _outside
     if numbers > ALONE or getattr(_own, "alone", False):

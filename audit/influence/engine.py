@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from audit.elementwise import softmax
 from audit.errors import InputError
 from audit.head import Head, cross_entropy, fit_softmax, one_hot
 from audit.influence.averaged import inner_products, mean_gradient, merge_halves
@@ -156,7 +157,7 @@ class ExactEngine:
 
     def _predict(self, samples: Labelled) -> tuple[Tensor, Tensor, Tensor]:
         z = self.head.features(samples.inputs)
-        p = (z @ self.head.weight.T.to(z)).softmax(1)
+        p = softmax(z @ self.head.weight.T.to(z))
         return z, p, p * samples.targets.sum(1, keepdim=True) - samples.targets
 
     def _solution_for(self, validation: Labelled) -> Tensor:
