@@ -6,7 +6,9 @@ joint of Northcutt et al., arXiv 1911.00068). P(true | x) mixes readings of the 
 sample's own label: the softmax head's leave-one-out prediction, in closed form, and the vote of the nearest neighbours.
 None ever rules a class out: a penalised head and a vote with a flat member leave each some probability, which over many
 classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for s ∝ Π_r reading_r ^ a_r, which is
-s where s is well above the floor c and falls off with its square below. Each round
+s where s is well above the floor c and falls off with its square below. The floor is the same for all data: fitted to
+given labels, it rises with mistakes that depend on the picture, as people's do, since it makes them look like labels
+that the picture rules out. Each round
 
 1. fits T and the mixture to the likelihood of the given labels, log Σ_k P(true = k | x_i) T_k,y_i;
 2. takes the posterior q_i(k) ∝ P(true = k | x_i) T_k,y_i as new soft targets;
@@ -24,8 +26,8 @@ Few samples cannot tell pictures that could be either class from labels that are
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
 not much larger, the largest is taken, since an audit is asked about labels.
 
-The L2 penalty, the exponents of the readings, the floor and the smoothing of T are chosen
-by out-of-sample likelihood on the data at hand. Rounds end when the posteriors stay put; there are few of them, because
+The L2 penalty, the exponents of the readings and the smoothing of T are chosen by out-of-sample likelihood on the data
+at hand. Rounds end when the posteriors stay put; there are few of them, because
 the soft targets carry a little of every label to its neighbours, and more rounds would feed that back. There are more
 where they go on making the given labels likelier: systematic mistakes, which a head learns like any other pattern, come
 out of it bit by bit.
@@ -100,11 +102,10 @@ SETTLED = 1e-3  # mean change of the posterior of the given label, below which n
 FIT_TOLERANCE = 1e-3  # gradient norm of the heads: their predictions are compared, not their weights
 EXACT_FLOP = 1e9  # (n + C·D) (C·D)² up to which leave-one-out is had exactly: a hundredth of a second on two cores
 EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too small each to be done fast
-# The mixture's shape is the exponent of each reading, and log c. Its prior is normal: exponents near 0, which keeps
-# separable data from certainty, and a floor of a few thousandths, give or take a factor of five.
+# The mixture's shape is the exponent of each reading. Its prior is normal about 0, which keeps separable data from
+# certainty.
 EXPONENT_SPREAD, EXPONENT_MOST = 3.0, 10.0
-FLOOR_CENTRE, FLOOR_SPREAD = math.log(0.003), 1.5
-FLOOR_LEAST, FLOOR_MOST = -12.0, -1.0
+PREDICTION_FLOOR = 0.003  # c
 SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
 # predictions certain leaves no ranking.
@@ -136,8 +137,8 @@ class Diagnosis:
             by each class's own block of it ('blocks').
         l2: λ of the head.
         rounds: of every round, the exponents of the readings (its head, from the second round on also that of the
-            first, and the neighbours), the floor, the mean log-likelihood of the given labels (nats), and how far the
-            posteriors of the given labels moved on average.
+            first, and the neighbours), the mean log-likelihood of the given labels (nats), and how far the posteriors
+            of the given labels moved on average.
     """
 
     prior: Tensor
@@ -245,7 +246,6 @@ class NoiseModel:
                     "head_weight": float(mixture.exponents[0]),
                     "first_head_weight": 0.0 if believed is None else float(mixture.exponents[2]),
                     "neighbour_weight": float(mixture.exponents[1]),
-                    "floor": mixture.floor,
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -299,8 +299,7 @@ class NoiseModel:
             posterior,
             transition,
             likeliest_share,
-            fitted.shape[:-1],
-            math.exp(fitted.shape[-1]),
+            fitted.shape,
             log_likelihood / len(labels),
         )
 
@@ -457,7 +456,6 @@ class Mixture:
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
         exponents: (r,) of the readings: the round's head, the neighbours, and from the second round on the first head.
-        floor: c.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -466,7 +464,6 @@ class Mixture:
     transition: Tensor
     likeliest_share: float
     exponents: np.ndarray
-    floor: float
     log_likelihood: float
 
 
@@ -481,13 +478,13 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     Returns:
         The likeliest fit, and the sharpest that is nearly as likely.
     """
-    shape = np.array([1.0, 0.0, FLOOR_CENTRE])  # the first reading alone
+    shape = np.array([1.0, 0.0])  # the first reading alone
     first_two = readings.of_first(2)
     likeliest, transition = _likeliest(
         first_two, labels, shape, estimate_transition(first_two.mixed(shape).T, labels), math.inf, -math.inf
     )
     for count in range(2, len(readings.logs)):
-        shape = np.insert(likeliest.shape, count, 0.0)
+        shape = np.append(likeliest.shape, 0.0)
         wider, following = _likeliest(
             readings.of_first(count + 1), labels, shape, transition, None, likeliest.log_likelihood
         )
@@ -497,7 +494,7 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
             likeliest = replace(likeliest, shape=shape)
     sharpest = likeliest
     for _ in range(SHARPENINGS):
-        sharper = np.append(SHARPER * sharpest.shape[:-1], sharpest.shape[-1])
+        sharper = SHARPER * sharpest.shape
         with one_thread(readings.numbers):
             prior, following = readings.mixed(sharper), transition
             for _ in range(REFITS):
@@ -621,7 +618,7 @@ def _believed(prior: Tensor, transition: Tensor, labels: GivenLabels) -> tuple[T
 class Readings:
     """Logarithms (C, k) of r readings: torch sums fastest over a first dimension.
 
-    A shape (r + 1,) is the exponent a of each, and the logarithm of the floor c.
+    A shape (r,) is the exponent a of each.
     """
 
     logs: tuple[Tensor, ...]
@@ -651,17 +648,17 @@ class Readings:
         return kept / kept.sum(0)
 
     def slopes(self, shape: np.ndarray) -> Tensor:
-        """Derivatives (r + 1, C, k) of the logarithm of s² / (s + c), by each a and by log c."""
+        """Derivatives (r, C, k) of the logarithm of s² / (s + c) by each a."""
         s, tail = self._above(shape)
-        return torch.stack((*((1 + tail) * (reading - (s * reading).sum(0)) for reading in self.logs), -tail))
+        return torch.stack([(1 + tail) * (reading - (s * reading).sum(0)) for reading in self.logs])
 
     def _above(self, shape: np.ndarray) -> tuple[Tensor, Tensor]:
         """s (C, k), and c / (s + c), how much of it the floor takes."""
         weighted = float(shape[0]) * self.logs[0]
-        for exponent, reading in zip(shape[1:-1], self.logs[1:], strict=True):
+        for exponent, reading in zip(shape[1:], self.logs[1:], strict=True):
             weighted = weighted.add_(reading, alpha=float(exponent))
-        s, floor = weighted.softmax(0), math.exp(shape[-1])
-        return s, floor / (s + floor)
+        s = weighted.softmax(0)
+        return s, PREDICTION_FLOOR / (s + PREDICTION_FLOOR)
 
 
 def _better_shape(
@@ -671,32 +668,28 @@ def _better_shape(
 
     It goes towards the shape's largest posterior probability given the labels and T.
     """
-    exponents = len(readings.logs)
-    centre = np.array([0.0] * exponents + [FLOOR_CENTRE])
-    precision = 1 / np.array([EXPONENT_SPREAD] * exponents + [FLOOR_SPREAD]) ** 2
-    least = np.array([0.0] * exponents + [FLOOR_LEAST])
-    most = np.array([EXPONENT_MOST] * exponents + [FLOOR_MOST])
+    precision = np.full(len(readings.logs), 1 / EXPONENT_SPREAD**2)
     posterior, evidence = _believed(prior, transition, labels)
     slopes = readings.slopes(start)
 
     def loss(shape: np.ndarray, evidence: Tensor) -> float:
-        unlikely = float((precision * (shape - centre) ** 2).sum()) / 2
+        unlikely = float((precision * shape**2).sum()) / 2
         return unlikely - float(evidence.log().sum(dtype=torch.float64))
 
     # d/da log Σ_k p_k T_k = E_posterior[slope] − E_prior[slope], and once more: Var_posterior − Var_prior. How the
-    # slopes themselves change with c is left out: the halvings see to it that a step helps.
+    # slopes themselves change with a is left out: the halvings see to it that a step helps.
     (means, spread), (believed_means, believed_spread) = (_moments(slopes, under) for under in (prior, posterior))
-    slope = precision * (start - centre) + (means - believed_means).sum(0)
+    slope = precision * start + (means - believed_means).sum(0)
     curvature = np.diag(precision) + spread
     if np.linalg.eigvalsh(curvature - believed_spread)[0] > precision.min() / 2:
         curvature -= believed_spread
     # At a bound, only what leads away from it moves.
-    free = ((start > least) | (slope < 0)) & ((start < most) | (slope > 0))
+    free = ((start > 0) | (slope < 0)) & ((start < EXPONENT_MOST) | (slope > 0))
     step = np.zeros_like(start)
     step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -slope[free])
     value = loss(start, evidence)
     for halving in range(HALVINGS):
-        candidate = (start + step / 2**halving).clip(least, most)
+        candidate = (start + step / 2**halving).clip(0.0, EXPONENT_MOST)
         mixed = readings.mixed(candidate)
         if loss(candidate, _believed(mixed, transition, labels)[1]) <= value + ALIKE:
             return candidate, mixed
