@@ -194,6 +194,7 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     counts = made_up_result(view).summary["counts"]
     unreviewed = {"unreviewed": len(view), "confirmed": 0, "relabelled": 0, "dismissed": 0}
     review = {"flagged": counts["flagged"], "reviewed": 0, "statuses": unreviewed, "to_apply": 0}
+    review |= {"checked": 0, "found_wrong": 0, "expected_wrong": 0.0, "chance": 0.0}
     assert config.summary == {"counts": counts, "threshold": 0.8, "detection": None, "review": review}
     assert dataset.load_run_view("audit").values("id") == view.values("id")
     assert dataset.load_run_view("audit", select_fields=True).has_field("audit_suspicion")

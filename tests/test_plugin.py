@@ -512,8 +512,14 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     assert set(dataset.select(queue).values("audit_status")) == {"dismissed"}
     assert window.state["progress"]["reviewed"] == len(queue)
     assert window.shows("is reviewed")
+    expected = sum(dataset.select(queue).values("audit_suspicion")) / len(queue)
+    assert window.shows(
+        f"Of {len(queue)} flags decided on since the audit, **0 (0%)** had a wrong label; "
+        f"the audit expected {expected:.0%}. Chance hardly explains that: the other flags may hold fewer"
+    )
     window.event("undo")
     assert window.state["progress"]["reviewed"] == 0
+    assert not window.shows("decided on since the audit")
 
 
 def test_an_event_reads_the_dataset_once_and_again_after_it_has_written(

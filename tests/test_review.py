@@ -240,6 +240,28 @@ def test_the_run_says_how_far_the_review_is(dataset: fo.Dataset) -> None:
     assert kept()["statuses"]["dismissed"] == 1
 
 
+def test_a_review_says_how_many_flags_were_right_and_what_the_audit_expected(dataset: fo.Dataset) -> None:
+    flagged = dataset.match(F("audit_flag")).values("id")
+    wrong, right = flagged[:2], flagged[2:5]
+    relabel(dataset, "audit", wrong[:1], "another")
+    confirm(dataset, "audit", wrong[1:])
+    dismiss(dataset, "audit", right)
+    dismiss(dataset, "audit", dataset.match(~F("audit_flag")).limit(1))  # no flag, so it says nothing of flags
+    suspicions = dataset.select(flagged[:5]).values("audit_suspicion")
+    progress = review_progress(dataset, "audit")
+    assert (progress.checked, progress.found_wrong) == (5, 2)
+    assert progress.expected_wrong == pytest.approx(sum(suspicions), abs=1e-3)
+    assert progress.chance == pytest.approx(sum(s * (1 - s) for s in suspicions) ** 0.5, abs=1e-3)
+    assert progress.unexpected == (sum(suspicions) - 2 > 1.96 * progress.chance + 0.5)
+    undo_last(dataset, "audit")
+    undo_last(dataset, "audit")
+    assert review_progress(dataset, "audit").checked == 2
+    write_result(dataset, made_up_result(dataset, inject=False, seed=1))
+    again = review_progress(dataset, "audit")  # decided on before this audit, whose suspicions are others
+    assert (again.checked, again.found_wrong, again.expected_wrong) == (0, 0, 0.0)
+    assert again.statuses["relabelled"] == again.statuses["confirmed"] == 1
+
+
 # --- applying -------------------------------------------------------------------------------------------------------
 
 

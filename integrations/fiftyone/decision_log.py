@@ -78,9 +78,24 @@ class DecisionLog:
         self.original = f"{key}_original"
         self.decisions = f"{key}_decisions"
         self.suggested = f"{key}_suggested"
+        standing = {
+            "$filter": {
+                "input": f"${self.decisions}",
+                "as": "entry",
+                "cond": {
+                    "$and": [
+                        {"$in": ["$$entry.action", list(DECIDING)]},
+                        {"$eq": [{"$ifNull": ["$$entry.undone_at", None]}, None]},
+                    ]
+                },
+            }
+        }
+        self.standing_decision = {"$arrayElemAt": [standing, -1]}
+        self.decided_at = {"$let": {"vars": {"last": self.standing_decision}, "in": "$$last.at"}}
         self.audited_label = {"$ifNull": [f"${key}_injected_label.label", f"${self.label_field}.label"]}
         self._dataset = dataset
-        self._run = dataset._doc.runs[key].id
+        run = dataset._doc.runs[key]
+        self._run, self.audited_at = run.id, run.timestamp
         self._runs: Collection[dict[str, Any]] = get_db_conn()["runs"]
         # Told to the reviewer once it is in the database's journal, so that it outlives the database being killed.
         journaled = WriteConcern(j=True)

@@ -28,8 +28,8 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from audit.errors import InputError
+from audit.flagging import Z95
 from integrations.fiftyone.decision_log import (
-    DECIDING,
     Action,
     Decided,
     DecisionLog,
@@ -48,6 +48,7 @@ from integrations.fiftyone.fields import (
 
 EXPORT_COLUMNS = ("id", "filepath", "status", "old_label", "new_label", "by", "at", "suspicion", "applied")
 EXPORT_FORMATS = (".csv", ".json")
+CONTINUITY = 0.5  # of a count that is compared with a normal distribution
 _Outcome = TypeVar("_Outcome")
 
 
@@ -70,12 +71,26 @@ class ReviewProgress:
         reviewed: flagged samples that were decided on.
         statuses: samples by status, flagged or not.
         to_apply: corrections that the label field does not have yet.
+        checked: flagged samples that were decided on since the audit was written, so that its suspicion was of the
+            label that was looked at.
+        found_wrong: of these, the labels that were decided to be wrong.
+        expected_wrong: how many the suspicions expected to be.
+        chance: standard deviation of that number, were the suspicions right.
     """
 
     flagged: int
     reviewed: int
     statuses: dict[str, int]
     to_apply: int
+    checked: int
+    found_wrong: int
+    expected_wrong: float
+    chance: float
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether so many or so few labels were wrong that chance explains it in fewer than one case in twenty."""
+        return abs(self.found_wrong - self.expected_wrong) > Z95 * self.chance + CONTINUITY
 
 
 def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
@@ -277,21 +292,44 @@ def _counted(log: DecisionLog, outcome: _Outcome) -> _Outcome:
 
 def _progress(log: DecisionLog) -> ReviewProgress:
     # Only reviewed samples are looked at one by one: they are few, and `<key>_status` has an index.
+    suspicion = f"${log.key}_suspicion"
     decided = log.samples.aggregate(
         [
             {"$match": {log.status: {"$in": [status for status in STATUSES if status != UNREVIEWED]}}},
-            {"$group": {"_id": {"status": f"${log.status}", "flag": f"${log.key}_flag"}, "n": {"$sum": 1}}},
+            {
+                "$group": {
+                    "_id": {
+                        "status": f"${log.status}",
+                        "flag": f"${log.key}_flag",
+                        "checked": {"$gte": [log.decided_at, log.audited_at]},
+                    },
+                    "n": {"$sum": 1},
+                    "expected": {"$sum": suspicion},
+                    "variance": {"$sum": {"$multiply": [suspicion, {"$subtract": [1, suspicion]}]}},
+                }
+            },
         ]
     )
     statuses = dict.fromkeys(STATUSES, 0)
-    reviewed = 0
+    reviewed = checked = found_wrong = 0
+    expected = variance = 0.0
     for group in decided:
-        statuses[group["_id"]["status"]] += group["n"]
-        reviewed += group["n"] if group["_id"].get("flag") else 0
+        of, count = group["_id"], group["n"]
+        statuses[of["status"]] += count
+        if not of.get("flag"):
+            continue
+        reviewed += count
+        if of["checked"]:
+            checked += count
+            found_wrong += count if of["status"] in (CONFIRMED, RELABELLED) else 0
+            expected += group["expected"]
+            variance += group["variance"]
     statuses[UNREVIEWED] = log.samples.count_documents({log.status: UNREVIEWED})
     flagged = log.samples.count_documents({f"{log.key}_flag": True})
     to_apply = log.samples.count_documents(log.waiting(log.label_field)) if statuses[RELABELLED] else 0
-    return ReviewProgress(flagged, reviewed, statuses, to_apply)
+    # Rounded, since the order in which the database adds them up is its own, and equal counts are not written again.
+    expectation = {"expected_wrong": round(expected, 3), "chance": round(max(0.0, variance) ** 0.5, 3)}
+    return ReviewProgress(flagged, reviewed, statuses, to_apply, checked, found_wrong, **expectation)
 
 
 def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int:
@@ -395,18 +433,6 @@ def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    standing = {
-        "$filter": {
-            "input": f"${log.decisions}",
-            "as": "entry",
-            "cond": {
-                "$and": [
-                    {"$in": ["$$entry.action", list(DECIDING)]},
-                    {"$eq": [{"$ifNull": ["$$entry.undone_at", None]}, None]},
-                ]
-            },
-        }
-    }
     rows = log.samples.aggregate(
         [
             {"$match": {log.status: {"$nin": [None, UNREVIEWED]}}},
@@ -417,7 +443,7 @@ def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]
                     "new_label": f"${log.corrected}.label",
                     "label": f"${log.label_field}.label",
                     "suspicion": f"${log.key}_suspicion",
-                    "last": {"$arrayElemAt": [standing, -1]},
+                    "last": log.standing_decision,
                 }
             },
             {"$sort": {"last.at": 1, "_id": 1}},

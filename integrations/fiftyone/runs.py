@@ -30,7 +30,7 @@ class LabelAuditConfig(RunConfig):
         version: of influence-audit.
         audit_config: the audit's settings.
         summary: the audit's main numbers, what changed since the audit that it replaced (`since_last`), and how far
-            its review is (`review`: flagged, reviewed, statuses, to_apply), which every decision brings up to date.
+            its review is (`review`, the fields of a `ReviewProgress`), which every decision brings up to date.
         result_folder: where the whole result was saved, if it was.
         problem: why it failed, if it did.
     """

@@ -10,6 +10,7 @@ from fiftyone.operators import types
 
 from integrations.fiftyone.explanations import NEIGHBOURS
 from integrations.fiftyone.fields import UNREVIEWED
+from integrations.fiftyone.review import ReviewProgress
 
 from .forms import counted
 
@@ -130,6 +131,8 @@ class PanelLayout:
         row = _columns(panel, "cards", len(cards))
         for number, (value, label) in enumerate(cards):
             row.md(f"##### {value}\n{label}", name=f"card_{number}")
+        if progress["checked"]:
+            panel.md(_checked_text(ReviewProgress(**progress)), name="checked")
         since = state.summary.get("since_last")
         if since:
             panel.md(
@@ -300,6 +303,19 @@ def _facts_text(facts: dict[str, Any]) -> str:
 def plain(text: str | None) -> str:
     """Text that Markdown is to show as it is: `<unknown>` and `*` are names of classes, too."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text or "–")
+
+
+def _checked_text(progress: ReviewProgress) -> str:
+    """What the review says of the audit: labels that were found wrong, and how many of these it expected to be."""
+    checked, wrong, expected = progress.checked, progress.found_wrong, progress.expected_wrong
+    text = (
+        f"Of {counted(checked, 'flag')} decided on since the audit, **{wrong:,} ({wrong / checked:.0%})** had a wrong "
+        f"label; the audit expected {expected / checked:.0%}."
+    )
+    if progress.unexpected:
+        more = "more" if wrong > expected else "fewer"
+        text += f" Chance hardly explains that: the other flags may hold {more} wrong labels than estimated, too."
+    return text
 
 
 def _row(box: types.Object, name: str, gap: float = 1) -> types.Object:
