@@ -27,10 +27,9 @@ T and a sharp one with a large T explain them alike. Of the sharpnesses that are
 not much larger, the largest is taken, since an audit is asked about labels.
 
 The L2 penalty, the exponents of the readings and the smoothing of T are chosen by out-of-sample likelihood on the data
-at hand. Rounds end when the posteriors stay put; there are few of them, because
-the soft targets carry a little of every label to its neighbours, and more rounds would feed that back. There are more
-where they go on making the given labels likelier: systematic mistakes, which a head learns like any other pattern, come
-out of it bit by bit.
+at hand. Rounds end when the posteriors stay put; there are few of them, because the soft targets carry a little of
+every label to its neighbours, and more rounds would feed that back. There are more where they go on making the given
+labels likelier: systematic mistakes, which a head learns like any other pattern, come out of it bit by bit.
 
 What has n × C entries is kept in single precision; embeddings beyond HELD_BYTES are read whenever they are needed. The
 mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are more; all samples count for T in the end.
@@ -105,7 +104,8 @@ EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too
 # The mixture's shape is the exponent of each reading. Its prior is normal about 0, which keeps separable data from
 # certainty.
 EXPONENT_SPREAD, EXPONENT_MOST = 3.0, 10.0
-PREDICTION_FLOOR = 0.003  # c
+# c. On the development data the ranking is the same (average precision within .002) with .0003 to .004.
+PREDICTION_FLOOR = 0.003
 SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
 # predictions certain leaves no ranking.
