@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, TypeVar
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from audit.errors import InputError
-from audit.flagging import Z95
 from integrations.fiftyone.decision_log import (
     Action,
     Decided,
@@ -48,7 +48,8 @@ from integrations.fiftyone.fields import (
 
 EXPORT_COLUMNS = ("id", "filepath", "status", "old_label", "new_label", "by", "at", "suspicion", "applied")
 EXPORT_FORMATS = (".csv", ".json")
-CONTINUITY = 0.5  # of a count that is compared with a normal distribution
+# Of a count: standard deviations, and what a normal distribution in its place asks for, that leave chance a twentieth.
+SPREAD, CONTINUITY = NormalDist().inv_cdf(0.975), 0.5
 _Outcome = TypeVar("_Outcome")
 
 
@@ -90,7 +91,7 @@ class ReviewProgress:
     @property
     def unexpected(self) -> bool:
         """Whether so many or so few labels were wrong that chance explains it in fewer than one case in twenty."""
-        return abs(self.found_wrong - self.expected_wrong) > Z95 * self.chance + CONTINUITY
+        return abs(self.found_wrong - self.expected_wrong) > SPREAD * self.chance + CONTINUITY
 
 
 def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
