@@ -104,7 +104,7 @@ EXACT_CLASSES = 32  # of more, its work is in thousands of pairs of classes, too
 # The mixture's shape is the exponent of each reading. Its prior is normal about 0, which keeps separable data from
 # certainty.
 EXPONENT_SPREAD, EXPONENT_MOST = 3.0, 10.0
-# c. On the development data the ranking is the same (average precision within .002) with .0003 to .004.
+# c. On the development data the ranking is the same (average precision within .003) with .0003 to .004.
 PREDICTION_FLOOR = 0.003
 SHARPER = 2**0.25  # factor on the exponents from one sharpness to the next
 # At most, to exponents 1.7 times the likeliest: few samples allow nearly any sharpness, and one that makes all
