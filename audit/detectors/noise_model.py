@@ -1,22 +1,23 @@
 """How likely each class is to be the true one, given the image and the label: a latent-label model fitted by EM.
 
-The given label y of a sample is taken as a noisy reading of a true one: P(y = j | x) = Σ_k P(true = k | x) T_kj, with
-a transition matrix T that is estimated from the same data (after Sukhbaatar et al., arXiv 1406.2080, and the confident
+The given label y of a sample is taken as a noisy reading of a true one: P(y = j | x) = Σ_k P(true = k | x) T_kj, with a
+transition matrix T that is estimated from the same data (after Sukhbaatar et al., arXiv 1406.2080, and the confident
 joint of Northcutt et al., arXiv 1911.00068). P(true | x) mixes readings of the embedding, none of which has seen the
-sample's own label: the softmax head's leave-one-out prediction, in closed form, and the vote of the nearest neighbours.
-None ever rules a class out: a penalised head and a vote with a flat member leave each some probability, which over many
-classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for s ∝ Π_r reading_r ^ a_r, which is
-s where s is well above the floor c and falls off with its square below. The floor is the same for all data: fitted to
-given labels, it rises with mistakes that depend on the picture, as people's do, since it makes them look like labels
-that the picture rules out. Each round
+sample's own label: the softmax head's leave-one-out prediction, in closed form, the vote of the nearest neighbours, and
+where there is strong evidence that it adds something, as there mostly is, the linear discriminant of the classes. Heads
+and votes never rule a class out: a penalised head and a vote with a flat member leave each some probability, which over
+many classes and samples would pass for mistakes. So P(true = k | x) ∝ s_k² / (s_k + c) for s ∝ Π_r reading_r ^ a_r,
+which is s where s is well above the floor c and falls off with its square below. The floor is the same for all data:
+fitted to given labels, it rises with mistakes that depend on the picture, as people's do, since it makes them look like
+labels that the picture rules out. Each round
 
 1. fits T and the mixture to the likelihood of the given labels, log Σ_k P(true = k | x_i) T_k,y_i;
 2. takes the posterior q_i(k) ∝ P(true = k | x_i) T_k,y_i as new soft targets;
-3. refits the head on them, from its last weights, and predicts out of sample again.
+3. refits head and discriminant on them, the head from its last weights, and predicts out of sample again.
 
 What the head says that was trained on the given labels stays among the readings of later rounds, where there is strong
-evidence that it adds something, as there is where many labels are wrong at random: the later head has fewer mistakes to
-learn from, but the first one was told nothing that it had said itself.
+evidence for it, too, as there is where many labels are wrong at random: the later head has fewer mistakes to learn
+from, but the first one was told nothing that it had said itself.
 
 Labels that are known to be right, such as those of a trusted validation set, are no noisy readings: the posterior is
 certain of them, they count in the likelihood as P(true = y | x), and they say nothing of T. So they show how far the
@@ -45,6 +46,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.detectors.discriminant import Discriminant, LeastSquares
 from audit.elementwise import one_thread
 from audit.head import (
     PATH_SAMPLES,
@@ -137,8 +139,8 @@ class Diagnosis:
             by each class's own block of it ('blocks').
         l2: λ of the head.
         rounds: of every round, the exponents of the readings (its head, from the second round on also that of the
-            first, and the neighbours), the mean log-likelihood of the given labels (nats), and how far the posteriors
-            of the given labels moved on average.
+            first, the neighbours, and the discriminant), the mean log-likelihood of the given labels (nats), and how
+            far the posteriors of the given labels moved on average.
     """
 
     prior: Tensor
@@ -181,6 +183,7 @@ class NoiseModel:
         self.l2, self._check_rounds = 0.0, CHECK_ROUNDS
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
+        self._least_squares: LeastSquares | None = None
 
     def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
         """Fit the model to all samples.
@@ -190,6 +193,8 @@ class NoiseModel:
             progress: told after each round.
         """
         self._factors = None
+        some = self.order[: _affordable(SHAPE_SAMPLES, SHAPE_ENTRIES, self.classes)]
+        self._least_squares = LeastSquares(self.z, self.moment, labels, self.classes, some)
         self.l2, weight = self._choose_l2(labels)
         self._starts = {GIVEN: weight, BELIEVED: weight}
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
@@ -238,14 +243,16 @@ class NoiseModel:
                 mixture = believed = None  # of the round before, only the posterior is needed
                 believed = self._fit(targets, BELIEVED, predictions_only=True)[1].probabilities
             before = labels.beliefs_in(targets)
-            mixture = self._mix(given, believed, targets, labels)
+            learnt = targets if rounds else targets_of(labels.numbers, self.classes, self.z)
+            mixture = self._mix(given, believed, targets, self._discriminant(learnt), labels)
             targets = mixture.posterior
             moved = float((labels.beliefs_in(targets) - before).abs().mean())
             rounds.append(
                 {
                     "head_weight": float(mixture.exponents[0]),
-                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[2]),
+                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[3]),
                     "neighbour_weight": float(mixture.exponents[1]),
+                    "discriminant_weight": float(mixture.exponents[2]),
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -261,16 +268,24 @@ class NoiseModel:
         assert mixture is not None
         return mixture, rounds
 
-    def _mix(self, given: Tensor, believed: Tensor | None, beliefs: Tensor, labels: GivenLabels) -> Mixture:
-        """The mixture of heads' predictions (n, C) and the neighbours' beliefs (n, C), fitted, for all samples.
+    def _mix(
+        self,
+        given: Tensor,
+        believed: Tensor | None,
+        beliefs: Tensor,
+        discriminant: Discriminant,
+        labels: GivenLabels,
+    ) -> Mixture:
+        """The mixture of heads' predictions (n, C), the neighbours' beliefs (n, C) and discriminants, fitted, for all.
 
         Where there is `believed`, the prior takes its place, and the posterior that of `beliefs`, to save memory.
         """
 
         def readings_of(rows: slice | Tensor) -> Readings:
+            votes, others = self.votes(beliefs, rows), discriminant(rows)
             if believed is None:
-                return Readings.of(given[rows], self.votes(beliefs, rows))
-            return Readings.of(believed[rows], self.votes(beliefs, rows), given[rows])
+                return Readings.of(given[rows], votes, others)
+            return Readings.of(believed[rows], votes, others, given[rows])
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         readings = readings_of(some)
@@ -279,7 +294,7 @@ class NoiseModel:
         prior, posterior = believed, beliefs
         if prior is None:
             prior, posterior = torch.empty_like(given), torch.empty_like(given)
-        parts = chunks(len(labels), 7 * self.classes, 4)
+        parts = chunks(len(labels), 12 * self.classes, 4)
         if len(some) == len(labels):
             prior[some] = readings.mixed(fitted.shape).T
         else:
@@ -302,6 +317,11 @@ class NoiseModel:
             fitted.shape,
             log_likelihood / len(labels),
         )
+
+    def _discriminant(self, targets: Rows) -> Discriminant:
+        """Of samples that count as target distributions (n, C), by least squares with the penalty that was chosen."""
+        assert self._least_squares is not None
+        return Discriminant.of(self._least_squares(targets), targets)
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
         """The strongest λ whose held-out loss is within STANDARD_ERRORS of the smallest, and a W from there.
@@ -455,7 +475,8 @@ class Mixture:
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        exponents: (r,) of the readings: the round's head, the neighbours, and from the second round on the first head.
+        exponents: (r,) of the readings: the round's head, the neighbours, the discriminant, and from the second round
+            on the first head.
         log_likelihood: mean of log P(given label | x), nats.
     """
 

@@ -1,0 +1,164 @@
+"""Linear discriminants: how far a sample lies from the mean of each class, by the covariance within classes.
+
+Ridge regression of distributions over classes on embeddings maps a sample to C numbers, and what it predicts for one of
+its own samples without it follows in closed form (PRESS; Allen, Technometrics 16, 1974). Of these out-of-sample numbers
+classes are taken to be normal, each about its mean, with one covariance (Fisher 1936). That is linear discriminant
+analysis of the embeddings themselves, with a penalty (Hastie, Buja & Tibshirani, Annals of Statistics 23, 1995; Hastie,
+Tibshirani & Friedman, The Elements of Statistical Learning, exercise 4.3), but for a covariance within classes that is
+had out of sample, too: of as many numbers as an embedding has, it would be too small for samples that have shaped it.
+
+A softmax head looks at samples near a boundary between classes, this at the classes' means. So it says something else,
+and is the better one where classes have few samples or many labels are wrong, at a small part of the head's time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from audit.head import logits, one_hot, targets_of
+from audit.influence.hessian import SecondMoment, chunks
+from audit.rows import Rows, blocks, brought, derive, here, take, total
+
+# Penalties to choose from, as shares of the features' mean second moment.
+RIDGES = tuple(10 ** (k / 2) for k in range(-6, 5))
+# Of the covariance within classes, added to its diagonal, as a share: classes that nobody has leave it singular.
+JITTER = 1e-6
+LEAST_SAMPLES = 1e-3  # of a class, that are taken to be left without a sample
+MOST_LEVERAGE = 1 - 1e-6
+
+
+class LeastSquares:
+    """Ridge regression on features, whose penalty is chosen by the squared error out of sample.
+
+    Args:
+        z: features (n, D); not necessarily in memory.
+        moment: the factorised second moment of z.
+        labels: (n,) class numbers, for which the penalty is chosen.
+        classes: C.
+        some: positions (k,) of the samples whose error is looked at.
+
+    Attributes:
+        ridge: the penalty, as a share of the mean second moment.
+        leverage: (n,) share of each sample's own target in what is predicted for it, 0 to 1.
+    """
+
+    def __init__(self, z: Rows, moment: SecondMoment, labels: Tensor, classes: int, some: Tensor) -> None:
+        self.z, self.moment = z, moment
+        products = self._products(targets_of(labels, classes, z))
+        looked_at, wanted = moment.rotate(here(take(z, some))), one_hot(labels[some], classes, z.dtype)
+        squares = looked_at**2
+        errors = []
+        for ridge in RIDGES:
+            inverse = self._inverse(ridge)
+            predicted = looked_at @ (inverse[:, None] * products) + 1 / classes
+            left_out = _left_out(predicted, wanted, squares @ inverse / len(z))
+            errors.append(float((left_out - wanted).square().mean()))
+        self.ridge = RIDGES[errors.index(min(errors))]
+        weights = self._inverse(self.ridge) / len(z)
+        self.leverage = here(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
+
+    def __call__(self, targets: Rows) -> Tensor:
+        """What is predicted (n, C) of distributions over classes (n, C), for each sample without its own."""
+        weight = self._inverse(self.ridge)[:, None] * self._products(targets)
+        if self.moment.vectors is not None:
+            weight = self.moment.vectors.to(weight) @ weight
+        predicted = here(logits(self.z, weight.T.contiguous()))
+        classes = predicted.shape[1]
+        for rows in chunks(len(predicted), 3 * classes, 4):
+            predicted[rows] = _left_out(predicted[rows] + 1 / classes, targets[rows], self.leverage[rows])
+        return predicted
+
+    def _inverse(self, ridge: float) -> Tensor:
+        """Of the penalised second moment, in its eigenvectors (D,)."""
+        values = self.moment.values
+        return (1 / (values + ridge * values.mean())).to(self.z.dtype)
+
+    def _products(self, targets: Rows) -> Tensor:
+        """zᵀ (targets − 1 / C) / n (D, C), in the eigenvectors of the second moment."""
+        (products,) = total(_products, (self.z, targets))
+        products /= len(self.z)
+        if self.moment.vectors is not None:
+            products = self.moment.vectors.to(products).T @ products
+        return products.to(self.z.dtype)
+
+
+def _left_out(predicted: Tensor, targets: Tensor, leverage: Tensor) -> Tensor:
+    """Predictions (k, C) without the sample's own targets (k, C)."""
+    own = leverage.clamp_max(MOST_LEVERAGE)[:, None]
+    return (predicted - own * targets) / (1 - own)
+
+
+def _products(z: Rows, targets: Rows) -> tuple[Tensor]:
+    classes = targets.shape[1]
+    out = torch.zeros(z.shape[1], classes, dtype=torch.float64, device=z.device)
+    for rows in blocks(z, brought(z) + 2 * classes):
+        # From flat targets: then predictions sum to one, whatever the penalty leaves of the constant feature.
+        out += z[rows].T @ (targets[rows] - 1 / classes)
+    return (out,)
+
+
+def _weighted_squares(z: Tensor, moment: SecondMoment, weights: Tensor) -> Tensor:
+    return (moment.rotate(z) ** 2 @ weights)[:, None]
+
+
+@dataclass(frozen=True)
+class Discriminant:
+    """Normal classes with one covariance, in C − 1 of C predicted numbers that sum to one.
+
+    Attributes:
+        predicted: (n, C) out-of-sample predictions.
+        targets: (n, C), as what each sample counts.
+        centre: (C − 1,) mean prediction.
+        whitening: (C − 1, C − 1), after which the covariance within classes is the identity.
+        means: (C, C − 1) of the classes, whitened.
+        sizes: (C,) number of samples of each class.
+    """
+
+    predicted: Tensor
+    targets: Rows
+    centre: Tensor
+    whitening: Tensor
+    means: Tensor
+    sizes: Tensor
+
+    @classmethod
+    def of(cls, predicted: Tensor, targets: Rows) -> Discriminant:
+        """Fit to predictions (n, C) of samples that count as targets (n, C): distributions over classes."""
+        n, classes = predicted.shape
+        centre = predicted[:, :-1].mean(0)
+        sums = torch.zeros(classes, classes, dtype=torch.float64, device=predicted.device)
+        squares = torch.zeros(classes - 1, classes - 1, dtype=torch.float64, device=predicted.device)
+        for rows in chunks(n, 4 * classes):
+            own, away = targets[rows].double(), (predicted[rows, :-1] - centre).double()
+            sums[:, -1] += own.sum(0)
+            sums[:, :-1] += own.T @ away
+            squares += away.T @ away
+        sizes = sums[:, -1]
+        means = sums[:, :-1] / sizes.clamp_min(LEAST_SAMPLES)[:, None]
+        within = (squares - means.T @ sums[:, :-1]) / n
+        # One label more or less moves a prediction by 1 / n where embeddings say nothing: that is to be no evidence.
+        within.diagonal().add_(JITTER * within.diagonal().mean() + 1 / n)
+        identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
+        whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(within), identity, upper=False).T
+        rounded = (centre, whitening.contiguous(), means @ whitening, sizes)
+        return cls(predicted, targets, *(part.to(predicted.dtype) for part in rounded))
+
+    def __call__(self, rows: slice | Tensor) -> Tensor:
+        """Probabilities (k, C) of the classes of samples, each of which is taken out of means, sizes and covariance."""
+        n = len(self.predicted)
+        own = self.targets[rows]
+        left = (self.sizes - own).clamp_min(LEAST_SAMPLES)
+        grown = self.sizes / left  # by how much a distance from a mean grows without the sample
+        place = (self.predicted[rows, :-1] - self.centre) @ self.whitening
+        squared = place.square().sum(1, keepdim=True) - 2 * place @ self.means.T + self.means.square().sum(1)
+        # Its part in the covariance, taken out of the inverse (Sherman & Morrison 1950).
+        away = place - own @ self.means
+        along = (away * place).sum(1, keepdim=True) - away @ self.means.T
+        weight = (own * grown).sum(1, keepdim=True) / n
+        part = (weight * away.square().sum(1, keepdim=True)).clamp_max(MOST_LEVERAGE)
+        squared = (n - 1) / n * grown.square() * (squared + along.square() * (weight / (1 - part)))
+        return (left.log() - squared / 2).softmax(1)
