@@ -172,7 +172,7 @@ LINES: dict[str, Callable[[], dict[str, Any]]] = {
 
 LIMITS = {
     "recipe": "The targets are those of the processor's line. Here so little work is launches of small kernels on both "
-    "sides: pyDVL's 16 passes of 707 small images take 0.2 s, and our embedding, whose 803 images come from the host "
+    "sides: pyDVL's 17 passes of 707 small images take 0.3 s, and our embedding, whose 803 images come from the host "
     "in batches of 256, takes three quarters of our time. pyDVL's convolutions are in TF32, PyTorch's default, ours in "
     "the precision that is named; that is its difference from the exact influence.",
     "direct": "The target is that of the processor's line. Here some 45 steps of conjugate gradients have 5e9 FLOP to "
