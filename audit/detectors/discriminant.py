@@ -130,16 +130,17 @@ class Discriminant:
         """Fit to predictions (n, C) of samples that count as targets (n, C): distributions over classes."""
         n, classes = predicted.shape
         centre = predicted[:, :-1].mean(0)
-        sums = torch.zeros(classes, classes, dtype=torch.float64, device=predicted.device)
-        squares = torch.zeros(classes - 1, classes - 1, dtype=torch.float64, device=predicted.device)
+        sizes, sums, squares = (
+            torch.zeros(*shape, dtype=torch.float64, device=predicted.device)
+            for shape in ((classes,), (classes, classes - 1), (classes - 1, classes - 1))
+        )
         for rows in chunks(n, 4 * classes):
-            own, away = targets[rows].double(), (predicted[rows, :-1] - centre).double()
-            sums[:, -1] += own.sum(0)
-            sums[:, :-1] += own.T @ away
-            squares += away.T @ away
-        sizes = sums[:, -1]
-        means = sums[:, :-1] / sizes.clamp_min(LEAST_SAMPLES)[:, None]
-        within = (squares - means.T @ sums[:, :-1]) / n
+            own, place = targets[rows].double(), (predicted[rows, :-1] - centre).double()
+            sizes += own.sum(0)
+            sums += own.T @ place
+            squares += place.T @ place
+        means = sums / sizes.clamp_min(LEAST_SAMPLES)[:, None]
+        within = (squares - means.T @ sums) / n
         # One label more or less moves a prediction by 1 / n where embeddings say nothing: that is to be no evidence.
         within.diagonal().add_(JITTER * within.diagonal().mean() + 1 / n)
         identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
