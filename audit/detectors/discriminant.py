@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from audit.head import logits, one_hot, targets_of
+from audit.influence.averaged import mean_gradient
 from audit.influence.hessian import SecondMoment, chunks
-from audit.rows import Rows, blocks, brought, derive, here, take, total
+from audit.rows import Rows, derive, here, take
 
 # Penalties to choose from, as shares of the features' mean second moment.
 RIDGES = tuple(10 ** (k / 2) for k in range(-6, 5))
@@ -79,8 +80,8 @@ class LeastSquares:
 
     def _products(self, targets: Rows) -> Tensor:
         """zᵀ (targets − 1 / C) / n (D, C), in the eigenvectors of the second moment."""
-        (products,) = total(_products, (self.z, targets))
-        products /= len(self.z)
+        # From flat targets: then predictions sum to one, whatever the penalty leaves of the constant feature.
+        products = mean_gradient(self.z, derive(_from_flat, targets, width=targets.shape[1])).T
         if self.moment.vectors is not None:
             products = self.moment.vectors.to(products).T @ products
         return products.to(self.z.dtype)
@@ -92,13 +93,8 @@ def _left_out(predicted: Tensor, targets: Tensor, leverage: Tensor) -> Tensor:
     return (predicted - own * targets) / (1 - own)
 
 
-def _products(z: Rows, targets: Rows) -> tuple[Tensor]:
-    classes = targets.shape[1]
-    out = torch.zeros(z.shape[1], classes, dtype=torch.float64, device=z.device)
-    for rows in blocks(z, brought(z) + 2 * classes):
-        # From flat targets: then predictions sum to one, whatever the penalty leaves of the constant feature.
-        out += z[rows].T @ (targets[rows] - 1 / classes)
-    return (out,)
+def _from_flat(targets: Tensor) -> Tensor:
+    return targets - 1 / targets.shape[1]
 
 
 def _weighted_squares(z: Tensor, moment: SecondMoment, weights: Tensor) -> Tensor:
