@@ -22,6 +22,7 @@ from audit.detectors.noise_model import (
     Readings,
     estimate_transition,
     fit_mixture,
+    largest,
     principal,
 )
 from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
@@ -140,6 +141,15 @@ def test_a_further_reading_counts_only_where_it_adds_something(informative: bool
     else:
         assert three.shape[2] == 0
         assert three.log_likelihood == two.log_likelihood
+
+
+def test_copies_without_known_mislabels_are_judged_as_the_labels_are() -> None:
+    x, true = pictures(0)
+    model, diagnosis, labels = diagnosed(x, with_slips(true, 0.1, 1))
+    again = (1 - model.rediagnose(labels).double().gather(1, labels[:, None])[:, 0]).numpy()
+    once = suspicion_of(diagnosis, labels)
+    assert again.sum() == pytest.approx(once.sum(), rel=0.05)
+    assert ((again >= 0.5) == (once >= 0.5)).mean() > 0.99
 
 
 def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> None:
@@ -370,6 +380,15 @@ def test_neighbours_in_principal_directions_are_those_in_all_that_vary() -> None
     # But where two are as near as the last one that votes, which rounding then chooses.
     assert (apart > 1e-3).float().mean() < 1e-3
     assert apart.max() < 2 / NEIGHBOURS
+
+
+@pytest.mark.parametrize("columns", [5, 20, 319, 336, 1000, 1003])
+def test_the_largest_of_each_row_are_found_by_blocks(columns: int) -> None:
+    values = torch.rand(50, columns, generator=torch.Generator().manual_seed(columns))
+    count = min(20, columns)
+    found, places = largest(values, count)
+    assert torch.equal(found, values.topk(count, dim=1).values)
+    assert torch.equal(values.gather(1, places), found)
 
 
 def test_neighbours_vote_by_their_similarity_and_one_more_believes_in_all_classes() -> None:

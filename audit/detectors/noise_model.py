@@ -39,6 +39,7 @@ mixture has few parameters, and is fitted to MIXTURE_SAMPLES where there are mor
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +76,7 @@ REFERENCES = (10_000, 20_000)
 # is as good as with all of 512 or 1280 (average precision within .001), and similarities are most of the work.
 PRINCIPAL = 128
 SIMILARITY_COPIES = 4  # in a chunk's memory: in smaller chunks similarities stay in the cache until they are sorted
+BLOCK = 16  # similarities, of which only the largest are looked at, unless that is among the largest of all
 EIGEN_FLOP = 25.0  # d³, of the eigenvectors of a matrix of d × d
 HELD_OUT = 0.2  # share of the samples that L2 is chosen on
 # Of few samples a fifth says little about L2, so that more fifths are held out in turn, until they are so many in all.
@@ -116,7 +118,7 @@ REJECTED = 1.0  # nats of log-likelihood below the likeliest, what one parameter
 # Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading, or
 # round, is very strong (Kass & Raftery 1995). On less, few samples got flatter predictions and fewer flags.
 DECISIVE = 5.0
-REFITS = 4  # EM steps for T at each sharpness
+REFITS = 4  # EM steps for T, to a shape that is given
 # In all, at least, as much as Jeffreys' prior adds: a class whose T rules mistakes out would leave no ranking.
 LEAST_MISTAKES = 0.5
 FLOOR = 1e-12
@@ -180,7 +182,8 @@ class NoiseModel:
         self.classes, self.trusted = classes, trusted
         self.votes = NeighbourVotes(principal(x, classes), classes, seed)
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
-        self.l2, self._check_rounds = 0.0, CHECK_ROUNDS
+        self.l2 = 0.0
+        self._fits: list[Fit] = []
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
         self._least_squares: LeastSquares | None = None
@@ -199,8 +202,7 @@ class NoiseModel:
         self._starts = {GIVEN: weight, BELIEVED: weight}
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
         given = GivenLabels(labels, self.trusted)
-        mixture, rounds = self._iterate(left_out.probabilities, given, ROUNDS, MOST_ROUNDS, progress)
-        self._check_rounds = max(CHECK_ROUNDS, len(rounds) - 1)
+        mixture, rounds, self._fits = self._iterate(left_out.probabilities, given, progress)
         return Diagnosis(
             prior=mixture.prior,
             posterior=mixture.posterior,
@@ -218,41 +220,49 @@ class NoiseModel:
     def rediagnose(self, labels: Tensor) -> Tensor:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
-        With the same L2, from the weights that the heads had, and in one round less, but CHECK_ROUNDS at least.
+        With the same L2, from the weights that the heads had, and in one round less, but CHECK_ROUNDS at least. The
+        exponents of the readings stay what they were; T is fitted anew, from what it was.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
         left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN, predictions_only=True)[1].probabilities
-        given, count = GivenLabels(labels, self.trusted), self._check_rounds
-        return self._iterate(left_out, given, count, count, silent)[0].posterior
+        # The first round has a reading less than all others.
+        later = self._fits[1:][-max(CHECK_ROUNDS - 1, len(self._fits) - 2) :]
+        known = [self._fits[0], *later]
+        return self._iterate(left_out, GivenLabels(labels, self.trusted), silent, known)[0].posterior
 
     def _iterate(
-        self, given: Tensor, labels: GivenLabels, least: int, most: int, progress: ProgressCallback
-    ) -> tuple[Mixture, list[dict[str, float]]]:
-        """The rounds, from the predictions (n, C) that the given labels themselves lead to.
+        self, given: Tensor, labels: GivenLabels, progress: ProgressCallback, known: Sequence[Fit] = ()
+    ) -> tuple[Mixture, list[dict[str, float]], list[Fit]]:
+        """The rounds, from the predictions (n, C) that the given labels themselves lead to, and the fit of each.
 
-        There are `least`, or fewer where the posteriors stay put, and then more, up to `most`, as long as the evidence
-        that they add something is very strong, or the expected number of mistakes is far from settled.
+        There are ROUNDS, or fewer where the posteriors stay put, and then more, up to MOST_ROUNDS, as long as the
+        evidence that they add something is very strong, or the expected number of mistakes is far from settled. Where
+        fits are known, there are as many, or fewer where the posteriors stay put.
         """
+        least, most = (len(known), len(known)) if known else (ROUNDS, MOST_ROUNDS)
         targets, believed, mixture = labels.settle(given), None, None
         reached, expected = -math.inf, math.inf
         rounds: list[dict[str, float]] = []
+        fits: list[Fit] = []
         for number in range(1, most + 1):
             if rounds:
                 mixture = believed = None  # of the round before, only the posterior is needed
                 believed = self._fit(targets, BELIEVED, predictions_only=True)[1].probabilities
             before = labels.beliefs_in(targets)
             learnt = targets if rounds else targets_of(labels.numbers, self.classes, self.z)
-            mixture = self._mix(given, believed, targets, self._discriminant(learnt), labels)
-            targets = mixture.posterior
+            fit = known[number - 1] if known else None
+            mixture = self._mix(given, believed, targets, self._discriminant(learnt), labels, fit)
+            targets, exponents = mixture.posterior, mixture.fit.shape
+            fits.append(mixture.fit)
             moved = float((labels.beliefs_in(targets) - before).abs().mean())
             rounds.append(
                 {
-                    "head_weight": float(mixture.exponents[0]),
-                    "first_head_weight": 0.0 if believed is None else float(mixture.exponents[3]),
-                    "neighbour_weight": float(mixture.exponents[1]),
-                    "discriminant_weight": float(mixture.exponents[2]),
+                    "head_weight": float(exponents[0]),
+                    "first_head_weight": 0.0 if believed is None else float(exponents[3]),
+                    "neighbour_weight": float(exponents[1]),
+                    "discriminant_weight": float(exponents[2]),
                     "log_likelihood": mixture.log_likelihood,
                     "moved": moved,
                 }
@@ -266,7 +276,7 @@ class NoiseModel:
                 break
             reached = max(reached, mixture.log_likelihood)
         assert mixture is not None
-        return mixture, rounds
+        return mixture, rounds, fits
 
     def _mix(
         self,
@@ -275,10 +285,12 @@ class NoiseModel:
         beliefs: Tensor,
         discriminant: Discriminant,
         labels: GivenLabels,
+        known: Fit | None,
     ) -> Mixture:
         """The mixture of heads' predictions (n, C), the neighbours' beliefs (n, C) and discriminants, fitted, for all.
 
-        Where there is `believed`, the prior takes its place, and the posterior that of `beliefs`, to save memory.
+        With a known fit, only T is fitted, from what it was. Where there is `believed`, the prior takes its place, and
+        the posterior that of `beliefs`, to save memory.
         """
 
         def readings_of(rows: slice | Tensor) -> Readings:
@@ -289,7 +301,10 @@ class NoiseModel:
 
         some = self.order[: _affordable(MIXTURE_SAMPLES, MIXTURE_ENTRIES, self.classes)]
         readings = readings_of(some)
-        likeliest, fitted = fit_mixture(readings, labels.of_samples(some))
+        if known is None:
+            likeliest, fitted = fit_mixture(readings, labels.of_samples(some))
+        else:
+            likeliest = fitted = fit_transition(readings, known.shape, known.transition, labels.of_samples(some))
         transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
         prior, posterior = believed, beliefs
         if prior is None:
@@ -309,14 +324,7 @@ class NoiseModel:
             after, evidence = _believed(prior[rows].T, transition, labels.of_samples(rows))
             posterior[rows] = after.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        return Mixture(
-            prior,
-            posterior,
-            transition,
-            likeliest_share,
-            fitted.shape,
-            log_likelihood / len(labels),
-        )
+        return Mixture(prior, posterior, transition, likeliest_share, fitted, log_likelihood / len(labels))
 
     def _discriminant(self, targets: Rows) -> Discriminant:
         """Of samples that count as target distributions (n, C), by least squares with the penalty that was chosen."""
@@ -439,7 +447,7 @@ class NeighbourVotes:
             own = place_of[rows]
             itself = (own >= 0).nonzero()[:, 0]
             similarity[itself, own[itself]] = -torch.inf
-            nearest, places = similarity.topk(count, dim=1)
+            nearest, places = largest(similarity, count)
             self.places[rows] = references[places].int()
             self.shares[rows] = nearest.clamp_min(1e-6)
         self.shares /= self.shares.sum(1, keepdim=True)
@@ -466,6 +474,27 @@ class NeighbourVotes:
         return (count * agreeing + 1 / self.classes) / (count + 1)
 
 
+def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest values (k, count) of each row of values (k, m), from the largest on, and their columns.
+
+    They lie in the blocks with the largest maxima, of which there need be no more than values are sought: finding
+    maxima takes far less time than putting values in order.
+    """
+    k, columns = values.shape
+    across = columns // BLOCK
+    if across <= count:
+        found, places = values.topk(count, dim=1)
+        return found, places
+    blocks = values[:, : BLOCK * across].view(k, BLOCK, across)  # each one column in `across`
+    best = blocks.amax(1).topk(count, dim=1, sorted=False).indices
+    steps = torch.arange(0, BLOCK * across, across, device=values.device)
+    places = (best[:, None] + steps[:, None]).view(k, -1)
+    rest = torch.arange(BLOCK * across, columns, device=values.device).expand(k, -1)
+    places = torch.cat([places, rest], 1)
+    found, order = values.gather(1, places).topk(count, dim=1)
+    return found, places.gather(1, order)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """A mixture of heads and neighbours under label noise, fitted.
@@ -475,8 +504,8 @@ class Mixture:
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        exponents: (r,) of the readings: the round's head, the neighbours, the discriminant, and from the second round
-            on the first head.
+        fit: to the samples that it was fitted to; its shape has the exponents of the round's head, the neighbours, the
+            discriminant, and from the second round on the first head.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -484,7 +513,7 @@ class Mixture:
     posterior: Tensor
     transition: Tensor
     likeliest_share: float
-    exponents: np.ndarray
+    fit: Fit
     log_likelihood: float
 
 
@@ -516,14 +545,20 @@ def fit_mixture(readings: Readings, labels: GivenLabels) -> tuple[Fit, Fit]:
     sharpest = likeliest
     for _ in range(SHARPENINGS):
         sharper = SHARPER * sharpest.shape
-        with one_thread(readings.numbers):
-            prior, following = readings.mixed(sharper), transition
-            for _ in range(REFITS):
-                fit, following = Fit.of(prior, sharper, following, labels)
+        fit = fit_transition(readings, sharper, transition, labels)
         if fit.log_likelihood < likeliest.log_likelihood - REJECTED:
             break
         sharpest, transition = fit, fit.transition
     return likeliest, sharpest
+
+
+def fit_transition(readings: Readings, shape: np.ndarray, transition: Tensor, labels: GivenLabels) -> Fit:
+    """The fit of a shape, after REFITS steps of EM for T from one to start with."""
+    with one_thread(readings.numbers):
+        prior = readings.mixed(shape)
+        for _ in range(REFITS):
+            fit, transition = Fit.of(prior, shape, transition, labels)
+    return fit
 
 
 def _likeliest(
