@@ -23,6 +23,9 @@ Labels that are known to be right, such as those of a trusted validation set, ar
 certain of them, they count in the likelihood as P(true = y | x), and they say nothing of T. So they show how far the
 pictures themselves leave it open what is true.
 
+Labels that were drawn from what the picture may be leave no trace in the likelihood, so that what is added for them in
+the end follows from which classes are confused (`look_alikes`).
+
 Few samples cannot tell pictures that could be either class from labels that are wrong: a flat P(true | x) with a small
 T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest, and
 not much larger, the largest is taken, since an audit is asked about labels.
@@ -48,6 +51,7 @@ import torch
 from torch import Tensor
 
 from audit.detectors.discriminant import Discriminant, LeastSquares
+from audit.detectors.look_alikes import LookAlikes
 from audit.elementwise import one_thread
 from audit.head import (
     PATH_SAMPLES,
@@ -137,6 +141,7 @@ class Diagnosis:
         neighbour_share: (n,) share of the neighbours' vote that the given label has, 0 to 1.
         transition: T (C, C), row = true class, column = given label.
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
+        look_alikes: mistakes that labels alone do not show.
         method: how loo_probabilities were had in closed form: 'exact', by Kronecker factors of the Hessian ('kfac'), or
             by each class's own block of it ('blocks').
         l2: λ of the head.
@@ -153,6 +158,7 @@ class Diagnosis:
     neighbour_share: Tensor
     transition: Tensor
     likeliest_share: float
+    look_alikes: LookAlikes
     method: str
     l2: float
     rounds: list[dict[str, float]]
@@ -184,6 +190,7 @@ class NoiseModel:
         self.order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(x.device)
         self.l2 = 0.0
         self._fits: list[Fit] = []
+        self._look_alikes = LookAlikes(0.0, 0.0, 0.0)
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
         self._least_squares: LeastSquares | None = None
@@ -203,15 +210,24 @@ class NoiseModel:
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
         given = GivenLabels(labels, self.trusted)
         mixture, rounds, self._fits = self._iterate(left_out.probabilities, given, progress)
+        self._look_alikes = LookAlikes.of(
+            mixture.prior,
+            mixture.posterior,
+            mixture.transition,
+            labels,
+            self.trusted,
+            _decisive(len(labels)),
+        )
         return Diagnosis(
             prior=mixture.prior,
-            posterior=mixture.posterior,
+            posterior=self._with_look_alikes(mixture, given),
             probabilities=predicted,
             loo_probabilities=left_out.probabilities,
             self_influence=left_out.self_influence,
             neighbour_share=self.votes.share_of(labels),
             transition=mixture.transition,
             likeliest_share=mixture.likeliest_share,
+            look_alikes=self._look_alikes,
             method=left_out.method,
             l2=self.l2,
             rounds=rounds,
@@ -221,7 +237,7 @@ class NoiseModel:
         """The posterior (n, C) with other labels in the place of those that were diagnosed.
 
         With the same L2, from the weights that the heads had, and in one round less, but CHECK_ROUNDS at least. The
-        exponents of the readings stay what they were; T is fitted anew, from what it was.
+        exponents of the readings and the rate of look-alikes stay what they were; T is fitted anew, from what it was.
 
         Args:
             labels: (n,) class numbers, most of them as they were.
@@ -230,7 +246,13 @@ class NoiseModel:
         # The first round has a reading less than all others.
         later = self._fits[1:][-max(CHECK_ROUNDS - 1, len(self._fits) - 2) :]
         known = [self._fits[0], *later]
-        return self._iterate(left_out, GivenLabels(labels, self.trusted), silent, known)[0].posterior
+        given = GivenLabels(labels, self.trusted)
+        return self._with_look_alikes(self._iterate(left_out, given, silent, known)[0], given)
+
+    def _with_look_alikes(self, mixture: Mixture, labels: GivenLabels) -> Tensor:
+        """The posterior (n, C) of the mixture, in its place, with what it cannot see."""
+        self._look_alikes.add_to(mixture.posterior, mixture.prior, mixture.transition, labels.numbers)
+        return labels.settle(mixture.posterior)
 
     def _iterate(
         self, given: Tensor, labels: GivenLabels, progress: ProgressCallback, known: Sequence[Fit] = ()

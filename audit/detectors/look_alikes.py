@@ -1,0 +1,128 @@
+"""Look-alike mistakes: labels that are drawn from what else the picture itself may be.
+
+Given labels cannot show them. Where a label is drawn, with probability ε, from P(true | x), and else from the true
+class's row of T, labels are as likely as with T alone: Σ_k p_k ((1 − ε) T_kj + ε p_j) = Σ_k p_k T'_kj for
+T' = (1 − ε) T + ε I. What is fitted to labels is T', and the mistakes that it holds leave out those that were drawn. So
+suspicion is too low in people's labels, whose mistakes lie where pictures could be either class.
+
+What can be seen is which classes are confused. Mistakes that were put into labels without a look at the picture fall on
+all classes alike, or turn a class into its favourite (systematic ones, however alike the two look). People's mistakes
+also follow how often pictures of one class look like another. The expected confusions are taken apart into these three
+patterns by EM, and look-alikes count only where the evidence for their pattern is very strong.
+
+How many of them lie in pictures that could be either class, where T' does not see them, remains unknown. They are taken
+to be as many as those that it sees (the principle of indifference).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.influence.hessian import chunks
+
+ENTRIES = 1_000_000  # of the confusions, up to which all are looked at
+STEPS = 1000  # of EM, at most
+SETTLED = 1e-5  # change of a pattern's share, below which no further step is made
+FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """How many labels are drawn from what the picture may be.
+
+    Attributes:
+        rate: ε, 0 to 1.
+        share: of the expected confusions that look-alikes account for, 0 to 1.
+        evidence: nats of log-likelihood that their pattern adds to the other two.
+    """
+
+    rate: float
+    share: float
+    evidence: float
+
+    @classmethod
+    def of(
+        cls,
+        prior: Tensor,
+        posterior: Tensor,
+        transition: Tensor,
+        numbers: Tensor,
+        trusted: Tensor | None,
+        decisive: float,
+    ) -> LookAlikes:
+        """Find them among the confusions that posteriors expect.
+
+        Args:
+            prior: P(true | x) (n, C).
+            posterior: the same (n, C), given the label, too.
+            transition: T' (C, C), row = true class, column = given label.
+            numbers: given class numbers (n,).
+            trusted: bool (n,), the labels that are known to be right; None where none is.
+            decisive: nats above which evidence is very strong.
+
+        Returns:
+            None of them where there are two classes: all patterns are one then.
+        """
+        classes = prior.shape[1]
+        # Of very many classes, some: there are C² confusions.
+        some = torch.arange(0, classes, math.ceil(classes**2 / ENTRIES), device=prior.device)
+        wrong, together = (
+            torch.zeros(len(some), classes, dtype=torch.float64, device=prior.device) for _ in ("wrong", "together")
+        )
+        mistakes = open_pictures = 0.0
+        for rows in chunks(len(prior), 6 * classes):
+            p, believed, given = prior[rows].double(), posterior[rows].double(), numbers[rows]
+            if trusted is not None:
+                p, believed, given = (values[~trusted[rows]] for values in (p, believed, given))
+            wrong.index_add_(1, given, believed[:, some].T)
+            together += p[:, some].T @ p
+            mistakes += len(given) - float(believed.gather(1, given[:, None]).sum())
+            open_pictures += len(given) - float(p.square().sum())
+        if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
+            return cls(0.0, 0.0, 0.0)
+        elsewhere = torch.ones_like(wrong, dtype=torch.bool).scatter_(1, some[:, None], False)
+        wrong, together = (matrix[elsewhere].view(len(some), classes - 1) for matrix in (wrong, together))
+        favourite = torch.zeros_like(wrong).scatter_(1, wrong.argmax(1, keepdim=True), 1.0)
+        look_alike = together / together.sum(1, keepdim=True).clamp_min(FLOOR)
+        patterns = torch.stack([look_alike, favourite, torch.full_like(wrong, 1 / (classes - 1))]).flatten(1)
+        counts = wrong.flatten()
+        shares, likelihood = _shares(counts, patterns)
+        evidence = likelihood - _shares(counts, patterns[1:])[1]
+        rate = min(shares[0] * mistakes / open_pictures, float(transition.diagonal().min()))
+        return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
+
+    def add_to(self, posterior: Tensor, prior: Tensor, transition: Tensor, numbers: Tensor) -> None:
+        """Change posteriors (k, C) under T', in their place, to those that know of look-alikes.
+
+        Args:
+            posterior: of the classes given picture and label.
+            prior: P(true | x) (k, C).
+            transition: T' (C, C).
+            numbers: given class numbers (k,).
+        """
+        if not self.rate:
+            return
+        for rows in chunks(len(prior), 4 * prior.shape[1], 4):
+            p, given = prior[rows], numbers[rows, None]
+            evidence = (p * transition.T[numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
+            drawn = self.rate * p.gather(1, given) / evidence  # the share of labels that were, among those like it
+            believed = posterior[rows] + drawn * p
+            posterior[rows] = believed.scatter_add_(1, given, -drawn).clamp_min_(0.0)
+
+
+def _shares(counts: Tensor, patterns: Tensor) -> tuple[list[float], float]:
+    """The shares of patterns (k, m) in counts (m,) by maximum likelihood, and the log-likelihood (nats)."""
+    shares = torch.full_like(patterns[:, :1], 1 / len(patterns))
+    for _ in range(STEPS):
+        weighted = shares * patterns
+        following = (weighted * (counts / weighted.sum(0).clamp_min(FLOOR))).sum(1, keepdim=True) / counts.sum()
+        settled = float((following - shares).abs().max()) < SETTLED
+        shares = following
+        if settled:
+            break
+    likelihood = float((counts * (shares * patterns).sum(0).clamp_min(FLOOR).log()).sum())
+    return shares[:, 0].tolist(), likelihood
