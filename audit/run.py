@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -377,6 +377,7 @@ def _audit(
             "noise_model": {
                 "l2": diagnosis.l2,
                 "rounds": diagnosis.rounds,
+                "look_alikes": asdict(diagnosis.look_alikes),
                 "confusions": likeliest_confusions(diagnosis.transition.cpu().numpy(), material.classes.tolist()),
             },
             "backbone": None,

@@ -95,7 +95,9 @@ class LookAlikes:
         rate = min(shares[0] * mistakes / open_pictures, float(transition.diagonal().min()))
         return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
 
-    def add_to(self, posterior: Tensor, prior: Tensor, transition: Tensor, numbers: Tensor) -> None:
+    def add_to(
+        self, posterior: Tensor, prior: Tensor, transition: Tensor, numbers: Tensor, trusted: Tensor | None
+    ) -> None:
         """Change posteriors (k, C) under T', in their place, to those that know of look-alikes.
 
         Args:
@@ -103,6 +105,7 @@ class LookAlikes:
             prior: P(true | x) (k, C).
             transition: T' (C, C).
             numbers: given class numbers (k,).
+            trusted: bool (k,), the labels that are known to be right; None where none is.
         """
         if not self.rate:
             return
@@ -110,6 +113,8 @@ class LookAlikes:
             p, given = prior[rows], numbers[rows, None]
             evidence = (p * transition.T[numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
             drawn = self.rate * p.gather(1, given) / evidence  # the share of labels that were, among those like it
+            if trusted is not None:
+                drawn[trusted[rows]] = 0.0
             believed = posterior[rows] + drawn * p
             posterior[rows] = believed.scatter_add_(1, given, -drawn).clamp_min_(0.0)
 

@@ -251,8 +251,9 @@ class NoiseModel:
 
     def _with_look_alikes(self, mixture: Mixture, labels: GivenLabels) -> Tensor:
         """The posterior (n, C) of the mixture, in its place, with what it cannot see."""
-        self._look_alikes.add_to(mixture.posterior, mixture.prior, mixture.transition, labels.numbers)
-        return labels.settle(mixture.posterior)
+        posterior = mixture.posterior
+        self._look_alikes.add_to(posterior, mixture.prior, mixture.transition, labels.numbers, labels.trusted)
+        return posterior
 
     def _iterate(
         self, given: Tensor, labels: GivenLabels, progress: ProgressCallback, known: Sequence[Fit] = ()
