@@ -22,6 +22,7 @@ from audit.config import AuditConfig
 from audit.controls import KINDS, Controls, cautions, count_by_controls, describe_controls, spike_in
 from audit.correction import Correction
 from audit.detectors import DETECTORS, Evidence, of_classes
+from audit.detectors.look_alikes import LookAlikes
 from audit.detectors.noise_model import Diagnosis, NoiseModel
 from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
@@ -275,7 +276,7 @@ def _audit(
 
     checkpoint.begin(
         _digest(material, config, x.device),
-        (Head, Standardiser, Diagnosis, Controls, _Influence),
+        (Head, Standardiser, Diagnosis, LookAlikes, Controls, _Influence),
         lambda stage, text: stages.progress(Step(stage, note=text)),
     )
     with stages.stage("head"):
