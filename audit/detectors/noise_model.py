@@ -139,9 +139,9 @@ class Diagnosis:
         loo_probabilities: (n, C) its predictions for each sample as if it had not been trained on it.
         self_influence: (n,) ≥ 0, nats.
         neighbour_share: (n,) share of the neighbours' vote that the given label has, 0 to 1.
-        transition: T (C, C), row = true class, column = given label.
+        transition: T (C, C), row = true class, column = given label; without the look-alikes.
         likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        look_alikes: mistakes that labels alone do not show.
+        look_alikes: mistakes that labels alone do not show, which the posterior knows of.
         method: how loo_probabilities were had in closed form: 'exact', by Kronecker factors of the Hessian ('kfac'), or
             by each class's own block of it ('blocks').
         l2: λ of the head.
