@@ -36,6 +36,10 @@ PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
 PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
 L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
 RISES_BEFORE_STOP = 2
+# What fitting one number, as λ is, gains in log-likelihood by chance on average (nats, Wilks 1938): smaller differences
+# between held-out losses, summed over their samples, do not tell penalties apart. Six samples that are all predicted
+# right would ask for no penalty at all.
+CHANCE_GAIN = 0.5
 PATH_SAMPLES = 50_000  # the path is walked on at most so many samples, evenly spaced
 
 
@@ -204,7 +208,7 @@ def train_head(
         x, labels: (n, d) embeddings and (n,) class numbers to train on.
         x_validation, labels_validation: (m, d) and (m,), for the choice of L2 and the curve.
         classes: C.
-        l2: λ; None to choose it from 1 to 1e-7.
+        l2: λ; None to choose it from 1 to 1e-7 (`strongest_as_good`).
         weight_tolerance: how far from the optimum it may end, in double precision.
     """
     standardiser = Standardiser.fit(x)
@@ -216,13 +220,14 @@ def train_head(
     if l2 is None:
         part, targets_part = _part(z), _part(targets)
         z_held, targets_held = _part(z_validation), _part(targets_validation)
-        l2, path = choose_l2(
+        _, path = choose_l2(
             part,
             targets_part,
             lambda weight: cross_entropy(z_held, weight, targets_held),
             moment=moment,
             samples=len(z),
         )
+        l2 = strongest_as_good(path, len(z_held))
         if len(part) < len(z):  # its optimum is near that of all
             initial, _ = fit_softmax(part, targets_part, l2 * len(z) / len(part), moment=moment)
     curve: list[tuple[float, float]] = []
@@ -233,6 +238,17 @@ def train_head(
     goal = weight_tolerance * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
     weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal)
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
+
+
+def strongest_as_good(path: list[tuple[float, float]], samples: int) -> float:
+    """The strongest penalty whose held-out loss is no larger than the smallest but for chance.
+
+    Args:
+        path: penalties, with the mean loss (nats) of each.
+        samples: how many were held out.
+    """
+    allowed = min(loss for _, loss in path) + CHANCE_GAIN / samples
+    return max(l2 for l2, loss in path if loss <= allowed)
 
 
 def _part(rows: Rows) -> Rows:
@@ -259,7 +275,7 @@ def choose_l2(
 
     Returns:
         The λ of the smallest held-out loss, and all that were tried with theirs; the walk ends once the loss has
-        risen RISES_BEFORE_STOP times in a row.
+        risen RISES_BEFORE_STOP times in a row, or a fit does not converge.
     """
     path: list[tuple[float, float]] = []
     moment = moment or SecondMoment.of(z)
@@ -268,7 +284,12 @@ def choose_l2(
     best, rises = math.inf, 0
     for l2 in L2_PATH:
         tolerance = max(PATH_TOLERANCE, math.sqrt(2 * l2 * PATH_LOSS))
-        weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
+        try:
+            weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
+        except ConvergenceError:
+            if not path:
+                raise
+            break  # with less of a penalty it would be harder still
         loss = held_out_loss(weight)
         path.append((l2 * share, loss))
         rises = 0 if loss < best else rises + 1

@@ -175,8 +175,9 @@ def test_the_head_is_trained_to_convergence_on_given_and_on_corrupted_labels(arr
     for head in result.summary["heads"].values():
         assert head["gradient_norm"] <= 1e-6
         assert head["test"]["samples"] == result.summary["counts"]["test"]
-        best = min(head["l2_path"], key=lambda tried: tried["validation_loss"])
-        assert head["l2"] == best["l2"]
+        # The strongest penalty whose summed validation loss is within half a nat of the smallest.
+        allowed = min(tried["validation_loss"] for tried in head["l2_path"]) + 0.5 / head["validation"]["samples"]
+        assert head["l2"] == max(tried["l2"] for tried in head["l2_path"] if tried["validation_loss"] <= allowed)
     last = result.curves.groupby("head").last()
     assert last.loc["given", "train_loss"] < last.loc["corrupted", "train_loss"]
 

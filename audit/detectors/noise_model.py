@@ -54,6 +54,7 @@ from audit.detectors.discriminant import Discriminant, LeastSquares
 from audit.detectors.look_alikes import LookAlikes
 from audit.elementwise import one_thread
 from audit.head import (
+    CHANCE_GAIN,
     PATH_SAMPLES,
     Standardiser,
     choose_l2,
@@ -355,7 +356,9 @@ class NoiseModel:
         return Discriminant.of(self._least_squares(targets), targets)
 
     def _choose_l2(self, labels: Tensor) -> tuple[float, Tensor]:
-        """The strongest λ whose held-out loss is within STANDARD_ERRORS of the smallest, and a W from there.
+        """The strongest λ with nearly the smallest held-out loss, and a W from there.
+
+        That is within STANDARD_ERRORS of it on average, or within CHANCE_GAIN in all.
 
         Held-out samples are as noisily labelled as the rest, and a head that fits systematic mistakes predicts them
         too, so that the smallest loss asks for too little (after Breiman et al. 1984, section 3.4.3).
@@ -367,7 +370,10 @@ class NoiseModel:
         losses = [torch.cat([of_fold[step] for _, of_fold, _ in walks]) for step in range(steps)]
         smallest = min(losses, key=lambda loss: float(loss.mean()))
         excesses = [loss - smallest for loss in losses]
-        allowed = [STANDARD_ERRORS * float(excess.std()) / len(excess) ** 0.5 for excess in excesses]
+        allowed = [
+            max(STANDARD_ERRORS * float(excess.std()) / len(excess) ** 0.5, CHANCE_GAIN / len(excess))
+            for excess in excesses
+        ]
         within = [float(excess.mean()) <= most for excess, most in zip(excesses, allowed, strict=True)]
         chosen = within.index(True)
         penalties, _, weights = walks[0]
