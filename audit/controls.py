@@ -93,7 +93,9 @@ class Count:
     recalls: dict[int, Recall]
 
 
-def count_by_controls(controls: Controls, diagnosis: Diagnosis, labels: Tensor, suspicion: np.ndarray) -> Count:
+def count_by_controls(
+    controls: Controls, diagnosis: Diagnosis, labels: Tensor, suspicion: np.ndarray, proven: int = 0
+) -> Count:
     """The number of mistakes by the controls.
 
     Args:
@@ -101,6 +103,7 @@ def count_by_controls(controls: Controls, diagnosis: Diagnosis, labels: Tensor, 
         diagnosis: of the labels.
         labels: (n,) class numbers.
         suspicion: (n,) of the labels.
+        proven: at least so many labels are wrong, whatever the suspicions say.
     """
     threshold = best_threshold(suspicion)
     share = slip_share(diagnosis, labels, threshold)
@@ -108,6 +111,7 @@ def count_by_controls(controls: Controls, diagnosis: Diagnosis, labels: Tensor, 
     mistakes = count_mistakes(
         suspicion, threshold, share, recalls[SLIP], recalls[LOOK_ALIKE], diagnosis.likeliest_share
     )
+    mistakes = Mistakes(*(max(float(proven), value) for value in (mistakes.number, mistakes.low, mistakes.high)))
     return Count(mistakes, threshold, share, recalls)
 
 

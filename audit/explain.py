@@ -8,6 +8,7 @@ arXiv 1703.04730, with the sign turned, as for the averaged influence).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ from audit.head import Head, head_from_arrays, one_hot
 from audit.heat_map import HeatMaps, overlay
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
-from audit.influence.pairwise import pairwise_influence
-from audit.progress import ProgressCallback, silent
+from audit.influence.pairwise import influence_on_targets
+from audit.influence.stable import StableSolver
+from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
 from audit.samples import Samples, decode_image
 
@@ -40,17 +42,25 @@ class Explainer:
         labels: their (n,) class numbers, those that the head was trained on.
         head: the trained head.
         damping: what the audit added to the Hessian's diagonal.
+        note: told where more damping had to be added to an ill-conditioned Hessian.
     """
 
     def __init__(
-        self, ids: list[str], embeddings: np.ndarray, labels: np.ndarray, head: Head, damping: float = 0.0
+        self,
+        ids: list[str],
+        embeddings: np.ndarray,
+        labels: np.ndarray,
+        head: Head,
+        damping: float = 0.0,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._ids = np.array(ids, dtype=object)
         self._labels = np.asarray(labels)
         self._head = head
         self._z, p = self._predict(embeddings)
         self._residuals = p - one_hot(torch.from_numpy(labels), p.shape[1], p.dtype)
-        self._hessian = HeadHessian(self._z, p, head.l2, damping=damping)
+        # Conjugate gradients: a dense factor pays off over many solves only, and takes long to make.
+        self._solver = StableSolver(HeadHessian(self._z, p, head.l2, damping=damping), "cg", note)
 
     def explain(
         self, sample_id: str, embedding: np.ndarray, label: int, count: int, same_class: bool = False
@@ -70,8 +80,7 @@ class Explainer:
         """
         z, p = self._predict(embedding[None])
         residual = p - one_hot(torch.tensor([label]), p.shape[1], p.dtype)
-        # Conjugate gradients: a dense factor pays off over many solves only, and takes long to make.
-        row = pairwise_influence(self._hessian, z, residual, self._z, self._residuals, "cg")[0]
+        row = influence_on_targets(self._solver, z, residual, self._z, self._residuals)[0]
         among = self._ids != sample_id
         if same_class:
             among &= self._labels == label
@@ -103,7 +112,7 @@ class Explainer:
         numbers = torch.from_numpy(np.concatenate([[label], other_labels]))
         residuals = p - one_hot(numbers, p.shape[1], p.dtype)
         # H is symmetric: what the sample does to all of them takes one solve, for its own gradient.
-        row = pairwise_influence(self._hessian, z[:1], residuals[:1], z[1:], residuals[1:], "cg")[0]
+        row = influence_on_targets(self._solver, z[:1], residuals[:1], z[1:], residuals[1:])[0]
         return [(place, float(row[place])) for place in helpful_and_harmful(row, count)[1].tolist()]
 
     def _predict(self, embeddings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +156,14 @@ class ResultExplainer:
         described_head = result.summary["heads"][name]
         head = head_from_arrays(result.heads[name], described_head["l2"], described_head["trainer"])
         labels = np.array([self._classes[label] for label in train["label"]])
-        self._explainer = Explainer(list(train.index), embedded.values, labels, head, config.damping)
+        self._explainer = Explainer(
+            list(train.index),
+            embedded.values,
+            labels,
+            head,
+            config.damping,
+            lambda text: progress(Step("explanation", note=text)),
+        )
 
     def explain(self, sample_id: str, count: int, same_class: bool = False) -> pd.DataFrame:
         """The training samples that speak for and against the label of a sample that was audited.

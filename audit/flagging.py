@@ -132,7 +132,7 @@ def count_mistakes(
     spread = Z95 * float(np.sqrt(chance))
     return Mistakes(
         number,
-        max(0.0, min(model.low, number - doubt - spread) * likeliest_share),
+        max(0.0, min(model.low, number - doubt - spread) * min(1.0, likeliest_share)),
         min(most, max(model.high, number + OVERSTATED * doubt + spread)),
     )
 
@@ -143,6 +143,7 @@ def choose_flags(
     target_precision: float | None = None,
     max_review: int | None = None,
     mistakes: Mistakes | None = None,
+    proven: np.ndarray | None = None,
 ) -> Flags:
     """Flag what is suspicious enough: by a threshold, for a precision, within a budget, or for the best F1.
 
@@ -152,6 +153,8 @@ def choose_flags(
         target_precision: flag as many as keep the expected precision (the mean suspicion of the flagged) at or above.
         max_review: flag the most suspicious, at most this many; samples that are tied over the limit are left out.
         mistakes: how many labels are wrong; None for what the suspicions say.
+        proven: bool (n,), labels that copies contradict: the threshold that is chosen for the best F1 flags them too.
+            None where there are none.
     """
     basis = PRECISION_BASIS if mistakes is None else f"{PRECISION_BASIS} {CONTROLS_BASIS}"
     mistakes = mistakes or expected_mistakes(suspicion)
@@ -170,6 +173,9 @@ def choose_flags(
         rule = "The threshold gives the best F1 that is to be expected under the suspicions."
         if threshold == 0.5:
             rule = "Samples are flagged that are more likely wrong than right: there are too few of them for better."
+        if proven is not None and proven.any() and suspicion[proven].min() < threshold:
+            threshold = float(suspicion[proven].min())
+            rule = "The threshold is as low as it takes to flag every label that an identical sample contradicts."
     flag = suspicion >= threshold
     found = float(suspicion[flag].sum())
     return Flags(

@@ -16,12 +16,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from audit.errors import ConvergenceError
 from audit.influence.averaged import inner_products
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import MEMORY, targets_at_once
+from audit.influence.stable import StableSolver
 from audit.rows import Rows, Spread, here, take
 
+COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted")
 VALIDATION_SAMPLES = 8
 VALIDATION_NEIGHBOURS = 6
 SUSPECT_NEIGHBOURS = 3
@@ -92,6 +95,7 @@ def neighbours(
     wanted: Sequence[Wanted],
     names: tuple[Sequence[str], np.ndarray],
     solver: str = "auto",
+    note: Callable[[str], None] = lambda text: None,
 ) -> pd.DataFrame:
     """The training samples that help and harm each wanted sample most, by pairwise influence on its loss.
 
@@ -102,6 +106,7 @@ def neighbours(
         wanted: which samples; of each but the first, as many as the bound on work allows.
         names: the samples' ids and the classes' names.
         solver: 'auto', 'cholesky' or 'cg'.
+        note: told where damping had to be added to an ill-conditioned Hessian.
 
     Returns:
         The table `AuditResult.explanations`.
@@ -111,7 +116,7 @@ def neighbours(
     work = _Work.of(hessian, method)
     left, cost = work.bound - work.first, work.each
     at_once = min(AT_ONCE, math.ceil(ROW_WIDTH / hessian.classes), targets_at_once(hessian, len(train), 4, MEMORY))
-    solve = _solver(hessian, method)
+    solve = _solver(hessian, method, note)
     z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
     own = np.full(len(z), -1)
     own[train] = np.arange(len(train))
@@ -142,8 +147,7 @@ def neighbours(
                         for rank, (at, value) in enumerate(found, 1)
                     ]
             start += len(rows)
-    columns = ["target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted"]
-    return pd.DataFrame(records, columns=columns)
+    return pd.DataFrame(records, columns=list(COLUMNS))
 
 
 def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int, float]:
@@ -192,11 +196,12 @@ class _Work:
         return cls(bound, hessian.factor_flop, applied + ranking, product, 0)
 
 
-def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], tuple[Tensor, int]]:
+def _solver(hessian: HeadHessian, method: str, note: Callable[[str], None]) -> Callable[[Tensor], tuple[Tensor, int]]:
     """Solves H S = B for B (k, C, D) to TOLERANCE: S, and the steps of conjugate gradients."""
+    stable = StableSolver(hessian, method, note)
 
     def to_tolerance(b: Tensor) -> tuple[Tensor, int]:
-        solution = hessian.solve(b, method, TOLERANCE)
+        solution = stable.solve(b, TOLERANCE)
         return solution.values, solution.iterations
 
     if method != "cholesky":
@@ -205,11 +210,23 @@ def _solver(hessian: HeadHessian, method: str) -> Callable[[Tensor], tuple[Tenso
 
     def by_factor(b: Tensor) -> tuple[Tensor, int]:
         nonlocal precise
-        values = hessian.factor.solve(b)
         if precise is None:  # a factor in single precision may be too rough; the first few right-hand sides tell
-            some = slice(0, 8)
-            missed = (b[some] - hessian.product(values[some])).flatten(1).norm(dim=1)
-            precise = bool((missed <= TOLERANCE * b[some].flatten(1).norm(dim=1)).all())
-        return (values, 0) if precise else to_tolerance(b)
+            precise = _is_precise(hessian, b[:8])
+        return (hessian.factor.solve(b), 0) if precise else to_tolerance(b)
 
     return by_factor
+
+
+def _is_precise(hessian: HeadHessian, b: Tensor) -> bool:
+    """Whether the dense factor alone solves these (k, C, D) to TOLERANCE."""
+    try:
+        missed = (b - hessian.product(hessian.factor.solve(b))).flatten(1).norm(dim=1)
+    except ConvergenceError:  # there is no factor
+        return False
+    return bool((missed <= TOLERANCE * b.flatten(1).norm(dim=1)).all())
+
+
+def no_explanations() -> pd.DataFrame:
+    """The table of an audit whose samples are not explained."""
+    types = {"rank": int, "influence": float}
+    return pd.DataFrame({name: pd.Series([], dtype=types.get(name, object)) for name in COLUMNS})

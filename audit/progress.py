@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from audit.errors import first_line
+
 
 @dataclass(frozen=True)
 class Step:
@@ -34,13 +36,30 @@ def silent(step: Step) -> None:
     """The callback that shows nothing."""
 
 
+def failed_stage(stage: str, product: str, error: Exception) -> dict[str, str]:
+    """An entry of a summary's `failed_stages`: which optional stage failed, and a sentence that says so."""
+    return {
+        "stage": stage,
+        "reason": f"The {product} could not be made ({type(error).__name__}: {first_line(error)}); "
+        "run the same command again to make them.",
+    }
+
+
 @dataclass
 class Stages:
-    """Runs named stages: reports their beginning and end, and keeps their seconds and notes."""
+    """Runs named stages: reports their beginning and end, and keeps their seconds and notes.
+
+    Attributes:
+        progress: is told what is being done.
+        seconds: by stage.
+        notes: what the user was told, a sentence each.
+        failed: the optional stages that failed, each with the reason in a sentence.
+    """
 
     progress: ProgressCallback = silent
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[ProgressCallback]:
@@ -50,6 +69,22 @@ class Stages:
         yield self.progress
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 4)
         self.progress(Step(name, done=1, total=1))
+
+    @contextmanager
+    def optional(self, name: str, product: str) -> Iterator[ProgressCallback]:
+        """As `stage`, for one whose failure must not take the result with it: it is told and recorded instead.
+
+        Args:
+            name: of the stage.
+            product: what the result lacks without it, as the user knows it: 'explanations'.
+        """
+        try:
+            with self.stage(name) as step:
+                yield step
+        except Exception as error:  # whatever it is, scores and flags are there already
+            failure = failed_stage(name, product, error)
+            self.failed.append(failure)
+            self.progress(Step(name, note=failure["reason"]))
 
     def note(self, stage: str, text: str) -> None:
         """Tell the user something now and record it in the result."""

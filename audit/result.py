@@ -16,7 +16,7 @@ from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
 from audit.storage import remove_abandoned, replace_file, whole_file
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
 DIGEST_BYTES = 32
 SUMMARY_FILE = "summary.json"

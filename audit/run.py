@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from audit import __version__
 from audit.backbone import Backbone, choose_device, load_backbone
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
-from audit.controls import KINDS, Controls, cautions, count_by_controls, describe_controls, spike_in
+from audit.controls import KINDS, Controls, Count, cautions, count_by_controls, describe_controls, spike_in
+from audit.copies import Copies, contradicted, describe_copies, diagnosis_of_copies
 from audit.correction import Correction
 from audit.detectors import DETECTORS, Evidence, of_classes
 from audit.detectors.look_alikes import LookAlikes
@@ -28,7 +31,7 @@ from audit.embedding import Workers, embed, fitted_pixels
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.findings import find, row_keys, summarise
-from audit.flagging import choose_flags, likeliest_others, suggest_labels
+from audit.flagging import Flags, choose_flags, likeliest_others, suggest_labels
 from audit.gallery import shown_samples, suspects, thumbnails
 from audit.head import (
     WEIGHT_TOLERANCE,
@@ -45,8 +48,9 @@ from audit.heat_map import drawn_heat_maps
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, make_engine
 from audit.influence.hessian import HeadHessian
+from audit.influence.stable import StableSolver
 from audit.memory import check_fits
-from audit.neighbours import neighbours, suspicious, worst_predicted
+from audit.neighbours import neighbours, no_explanations, suspicious, worst_predicted
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
@@ -72,6 +76,9 @@ def audit_embeddings(
     checkpoint: Checkpoint | None = None,
 ) -> AuditResult:
     """Audit labels on embeddings of your own.
+
+    Identical rows count as copies of one sample (`audit.copies`), unless most of them carry different labels: then the
+    embeddings do not tell samples apart.
 
     Args:
         x: (n, d) embeddings, finite: an array, memory-mapped or not, a tensor, or the paths of one or more .npy files.
@@ -125,10 +132,9 @@ def audit_embeddings(
     check_embeddings(embeddings)
     material = _Material(ids, [None] * len(ids), embeddings, given[rows], classes, split, row_keys(embeddings))
     kept_stages = checkpoint or checkpoint_for(config)
-    result = _audit(material, config, stages, left_out, np.unique(given[~missing]), kept_stages)
-    if checkpoint is None:
-        kept_stages.discard()
-    return result
+    run = _Run(config, stages, left_out, kept_stages)
+    result = run.audit(material, np.unique(given[~missing]))
+    return run.end(result, discard=checkpoint is None)
 
 
 def audit_images(
@@ -137,6 +143,7 @@ def audit_images(
     progress: ProgressCallback = silent,
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
+    scored: Callable[[AuditResult], object] = lambda result: None,
 ) -> AuditResult:
     """Audit the labels of images.
 
@@ -150,6 +157,10 @@ def audit_images(
         checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
         workers: other processes that embed the images and hold the embeddings (`integrations.dask.DaskWorkers`); None
             to do so here.
+        scored: is shown the result as soon as it has scores and flags, before explanations, correction and pictures are
+            made: to save it, in case one of these ends the process.
+
+    A stage after the flags that fails takes nothing with it: `result.summary['failed_stages']` says which one and why.
 
     Raises:
         InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
@@ -203,19 +214,19 @@ def audit_images(
     keys, made_by = embedded.keys[kept], backbone.transform_key
     material = _Material(list(audited.ids), filepaths, embeddings, labels, classes, split, keys, made_by, pixels)
     kept_stages = checkpoint or checkpoint_for(config)
-    result = _audit(material, config, stages, left_out, every_label, kept_stages)
-    result.summary["backbone"] = _describe_backbone(backbone)
-    result.summary["embedding"] = {"computed": embedded.computed, "cached": embedded.cached}
-    with stages.stage("thumbnails"):
+    about = {
+        "backbone": _describe_backbone(backbone),
+        "embedding": {"computed": embedded.computed, "cached": embedded.cached},
+    }
+    run = _Run(config, stages, left_out, kept_stages, about, scored)
+    result = run.audit(material, every_label)
+    with stages.optional("thumbnails", "thumbnails"):
         shown = shown_samples(result.scores, result.explanations)
         result.thumbnails = thumbnails(audited, shown, result.explanations["neighbour"])
     if config.heat_maps:
-        with stages.stage("heat maps") as step:
+        with stages.optional("heat maps", "heat maps") as step:
             result.thumbnails["heat_map"] = drawn_heat_maps(result, audited, backbone, config.heat_maps, step)
-    result.summary["timings"] = stages.seconds
-    if checkpoint is None:
-        kept_stages.discard()
-    return result
+    return run.end(result, discard=checkpoint is None)
 
 
 @dataclass(frozen=True)
@@ -260,150 +271,244 @@ class _Material:
         return np.flatnonzero(self.split == split)
 
 
-def _audit(
-    material: _Material,
-    config: AuditConfig,
-    stages: Stages,
-    left_out: LeftOut,
-    every_label: np.ndarray,
-    checkpoint: Checkpoint,
-) -> AuditResult:
-    """Everything from the embeddings on."""
-    findings = find(material.ids, material.labels, material.split, material.keys, every_label)
-    check_fits(len(material.ids), len(material.classes), material.x.device)
-    x = material.x
-    given = np.searchsorted(material.classes, material.labels)
+@dataclass(frozen=True)
+class _Run:
+    """One audit under way: everything from the embeddings on.
 
-    checkpoint.begin(
-        _digest(material, config, x.device),
-        (Head, Standardiser, Diagnosis, LookAlikes, Controls, _Influence),
-        lambda stage, text: stages.progress(Step(stage, note=text)),
-    )
-    with stages.stage("head"):
-        heads = {"given": checkpoint.once("head", lambda: _train(x, given, material, config))}
-    labels, influence_given = given, None
-    if config.inject:
-        if config.inject_strategy == "most-influential":
-            with stages.stage("influence"):
-                hessian = _hessian(x, heads["given"], material, config)
-                made = _influence(x, given, heads["given"], hessian, material, config, None)
-                influence_given = made.values.cpu().numpy()
-        with stages.stage("injection"):
-            labels = _inject(given, material, config, influence_given)
+    Attributes:
+        config: the settings.
+        stages: what is timed and told.
+        left_out: the samples that are not audited.
+        checkpoint: keeps what stages come to.
+        about: what the summary says of the backbone and the embedding, by name; None for an audit of arrays.
+        scored: is shown the result once it has scores and flags.
+    """
+
+    config: AuditConfig
+    stages: Stages
+    left_out: LeftOut
+    checkpoint: Checkpoint
+    about: dict[str, Any] = field(default_factory=lambda: {"backbone": None, "embedding": None})
+    scored: Callable[[AuditResult], object] = lambda result: None
+
+    def audit(self, material: _Material, every_label: np.ndarray) -> AuditResult:
+        """Scores and flags, and then what can be made of them.
+
+        Args:
+            material: the samples that are audited.
+            every_label: distinct labels of all samples, those that are left out included.
+        """
+        check_fits(len(material.ids), len(material.classes), material.x.device)
+        self.checkpoint.begin(
+            _digest(material, self.config, material.x.device),
+            (Head, Standardiser, Diagnosis, LookAlikes, Controls, _Influence),
+            lambda stage, text: self.stages.progress(Step(stage, note=text)),
+        )
+        found = self._score(material)
+        result = self._result(material, found, every_label)
+        self.scored(result)
+        self._explain(result, material, found)
+        self._correct(result, material, found)
+        return result
+
+    def end(self, result: AuditResult, discard: bool) -> AuditResult:
+        """The result; what was kept of its stages goes, unless one has failed and is to be made again."""
+        if discard and not result.summary["failed_stages"]:
+            self.checkpoint.discard()
+        return result
+
+    def _score(self, material: _Material) -> _Found:
+        config, stages, once = self.config, self.stages, self.checkpoint.once
+        x = material.x
+        given = np.searchsorted(material.classes, material.labels)
         with stages.stage("head"):
-            heads["corrupted"] = checkpoint.once("head-corrupted", lambda: _train(x, labels, material, config))
-    audited = heads["corrupted" if config.inject else "given"]
-
-    with stages.stage("detection") as step:
-        targets = torch.from_numpy(labels).to(x.device)
-        diagnosis, controls = checkpoint.once(
-            "detection",
-            lambda: _diagnose(
-                here(x) if isinstance(x, Spread) else x,
-                targets,
-                len(material.classes),
-                config.seed,
-                torch.from_numpy(material.split == "validation") if config.validation_trusted else None,
-                step,
-            ),
-        )
-    with stages.stage("influence"):
-        # Without their labels: a few hundred of these, right ones too, would say more of themselves than of the loss.
-        expected = None if config.validation_trusted else diagnosis.prior
-        hessian = _hessian(x, audited, material, config)
-        influence = checkpoint.once(
-            "influence", lambda: _influence(x, labels, audited, hessian, material, config, expected)
-        )
-        evidence = _evidence(labels, influence.values, diagnosis)
-    with stages.stage("flagging"):
-        suspicion = DETECTORS["suspicion"](evidence)
-        counted = count_by_controls(controls, diagnosis, targets, suspicion)
-        flags = choose_flags(suspicion, config.threshold, config.target_precision, config.max_review, counted.mistakes)
-        suggested = suggest_labels(evidence.posterior, labels, flags.flag)
-        others = likeliest_others(evidence.posterior, labels)
-        scores = _scores(material, evidence, flags.flag, suggested, others, given if config.inject else None)
-    with stages.stage("explanation"):
-        explanations = checkpoint.once(
-            "explanation", lambda: _explain(x, labels, audited, hessian, material, config, diagnosis.posterior, scores)
-        )
-    with stages.stage("correction"):
-        correction = checkpoint.once(
-            "correction",
-            lambda: Correction(
-                labels,
-                others,
-                suspicion,
-                material.split,
-                audited,
-                train=lambda corrected, rows, l2: _train(x, corrected, material, _with_l2(config, l2), rows),
-                predict=lambda head, rows: _predicted(head, x, rows),
-                original=given if config.inject else None,
-            ).measure(flags.flag),
-        )
-    with stages.stage("evaluation"):
-        detection = None
+            heads = {"given": once("head", lambda: _train(x, given, material, config))}
+        labels = given
+        copies = _copies(material, given)
         if config.inject:
-            detection = {
-                "strategy": config.inject_strategy,
-                "into": config.inject_into,
-                **detection_quality(
-                    labels != given, flags.flag, {name: score(evidence) for name, score in DETECTORS.items()}
-                ),
-            }
+            influence_given = None
+            if config.inject_strategy == "most-influential":
+                with stages.stage("influence"):
+                    hessian = _hessian(x, heads["given"], material, config)
+                    made = _influence(
+                        x, given, heads["given"], hessian, material, config, None, self._tell("influence")
+                    )
+                    influence_given = made.values.cpu().numpy()
+            with stages.stage("injection"):
+                labels = _inject(given, material, copies, config, influence_given)
+            with stages.stage("head"):
+                heads["corrupted"] = once("head-corrupted", lambda: _train(x, labels, material, config))
+        audited = heads["corrupted" if config.inject else "given"]
+        trusted = material.split == "validation" if config.validation_trusted else None
+        with stages.stage("detection") as step:
+            targets = torch.from_numpy(labels).to(x.device)
+            diagnosis, controls = once(
+                "detection", lambda: _diagnose(material, targets, copies, config.seed, trusted, step)
+            )
+        with stages.stage("influence"):
+            # Without their labels: a few hundred of these, right ones too, would say more of themselves than of the
+            # loss.
+            expected = None if config.validation_trusted else diagnosis.prior
+            hessian = _hessian(x, audited, material, config)
+            influence = once(
+                "influence",
+                lambda: _influence(x, labels, audited, hessian, material, config, expected, self._tell("influence")),
+            )
+        evidence = _evidence(labels, influence.values, diagnosis)
+        with stages.stage("flagging"):
+            suspicion = DETECTORS["suspicion"](evidence)
+            counted = count_by_controls(controls, diagnosis, targets, suspicion, copies.proven_mistakes(labels))
+            flags = choose_flags(
+                suspicion,
+                config.threshold,
+                config.target_precision,
+                config.max_review,
+                counted.mistakes,
+                contradicted(copies, labels, suspicion),
+            )
+        return _Found(
+            given, labels, copies, heads, audited, diagnosis, controls, hessian, influence, evidence, counted, flags
+        )
+
+    def _tell(self, stage: str) -> Callable[[str], None]:
+        return lambda text: self.stages.note(stage, text)
+
+    def _result(self, material: _Material, found: _Found, every_label: np.ndarray) -> AuditResult:
+        config, flags, labels, given = self.config, found.flags, found.labels, found.given
+        findings = find(material.ids, material.labels, material.split, material.keys, every_label)
+        suggested = suggest_labels(found.evidence.posterior, labels, flags.flag)
+        scores = _scores(
+            material, found.evidence, flags.flag, suggested, found.others, given if config.inject else None
+        )
+        with self.stages.stage("evaluation"):
+            detection = None
+            if config.inject:
+                detection = {
+                    "strategy": config.inject_strategy,
+                    "into": config.inject_into,
+                    **detection_quality(
+                        labels != given,
+                        flags.flag,
+                        {name: score(found.evidence) for name, score in DETECTORS.items()},
+                    ),
+                }
+            heads = {name: _describe_head(head, material.x, given, material) for name, head in found.heads.items()}
         summary: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "counts": _counts(material, flags.flag, labels != given, left_out),
+            "counts": _counts(material, flags.flag, labels != given, self.left_out),
+            "copies": describe_copies(found.copies, labels, material.split),
             "findings": summarise(findings),
             "classes": material.classes.tolist(),
             "threshold": flags.threshold,
             "threshold_rule": flags.rule,
-            "estimates": flags.estimates | {"cautions": cautions(np.bincount(labels), controls, counted)},
-            "controls": describe_controls(controls, counted, flags.flag, flags.threshold),
+            "estimates": flags.estimates | {"cautions": cautions(np.bincount(labels), found.controls, found.counted)},
+            "controls": describe_controls(found.controls, found.counted, flags.flag, flags.threshold),
             "detection": detection,
-            "correction": correction,
+            "correction": None,
             "influence_by_class": influence_by_class(scores, material.classes.tolist()),
-            "heads": {name: _describe_head(head, x, given, material) for name, head in heads.items()},
+            "heads": heads,
             "influence": {
                 "engine": config.engine,
                 "scope": config.scope,
-                "method": influence.method,
-                "residual": influence.residual,
-                "parameters": hessian.parameters,
-                "damping": config.damping,
+                "method": found.influence.method,
+                "residual": found.influence.residual,
+                "parameters": found.hessian.parameters,
+                "damping": config.damping + found.influence.damping,
                 "validation_samples": len(material.rows("validation")),
                 "validation_labels": "given" if config.validation_trusted else "believed",
             },
-            "leave_one_out": {"method": diagnosis.method},
+            "leave_one_out": {"method": found.diagnosis.method},
             "noise_model": {
-                "l2": diagnosis.l2,
-                "rounds": diagnosis.rounds,
-                "look_alikes": asdict(diagnosis.look_alikes),
-                "confusions": likeliest_confusions(diagnosis.transition.cpu().numpy(), material.classes.tolist()),
+                "l2": found.diagnosis.l2,
+                "rounds": found.diagnosis.rounds,
+                "look_alikes": asdict(found.diagnosis.look_alikes),
+                "confusions": likeliest_confusions(found.diagnosis.transition.cpu().numpy(), material.classes.tolist()),
             },
-            "backbone": None,
-            "embedding": None,
+            **self.about,
             "config": config.to_dict(),
             "versions": _versions(),
-            "machine": _machine(x.device),
+            "machine": _machine(material.x.device),
+            "notes": self.stages.notes,
+            "failed_stages": self.stages.failed,
+            "timings": self.stages.seconds,
         }
-    summary["notes"] = stages.notes
-    summary["timings"] = stages.seconds
-    arrays = {name: head.arrays() for name, head in heads.items()}
-    if influence.solution is not None:
-        arrays["corrupted" if config.inject else "given"]["solution"] = influence.solution.cpu().numpy()
-    empty = pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id"))
-    return AuditResult(
-        scores=scores,
-        summary=summary,
-        curves=_curves(heads),
-        explanations=explanations,
-        skipped=left_out.table(),
-        findings=findings,
-        controls=_controls_table(controls, material, labels, flags.flag),
-        thumbnails=empty,
-        heads=arrays,
-    )
+        arrays = {name: head.arrays() for name, head in found.heads.items()}
+        if found.influence.solution is not None:
+            arrays["corrupted" if config.inject else "given"]["solution"] = found.influence.solution.cpu().numpy()
+        return AuditResult(
+            scores=scores,
+            summary=summary,
+            curves=_curves(found.heads),
+            explanations=no_explanations(),
+            skipped=self.left_out.table(),
+            findings=findings,
+            controls=_controls_table(found.controls, material, labels, flags.flag),
+            thumbnails=pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id")),
+            heads=arrays,
+        )
+
+    def _explain(self, result: AuditResult, material: _Material, found: _Found) -> None:
+        with self.stages.optional("explanation", "explanations"):
+            result.explanations = self.checkpoint.once(
+                "explanation",
+                lambda: _explain(material, found, result.scores, self.config.solver, self._tell("explanation")),
+            )
+
+    def _correct(self, result: AuditResult, material: _Material, found: _Found) -> None:
+        x, config = material.x, self.config
+        with self.stages.optional("correction", "measurements of what correcting is worth"):
+            result.summary["correction"] = self.checkpoint.once(
+                "correction",
+                lambda: Correction(
+                    found.labels,
+                    found.others,
+                    result.scores["suspicion"].to_numpy(),
+                    material.split,
+                    found.audited,
+                    train=lambda corrected, rows, l2: _train(x, corrected, material, _with_l2(config, l2), rows),
+                    predict=lambda head, rows: _predicted(head, x, rows),
+                    original=found.given if config.inject else None,
+                ).measure(found.flags.flag),
+            )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the stages up to the flags come to.
+
+    Attributes:
+        given: (n,) class numbers as they came.
+        labels: (n,) class numbers that were audited, injected mislabels among them.
+        copies: which samples have the same content.
+        heads: 'given', trained on the former, and with injection 'corrupted', trained on the latter.
+        audited: the one of these that the audit is about.
+        diagnosis: what the data say about every label.
+        controls: copies of the labels with known mislabels.
+        hessian: of the audited head.
+        influence: of every sample on the validation loss.
+        evidence: what detectors read.
+        counted: how many labels are wrong.
+        flags: threshold and flags.
+    """
+
+    given: np.ndarray
+    labels: np.ndarray
+    copies: Copies
+    heads: dict[str, Head]
+    audited: Head
+    diagnosis: Diagnosis
+    controls: Controls
+    hessian: HeadHessian
+    influence: _Influence
+    evidence: Evidence
+    counted: Count
+    flags: Flags
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """The likeliest class (n,) that is not the audited label."""
+        return likeliest_others(self.evidence.posterior, self.labels)
 
 
 def _digest(material: _Material, config: AuditConfig, device: torch.device) -> str:
@@ -528,15 +633,21 @@ def _with_l2(config: AuditConfig, l2: float | None) -> AuditConfig:
     return config.replace(l2=l2) if l2 else config
 
 
-def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influence: np.ndarray | None) -> np.ndarray:
-    candidates = np.arange(len(given))
+def _inject(
+    given: np.ndarray, material: _Material, copies: Copies, config: AuditConfig, influence: np.ndarray | None
+) -> np.ndarray:
+    """Labels with mislabels; copies that carry a label alike get the same one, or they would give it away."""
+    allowed = np.ones(len(given), dtype=bool)
     if (
         config.inject_into == "train" or config.inject_strategy == "most-influential"
     ):  # the recipe ranks training samples
-        candidates = material.rows("train")
+        allowed = material.split == "train"
     elif config.validation_trusted:
-        candidates = np.flatnonzero(material.split != "validation")
-    return inject_mislabels(
+        allowed = material.split != "validation"
+    candidates = np.flatnonzero(allowed)
+    _, of_content = np.unique(copies.content[candidates], return_index=True)
+    first = np.sort(candidates[of_content])
+    labels = inject_mislabels(
         given,
         len(material.classes),
         config.inject,
@@ -544,8 +655,16 @@ def _inject(given: np.ndarray, material: _Material, config: AuditConfig, influen
         config.seed,
         embeddings=material.x,
         influence=influence,
-        candidates=candidates,
+        candidates=first,
     )
+    if copies:
+        source = np.arange(len(given))
+        of_first = np.full(len(copies.first), -1)
+        of_first[copies.content[first]] = first
+        alike = allowed & (given == given[of_first[copies.content]]) & (of_first[copies.content] >= 0)
+        source[alike] = of_first[copies.content[alike]]
+        labels = labels[source]
+    return labels
 
 
 def _hessian(x: Rows, head: Head, material: _Material, config: AuditConfig) -> HeadHessian:
@@ -556,12 +675,14 @@ def _hessian(x: Rows, head: Head, material: _Material, config: AuditConfig) -> H
 
 @dataclass(frozen=True)
 class _Influence:
-    """Influence (n,), how it was solved for and with what residual, and S (C, D), where it is known."""
+    """Influence (n,), how it was solved for and with what residual, S (C, D), where it is known, and what had to be
+    added to the Hessian's diagonal beside the setting `damping`."""
 
     values: Tensor
     method: str
     residual: float | None
     solution: Tensor | None = None
+    damping: float = 0.0
 
 
 def _influence(
@@ -572,6 +693,7 @@ def _influence(
     material: _Material,
     config: AuditConfig,
     expected: Tensor | None,
+    note: Callable[[str], None],
 ) -> _Influence:
     """On the mean validation loss, by the given labels, or by what classes (n, C) are expected in their place."""
     z, p, targets = _predictions(x, labels, head)
@@ -590,12 +712,13 @@ def _influence(
         )
         influence = engine_on_validation(engine, Labelled(inputs, targets), validation, held_out)
         return _Influence(influence, engine.name, engine.residual)
+    solver = StableSolver(hessian, config.solver, note)
     influence, solution = influence_on_validation(
-        hessian, z, residuals(p, targets), validation, residuals(take(p, validation), held_out), config.solver
+        solver, z, residuals(p, targets), validation, residuals(take(p, validation), held_out)
     )
     first = len(validation[0::2]) / len(validation)
     whole = first * solution.values[0] + (1 - first) * solution.values[1]
-    return _Influence(influence, solution.method, solution.residual, whole)
+    return _Influence(influence, solution.method, solution.residual, whole, solver.damping)
 
 
 def _predictions(x: Rows, labels: np.ndarray, head: Head) -> tuple[Any, Any, Any]:
@@ -606,30 +729,55 @@ def _predictions(x: Rows, labels: np.ndarray, head: Head) -> tuple[Any, Any, Any
 
 
 def _explain(
-    x: Rows,
-    labels: np.ndarray,
-    head: Head,
-    hessian: HeadHessian,
-    material: _Material,
-    config: AuditConfig,
-    beliefs: Tensor,
-    scores: pd.DataFrame,
+    material: _Material, found: _Found, scores: pd.DataFrame, solver: str, note: Callable[[str], None]
 ) -> pd.DataFrame:
     """The training samples that help and harm most: the worst predicted validation samples, as the audit believes their
     labels to be, and the given labels of the most suspicious samples."""
-    z, p, targets = _predictions(x, labels, head)
-    wanted = (worst_predicted(p, beliefs, material.rows("validation")), suspicious(scores, suspects(scores), targets))
+    z, p, targets = _predictions(material.x, found.labels, found.audited)
+    wanted = (
+        worst_predicted(p, found.diagnosis.posterior, material.rows("validation")),
+        suspicious(scores, suspects(scores), targets),
+    )
     names = (material.ids, material.classes)
     train = material.rows("train")
-    return neighbours(hessian, z, p, residuals(p, targets), train, wanted, names, config.solver)
+    return neighbours(found.hessian, z, p, residuals(p, targets), train, wanted, names, solver, note)
+
+
+def _copies(material: _Material, labels: np.ndarray) -> Copies:
+    """Samples with the same content, where taking each content once leaves something to audit."""
+    copies = Copies.of(material.keys)
+    if not copies:
+        return copies
+    repeated = int((np.bincount(copies.content) > 1).sum())
+    half_differ = 2 * len(copies.first) >= len(labels)
+    told_apart = material.made_by or half_differ or 2 * len(copies.conflicting(labels)) <= repeated
+    _, counts = np.unique(labels[copies.representatives(labels, None)], return_counts=True)
+    enough = (counts >= MINIMUM_PER_CLASS).sum() >= 2
+    return copies if told_apart and enough else Copies.none(len(labels))
 
 
 def _diagnose(
-    x: Rows, labels: Tensor, classes: int, seed: int, trusted: Tensor | None, progress: ProgressCallback
+    material: _Material,
+    labels: Tensor,
+    copies: Copies,
+    seed: int,
+    trusted: np.ndarray | None,
+    progress: ProgressCallback,
 ) -> tuple[Diagnosis, Controls]:
-    model = NoiseModel(x, classes, seed, None if trusted is None else trusted.to(labels.device))
-    diagnosis = model.diagnose(labels, progress)
-    return diagnosis, spike_in(model, diagnosis, labels, seed)
+    x = here(material.x) if isinstance(material.x, Spread) else material.x
+    classes = len(material.classes)
+    if not copies:
+        model = NoiseModel(x, classes, seed, None if trusted is None else torch.from_numpy(trusted).to(labels.device))
+        diagnosis = model.diagnose(labels, progress)
+        return diagnosis, spike_in(model, diagnosis, labels, seed)
+    rows = torch.from_numpy(copies.representatives(labels.cpu().numpy(), trusted))
+    known = None if trusted is None else torch.from_numpy(trusted)[rows].to(labels.device)
+    model = NoiseModel(take(x, rows), classes, seed, known)
+    counted = labels[rows.to(labels.device)]
+    diagnosis = model.diagnose(counted, progress)
+    controls = spike_in(model, diagnosis, counted, seed)
+    controls = replace(controls, rows=rows.numpy()[controls.rows])
+    return diagnosis_of_copies(copies, diagnosis, model.votes, labels, trusted), controls
 
 
 def _controls_table(controls: Controls, material: _Material, labels: np.ndarray, flag: np.ndarray) -> pd.DataFrame:

@@ -34,6 +34,7 @@ from audit.flagging import Mistakes, choose_flags, suggest_labels
 from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian, SecondMoment
+from audit.influence.stable import StableSolver
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Step, silent
 from audit.samples import Samples, check_classes
@@ -408,7 +409,7 @@ def averaged_influence(case: Case, held_out_labels: str, on: str = "validation")
         held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(z.dtype)
     residuals = p - one_hot(given, case.classes, z.dtype)
     hessian = HeadHessian(z[train], p[train], head.l2)
-    influence, _ = influence_on_validation(hessian, z, residuals, measured, (p - held_out)[measured])
+    influence, _ = influence_on_validation(StableSolver(hessian), z, residuals, measured, (p - held_out)[measured])
     return influence.numpy()
 
 

@@ -23,7 +23,8 @@ def render_markdown(result: AuditResult) -> str:
     """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
-    lines += [*([_cell(text)] if (text := where(result)) else []), *summary["estimates"]["cautions"], ""]
+    lines += [*([_cell(text)] if (text := where(result)) else []), *summary["estimates"]["cautions"]]
+    lines += [*(_cell(failure["reason"]) for failure in summary["failed_stages"]), ""]
     if summary["correction"] and (corrected := verdict.correction_sentence(summary["correction"])):
         lines += [corrected, ""]
     lines += ["| | | |", "|---|---|---|"]

@@ -96,7 +96,11 @@ def headline(summary: dict[str, Any]) -> str:
 
 
 def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = unmarked) -> list[str]:
-    """The verdict after the headline: interval, flags, and how far to trust them."""
+    """The verdict after the headline: interval, flags, how far to trust them, and what identical samples prove."""
+    return [*_estimate_and_flags(summary, known, mark), *copies_sentences(summary)]
+
+
+def _estimate_and_flags(summary: dict[str, Any], known: Comparison | None, mark: Mark) -> list[str]:
     counts, estimates = summary["counts"], summary["estimates"]
     first = f"That is {share(estimates['mistakes'] / max(counts['samples'], 1))} of the labels"
     low, high = count(estimates["mistakes_low"]), count(estimates["mistakes_high"])
@@ -120,6 +124,30 @@ def sentences(summary: dict[str, Any], known: Comparison | None, mark: Mark = un
         return [first, f"{flagged}. Nothing here was measured on known mislabels."]
     found = _found(known, "mislabels that were added to copies of the labels to measure the audit", mark)
     return [first, f"{flagged}. {found}."]
+
+
+def copies_sentences(summary: dict[str, Any]) -> list[str]:
+    """What identical samples prove: wrong labels, and a head that is measured on what it was trained on."""
+    copies, found = summary["copies"], []
+    if copies["contents"]:
+        found.append(
+            f"{_samples(copies['samples'])} are exact copies of each other, of {count(copies['contents'])} different "
+            "contents; each content counts once when labels are judged."
+        )
+    if copies["proven_mistakes"]:
+        number = count(copies["proven_mistakes"])
+        wrong = "1 label is" if copies["proven_mistakes"] == 1 else f"{number} labels are"
+        found.append(f"At least {wrong} certainly wrong: identical samples carry different labels.")
+    if copies["leaked"]:
+        found.append(
+            f"Leak: {_samples(copies['leaked'])} of the validation and test splits {_is(copies['leaked'])} in the "
+            "training split too, so the head looks better than it is."
+        )
+    return found
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _own_mistakes(estimates: dict[str, Any], injected: int) -> str:

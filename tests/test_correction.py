@@ -19,6 +19,7 @@ from audit.correction import ELSEWHERE
 from audit.head import head_from_arrays, one_hot, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
+from audit.influence.stable import StableSolver
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -109,9 +110,8 @@ def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.Audi
     z, p = head.features(x), head.probabilities(x)
     residuals = p - one_hot(torch.from_numpy(labels), 4, p.dtype)
     truth = one_hot(torch.from_numpy(original), 4, p.dtype)
-    influence, _ = influence_on_validation(
-        HeadHessian(z[train], p[train], head.l2), z, residuals, torch.from_numpy(test), p[test] - truth[test]
-    )
+    solver = StableSolver(HeadHessian(z[train], p[train], head.l2))
+    influence, _ = influence_on_validation(solver, z, residuals, torch.from_numpy(test), p[test] - truth[test])
     estimate = before + float(influence[(split == "train") & flag].sum()) / len(train)
     assert estimate < before  # it points the right way
     assert estimate != pytest.approx(removed, rel=0.05)

@@ -21,6 +21,7 @@ from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
 from audit.influence.leave_one_out import leave_one_out
 from audit.influence.pairwise import pairwise_influence
+from audit.influence.stable import StableSolver
 from integrations.digits import digits
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # in what pyDVL imports
@@ -96,7 +97,7 @@ def test_the_engine_brings_nothing_but_single_numbers_to_the_host(
         p = probabilities(z, head.weight)
         wrong = residuals(p, targets_of(labels, 4, z))
         hessian = HeadHessian(z[train], p[train], head.l2)
-        influence, _ = influence_on_validation(hessian, z, wrong, validation, wrong[validation], solver)
+        influence, _ = influence_on_validation(StableSolver(hessian, solver), z, wrong, validation, wrong[validation])
         rows = pairwise_influence(hessian, z[:8], wrong[:8], z, wrong, solver, tolerance=1e-4)
         left_out = leave_one_out(
             hessian, z[train], z[train] @ head.weight.T, wrong[train], method="kfac" if solver == "cg" else "exact"

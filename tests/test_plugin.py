@@ -29,7 +29,7 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.digits import digits
 from integrations.fiftyone import write_result
-from integrations.fiftyone.audit_job import DONE, RUNNING, audit_and_report, find_job, results_home
+from integrations.fiftyone.audit_job import DONE, RUNNING, audit_in_app, find_job, results_home
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
@@ -57,7 +57,7 @@ def audited() -> Iterator[fo.Dataset]:
     dataset = import_digits("plugin digits")
     wrong = dataset.match(F("ground_truth.label") == "0").limit(6)
     wrong.set_values("ground_truth.label", ["1"] * 6)
-    audit_and_report(dataset, "ground_truth", "audit", AuditConfig(**SETTINGS))
+    audit_in_app(dataset, "ground_truth", "audit", AuditConfig(**SETTINGS))
     dataset.reload()
     yield dataset
     fo.delete_dataset(dataset.name)

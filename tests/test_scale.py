@@ -17,6 +17,7 @@ from audit.head import Head, logits, probabilities, residuals, targets_of, train
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
 from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
+from audit.influence.stable import StableSolver
 from audit.rows import Rows, Stored, Taken, positions, take
 
 N, D, C = 700, 16, 4
@@ -90,7 +91,7 @@ def everything_of(x: Rows, labels: torch.Tensor) -> tuple[Head, torch.Tensor, Le
     p, targets = probabilities(z, head.weight), targets_of(labels, C, z)
     wrong = residuals(p, targets)
     hessian = HeadHessian(take(z, train), take(p, train), head.l2)
-    influence, _ = influence_on_validation(hessian, z, wrong, validation, take(wrong, validation))
+    influence, _ = influence_on_validation(StableSolver(hessian), z, wrong, validation, take(wrong, validation))
     left_out = leave_one_out(
         hessian, z, logits(z, head.weight), wrong, trained_on=torch.arange(N) < len(train), method="kfac"
     )

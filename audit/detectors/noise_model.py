@@ -494,12 +494,20 @@ class NeighbourVotes:
         votes = torch.nn.functional.embedding_bag(places, beliefs, per_sample_weights=weights, mode="sum")
         return votes.add_(1 / (self.classes * (count + 1)))
 
-    def share_of(self, labels: Tensor) -> Tensor:
-        """The vote (n,) that each sample's own label (n,) has, where the neighbours believe in theirs."""
-        count = self.places.shape[1]
-        agreeing = torch.zeros_like(self.shares[:, 0])
+    def share_of(self, labels: Tensor, rows: Tensor | None = None, own: Tensor | None = None) -> Tensor:
+        """The vote (k,) that samples' own labels have, where the neighbours believe in theirs.
+
+        Args:
+            labels: (n,) class numbers of all samples.
+            rows: positions (k,) of the samples that are asked about; None for all.
+            own: (k,) the labels of theirs; None for those in `labels`.
+        """
+        places, shares = (self.places, self.shares) if rows is None else (self.places[rows], self.shares[rows])
+        own = labels if own is None else own
+        count = places.shape[1]
+        agreeing = torch.zeros_like(shares[:, 0])
         for place in range(count):
-            agreeing += self.shares[:, place] * (labels[self.places[:, place]] == labels)
+            agreeing += shares[:, place] * (labels[places[:, place]] == own)
         return (count * agreeing + 1 / self.classes) / (count + 1)
 
 

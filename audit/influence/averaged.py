@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from audit.elementwise import one_thread
-from audit.influence.hessian import HeadHessian, Solution
+from audit.influence.hessian import Solution
+from audit.influence.stable import StableSolver
 from audit.rows import Rows, blocks, brought, each, take, total
 
 
@@ -47,12 +48,11 @@ def _inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> tuple[Tensor
 
 
 def influence_on_validation(
-    hessian: HeadHessian,
+    solver: StableSolver,
     z: Rows,
     residuals: Rows,
     validation: Tensor,
     validation_residuals: Rows,
-    method: str = "auto",
 ) -> tuple[Tensor, Solution]:
     """Influence of every sample, validation samples included, on the mean validation loss.
 
@@ -60,11 +60,10 @@ def influence_on_validation(
     half of the validation samples that it is not in. All others are scored by the mean loss of all of them.
 
     Args:
-        hessian: of the training objective.
+        solver: with the Hessian of the training objective.
         z, residuals: (n, D) and (n, C) of all samples, p minus the labels they would be trained on.
         validation: positions (m,) of the validation samples, m ≥ 2; every other one makes a half.
         validation_residuals: (m, C), p minus what the validation loss takes their labels to be.
-        method: 'auto', 'cholesky' or 'cg'.
 
     Returns:
         (n,), positive = helps; and the solutions (2, C, D) for the two halves, with their residual.
@@ -76,7 +75,7 @@ def influence_on_validation(
             for start, half in enumerate(halves)
         ]
     )
-    solution = hessian.solve(gradients, method)
+    solution = solver.solve(gradients)
     return merge_halves(inner_products(z, residuals, solution.values), halves), solution
 
 

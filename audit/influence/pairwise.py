@@ -12,6 +12,7 @@ from torch import Tensor
 from audit.errors import InputError
 from audit.influence.averaged import inner_products
 from audit.influence.hessian import CHUNK_BYTES, HeadHessian
+from audit.influence.stable import StableSolver
 from audit.rows import Rows
 
 MEMORY = 2**30
@@ -42,9 +43,10 @@ def pairwise_influence(
         (m, n), positive = the sample helps the target.
     """
     out = torch.empty(len(z_targets), len(z), dtype=z.dtype, device=z.device)
+    solver = StableSolver(hessian, method)
     for start in range(0, len(z_targets), targets_at_once):
         part = slice(start, start + targets_at_once)
-        out[part] = _rows(hessian, z_targets[part], residuals_targets[part], z, residuals, method, tolerance)
+        out[part] = influence_on_targets(solver, z_targets[part], residuals_targets[part], z, residuals, tolerance)
     return out
 
 
@@ -72,9 +74,10 @@ def stream_pairwise(
         InputError: as `write_rows` and `targets_at_once`.
     """
     at_once = targets_at_once(hessian, len(z), z.element_size(), memory)
+    solver = StableSolver(hessian, method)
 
     def rows(part: slice) -> Tensor:
-        return _rows(hessian, z_targets[part], residuals_targets[part], z, residuals, method)
+        return influence_on_targets(solver, z_targets[part], residuals_targets[part], z, residuals)
 
     return write_rows(folder, (len(z_targets), len(z)), z.dtype, at_once, rows)
 
@@ -119,14 +122,14 @@ def targets_at_once(hessian: HeadHessian, samples: int, element_bytes: int, memo
     return count
 
 
-def _rows(
-    hessian: HeadHessian,
+def influence_on_targets(
+    solver: StableSolver,
     z_targets: Tensor,
     residuals_targets: Tensor,
     z: Rows,
     residuals: Rows,
-    method: str,
     tolerance: float = 1e-8,
 ) -> Tensor:
+    """Influence (m, n) of every sample on the loss of every target, all m at once; see `pairwise_influence`."""
     gradients = residuals_targets.double()[:, :, None] * z_targets.double()[:, None, :]
-    return inner_products(z, residuals, hessian.solve(gradients, method, tolerance).values)
+    return inner_products(z, residuals, solver.solve(gradients, tolerance).values)

@@ -24,23 +24,25 @@ from integrations.command.ending import (
     print_json,
     say,
 )
-from integrations.command.orders import INDEX_FILE, MARKDOWN_FILE, REPORT_FILE, Order
+from integrations.command.orders import INDEX_FILE, Order
 from integrations.command.summary_tables import show_batch, show_summary
+from integrations.pipeline import Audited, audit_and_report
 from integrations.terminal import Manner, StageDisplay
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
     from audit.embedding import Workers
-    from audit.result import AuditResult
 
 
 def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dict[str, Any]:
     """Audit, and say what was found and where it is; the summary."""
-    result, folder = _perform(order, manner, set(), scheduler)
-    show_summary(Console(stderr=manner.json), result, folder / REPORT_FILE)
+    audited = _perform(order, manner, set(), scheduler)
+    show_summary(Console(stderr=manner.json), audited.result, audited.report)
     if manner.json:
-        print_json(result.summary)
-    return result.summary
+        print_json(audited.result.summary)
+    if audited.problem is not None:
+        raise audited.problem
+    return audited.result.summary
 
 
 def audit_all(
@@ -59,7 +61,7 @@ def audit_all(
         if not manner.quiet:
             say(f"audit {number} of {len(orders)}: {order.source}")
         try:
-            result, folder = _perform(order, manner, taken, scheduler)
+            audited = _perform(order, manner, taken, scheduler)
         except Exception as error:
             if manner.verbose:
                 traceback.print_exc()
@@ -67,8 +69,11 @@ def audit_all(
             code = MISTAKEN if is_mistake(error) else FAILED
             ended = replace(entries[number - 1], exit_code=code, error=one_line(error))
         else:
-            code = ABOVE_LIMIT if is_above(result.summary, fail_above) else DONE
-            ended = replace(entries[number - 1], exit_code=code, summary=result.summary, report=folder / REPORT_FILE)
+            code = ABOVE_LIMIT if is_above(audited.result.summary, fail_above) else DONE
+            ended = replace(entries[number - 1], exit_code=code, summary=audited.result.summary, report=audited.report)
+            if audited.problem is not None:
+                say(one_line(audited.problem))
+                ended = replace(ended, exit_code=FAILED, error=one_line(audited.problem))
         entries[number - 1] = ended
         write_index(entries, path, fail_above)
     show_batch(Console(stderr=manner.json), entries, path)
@@ -104,12 +109,9 @@ def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers |
         yield workers
 
 
-def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | None) -> tuple[AuditResult, Path]:
-    """Open the source, audit it, write FiftyOne and the report; the result and its folder, which becomes taken."""
+def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | None) -> Audited:
+    """Open the source, audit it, write FiftyOne and the report; the folder of the result becomes taken."""
     with StageDisplay(Console(stderr=True), manner) as display, _workers(scheduler, display) as workers:
-        from audit.checkpoint import checkpoint_for
-        from integrations.fiftyone import audit_dataset
-
         order.check_writable()
         source = order.resolve()
         collection = source.open(display)
@@ -121,24 +123,6 @@ def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | No
                 "give one of the two another audit_key"
             )
         taken.add(folder)
-        checkpoint = checkpoint_for(order.config)
-        result = audit_dataset(
-            collection,
-            source.label_field,
-            order.audit_key,
-            order.config,
-            display,
-            folder,
-            checkpoint,
-            workers,
-            source.part,
+        return audit_and_report(
+            collection, source.label_field, order.audit_key, order.config, folder, display, workers, source.part
         )
-        display(Step("report"))
-        from reports.html import write_report
-        from reports.markdown import write_markdown
-
-        write_report(result, folder / REPORT_FILE)
-        write_markdown(result, folder / MARKDOWN_FILE)
-        checkpoint.discard()
-        display(Step("report", 1, 1))
-    return result, folder

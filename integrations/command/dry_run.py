@@ -37,7 +37,8 @@ from audit.progress import Step
 from audit.run import audit_embeddings, split_samples
 from audit.samples import Samples, auditable_classes, content_key, image_bytes
 from integrations.command.ending import print_json
-from integrations.command.orders import REPORT_FILE, Order
+from integrations.command.orders import Order
+from integrations.pipeline import REPORT_FILE
 from integrations.sources import FiftyOneSource, Source
 from integrations.terminal import Manner, StageDisplay
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from integrations.sources import Source
 
 RESULTS_FOLDER = "audit-results"
-REPORT_FILE = "report.html"
-MARKDOWN_FILE = "summary.md"
 INDEX_FILE = "index.html"
 COMPARISON_FILE = "compare.html"
 FIGURES_FOLDER = "figures"

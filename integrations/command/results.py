@@ -9,7 +9,8 @@ import typer
 
 from integrations.command.cli import cli
 from integrations.command.ending import print_json
-from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER, REPORT_FILE
+from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER
+from integrations.pipeline import REPORT_FILE
 
 
 @cli.command()

@@ -22,7 +22,7 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     from rich.table import Table
 
     from audit.findings import FINDING_TITLES
-    from reports.verdict import app_command
+    from reports.verdict import app_command, copies_sentences
 
     summary = result.summary
     counts, estimates = summary["counts"], summary["estimates"]
@@ -57,8 +57,12 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
             "flags, estimated",
             f"≈ {estimates['precision']:.0%} right, ≈ {estimates['recall']:.0%} of the mistakes found",
         )
+    for sentence in copies_sentences(summary):
+        table.add_row("copies", sentence)
     for caution in estimates["cautions"]:
         table.add_row("mind", caution)
+    for failure in summary["failed_stages"]:
+        table.add_row("not done", escape(failure["reason"]))
     if measured := summary["detection"]:
         table.add_row(
             f"flags, measured on {measured['injected']} injected",

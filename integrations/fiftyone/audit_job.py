@@ -25,6 +25,7 @@ from fiftyone.operators.store import ExecutionStore
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
+from integrations import pipeline
 from integrations.fiftyone.importing import HOME_VARIABLE
 
 STORE = "influence_audit_jobs"
@@ -115,26 +116,19 @@ def forget_job(dataset: fo.Dataset, audit_key: str) -> None:
     _store(dataset).delete(audit_key)
 
 
-def audit_and_report(
+def audit_in_app(
     collection: SampleCollection,
     label_field: str,
     audit_key: str,
     config: AuditConfig,
     progress: ProgressCallback = silent,
 ) -> str:
-    """Audit, save the result where the App finds it, write the report beside it, and say in a line what was found."""
-    from audit.checkpoint import checkpoint_for
-    from integrations.fiftyone.dataset import audit_dataset
-    from reports.html import write_report
-
-    dataset = collection._root_dataset
-    folder = results_home(dataset, audit_key)
-    checkpoint = checkpoint_for(config)
-    result = audit_dataset(collection, label_field, audit_key, config, progress, folder, checkpoint)
-    progress(Step("report"))
-    write_report(result, folder / "report.html")
-    checkpoint.discard()
-    counts, estimates = result.summary["counts"], result.summary["estimates"]
+    """Audit, save result and report where the App finds them, and say in a line what was found."""
+    folder = results_home(collection._root_dataset, audit_key)
+    audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
+    if audited.problem is not None:
+        raise audited.problem
+    counts, estimates = audited.result.summary["counts"], audited.result.summary["estimates"]
     return (
         f"{counts['flagged']:,} of {counts['samples']:,} labels flagged; about {estimates['mistakes']:,.0f} are "
         "estimated to be wrong"
@@ -159,7 +153,7 @@ def run_job(dataset: fo.Dataset, audit_key: str) -> None:
     try:
         collection = dataset if job.view is None else DatasetView._build(dataset, job.view)
         config = AuditConfig.from_dict(job.config)
-        job.message = audit_and_report(collection, job.label_field, audit_key, config, tell)
+        job.message = audit_in_app(collection, job.label_field, audit_key, config, tell)
         job.state = DONE
     except BaseException as error:
         job.state, job.message = FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -21,7 +21,7 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 import audit
 from audit.config import AuditConfig
 from audit.errors import InputError, WriteError, first_line
-from audit.progress import ProgressCallback, silent
+from audit.progress import ProgressCallback, failed_stage, silent
 from audit.samples import Samples, is_missing, standard_split
 from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
@@ -148,6 +148,7 @@ def audit_dataset(
 
     Raises:
         InputError: if the dataset, the field or the key cannot be used, before anything is computed.
+        WriteError: if the scores could not be written into the dataset; its `result` has them.
     """
     from audit.checkpoint import checkpoint_for
 
@@ -157,12 +158,24 @@ def audit_dataset(
     kept_stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(dataset, audit_key):
         samples = read_samples(collection, label_field)
-        result = audit.audit_images(samples, config=config, progress=progress, checkpoint=kept_stages, workers=workers)
-        _name_source(result, collection, label_field, audit_key, part)
+
+        def keep(result: AuditResult) -> None:
+            _name_source(result, collection, label_field, audit_key, part)
+            if save_to is not None:
+                result.save(save_to)
+
+        result = audit.audit_images(samples, config, progress, kept_stages, workers, scored=keep)
         if save_to is not None:
             result.save(save_to)
-        _write(collection, result, audit_key, label_field, progress, save_to)
-    if checkpoint is None:
+        try:
+            _write(collection, result, audit_key, label_field, progress, save_to)
+        except (InputError, WriteError) as error:
+            error.result = result
+            result.summary["failed_stages"].append(failed_stage("fiftyone", "fields in FiftyOne", error))
+            if save_to is not None:
+                result.save(save_to)
+            raise
+    if checkpoint is None and not result.summary["failed_stages"]:
         kept_stages.discard()
     return result
 

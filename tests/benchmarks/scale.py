@@ -31,6 +31,7 @@ from audit.head import logits, probabilities, residuals, targets_of, train_head
 from audit.influence.averaged import influence_on_validation
 from audit.influence.hessian import HeadHessian
 from audit.influence.leave_one_out import leave_one_out
+from audit.influence.stable import StableSolver
 from audit.progress import Step
 from audit.rows import Stored, take
 from tests.benchmarks.influence import described, made
@@ -67,7 +68,7 @@ def engine(folder: Path) -> dict[str, Any]:
         p = probabilities(z, head.weight)
         wrong = residuals(p, targets_of(labels, CLASSES, z))
         hessian = HeadHessian(take(z, train), take(p, train), head.l2)
-        _, solution = influence_on_validation(hessian, z, wrong, validation, take(wrong, validation))
+        _, solution = influence_on_validation(StableSolver(hessian), z, wrong, validation, take(wrong, validation))
     with _timed(seconds, "leave-one-out"):
         leave_one_out(hessian, z, logits(z, head.weight), wrong, trained_on=~held, method="kfac")
     return {

@@ -17,7 +17,7 @@ from audit.errors import InputError
 from audit.progress import Step
 from integrations.fiftyone.appearance import VIEWS, check_view_names
 from integrations.fiftyone.audit_job import (
-    audit_and_report,
+    audit_in_app,
     describe,
     share,
     start_job,
@@ -152,7 +152,7 @@ class AuditLabels(AuditOperator):
             if not step.note:
                 ctx.set_progress(share(step), describe(step))
 
-        return {"audit_key": key, "message": audit_and_report(collection, field, key, config, tell)}
+        return {"audit_key": key, "message": audit_in_app(collection, field, key, config, tell)}
 
 
 def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
@@ -280,7 +280,7 @@ def _audit_with_progress(
 
     def audit() -> None:
         try:
-            messages.put(audit_and_report(collection, field, key, config, messages.put))
+            messages.put(audit_in_app(collection, field, key, config, messages.put))
         except BaseException as error:
             messages.put(error)
 

@@ -1,0 +1,158 @@
+"""Exact copies: samples with the same content, which count as one sample for whoever reads their labels.
+
+A copy that carries the same label shows a mistake to nobody: leave one out, and the other one still teaches head and
+neighbours the label. So the noise model is given each content once, with its most frequent label, and what it says of
+the content holds for all of its copies.
+
+Copies that carry different labels prove a mistake, since at most one of the labels is right. The picture was judged
+without them, and each label is then one more noisy reading of the same true class:
+P(true = k | x, y_1, y_2, ...) ∝ P(true = k | x) T_k,y_1 T_k,y_2 ... over the different labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.detectors.noise_model import FLOOR, Diagnosis, NeighbourVotes
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which of n samples have the same content.
+
+    Attributes:
+        content: (n,) number of each sample's content, from 0, in the order of their first samples.
+        first: (u,) position of the first sample of each content.
+    """
+
+    content: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, keys: np.ndarray) -> Copies:
+        """The copies by uint8 keys (n, 16), which are the same for the same content."""
+        whole = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
+        _, first, content = np.unique(whole, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        number = np.empty_like(order)
+        number[order] = np.arange(len(order))
+        return cls(number[content], first[order])
+
+    @classmethod
+    def none(cls, samples: int) -> Copies:
+        """As where no two samples are alike."""
+        return cls(np.arange(samples), np.arange(samples))
+
+    def __bool__(self) -> bool:
+        return len(self.first) < len(self.content)
+
+    def conflicting(self, labels: np.ndarray) -> list[np.ndarray]:
+        """Positions of the samples of each content whose labels (n,) are not all the same."""
+        differ = np.zeros(len(self.first), dtype=bool)
+        differ[self.content[labels != labels[self.first][self.content]]] = True
+        rows = np.flatnonzero(differ[self.content])
+        rows = rows[np.argsort(self.content[rows], kind="stable")]
+        return np.split(rows, np.flatnonzero(np.diff(self.content[rows])) + 1) if len(rows) else []
+
+    def proven_mistakes(self, labels: np.ndarray) -> int:
+        """At least so many labels (n,) are wrong: of each content, all but those that agree most."""
+        return sum(len(group) - int(np.bincount(labels[group]).max()) for group in self.conflicting(labels))
+
+    def representatives(self, labels: np.ndarray, trusted: np.ndarray | None) -> np.ndarray:
+        """The sample (u,) that stands for each content: one with a trusted label, else with the most frequent one.
+
+        Args:
+            labels: (n,) class numbers.
+            trusted: bool (n,), whose labels are known to be right; None where none is.
+        """
+        chosen = self.first.copy()
+        for group in self.conflicting(labels):
+            known = group if trusted is None or not trusted[group].any() else group[trusted[group]]
+            counts = np.bincount(labels[known])
+            chosen[self.content[group[0]]] = known[counts[labels[known]].argmax()]
+        return chosen
+
+    def trusted_of_each(self, trusted: np.ndarray) -> np.ndarray:
+        """Bool (u,): whether any sample of a content is trusted, bool (n,)."""
+        found = np.zeros(len(self.first), dtype=bool)
+        found[self.content[trusted]] = True
+        return found
+
+
+def diagnosis_of_copies(
+    copies: Copies, diagnosis: Diagnosis, votes: NeighbourVotes, labels: Tensor, trusted: np.ndarray | None
+) -> Diagnosis:
+    """What a diagnosis of one sample for each content says of all samples.
+
+    Args:
+        copies: of n samples with u contents.
+        diagnosis: of the u representatives.
+        votes: of the representatives' neighbours.
+        labels: (n,) class numbers.
+        trusted: bool (n,), whose labels are known to be right; None where none is.
+    """
+    content = torch.from_numpy(copies.content).to(labels.device)
+    given = labels.cpu().numpy()
+    counted = labels[torch.from_numpy(copies.representatives(given, trusted)).to(labels.device)]
+    posterior = diagnosis.posterior[content]
+    for group in copies.conflicting(given):
+        rows = torch.from_numpy(group).to(labels.device)
+        others = [label for label in np.unique(given[group]).tolist() if label != int(counted[content[rows[0]]])]
+        joint = posterior[rows[0]] * diagnosis.transition[:, others].clamp_min(FLOOR).prod(1)
+        posterior[rows] = joint / joint.sum().clamp_min(FLOOR)
+    if trusted is not None:  # two trusted labels of one content both stay right
+        known = torch.from_numpy(np.flatnonzero(trusted)).to(labels.device)
+        posterior[known] = 0.0
+        posterior[known, labels[known]] = 1.0
+    return replace(
+        diagnosis,
+        prior=diagnosis.prior[content],
+        posterior=posterior,
+        probabilities=diagnosis.probabilities[content],
+        loo_probabilities=diagnosis.loo_probabilities[content],
+        self_influence=diagnosis.self_influence[content],
+        neighbour_share=votes.share_of(counted, content, labels),
+    )
+
+
+def contradicted(copies: Copies, labels: np.ndarray, suspicion: np.ndarray) -> np.ndarray:
+    """Bool (n,): labels that copies contradict, all but the least suspicious label of each content.
+
+    Args:
+        copies: of the n samples.
+        labels: (n,) class numbers.
+        suspicion: (n,) of the labels.
+    """
+    found = np.zeros(len(labels), dtype=bool)
+    for group in copies.conflicting(labels):
+        found[group] = suspicion[group] > suspicion[group].min()
+        if not found[group].any():  # nothing tells which of the labels is right
+            found[group] = True
+    return found
+
+
+def describe_copies(copies: Copies, labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
+    """What an audit's summary says of the copies.
+
+    Args:
+        copies: of the n samples.
+        labels: (n,) class numbers.
+        split: (n,) 'train', 'validation' or 'test'.
+
+    Returns:
+        contents: how many contents occur more than once; samples: with such a content; proven_mistakes: at least so
+        many labels are wrong; leaked: held-out samples whose content is in the training split, too.
+    """
+    repeated = np.bincount(copies.content) > 1
+    trained_on = np.zeros(len(copies.first), dtype=bool)
+    trained_on[copies.content[split == "train"]] = True
+    return {
+        "contents": int(repeated.sum()),
+        "samples": int(repeated[copies.content].sum()),
+        "proven_mistakes": copies.proven_mistakes(labels),
+        "leaked": int((trained_on[copies.content] & (split != "train")).sum()),
+    }

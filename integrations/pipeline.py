@@ -1,0 +1,104 @@
+"""The one road from a FiftyOne collection to its audit: scores into FiftyOne, result and report into a folder.
+
+The command and the App both take it. What comes after the scores may fail without taking them along: the result is
+saved as soon as it has scores and flags, and says which stage failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audit.config import AuditConfig
+from audit.errors import InputError, WriteError
+from audit.progress import ProgressCallback, Step, failed_stage, silent
+
+if TYPE_CHECKING:
+    from fiftyone.core.collections import SampleCollection
+
+    from audit.embedding import Workers
+    from audit.result import AuditResult
+
+REPORT_FILE = "report.html"
+MARKDOWN_FILE = "summary.md"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """An audit that has scores.
+
+    Attributes:
+        result: what was found; it is saved in `folder`.
+        folder: of the result and its report.
+        problem: why its scores are not in FiftyOne or its report could not be written; None where both are done.
+    """
+
+    result: AuditResult
+    folder: Path
+    problem: InputError | WriteError | None
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / REPORT_FILE
+
+
+def audit_and_report(
+    collection: SampleCollection,
+    label_field: str,
+    audit_key: str,
+    config: AuditConfig,
+    folder: Path,
+    progress: ProgressCallback = silent,
+    workers: Workers | None = None,
+    part: Mapping[str, str | list[str]] | None = None,
+) -> Audited:
+    """Audit, write FiftyOne, and write result and report into a folder.
+
+    Stages that are finished are kept until all of them are, so that the same call makes only what is missing.
+
+    Args:
+        collection: a FiftyOne dataset or view.
+        label_field, audit_key, config, progress, workers, part: as for `integrations.fiftyone.audit_dataset`.
+        folder: of the result and its report.
+
+    Raises:
+        InputError: if the collection cannot be audited.
+        WriteError: if the result itself cannot be saved.
+    """
+    from audit.checkpoint import checkpoint_for
+    from integrations.fiftyone.dataset import audit_dataset
+
+    checkpoint = checkpoint_for(config)
+    problem: InputError | WriteError | None = None
+    try:
+        result = audit_dataset(collection, label_field, audit_key, config, progress, folder, checkpoint, workers, part)
+    except (InputError, WriteError) as error:
+        if error.result is None:
+            raise
+        result, problem = error.result, error
+    progress(Step("report"))
+    unwritten = _write_report(result, folder)
+    problem = problem or unwritten
+    if not result.summary["failed_stages"]:
+        checkpoint.discard()
+    progress(Step("report", 1, 1))
+    return Audited(result, folder, problem)
+
+
+def _write_report(result: AuditResult, folder: Path) -> WriteError | None:
+    """Write the report and the summary for a pull request; where that fails, the result says so."""
+    from reports.html import write_report
+    from reports.markdown import write_markdown
+
+    try:
+        write_report(result, folder / REPORT_FILE)
+        write_markdown(result, folder / MARKDOWN_FILE)
+    except Exception as error:  # whatever it is, the result is complete without
+        failure = failed_stage("report", "report", error)
+        result.summary["failed_stages"].append(failure)
+        result.save(folder)
+        return WriteError(f"{failure['reason']} The result is in {str(folder)!r}.")
+    return None
