@@ -1,17 +1,18 @@
-"""Every test session has a FiftyOne, a cache and a home of its own, and leaves no process behind."""
+"""Every test session has a FiftyOne, a cache and a home of its own, and leaves no process behind.
+
+Nothing is started here: the database by the folders that need one (tests/mongod.py), the browser by its first test.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
+import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from tests.mongod import Mongod
+
+pytest_plugins = ["tests.made_reports"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_OPTIONS = [
@@ -42,57 +47,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
-_SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
+SESSION = Path(tempfile.mkdtemp(prefix="influence-audit-tests-"))
 
 # Set while this file is imported: FiftyOne reads them once, when it is first imported.
 os.environ.update(
     {
-        "FIFTYONE_DATABASE_DIR": str(_SESSION / "database"),
+        "FIFTYONE_DATABASE_DIR": str(SESSION / "database"),
         "FIFTYONE_DATABASE_NAME": f"influence_audit_tests_{os.getpid()}",
-        "FIFTYONE_DEFAULT_DATASET_DIR": str(_SESSION / "datasets"),
-        "FIFTYONE_PLUGINS_DIR": str(_SESSION / "plugins"),
+        "FIFTYONE_DEFAULT_DATASET_DIR": str(SESSION / "datasets"),
+        "FIFTYONE_PLUGINS_DIR": str(SESSION / "plugins"),
         "FIFTYONE_DO_NOT_TRACK": "true",
-        "HF_DATASETS_CACHE": str(_SESSION / "huggingface"),
-        "INFLUENCE_AUDIT_CACHE": str(_SESSION / "cache"),
-        "INFLUENCE_AUDIT_HOME": str(_SESSION / "home"),
+        "HF_DATASETS_CACHE": str(SESSION / "huggingface"),
+        "INFLUENCE_AUDIT_CACHE": str(SESSION / "cache"),
+        "INFLUENCE_AUDIT_HOME": str(SESSION / "home"),
         "OMP_WAIT_POLICY": "PASSIVE",  # as `import audit` sets it, for tests that import torch first
     }
 )
 
-
-def _start_database() -> subprocess.Popen[bytes] | None:
-    """A mongod for this session alone: FiftyOne by itself would join whichever of its kind runs on this machine.
-
-    None where the user names a server, or FiftyOne has no mongod of its own.
-    """
-    mongod = Path(sysconfig.get_path("purelib")) / "fiftyone" / "db" / "bin" / "mongod"
-    if os.environ.get("FIFTYONE_DATABASE_URI") or not mongod.is_file():
-        return None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = _SESSION / "mongod"
-    folder.mkdir()
-    places = ["--dbpath", str(folder), "--logpath", str(_SESSION / "mongod.log")]
-    process = subprocess.Popen(
-        [str(mongod), *places, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"],
-        stdout=subprocess.DEVNULL,
-    )
-    for _ in range(600):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
-                os.environ["FIFTYONE_DATABASE_VALIDATION"] = "false"  # its version is FiftyOne's own choice
-                return process
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise pytest.UsageError(f"mongod did not start; its log:\n{(_SESSION / 'mongod.log').read_text()[-2000:]}")
-
-
-_DATABASE = _start_database()
-
-SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+# Several sessions side by side (`pytest -n 2`) share the processors.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // int(workers))))
 
 
 @atexit.register
@@ -100,7 +74,11 @@ def _leave_nothing() -> None:
     """Stop what this process started and is still there (mongod's keeper waits for us to be gone), and clean up."""
     # On a server of the user's own, only our database goes: FiftyOne has the user's where it was imported before this.
     fiftyone = sys.modules.get("fiftyone")
-    if _DATABASE is None and fiftyone and fiftyone.config.database_name == os.environ["FIFTYONE_DATABASE_NAME"]:
+    if (
+        fiftyone
+        and not (SESSION / "mongod").exists()
+        and fiftyone.config.database_name == os.environ["FIFTYONE_DATABASE_NAME"]
+    ):
         fiftyone.core.odm.drop_database()
     started = psutil.Process().children(recursive=True)
     for process in started:
@@ -111,14 +89,7 @@ def _leave_nothing() -> None:
     _, alive = psutil.wait_procs(started, timeout=10)
     for process in alive:
         process.kill()
-    shutil.rmtree(_SESSION, ignore_errors=True)
-
-
-def pytest_report_header() -> str:
-    """Say which data the tests on shared data run on."""
-    if SHARED_DATA.is_dir():
-        return "shared data: found"
-    return "shared data: not here; its tests run on parquet files made of scikit-learn's digits"
+    shutil.rmtree(SESSION, ignore_errors=True)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -132,7 +103,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     from playwright.sync_api import Error
 
     for number, page in enumerate(page for context in opened.contexts for page in context.pages):
-        picture = _SESSION.parent / f"{item.name}-{number}.png"
+        picture = SESSION.parent / f"{item.name}-{number}.png"
         try:
             page.screenshot(path=picture)
             shown = page.inner_text("body")[:4000]
@@ -158,9 +129,8 @@ def dataset_name() -> Iterator[Callable[[str], str]]:
             fo.delete_dataset(text)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium or Chrome; where there is none, the tests that ask for it are reported as not made."""
+@pytest.fixture(scope="session")
+def _opened_browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -172,23 +142,53 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture
+def browser(_opened_browser: Browser) -> Iterator[Browser]:
+    """A headless Chromium or Chrome; where there is none, the tests that ask for it are reported as not made."""
+    yield _opened_browser
+    for context in _opened_browser.contexts:  # those that a test which failed has left
+        context.close()
+
+
+@pytest.fixture
+def mongod(tmp_path: Path) -> Iterator[Mongod]:
+    """A MongoDB server of the test's own, that it may kill and start again."""
+    from tests.mongod import MONGOD, Mongod
+
+    if not MONGOD.is_file():
+        pytest.skip("restart of the database not tested: FiftyOne has no mongod of its own here")
+    server = Mongod(tmp_path / "mongod")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs with room for 16 KiB; where mounting is not permitted, files of this process may grow to 4 KiB only."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode == 0:
+        yield folder
+        subprocess.run(["umount", str(folder)], check=True)  # which fails where a file of it is still open
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.fixture(scope="session")
-def tables_boats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.parquet and valid.parquet of two classes: shared data, or the same made of digits.
+def parquet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.parquet and valid.parquet, as Hugging Face has them: digits that are named tables and boats.
 
-    A plain clone has no shared data; it then holds the digits 0 and 1 in the same form, and the test goes the same way.
+    They hold 320 and 40 images of 64 px, as pictures of two classes.
     """
-    shared = SHARED_DATA / "tiny-imagenet-tables-boats"
-    if shared.is_dir():
-        return shared
-    return _digits_parquet(tmp_path_factory.mktemp("tables-boats"))
-
-
-def _digits_parquet(folder: Path) -> Path:
     from datasets import ClassLabel, Dataset, Features, Image
 
     from integrations.digits import digits
 
+    folder = tmp_path_factory.mktemp("parquet")
     images = list(digits(["0", "1"]))
     features = Features({"image": Image(), "label": ClassLabel(names=["dining table", "gondola"])})
     for split, part in {"train": images[:320], "valid": images[320:]}.items():

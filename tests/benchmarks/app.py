@@ -27,8 +27,8 @@ import pandas as pd
 from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import STATUS, UNREVIEWED
 from tests.benchmarks.influence import machine
-from tests.made_up import made_up_result
-from tests.panel_window import Window
+from tests.fiftyone.made_up import made_up_result
+from tests.fiftyone.panel_window import Window
 
 HERE = Path(__file__).parent
 SAMPLES, CLASSES = 50_000, 20

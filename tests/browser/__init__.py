@@ -1,0 +1,1 @@
+"""The report and the App in a real Chromium."""

@@ -1,0 +1,355 @@
+"""The whole review in a browser on the real App: audit, look, understand, decide, undo, correct, audit again, report.
+
+The pictures of each step, and the moving picture of them for the README, are kept where INFLUENCE_AUDIT_SCREENSHOTS
+names a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+import pytest
+from fiftyone import ViewField as F
+from PIL import Image, ImageDraw, ImageFont
+
+from integrations.digits import digits
+from integrations.fiftyone.audit_job import results_home
+from integrations.fiftyone.importing import import_images
+from integrations.fiftyone.review import decisions
+from integrations.labelled_images import LabelledImages
+from tests.browser.app_window import FIFTYONE_LOADS, GRID_IMAGES, AppWindow, served
+from tests.mongod import Mongod
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+MISTAKES = 8
+FRAME = (1200, 900)
+STEPS = {
+    "audit-form": "Audit the labels: choose what, how, and under which key",
+    "audited": "The grid shows what is flagged, the panel the most suspicious sample",
+    "threshold": "Move the threshold: the grid follows",
+    "explanation": "Why it is suspect: training samples that speak for and against its label",
+    "selection": "Accept the suggestion, for one sample or for a selection; undo is a click away",
+    "apply-form": "Apply the corrections: the label field is written, the old labels are kept",
+    "second-audit": "Audit again: what changed since the last time",
+}
+"""The steps of the README's moving picture, with what is said under them."""
+
+
+@pytest.fixture
+def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
+    """Digits that look alike, eight of them labelled wrong."""
+    name = dataset_name("labels to review")
+    alike = list(digits(["3", "5", "8", "9"]))[:160]
+    import_images(LabelledImages("digits", "digits", len(alike), lambda: iter(alike)), name)
+    dataset = fo.load_dataset(name)
+    classes = dataset.distinct("ground_truth.label")
+    for label, wrong in zip(classes, classes[1:] + classes[:1], strict=True):
+        part = dataset.match(F("source_label") == label).limit(8 // len(classes))
+        part.set_values("ground_truth.label", [wrong] * len(part))
+    return dataset
+
+
+def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
+    dataset: fo.Dataset, browser: Browser, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
+    with served(dataset.name, tmp_path / "console.log") as address:
+        dark = AppWindow(browser, address, folder)
+        review(dark, dataset)
+        dark.page.close()
+        light = AppWindow(browser, address, folder, "light")
+        look_again(light, dataset)
+        put_away(light, dataset)
+        light.page.close()
+    moving_picture([(dark.pictures[step], text) for step, text in STEPS.items()], folder / "review.webp")
+    assert all(picture.stat().st_size > 10_000 for picture in [*dark.pictures.values(), *light.pictures.values()])
+
+
+def review(app: AppWindow, dataset: fo.Dataset) -> None:
+    """The whole way, from opening the dataset to the report after the second audit."""
+    app.picture("dataset")
+
+    form = app.operate("Audit labels")
+    form.get_by_text("More settings").click()
+    form.get_by_text("Backbone weights:").wait_for(timeout=60_000)
+    form.locator("input[value='auto']").fill("bundled")
+    app.page.wait_for_timeout(1000)
+    app.picture("audit-form")
+    app.audit()
+    app.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
+    dataset.reload()
+    flagged = dataset.load_saved_view("audit: flagged").values("id")
+    assert len(flagged) >= MISTAKES // 2
+    app.sees(f"0 / {len(flagged)}")
+    # Without a reload of the page.
+    app.page.locator("[data-cy='sidebar-group-entry-label audit (audit)' i]").wait_for(timeout=60_000)
+    app.page.locator("[data-cy='sidebar-field-container-audit_influence']").wait_for(timeout=60_000)
+    app.picture("audited")
+
+    slider = app.panel.locator(".MuiSlider-root").first
+    place = slider.bounding_box()
+    assert place is not None
+    slider.click(position={"x": place["width"] * 0.8, "y": place["height"] / 2})
+    app.sees(re.compile(r"Show suspicion of at least 0\.(79|80|81)"))
+    above = len(dataset.match(F("audit_suspicion") >= 0.8))
+    app.sees(f"{above} sample")
+    app.picture("threshold")
+
+    app.panel.locator("table tbody tr").first.click()
+    app.panel.get_by_text(re.compile("^class ")).wait_for(timeout=60_000)
+    app.picture("class")
+    app.panel.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
+    app.picture("classes")
+    app.press("Show all samples")
+    app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden", timeout=60_000)
+    app.sees(f"{len(dataset)} samples")
+    app.page.wait_for_timeout(1000)
+
+    app.press("Why is it suspect?")
+    app.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
+    app.picture("explanation")
+
+    first, second = dataset.load_saved_view("audit: to review").values("id")[:2]
+    app.press("Accept suggestion")
+    app.sees(f"1 / {len(flagged)}")
+    app.picture("accepted")
+    dataset.reload()
+    assert dataset[first].audit_status == "relabelled"
+    app.page.keyboard.press("Shift+U")
+    app.sees(f"0 / {len(flagged)}")
+    dataset.reload()
+    assert dataset[first].audit_status == "unreviewed"
+    app.picture("undone")
+    app.skip(by_key=True)
+    for key, status in (("C", "confirmed"), ("A", "relabelled")):
+        app.page.keyboard.press(f"Shift+{key}")
+        app.sees(f"1 / {len(flagged)}")
+        dataset.reload()
+        assert dataset[second].audit_status == status
+        app.page.keyboard.press("Shift+U")
+        app.sees(f"0 / {len(flagged)}")
+
+    form = app.operate("Load audit")
+    form.get_by_text("flagged", exact=True).click()
+    app.submit("Load audit")
+    app.sees(f"{len(flagged)} samples")
+    app.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {len(flagged)}")
+    app.page.wait_for_timeout(2000)
+    app.select_first_samples(3)
+    app.panel.get_by_role("button", name="Accept suggestion (3)").wait_for(timeout=60_000)
+    app.picture("selection")
+    app.press("Accept suggestion (3)")
+    app.sees(f"3 / {len(flagged)}")
+    dataset.reload()
+    accepted = dataset.match(F("audit_status") == "relabelled").values("id")
+    assert accepted == dataset.select(flagged[:3]).values("id")
+    app.picture("selection-accepted")
+
+    app.press("Apply")
+    app.form().get_by_text("3 corrected labels").wait_for(timeout=60_000)
+    app.picture("apply-form")
+    app.submit("Apply corrections")
+    app.sees("3 samples corrected in the label field")
+    dataset.reload()
+    for sample in dataset.select(accepted):
+        assert sample.ground_truth.label == sample.audit_suggested.label != sample.audit_original.label
+    app.picture("applied")
+
+    app.press("Audit labels")
+    form = app.form()
+    form.locator("input[value='audit_2']").fill("audit")
+    form.get_by_text("Replace audit 'audit'").wait_for(timeout=60_000)
+    app.picture("key-taken")
+    form.get_by_role("checkbox").first.check()
+    app.page.wait_for_timeout(1500)
+    app.audit()
+    app.sees("Since the last audit: 3 labels corrected")
+    dataset.reload()
+    app.sees(f"0 / {len(dataset.match(F('audit_flag') == True))}")  # noqa: E712
+    summary = dataset.get_run_info("audit").config.summary
+    app.sees(f"Show suspicion of at least {summary['threshold']:.2f}")
+    app.sees(re.compile(rf"≈\s{summary['estimates']['mistakes']:.0f}$"))
+    app.sees(f"threshold {summary['threshold']:.2f}")
+    app.page.wait_for_timeout(2000)  # no late answer brings back the numbers of the first audit
+    app.sees(re.compile(rf"≈\s{summary['estimates']['precision']:.0%}$"))
+    app.picture("second-audit")
+    assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
+    assert len(decisions(dataset, "audit")) == 9  # three that were undone, three accepted, three applied
+
+    with app.page.expect_download(timeout=60_000) as download:
+        app.press("Report")
+        app.submit("Make report")
+    assert download.value.suggested_filename == "report.html"
+    assert (results_home(dataset, "audit") / "report.html").is_file()
+    app.picture("report")
+    assert [error for error in app.errors if error != FIFTYONE_LOADS] == []
+
+
+def look_again(light: AppWindow, dataset: fo.Dataset) -> None:
+    """In the other theme: the panel beside the grid, in the sample view, and the App's own editor."""
+    light.open_panel()
+    light.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
+    light.press("Why is it suspect?")
+    light.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    light.picture("panel")
+    light.operate("Load audit").get_by_text("flagged", exact=True).click()
+    light.submit("Load audit")
+    flagged = len(dataset.load_saved_view("audit: flagged"))
+    light.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {flagged}")
+    light.page.locator("canvas[canvas-loaded=true]").first.click()
+    light.page.locator("[data-cy=modal]").wait_for(timeout=60_000)
+    modal = light.page.locator("[data-cy=modal]")
+    modal.get_by_text("Label audit", exact=True).first.click()
+    modal.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    light.picture("sample")
+    light.page.keyboard.press("Shift+D")
+    light.sees("1 sample dismissed")
+    dataset.reload()
+    (opened,) = dataset.match(F("audit_status") == "dismissed")
+    given = opened.ground_truth.label
+    other = next(label for label in dataset.distinct("ground_truth.label") if label != given)
+    modal.get_by_role("button", name="Label by hand").first.click()
+    modal.locator("[data-cy=sidebar]").get_by_text(given, exact=True).first.click()
+    modal.get_by_text("Edit Classification").wait_for(timeout=60_000)
+    modal.get_by_role("radio", name=other).check()
+    light.sees("1 sample relabelled")  # the panel looks by itself while the editor is open
+    modal.get_by_text(f"given: {other}").first.wait_for(timeout=60_000)
+    light.picture("by-hand")
+    dataset.reload()
+    opened.reload()
+    assert (opened.ground_truth.label, opened.audit_status) == (other, "relabelled")
+    last = [entry for entry in decisions(dataset, "audit") if entry["sample"] == opened.id][-1]
+    assert (last["by_hand"], last["given"], last["after"]["corrected"]) == (True, given, other)
+    light.page.keyboard.press("Escape")
+    modal.wait_for(state="hidden", timeout=60_000)
+    light.panel.get_by_text(f"1 / {flagged}").wait_for(timeout=60_000)  # what was decided in the sample view
+    light.page.wait_for_timeout(2000)
+    assert light.panel.get_by_text(f"1 / {flagged}").is_visible()  # no timer brings back what was before
+    light.picture("closed")
+
+
+def put_away(app: AppWindow, dataset: fo.Dataset) -> None:
+    """Rename the audit, and delete it: sidebar and panel follow without a reload of the page."""
+    group = "[data-cy='sidebar-group-entry-label audit ({})' i]"
+    field = "[data-cy='sidebar-field-container-{}_influence']"
+    app.operate("Rename audit").get_by_role("textbox").last.fill("checked")
+    app.submit("Rename audit")
+    app.page.locator(group.format("checked")).wait_for(timeout=60_000)
+    app.page.locator(field.format("checked")).wait_for(timeout=60_000)
+    for former in (group, field):
+        app.page.locator(former.format("audit")).wait_for(state="hidden", timeout=60_000)
+    app.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+    app.sees(f"{len(dataset)} samples")  # the view that was open asked for fields that are gone
+    app.picture("renamed")
+    app.operate("Delete audit").get_by_text("go with it").wait_for(timeout=60_000)
+    app.picture("delete-form")
+    app.submit("Delete audit")
+    app.panel.get_by_text("No audit yet").wait_for(timeout=60_000)
+    for gone in (group, field):
+        app.page.locator(gone.format("checked")).wait_for(state="hidden", timeout=60_000)
+    app.picture("deleted")
+    dataset.reload()
+    assert (dataset.list_runs(), dataset.list_saved_views()) == ([], [])
+    assert [name for name in dataset.get_field_schema() if name.startswith(("audit", "checked"))] == []
+
+
+def moving_picture(steps: list[tuple[Path, str]], path: Path) -> None:
+    """The steps one after the other, each with a line of text under it, as an animated WebP."""
+    frames = []
+    for picture, text in steps:
+        with Image.open(picture) as screenshot:
+            shown = screenshot.convert("RGB").resize(FRAME, Image.Resampling.LANCZOS)
+        frame = Image.new("RGB", (FRAME[0], FRAME[1] + 44), "#ff6d04")
+        frame.paste(shown)
+        ImageDraw.Draw(frame).text((16, FRAME[1] + 9), text, "#ffffff", ImageFont.load_default(22))
+        frames.append(frame)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=3500, loop=0, quality=70, method=6)
+    assert path.stat().st_size < 2_000_000
+
+
+# --- two windows, and restarts --------------------------------------------------------------------------------------
+
+
+WRITE_AUDIT = """
+import json
+import fiftyone as fo
+from tests.fiftyone.made_up import made_up_result
+from integrations.digits import digits
+from integrations.fiftyone import write_result
+from integrations.fiftyone.importing import import_images
+from integrations.labelled_images import LabelledImages
+images = list(digits(["0", "1", "2"]))[:60]
+import_images(LabelledImages("digits", "digits", 60, lambda: iter(images)), "restarted")
+dataset = fo.load_dataset("restarted")
+write_result(dataset, made_up_result(dataset, inject=False))
+print(json.dumps(dataset.load_saved_view("audit: to review").values("id")))
+"""
+READ_DECISIONS = """
+import json
+import fiftyone as fo
+from integrations.fiftyone.review import decisions
+dataset = fo.load_dataset("restarted")
+made = [(entry["sample"], entry["action"]) for entry in decisions(dataset, "audit")]
+statuses = dict(zip(*dataset.values(["id", "audit_status"])))
+print(json.dumps([made, statuses, dataset.get_run_info("audit").config.summary["review"]["statuses"]]))
+"""
+
+
+def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
+    mongod: Mongod, browser: Browser, tmp_path: Path
+) -> None:
+    queue = mongod.run(WRITE_AUDIT)
+    mongod.write_down()
+    first, second = queue[:2]
+    with served("restarted", tmp_path / "console.log", mongod.environment) as address:
+        one, two = AppWindow(browser, address, tmp_path), AppWindow(browser, address, tmp_path)
+        for window in (one, two):
+            window.open_panel()
+            window.sees(f"0 / {len(queue)}")
+        one.press("Dismiss")  # each window shows the first sample, and does not know of the other's decision
+        one.sees(f"1 / {len(queue)}")
+        two.skip()
+        two.press("Confirm mistake")
+        two.sees(f"2 / {len(queue)}")
+        one.skip()
+        one.press("Dismiss")  # both at once: neither waits for an answer
+        two.press("Confirm mistake")
+        deadline = time.monotonic() + 60
+        while len((before := mongod.run(READ_DECISIONS))[0]) < 4 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        mongod.kill()
+    made, statuses, kept = before
+    assert len(made) == 4
+    assert made[:2] == [[first, "dismiss"], [second, "confirm"]]
+    assert sorted(action for _, action in made) == ["confirm", "confirm", "dismiss", "dismiss"]
+    mongod.start()
+    assert mongod.run(READ_DECISIONS) == before
+    reviewed = sum(status != "unreviewed" for status in statuses.values())
+    assert sum(count for status, count in kept.items() if status != "unreviewed") == reviewed
+    with served("restarted", tmp_path / "again.log", mongod.environment) as address:
+        again = AppWindow(browser, address, tmp_path)
+        again.open_panel()
+        again.sees(f"{reviewed} / {len(queue)}")
+        again.press("Undo last")
+        again.sees(re.compile("Undone: 1 sample"))
+        assert "view=audit-flagged" in again.page.url
+        again.operate("Rename audit").get_by_role("textbox").last.fill("checked")
+        again.submit("Rename audit")
+        again.sees("60 samples")  # the App cannot show a saved view that is gone
+        again.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+        assert [error for error in again.errors if error != FIFTYONE_LOADS] == []
+        lost = again.lose_first_answer('"__method__":"changed"')
+        again.operate("Rename audit").get_by_role("textbox").last.fill("audit")
+        again.submit("Rename audit")
+        again.panel.get_by_text("audit", exact=True).first.wait_for(timeout=60_000)
+        assert len(lost) == 1
+    assert len(mongod.run(READ_DECISIONS)[0]) == 4

@@ -1,0 +1,100 @@
+"""The page that compares two audits, in a real browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import audit
+from audit.result import AuditResult
+from reports.compare import compare, headline, render_comparison, write_comparison
+from reports.index import IndexEntry, write_index
+from tests.command.command_process import command
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+Results = tuple[AuditResult, AuditResult]
+
+
+@pytest.fixture(scope="module")
+def corrected() -> Results:
+    """Digits with wrong labels, and the same after most flagged ones got their suggestions and the seed changed."""
+    x, true = load_digits(n_class=4, return_X_y=True)
+    labels = np.array([f"digit {label}" for label in true], dtype=object)
+    wrong = np.random.default_rng(0).choice(len(labels), 60, replace=False)
+    labels[wrong] = [f"digit {(true[row] + 1) % 4}" for row in wrong]
+    first = audit.audit_embeddings(x, labels.astype(str))
+    corrected = first.flagged[::3].index.union(first.flagged[1::3].index)
+    labels[corrected.astype(int)] = first.scores.loc[corrected, "suggested_label"].to_numpy()
+    return first, audit.audit_embeddings(x, labels.astype(str), config=audit.AuditConfig(seed=1))
+
+
+def test_the_command_writes_the_page_and_prints_the_comparison(
+    corrected: Results, tmp_path: Path, browser: Browser
+) -> None:
+    for name, result in zip(("a", "b"), corrected, strict=True):
+        result.save(tmp_path / name)
+    done = command("compare", "a", "b", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert values == json.loads(json.dumps(compare(*corrected)))
+    page = browser.new_page()
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((tmp_path / "b" / "compare.html").as_uri())
+    assert page.locator("h1").inner_text() == headline(values)
+    for name in ("gone", "new", "both"):
+        assert page.locator(f"#{name} h3").inner_text().endswith(f": {values['flags'][name]}")
+        assert page.locator(f"#{name} .card").count() == values["flags"][name]
+    assert page.locator("#class-table tbody tr").count() == 4
+    page.close()
+    assert messages == []
+    refused = command("compare", "a", "nowhere", cwd=tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    corrected: Results, tmp_path: Path, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    summaries = [{**result.summary, "source": {"dataset": "digits", "label_field": "second"}} for result in corrected]
+    entries = [IndexEntry("digits", None, "audit", 3, summary, tmp_path / "report.html") for summary in summaries]
+    entries.append(IndexEntry("gone", None, "audit", 2, error="error: there is no such thing"))
+    pages = (write_comparison(*corrected, tmp_path / "c.html"), write_index(entries, tmp_path / "index.html", 0.01))
+    # The pages' policy keeps strangers' scripts out; axe is one, so it is lifted here and nowhere else.
+    context = browser.new_context(bypass_csp=True, color_scheme=scheme)
+    for path in pages:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run().then(result => result.violations)")
+        assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    context.close()
+
+
+def test_hostile_names_are_text(corrected: Results, tmp_path: Path, browser: Browser) -> None:
+    first, second = corrected
+    name = '<img src=x onerror="alert(1)"> ‮ 🐱' + "y" * 300
+    renamed = {"digit 1": name}
+    results = [
+        dataclasses.replace(
+            result,
+            scores=result.scores.assign(**{c: result.scores[c].replace(renamed) for c in ("label", "suggested_label")}),
+        )
+        for result in (first, second)
+    ]
+    assert "<img src=x" not in render_comparison(*results)
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(write_comparison(*results, tmp_path / "c.html").as_uri())
+    assert name[:28] in page.locator("#class-table").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.close()

@@ -1,0 +1,64 @@
+"""A card's link opens its sample in the real App, wherever that is served."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+
+from audit.result import AuditResult
+from tests.command.command_process import COMMAND, command
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+PORT = 5340
+
+
+@contextmanager
+def _app(dataset: str, folder: Path) -> Iterator[str]:
+    """The address that `influence-audit app` prints."""
+    with (folder / "app.log").open("w") as errors:
+        server = subprocess.Popen(
+            [str(COMMAND), "app", dataset, "--port", str(PORT), "--no-browser"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        assert server.stdout is not None
+        line = next((line for line in server.stdout if line.startswith("FiftyOne App: ")), None)
+        assert line is not None, (folder / "app.log").read_text()
+        yield line.removeprefix("FiftyOne App: ").strip()
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def test_a_cards_link_opens_its_sample(browser: Browser, tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
+    name = dataset_name("digits to open")
+    arguments = ("digits", "--keep-labels", "3,8", "--dataset", name, "--weights", "bundled", "--inject", "0.1", "-q")
+    done = command("run", *arguments, "-o", "result", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    chosen = AuditResult.load(tmp_path / "result").flagged.index[3]
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script("window.IS_PLAYWRIGHT = true")
+    page = context.new_page()
+    page.goto((tmp_path / "result" / "report.html").as_uri())
+    link = page.locator(f"[data-app='{chosen}']")
+    assert link.get_attribute("href") == f"http://localhost:5151/datasets/digits%20to%20open?id={chosen}"
+    with _app(name, tmp_path) as address:
+        page.fill("#app-address", address)  # the whole line that the command prints will do
+        with context.expect_page() as opened:
+            link.click()
+        app = opened.value
+        app.wait_for_selector("[data-cy=modal]", timeout=60_000)
+        for shown in (chosen, fo.load_dataset(name)[chosen].filepath):
+            app.locator("[data-cy=modal]").get_by_text(shown, exact=True).first.wait_for(timeout=20_000)
+    context.close()

@@ -1,0 +1,261 @@
+"""The slider of the report's threshold moves every number, plot and picture that depends on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from audit.result import AuditResult
+from reports import verdict
+from reports.html import write_report
+from reports.known_mislabels import compare_with_known
+from reports.where import flagged_pairs, pairs_in_words
+from tests.browser.report_page import OpenedReport
+from tests.digits_result import CLASSES
+
+
+class _Page(HTMLParser):
+    """Text, tags and scripts of a page, as a browser would take them apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.data = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = "data" if dict(attrs).get("id") == "page-data" else tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "data":
+            self.data += data
+        elif self._inside not in ("script", "style"):
+            self.text += f" {data}"
+
+
+# -- the threshold slider
+
+
+def move_threshold(page: Any, value: float) -> None:
+    """Move the slider as a hand would, and wait until pictures and plots have followed."""
+    page.locator("#threshold-slider").fill(str(value))
+    page.wait_for_selector(f'html[data-threshold="{value}"]', state="attached")
+
+
+def live_texts(page: Any) -> list[tuple[str, str]]:
+    return [
+        (name, text)
+        for name, text in page.eval_on_selector_all(
+            "[data-live], [data-class-flagged]",
+            "nodes => nodes.map(node => [node.dataset.live ?? 'class ' + node.dataset.classFlagged, node.textContent])",
+        )
+    ]
+
+
+def correction_at(result: AuditResult, value: float) -> str:
+    """What is said of the heads that were trained for the nearest threshold."""
+    measured = verdict.correction_texts(result.summary)
+    return str(min(measured, key=lambda each: abs(each["threshold"] - value))["texts"]["sentence"])
+
+
+@pytest.mark.parametrize("value", [0.25, 0.9])
+def test_slider_moves_every_number_as_the_scores_have_it(
+    browser: Any, reports: dict[str, Path], injected: AuditResult, tmp_path: Path, value: float
+) -> None:
+    scores = pd.read_parquet(injected.save(tmp_path) / "scores.parquet")
+    flag, wrong = scores["suspicion"] >= value, scores["injected"]
+    found = int((flag & wrong).sum())
+    precision, recall = found / int(flag.sum()), found / int(wrong.sum())
+    expected = scores["suspicion"][flag].sum()
+    false_alarms = int((flag & ~wrong).sum())
+    numbers = {
+        "threshold": f"{value:.2f}",
+        "flagged": f"{flag.sum():,}",
+        "flagged_samples": f"{flag.sum():,} samples",
+        "flags": f"{flag.sum():,} flags",
+        "expected_precision": f"≈ {100 * expected / flag.sum():.1f}%",
+        "expected_recall": f"≈ {100 * expected / scores['suspicion'].sum():.1f}%",
+        "true_positive": f"{found:,}",
+        "false_positive": f"{false_alarms:,}",
+        "false_negative": f"{(~flag & wrong).sum():,}",
+        "true_negative": f"{(~flag & ~wrong).sum():,}",
+        "precision": f"{precision:.3f}",
+        "recall": f"{recall:.3f}",
+        "f1": f"{2 * precision * recall / (precision + recall):.3f}",
+        "precision_share": f"{100 * precision:.1f}%",
+        "recall_share": f"{100 * recall:.1f}%",
+    }
+    numbers["correction"] = correction_at(injected, value)
+    by_class = flag.groupby(scores["label"]).sum()
+    numbers |= {f"class {number}": str(by_class[label]) for number, label in enumerate(CLASSES)}
+    with OpenedReport(browser, reports["injected"]) as opened:
+        page = opened.page
+        opened.draw_all()
+        before = live_texts(page)
+        assert {name for name, _ in before} == set(numbers)
+        move_threshold(page, value)
+        assert [text for _, text in live_texts(page)] == [numbers[name] for name, _ in before]
+
+        ordered = scores.sort_values("suspicion", ascending=False, kind="stable")
+        assert opened.shown_ids() == list(ordered.index[:24])
+        known = {"unexpected": flag & ~wrong, "missed": ~flag & wrong}
+        for gallery, chosen in known.items():
+            shown = opened.shown_ids(f"{gallery}-gallery")
+            assert len(shown) == min(12, chosen.sum())
+            assert chosen[shown].all()
+        if value < injected.summary["threshold"]:
+            assert "no picture in this report" in page.inner_text("#flagged-count")
+
+        figure = "name => document.querySelector(`[data-figure=${name}]`)"
+        trace = f"({figure})(name).data.find(trace => trace.mode === 'markers')"
+        mark = f"name => {{ const mark = {trace}; return [...mark.x, ...mark.y]; }}"
+        assert page.evaluate(mark, "precision_recall") == pytest.approx([recall, precision])
+        assert page.evaluate(mark, "roc") == pytest.approx([false_alarms / (~wrong).sum(), recall])
+        assert page.evaluate(f"({figure})('suspicion_histogram').layout.shapes[0].x0") == value
+        matrix = page.evaluate(f"({figure})('given_by_suggested').data[0].customdata")
+        flagged = scores[flag]
+        pairs = flagged.groupby(["label", "other_label"]).size()
+        assert {(row, column): number for cells in matrix for row, column, number in cells if number} == pairs.to_dict()
+
+        command = page.inner_text("#threshold-moved code")
+        assert command == f"influence-audit run fiftyone:influence-audit-demo --threshold {value}"
+        page.click("#threshold-reset")
+        assert live_texts(page) == before
+        assert not page.is_visible("#threshold-moved")
+        assert opened.complaints == []
+
+
+@pytest.mark.parametrize("which", ["injected", "plain"])
+def test_slider_moves_to_the_nearest_heads_that_were_trained(
+    browser: Any, reports: dict[str, Path], request: pytest.FixtureRequest, which: str
+) -> None:
+    summary = request.getfixturevalue(which).summary
+    correction = summary["correction"]
+    everywhere = [{"threshold": summary["threshold"], **correction}, *correction["elsewhere"]]
+    assert len(everywhere) >= 3
+    with OpenedReport(browser, reports[which]) as opened:
+        page = opened.page
+        untouched = page.inner_text("#correction")
+        for measured in everywhere[1:]:
+            move_threshold(page, round(measured["threshold"] + 0.03, 2))
+            text = page.inner_text("#correction")
+            assert f"for a threshold of {measured['threshold']:.2f}" in text
+            assert f"{measured['flagged']['train']:,} flagged training samples" in text
+            on = measured["measured_on"][0]
+            for arm in ("before", "removed", "corrected"):
+                shown = page.inner_text(f"[data-correction='{arm}-{on['name']}-f1']")
+                assert shown == f"{measured['heads'][arm]['quality'][on['name']]['f1']:.3f}"
+        page.locator("[data-reset-threshold]:visible").first.click()
+        assert page.inner_text("#correction") == untouched
+
+
+def test_slider_moves_flagged_against_others_where_nothing_was_injected(
+    browser: Any, reports: dict[str, Path], plain: AuditResult
+) -> None:
+    with OpenedReport(browser, reports["plain"]) as opened:
+        page = opened.page
+        opened.draw_all()
+        for value in (0.15, plain.summary["threshold"]):
+            move_threshold(page, value)
+            boxes = page.evaluate(
+                "document.querySelector('[data-figure=influence_by_class]').data"
+                ".map(box => ({ median: Array.from(box.median._inputArray ?? box.median), "
+                "q3: Array.from(box.q3._inputArray ?? box.q3) }))"
+            )
+            flag = plain.scores["suspicion"] >= value
+            for box, rows in zip(boxes, (plain.scores[~flag], plain.scores[flag]), strict=True):
+                assert box["median"][-1] == pytest.approx(rows["influence"].median(), rel=1e-5)
+                assert box["q3"][0] == pytest.approx(
+                    rows["influence"][rows["label"] == CLASSES[0]].quantile(0.75), rel=1e-5
+                )
+        assert page.inner_text("#flagged [data-live=expected_precision]").startswith("≈ ")
+        assert opened.complaints == []
+
+
+def test_pairs_of_classes_follow_the_slider_and_lead_to_their_samples(
+    browser: Any, reports: dict[str, Path], plain: AuditResult
+) -> None:
+    with OpenedReport(browser, reports["plain"]) as opened:
+        page = opened.page
+        for value in (None, 0.2):
+            threshold = plain.summary["threshold"] if value is None else value
+            if value is not None:
+                move_threshold(page, value)
+            flag = plain.scores["suspicion"] >= threshold
+            at_threshold = replace(plain, scores=plain.scores.assign(flag=flag))
+            pairs = flagged_pairs(at_threshold)
+            assert page.inner_text("[data-live=where]") == pairs_in_words(pairs, int(flag.sum()))
+            listed = page.locator("#confused-pairs button").all_inner_texts()
+            assert [re.sub(r"\s+", " ", text) for text in listed] == [
+                f"{given} → {other} {number}" for given, other, number in pairs[:10]
+            ]
+        page.select_option("[name=order]", "label")
+        page.focus("#confused-pairs li:nth-child(2) button")
+        page.keyboard.press("Enter")
+        given, other, _ = pairs[1]
+        of_pair = plain.scores[flag & (plain.scores["label"] == given) & (plain.scores["other_label"] == other)]
+        assert opened.shown_ids() == list(of_pair.sort_values("suspicion", ascending=False, kind="stable").index[:24])
+        assert page.evaluate("document.activeElement.name") == "given"
+        assert opened.complaints == []
+
+
+def test_without_injection_the_flags_are_measured_on_spike_in_controls(
+    browser: Any, reports: dict[str, Path], controls: AuditResult, injected: AuditResult
+) -> None:
+    known = compare_with_known(controls)
+    assert known is not None
+    for measure in ("true_positive", "false_positive", "precision", "recall", "average_precision", "auroc"):
+        assert known.measures[measure] == pytest.approx(injected.summary["detection"][measure])
+    text = " ".join(_Page(reports["controls"].read_text(encoding="utf-8")).text.split())
+    assert "known mislabels were added to copies of your labels (spike-in controls)" in text
+    assert "Your own mistakes count against precision here" in text
+    assert "There is no measurement in this report" not in text
+    with OpenedReport(browser, reports["controls"]) as opened:
+        move_threshold(opened.page, 0.9)
+        flag, spiked = injected.scores["suspicion"] >= 0.9, injected.scores["injected"]
+        assert opened.page.inner_text("[data-cell=true_positive]") == f"{(flag & spiked).sum():,}"
+        assert opened.page.inner_text("[data-measure=recall]") == f"{(flag & spiked).sum() / spiked.sum():.3f}"
+        for number, kind in enumerate(("look-alike", "slip")):
+            of_kind = (controls.controls["kind"] == kind).to_numpy()
+            recall = (flag.to_numpy() & of_kind).sum() / of_kind.sum()
+            assert opened.page.inner_text(f"[data-kind='{number}']") == f"{recall:.3f}"
+        own = (controls.scores["suspicion"] >= 0.9).sum()
+        assert opened.page.inner_text("#threshold-form [data-live=flagged]") == f"{own:,}"
+        assert opened.complaints == []
+
+
+def test_fifty_thousand_samples_move_within_a_second(
+    browser: Any, plain: AuditResult, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    many = pd.concat([plain.scores] * 28)
+    many.index = pd.Index([f"{number:024x}" for number in range(len(many))], name="id")
+    result = replace(plain, scores=many, explanations=plain.explanations.iloc[:0], thumbnails=plain.thumbnails.iloc[:0])
+    path = write_report(result, tmp_path_factory.mktemp("large") / "report.html")
+    assert path.stat().st_size < 15e6
+    with OpenedReport(browser, path) as opened:
+        seconds = opened.page.evaluate(
+            """() => {
+                const began = performance.now(), slider = document.getElementById('threshold-slider');
+                slider.value = '0.3';
+                slider.dispatchEvent(new Event('input'));
+                return (performance.now() - began) / 1000;
+            }"""
+        )
+        assert seconds < 1
+        flagged = int((many["suspicion"] >= 0.3).sum())
+        assert opened.page.inner_text("#threshold-value").endswith(f" {flagged:,} flagged")
+        opened.page.wait_for_selector('html[data-threshold="0.3"]', state="attached")
+        status = opened.page.inner_text("#flagged-count")
+        assert f"{flagged - 1000:,} more are flagged at this threshold and are not shown here" in status

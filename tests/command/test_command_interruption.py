@@ -1,0 +1,146 @@
+"""Ctrl+C ends the command within a second wherever it is, leaves no half of a file, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import fiftyone as fo
+import psutil
+import pytest
+from fiftyone.service.util import find_processes_by_args
+
+from audit.result import AuditResult
+from tests.command.command_process import COMMAND, command
+
+SECONDS = 1.0
+ARGUMENTS = ("run", "digits", "--keep-labels", "0,1,2,3", "--weights", "bundled", "--batch-size", "16")
+
+
+class Interrupted:
+    """A run of the command that gets SIGINT; its keeper of MongoDB, if it starts one, gets it too, as in a terminal."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [str(COMMAND), *arguments],
+            cwd=folder,
+            env=os.environ | {"INFLUENCE_AUDIT_CACHE": str(folder / "cache")} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, stage: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if stage in line:
+                return
+        raise AssertionError(f"{stage!r} did not come")
+
+    def interrupt(self, number: int = signal.SIGINT) -> list[str]:
+        """What it said at last, without the last line."""
+        began = time.perf_counter()
+        os.killpg(self.process.pid, number)
+        self.process.wait(timeout=20)
+        took = time.perf_counter() - began
+        _, errors = self.process.communicate(timeout=20)
+        assert self.process.returncode == 128 + number
+        last = errors.splitlines()[-1]
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        assert last == f"{word}; run the same command again to go on: embeddings and stages that were finished are kept"
+        assert "Traceback" not in errors
+        assert took < SECONDS, f"took {took:.2f} s"
+        assert not list(self.folder.rglob("*.tmp"))
+        return errors.splitlines()[:-1]
+
+
+def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
+    name = dataset_name("interrupted")
+    arguments = (*ARGUMENTS, "--dataset", name)
+    imports = Interrupted(arguments, tmp_path)
+    time.sleep(0.7)  # in the middle of importing torch
+    imports.interrupt()
+    for stage, delay, number in (
+        ("embedding images", 0.6, signal.SIGINT),
+        ("detecting mislabels", 0.2, signal.SIGTERM),
+        ("writing to FiftyOne", 0.0, signal.SIGINT),
+    ):
+        run = Interrupted(arguments, tmp_path)
+        run.wait_for(stage)
+        time.sleep(delay)
+        run.interrupt(number)
+        assert list((tmp_path / "cache").rglob("*.safetensors"))  # what was embedded before is kept
+    results = tmp_path / "audit-results" / name / "audit"
+    assert not (results / "report.html").exists()
+    done = command(*arguments, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
+    assert done.returncode == 0, done.stderr
+    assert AuditResult.load(results).summary["embedding"]["computed"] == 0
+    assert len(fo.load_dataset(name)) == 720
+    assert "audit_suspicion" in fo.load_dataset(name).get_field_schema()
+
+
+FINALISER = """
+import os, signal, time
+from integrations.command.interruption import Interruption
+
+class Finalised:
+    def __del__(self):
+        {0}
+        sum(range(100))
+
+interruption = Interruption()
+Finalised()
+time.sleep(2)
+"""
+
+
+@pytest.mark.parametrize("in_finaliser", ["os.kill(os.getpid(), signal.SIGINT)", "raise ValueError('of its own')"])
+def test_a_signal_in_a_finaliser_ends_the_process_without_a_traceback(in_finaliser: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FINALISER.format(in_finaliser)], capture_output=True, text=True)
+    if "kill" in in_finaliser:
+        assert done.returncode == 130
+        assert done.stderr.startswith("interrupted; run the same command again")
+        assert len(done.stderr.splitlines()) == 1
+    else:
+        assert done.returncode == 0
+        assert "ValueError: of its own" in done.stderr
+
+
+def test_an_interrupted_batch_leaves_a_page_of_what_is_done_and_what_is_not(
+    tmp_path: Path, dataset_name: Callable[[str], str]
+) -> None:
+    names = [dataset_name(name) for name in ("first", "second")]
+    tables = [f'[[audit]]\nsource = "digits"\ndataset = "{name}"\nkeep_labels = "3,8"\n' for name in names]
+    (tmp_path / "two.toml").write_text('weights = "bundled"\n' + "".join(tables))
+    run = Interrupted(("run", "--config", "two.toml"), tmp_path)
+    run.wait_for("audit 2 of 2")
+    run.wait_for("embedding images")
+    assert run.interrupt()[-1] == "what is done and what is not: audit-results/index.html"
+    page = (tmp_path / "audit-results" / "index.html").read_text(encoding="utf-8")
+    assert "1 of 2 are not done" in page
+    assert "run the same command again" in page
+    assert page.count(">not done</span>") == 1
+    assert f'href="{names[0]}/audit/report.html"' in page
+    assert (tmp_path / "audit-results" / names[0] / "audit" / "report.html").is_file()
+
+
+def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
+    if list(find_processes_by_args(["--51-service", "db"])):
+        pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
+    own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
+    run = Interrupted((*ARGUMENTS, "--dataset", "never-made"), tmp_path, **own)
+    started: list[psutil.Process] = []
+    while not any(process.name().startswith("mongod") for process in started):
+        assert run.process.poll() is None
+        time.sleep(0.02)
+        started = psutil.Process(run.process.pid).children(recursive=True)
+    run.interrupt()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive

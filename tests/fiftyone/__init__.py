@@ -1,0 +1,1 @@
+"""What is written into, read from and reviewed in FiftyOne, on a real MongoDB."""

@@ -1,0 +1,108 @@
+"""Results of the digits and their reports, made once a session for all tests that look at reports.
+
+What takes time to import is imported by the fixtures, since every session reads this file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+
+
+@pytest.fixture(scope="session")
+def injected() -> AuditResult:
+    """With a tenth of the labels made wrong on purpose."""
+    from tests.digits_result import digits_result
+
+    return digits_result()
+
+
+@pytest.fixture(scope="session")
+def plain() -> AuditResult:
+    """Without injected mislabels."""
+    from tests.digits_result import digits_result
+
+    return digits_result(inject=0)
+
+
+@pytest.fixture(scope="session")
+def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
+    """The audit without injection, with the injected one as the copy that holds the known mislabels."""
+    columns = {"injected": "spiked", "label": "label", "original_label": "original_label", "suspicion": "suspicion"}
+    table = injected.scores[list(columns)].rename(columns=columns)
+    kinds = ["slip" if row % 3 else "look-alike" for row in range(len(table))]
+    result = replace(plain)
+    result.controls = table.assign(copy=0, kind=kinds)
+    result.controls.loc[~table["spiked"], "kind"] = ""
+    return result
+
+
+@pytest.fixture(scope="session")
+def hostile() -> AuditResult:
+    """With class names that try to be markup."""
+    from tests.digits_result import HOSTILE_CLASSES, digits_result
+
+    return digits_result(classes=HOSTILE_CLASSES)
+
+
+@pytest.fixture(scope="session")
+def many() -> AuditResult:
+    """With 200 classes and a thousand flagged samples."""
+    from tests.digits_result import many_classes_result
+
+    return many_classes_result()
+
+
+@pytest.fixture(scope="session")
+def reports(
+    tmp_path_factory: pytest.TempPathFactory,
+    injected: AuditResult,
+    plain: AuditResult,
+    controls: AuditResult,
+    hostile: AuditResult,
+    many: AuditResult,
+) -> dict[str, Path]:
+    """The report of each result, and of one with nothing in it."""
+    from reports.html import write_report
+
+    folder = tmp_path_factory.mktemp("reports")
+    results = {
+        "injected": injected,
+        "plain": plain,
+        "controls": controls,
+        "hostile": hostile,
+        "many": many,
+        "nothing flagged": nothing_flagged(plain),
+    }
+    return {name: write_report(result, folder / f"{name}.html") for name, result in results.items()}
+
+
+def nothing_flagged(result: AuditResult) -> AuditResult:
+    """No flags, no pictures, no explanations, no curves: the least that a report is made of."""
+    summary = json.loads(json.dumps(result.summary))
+    summary["counts"]["flagged"] = 0
+    summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
+    summary |= {
+        "threshold": 1.0,
+        "threshold_rule": "The threshold was given by the user.",
+        "backbone": None,
+        "notes": [],
+    }
+    del summary["source"]
+    summary["correction"] = None
+    return replace(
+        result,
+        scores=result.scores.assign(flag=False),
+        summary=summary,
+        curves=result.curves.iloc[:0],
+        explanations=result.explanations.iloc[:0],
+        skipped=result.skipped.iloc[:0],
+        thumbnails=result.thumbnails.iloc[:0],
+    )

@@ -1,0 +1,1 @@
+"""Audits in several processes, some of which are killed; no MongoDB."""

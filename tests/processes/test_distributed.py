@@ -1,0 +1,229 @@
+"""The audit on Dask workers, which are real processes: the same results, a worker killed, the scheduler lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from distributed import Client, LocalCluster
+from PIL import Image
+
+from audit.backbone import Backbone, load_backbone
+from audit.config import AuditConfig
+from audit.embedding import embed
+from audit.errors import InputError
+from audit.influence.hessian import SecondMoment
+from audit.progress import Step
+from audit.run import audit_images
+from audit.samples import Samples
+from integrations.dask import DaskWorkers, workers_at
+from integrations.digits import digits
+from tests.unit.test_scale import N, everything_of, material
+
+__all__ = ["material"]
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with (
+        mock.patch.dict(os.environ),  # Dask leaves a number of threads there, for all processes that later tests start
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
+        ) as two_processes,
+    ):
+        yield two_processes
+
+
+@pytest.fixture(scope="module")
+def client(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(weights="bundled", image_size=32, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """Small images, of which one cannot be read."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    paths = [str(folder / f"{number:02}.png") for number in range(IMAGES)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
+    Path(paths[17]).write_text("no image")
+    return Samples([str(number) for number in range(IMAGES)], paths, ["a", "b"] * (IMAGES // 2))
+
+
+def config(cache: Path) -> AuditConfig:
+    return AuditConfig(weights="bundled", image_size=32, device="cpu", cache_dir=str(cache), batch_size=8)
+
+
+def test_sums_over_workers_are_those_of_one_process(client: Client, material: tuple[np.ndarray, torch.Tensor]) -> None:
+    x, labels = torch.from_numpy(material[0]).double(), material[1]
+    head, influence, left_out = everything_of(x, labels)
+    spread = DaskWorkers(client).spread(x)
+    assert sum(spread.sizes) == N
+    assert len(spread.parts) > 2
+    head_spread, influence_spread, left_out_spread = everything_of(spread, labels)
+    assert head_spread.l2 == head.l2
+    assert float((head_spread.weight - head.weight).abs().max()) < 1e-6
+    assert float((influence_spread - influence).abs().max() / influence.abs().max()) < 1e-6
+    assert float((left_out_spread.probabilities - left_out.probabilities).abs().max()) < 1e-6
+    assert float((left_out_spread.self_influence - left_out.self_influence).abs().max()) < 1e-5
+    backwards = torch.tensor([699, 3, 350, 3])
+    assert torch.equal(spread[backwards], x[backwards])
+
+
+def test_embeddings_by_workers_are_those_of_one_process(
+    client: Client, backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    steps: list[Step] = []
+    found = DaskWorkers(client).embed(pictures, backbone, config(tmp_path / "shared"), steps.append)
+    alone = embed(pictures, backbone, cache_dir=tmp_path / "alone")
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+    assert found.rows.tolist() == alone.rows.tolist() == [row for row in range(IMAGES) if row != 17]
+    assert [row for row, _ in found.skipped] == [17]
+    assert (steps[-1].done, steps[-1].total, steps[-1].unit) == (IMAGES, IMAGES, "images")
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    again = DaskWorkers(client).embed(pictures, backbone, config(tmp_path / "shared"), steps.append)
+    assert (again.computed, again.cached) == (0, IMAGES - 1)
+
+
+def test_an_audit_on_workers_is_that_of_one_process(client: Client, tmp_path: Path) -> None:
+    chosen = list(digits(["0", "1", "2"]))[::4]
+    samples = Samples(
+        [str(row) for row in range(len(chosen))], [one.image for one in chosen], [one.label for one in chosen]
+    )
+    settings = config(tmp_path)
+    alone = audit_images(samples, settings)
+    spread = audit_images(samples, settings, workers=DaskWorkers(client))
+    assert alone.summary["heads"]["given"]["l2"] < 1e-3  # a small one, of which the optimum is the least certain
+    for column in ("influence", "self_influence", "loo_probability", "suspicion"):
+        scale = alone.scores[column].abs().max()
+        assert (spread.scores[column] - alone.scores[column]).abs().max() <= 1e-6 * scale, column
+    assert (spread.scores["flag"] == alone.scores["flag"]).all()
+    assert spread.summary["embedding"] == {"computed": 0, "cached": len(chosen)}
+
+
+def test_a_killed_worker_costs_no_more_than_its_shard(
+    client: Client, backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    """One of two processes is killed while it embeds, and again while it holds the embeddings."""
+
+    def kill_one() -> None:
+        pids = client.run(os.getpid)
+        os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+    killed: list[int] = []
+
+    def after_the_first_shard(step: Step) -> None:
+        if not killed:
+            killed.append(step.done)
+            kill_one()
+
+    found = DaskWorkers(client).embed(pictures, backbone, config(tmp_path), after_the_first_shard)
+    assert killed
+    assert killed[0] < IMAGES
+    alone = embed(pictures, backbone, cache_dir=tmp_path)
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+    kill_one()
+    assert np.allclose(found.values[:].numpy(), alone.values, atol=1e-5)
+
+
+CLUSTER = """
+from distributed import LocalCluster
+import time
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lost_scheduler_is_one_clear_line_and_finished_embeddings_are_kept(
+    backbone: Backbone, pictures: Samples, tmp_path: Path
+) -> None:
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    notes: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    ) as owner:
+        assert owner.stdout is not None
+        address = owner.stdout.readline().strip()
+        with workers_at(address, notes.append) as workers:
+
+            def lose_the_scheduler(step: Step) -> None:
+                owner.kill()
+
+            lost = "scheduler was lost; start it again, and run the same command again"
+            with pytest.raises(InputError, match=lost):
+                workers.embed(pictures, backbone, config(tmp_path), lose_the_scheduler)
+    assert "1 workers, dashboard http://127.0.0.1:" in notes[0]
+    assert embed(pictures, backbone, cache_dir=tmp_path).cached > 0
+
+
+def test_workers_of_this_machine_and_their_dashboard_listen_to_this_machine_only() -> None:
+    notes: list[str] = []
+    environment = dict(os.environ)
+    with workers_at("local:2", notes.append) as workers:
+        (note,) = notes
+        assert note.startswith("Dask: 2 workers, dashboard http://127.0.0.1:")
+        with urllib.request.urlopen(note.split()[-1], timeout=30) as page:
+            assert page.status == 200
+        assert len(workers.client.run(os.getpid)) == 2
+        tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = {
+            connection.laddr.ip
+            for process in tree
+            if process.name() != "mongod"
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening <= {"127.0.0.1", "::1"}
+        assert listening
+    assert dict(os.environ) == environment  # Dask's numbers of threads are not left to what this process starts next
+
+
+def test_a_scheduler_that_is_lost_between_sums_is_the_same_line(tmp_path: Path) -> None:
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    ) as owner:
+        assert owner.stdout is not None
+        with workers_at(owner.stdout.readline().strip(), lambda text: None) as workers:
+            assert isinstance(workers, DaskWorkers)
+            spread = workers.spread(torch.ones(40, 3, dtype=torch.float64))
+            owner.kill()
+            with pytest.raises(InputError, match="scheduler was lost; start it again"):
+                deque((SecondMoment.of(spread) for _ in range(1000)), maxlen=0)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ("local:none", "it takes local:N"),
+        ("somewhere", "it takes local:N or an address"),
+        ("tcp://127.0.0.1:1", "cannot be reached"),
+    ],
+)
+def test_what_is_no_scheduler(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.dask.CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match=message), workers_at(scheduler, print):
+        pass

@@ -1,0 +1,1 @@
+"""What needs no MongoDB, no browser and no process of the command: quick to run while you work."""

@@ -1,0 +1,421 @@
+"""The HTML report, as text."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from rich.console import Console
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.result import SCORE_MEANINGS, AuditResult
+from integrations.command.audits import cli
+from integrations.command.summary_tables import show_summary
+from reports import verdict
+from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
+from reports.html import render_report, write_report
+from reports.known_mislabels import compare_with_known
+from reports.markdown import render_markdown
+from reports.threshold import threshold_values
+from reports.where import pairs_in_words, where, wrong_by_class
+from tests.digits_result import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
+
+
+@pytest.fixture(scope="module")
+def injected() -> AuditResult:
+    return digits_result()
+
+
+@pytest.fixture(scope="module")
+def plain() -> AuditResult:
+    return digits_result(inject=0)
+
+
+@pytest.fixture(scope="module")
+def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
+    """The audit without injection, with the injected one as the copy that holds the known mislabels."""
+    columns = {"injected": "spiked", "label": "label", "original_label": "original_label", "suspicion": "suspicion"}
+    table = injected.scores[list(columns)].rename(columns=columns)
+    kinds = np.where(np.arange(len(table)) % 3, "slip", "look-alike")
+    result = replace(plain)
+    result.controls = table.assign(copy=0, kind=np.where(table["spiked"], kinds, ""))
+    return result
+
+
+@pytest.fixture(scope="module")
+def hostile() -> AuditResult:
+    return digits_result(classes=HOSTILE_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def many() -> AuditResult:
+    return many_classes_result()
+
+
+@pytest.fixture(scope="module")
+def reports(
+    tmp_path_factory: pytest.TempPathFactory,
+    injected: AuditResult,
+    plain: AuditResult,
+    controls: AuditResult,
+    hostile: AuditResult,
+    many: AuditResult,
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    results = {
+        "injected": injected,
+        "plain": plain,
+        "controls": controls,
+        "hostile": hostile,
+        "many": many,
+        "nothing flagged": nothing_flagged(plain),
+    }
+    return {name: write_report(result, folder / f"{name}.html") for name, result in results.items()}
+
+
+def nothing_flagged(result: AuditResult) -> AuditResult:
+    """No flags, no pictures, no explanations, no curves: the least that a report is made of."""
+    summary = json.loads(json.dumps(result.summary))
+    summary["counts"]["flagged"] = 0
+    summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
+    summary |= {
+        "threshold": 1.0,
+        "threshold_rule": "The threshold was given by the user.",
+        "backbone": None,
+        "notes": [],
+    }
+    del summary["source"]
+    summary["correction"] = None
+    return replace(
+        result,
+        scores=result.scores.assign(flag=False),
+        summary=summary,
+        curves=result.curves.iloc[:0],
+        explanations=result.explanations.iloc[:0],
+        skipped=result.skipped.iloc[:0],
+        thumbnails=result.thumbnails.iloc[:0],
+    )
+
+
+class _Page(HTMLParser):
+    """Text, tags and scripts of a page, as a browser would take them apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.data = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = "data" if dict(attrs).get("id") == "page-data" else tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "data":
+            self.data += data
+        elif self._inside not in ("script", "style"):
+            self.text += f" {data}"
+
+
+# -- the file
+
+
+def test_is_one_file_that_refers_to_nothing_outside_itself(reports: dict[str, Path]) -> None:
+    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "data")]
+    assert references
+    assert all(reference is not None and reference.startswith("#") for reference in references)
+    policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1
+    assert policies[0] is not None
+    assert policies[0].startswith("default-src 'none'; ")
+    assert "unsafe" not in policies[0]
+    assert [tag for tag, attrs in page.tags if "style" in attrs or any(name.startswith("on") for name in attrs)] == []
+
+
+def test_same_result_gives_the_same_bytes_also_from_its_folder(injected: AuditResult, tmp_path: Path) -> None:
+    first = write_report(injected, tmp_path / "first.html").read_bytes()
+    folder = injected.save(tmp_path / "result")
+    assert write_report(folder, tmp_path / "new" / "second.html").read_bytes() == first
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_report_that_fails_leaves_the_old_one(injected: AuditResult, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    broken = replace(injected, summary={**injected.summary, "heads": {}})
+    with pytest.raises(KeyError):
+        write_report(broken, path)
+    assert path.read_text() == "old"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(injected, path / "below-a-file.html")
+    with pytest.raises(InputError, match="holds no complete audit result"):
+        write_report(tmp_path, path)
+
+
+def test_a_thousand_flagged_samples_stay_under_15_megabytes(reports: dict[str, Path], many: AuditResult) -> None:
+    assert len(many.flagged) == 1000
+    assert reports["many"].stat().st_size < 15e6
+    heavy = many.thumbnails.assign(image=[image + bytes(20_000) for image in many.thumbnails["image"]])
+    values = gallery_values(replace(many, thumbnails=heavy))
+    assert values["thumbnails_left_out"] > 0
+    assert sum(map(len, values["thumbnails"])) <= THUMBNAIL_BUDGET * 4 / 3 + 4 * len(values["thumbnails"])
+    assert len(render_report(replace(many, thumbnails=heavy)).encode()) < 15e6
+
+
+# -- what it says
+
+
+def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, reports: dict[str, Path]) -> None:
+    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    detection, estimates = injected.summary["detection"], injected.summary["estimates"]
+    assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
+    assert f"between {estimates['mistakes_low']:.0f} and {estimates['mistakes_high']:.0f}" in text
+    assert f"recall {100 * detection['recall']:.1f}%" in text
+    for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
+        assert f"{detection[measure]:.3f}" in text
+    for value in detection["precision_at_k"].values():
+        assert f"{value:.3f}" in text
+    for row in injected.summary["influence_by_class"]:
+        assert verdict.signed(row["clean"]) in text
+        assert verdict.signed(row["corrupted"]) in text
+    for head in injected.summary["heads"].values():
+        assert f"{head['test']['f1']:.3f}" in text
+    for head in injected.summary["correction"]["heads"].values():
+        for measure in ("f1", "accuracy", "loss"):
+            assert f"{head['quality']['original'][measure]:.3f}" in text
+    for meaning in SCORE_MEANINGS.values():
+        assert meaning in text
+    assert "influence-audit app influence-audit-demo" in text
+
+
+def test_estimates_look_different_from_measurements(plain: AuditResult, injected: AuditResult) -> None:
+    bases = {number.label: number for number in verdict.key_numbers(plain.summary, None)}
+    assert bases["precision of the flags"].basis == "estimated"
+    assert bases["precision of the flags"].value.startswith("≈")
+    measured = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
+    assert measured["precision"].basis == "measured"
+    assert "injected mislabels" in measured["precision"].rests_on
+    for number in [*bases.values(), *measured.values()]:
+        assert number.value.startswith("≈") == (number.basis == "estimated")
+        assert number.rests_on
+
+
+def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, Path]) -> None:
+    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    assert "There is no measurement in this report" in text
+    assert "Only 12 known mislabels of a kind could be added." in text
+    assert "influence-audit run fiftyone:influence-audit-demo --inject 0.1" in text
+    assert "Flagged against injected" not in text
+    assert "changed on purpose to" not in text
+
+
+@pytest.mark.parametrize("labels", ["believed", "given"])
+def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResult, labels: str, tmp_path: Path) -> None:
+    summary = plain.summary | {"influence": plain.summary["influence"] | {"validation_labels": labels}}
+    report = write_report(replace(plain, summary=summary), tmp_path / "report.html")
+    text = " ".join(_Page(report.read_text(encoding="utf-8")).text.split())
+    assert ("with the classes that are expected of their images" in text) == (labels == "believed")
+    assert ("with their labels as given, which are trusted" in text) == (labels == "given")
+    assert ("trusted: none is flagged" in text) == (labels == "given")
+
+
+def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
+    source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
+    summary = plain.summary | {"source": source}
+    again = "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second"
+    assert [step.commands for step in verdict.next_steps(summary, None)] == [
+        ("influence-audit app 'my set; rm -rf'", "influence-audit export RESULT_FOLDER -o flagged.csv"),
+        (f"{again} --inject 0.1",),
+        (f"{again} -o corrected", "influence-audit compare RESULT_FOLDER corrected"),
+    ]
+
+
+def test_what_the_command_prints_last_can_be_pasted(
+    plain: AuditResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = plain.summary["source"] | {"dataset": "<b>my</b> set; ls"}
+    result = replace(plain, summary=plain.summary | {"source": source, "findings": []})
+    show_summary(Console(), result, tmp_path)
+    assert "next      influence-audit app '<b>my</b> set; ls'    review" in capsys.readouterr().out
+    counts = result.summary["counts"] | {"flagged": 0}
+    show_summary(Console(), replace(result, summary=result.summary | {"counts": counts}), tmp_path)
+    assert "next" not in capsys.readouterr().out
+    assert "influence-audit app &#39;&lt;b&gt;my&lt;/b&gt; set; ls&#39;</code> runs" in render_report(result)
+
+
+def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: AuditResult) -> None:
+    def again(part: dict[str, Any] | None) -> str:
+        return verdict.run_again(plain.summary | {"source": plain.summary["source"] | {"part": part}})
+
+    assert " --view 'not mine' --keep-labels a,b" in again({"view": "not mine", "keep_labels": "a,b"})
+    assert " --keep-labels 'tench, Tinca tinca' --keep-labels b" in again({"keep_labels": ["tench, Tinca tinca", "b"]})
+    assert " --view VIEW" in again(None)
+    assert "--view" not in again({})
+
+
+def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: AuditResult) -> None:
+    config = AuditConfig(
+        seed=3, weights="my weights.pth", trainer="adam", damping=1e-3, use_splits=True, max_review=50, cache_dir="x"
+    )
+    summary = plain.summary | {"config": config.to_dict()}
+    again = shlex.split(verdict.run_again(summary))
+    parsed = typer.main.get_command(cli).get_command(None, "run").make_context("run", again[2:])  # type: ignore[attr-defined,arg-type]
+    kept = {name: parsed.params[name] for name in config.to_dict()}
+    assert AuditConfig(**kept) == replace(config, cache_dir=None)
+    assert "--max-review" not in verdict.run_again(summary, any_threshold=True)
+    injected = {"inject": 0.2, "inject_strategy": "class-pair"}
+    summary["config"] |= injected
+    assert verdict.run_again(summary).endswith(" --inject 0.2 --inject-strategy class-pair --max-review 50")
+    assert "inject" not in verdict.run_again(summary, inject=0)
+
+
+def test_what_to_do_fits_the_outcome(plain: AuditResult, injected: AuditResult) -> None:
+    nothing = verdict.next_steps(nothing_flagged(plain).summary, None)
+    assert [step.title for step in nothing] == [
+        "Nothing to correct",
+        "Measure how far to trust the flags",
+        "Audit again when the labels change",
+    ]
+    assert nothing[0].text.startswith("No sample reaches the threshold of 1.00.")
+    arrays = {name: value for name, value in plain.summary.items() if name != "source"}
+    commands = [command for step in verdict.next_steps(arrays, None) for command in step.commands]
+    assert commands == ["influence-audit export RESULT_FOLDER -o flagged.csv"]
+    helps = verdict.correction_sentence(injected.summary["correction"])
+    assert helps in verdict.next_steps(injected.summary, compare_with_known(injected))[1].text
+
+
+def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None:
+    def own(mistakes: float, low: float, high: float) -> str:
+        estimates = injected.summary["estimates"] | {
+            "mistakes": mistakes,
+            "mistakes_low": low,
+            "mistakes_high": high,
+        }
+        return verdict.sentences(injected.summary | {"estimates": estimates}, compare_with_known(injected))[0]
+
+    assert own(190, 172, 205).endswith("not touched, and about 10 of them look wrong (between 0 and 25).")
+    assert own(170, 150, 200).endswith("not touched, and hardly one of them looks wrong (between 0 and 20).")
+    assert own(170, 150, 178).endswith("not touched, and none of them looks wrong.")
+
+
+# -- where the wrong labels are
+
+
+def test_the_classes_come_to_the_number_in_the_verdict(plain: AuditResult, reports: dict[str, Path]) -> None:
+    mistakes = 1.25 * plain.summary["estimates"]["mistakes"]
+    summary = plain.summary | {"estimates": plain.summary["estimates"] | {"mistakes": mistakes}}
+    wrong = wrong_by_class(replace(plain, summary=summary))
+    assert wrong.sum() == pytest.approx(mistakes)
+    suspicions = plain.scores.groupby("label")["suspicion"].sum()
+    np.testing.assert_allclose(wrong[suspicions.index] / suspicions, 1.25)
+    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    places = [text.index(f" {label} ", text.index("Where the wrong labels are")) for label in suspicions.index]
+    assert np.array_equal(np.argsort(places), np.argsort(-suspicions.to_numpy()))
+
+
+def test_the_verdict_names_pairs_and_a_class_that_stand_out(plain: AuditResult) -> None:
+    flagged = plain.flagged.index
+    scores = plain.scores.assign(suspicion=0.01)
+    scores.loc[flagged, "suspicion"] = 0.9
+    scores.loc[flagged, ["label", "other_label"]] = ["digit 3", "digit 8"]
+    scores.loc[flagged[:20], ["label", "other_label"]] = ["digit 1", "digit 7"]
+    text = where(replace(plain, scores=scores))
+    assert text.startswith(f"Most flags are \u2068digit 3\u2069 → \u2068digit 8\u2069 ({len(flagged) - 20}) and ")
+    assert "Of all classes \u2068digit 3\u2069 has the largest share of wrong labels" in text
+    pairs = [("a", "b", 4), ("b", "a", 3), ("c", "a", 3), ("d", "a", 1)]
+    assert pairs_in_words(pairs, 101) == "No pair of classes stands out among the flags."
+    assert pairs_in_words(pairs, 100).startswith("The commonest flags: ")
+    assert "…" in pairs_in_words([("y" * 300, " ", 1)], 1)
+    assert where(nothing_flagged(plain)) == ""
+
+
+def test_the_verdict_says_nothing_of_pairs_that_were_injected(injected: AuditResult) -> None:
+    assert where(injected) == ""
+
+
+def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) -> None:
+    renamed = {"digit 3": "<b>3</b>", "digit 8": "8|`*"}
+    labels = {name: plain.scores[name].replace(renamed) for name in ("label", "suggested_label", "other_label")}
+    summary = plain.summary | {"classes": [renamed.get(label, label) for label in CLASSES]}
+    text = render_markdown(replace(plain, scores=plain.scores.assign(**labels), summary=summary))
+    first = Path(plain.flagged["filepath"].iloc[0])
+    assert f"| {first.parent.name}/{first.name} |".replace("_", "\\_") in text
+    assert "<b>" not in text
+    assert "The commonest flags" in text
+
+
+def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
+    text = " ".join(_Page(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
+    assert "No label of 1,797 looks wrong." in text
+    assert "No sample reaches the threshold of 1.00." in text
+
+
+def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> None:
+    source = reports["hostile"].read_text(encoding="utf-8")
+    page = _Page(source)
+    assert not [attrs for tag, attrs in page.tags if tag in ("img", "b") or "onerror" in attrs]
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    for name in HOSTILE_CLASSES:
+        assert name.strip() in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    samples = json.loads(page.data)["galleries"]["samples"]
+    assert {sample["given"] for sample in samples} == set(HOSTILE_CLASSES)
+
+
+# -- which samples it shows
+
+
+def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
+    values = gallery_values(injected)
+    ids = [sample["id"] for sample in values["samples"]]
+    assert len(ids) == len(set(ids))
+    scores = injected.scores
+    suspects = [ids[i] for i in values["suspects"]]
+    assert suspects[: len(injected.flagged) + 200] == list(
+        scores.sort_values("suspicion", ascending=False, kind="stable").index[: len(injected.flagged) + 200]
+    )
+    assert set(scores.index[scores["injected"] & ~scores["flag"]]) <= set(suspects)
+    for entry in values["classes"]:
+        rows = scores[(scores["label"] == entry["label"]) & (scores["split"] == "train")]
+        assert ids[entry["harmful"][0]] == rows["influence"].idxmin()
+        assert ids[entry["helpful"][0]] == rows["influence"].idxmax()
+    known = injected.explanations.groupby(["reason", "target", "kind"])["neighbour"].agg(list)
+    first = values["explained"][0]
+    assert [ids[i] for i, _ in first["helpful"]] == known["validation", ids[first["target"]], "helpful"]
+    assert len(values["neighbours"]) == 50
+    for position, entry in values["neighbours"].items():
+        assert [ids[i] for i, _ in entry["harmful"]] == known["flagged", ids[position], "harmful"]
+
+
+def test_many_classes_are_limited_and_counted(many: AuditResult, reports: dict[str, Path]) -> None:
+    assert len(gallery_values(many)["classes"]) == MAX_GALLERY_CLASSES
+    text = " ".join(_Page(reports["many"].read_text(encoding="utf-8")).text.split())
+    assert f"{MAX_GALLERY_CLASSES} of 200 classes are here" in text
+    assert "the 20 classes with most confusions of 200, as the audit flagged" in text
+
+
+# -- the threshold slider
+
+
+def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
+    plain: AuditResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.threshold.MAX_MOVABLE", 100)
+    values = threshold_values(plain, None)
+    assert values["floor"] == plain.scores["suspicion"].nlargest(100).min()
+    assert values["samples"] == len(plain.scores)
