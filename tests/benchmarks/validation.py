@@ -1,7 +1,7 @@
-"""What validation labels are worth: `python -m tests.benchmarks.validation DATA`.
+"""What validation labels are worth: `python -m tests.benchmarks.validation`.
 
-DATA is the folder of the development data; sets and seeds are those of tests.benchmarks.detection, the embeddings those
-of the bundled backbone. A tenth of the samples are validated on, another tenth tested on.
+INFLUENCE_AUDIT_DATA names the folder of the development data; sets and seeds are those of tests.benchmarks.detection,
+the embeddings those of the bundled backbone. A tenth of the samples are validated on, another tenth tested on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from audit.detectors.noise_model import NoiseModel
 from audit.flagging import best_threshold
 from integrations.benchmark import Case, averaged_influence, split_of
+from tests.benchmarks.data import data_folder
 from tests.benchmarks.detection import NO_IMAGES, SETS, bundled
 from tests.benchmarks.influence import described, machine
 
@@ -25,7 +26,7 @@ TARGETS = {"given": "given", "right": "true", "expected": "believed"}  # as a re
 KNOWN = ("as they are", "put right", "known to be right")
 INTRODUCTION = """# What validation labels are worth
 
-Made by `python -m tests.benchmarks.validation DATA` on the development data: {}, means over seeds 0, 1, 2. A tenth of
+Made by `python -m tests.benchmarks.validation` on the development data: {}, means over seeds 0, 1, 2. A tenth of
 the samples are validated on, another tenth tested on."""
 ON_INFLUENCE = """## Averaged influence
 
@@ -82,13 +83,13 @@ def _table(results: dict[str, list[dict[str, dict[str, float]]]], figures: dict[
 def main() -> None:
     """Measure all sets, and write validation.json and validation.md."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+    parser.parse_args()
+    data_folder()  # ends here where it is missing
     embeddings, embedded = bundled()
     results: dict[str, list[dict[str, dict[str, float]]]] = {}
     for name, cases in SETS.items():
         if name != NO_IMAGES:
-            for case in cases(data, embedded):
+            for case in cases(embedded):
                 results.setdefault(case.name, []).append(measured(case))
     where = machine()
     made = {"embeddings": embeddings, "results": results, "machine": where}

@@ -29,7 +29,7 @@ from tests.mongod import Mongod
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-MISTAKES = 8
+MISTAKES = 12  # so many that the second audit, after three corrections, still flags some
 FRAME = (1200, 900)
 STEPS = {
     "audit-form": "Audit the labels: choose what, how, and under which key",
@@ -45,14 +45,14 @@ STEPS = {
 
 @pytest.fixture
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
-    """Digits that look alike, eight of them labelled wrong."""
+    """Digits that look alike, twelve of them labelled wrong."""
     name = dataset_name("labels to review")
     alike = list(digits(["3", "5", "8", "9"]))[:160]
     import_images(LabelledImages("digits", "digits", len(alike), lambda: iter(alike)), name)
     dataset = fo.load_dataset(name)
     classes = dataset.distinct("ground_truth.label")
     for label, wrong in zip(classes, classes[1:] + classes[:1], strict=True):
-        part = dataset.match(F("source_label") == label).limit(8 // len(classes))
+        part = dataset.match(F("source_label") == label).limit(MISTAKES // len(classes))
         part.set_values("ground_truth.label", [wrong] * len(part))
     return dataset
 
@@ -180,6 +180,7 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.sees(re.compile(rf"≈\s{summary['estimates']['mistakes']:.0f}$"))
     app.sees(f"threshold {summary['threshold']:.2f}")
     app.page.wait_for_timeout(2000)  # no late answer brings back the numbers of the first audit
+    assert summary["counts"]["flagged"] > 0
     app.sees(re.compile(rf"≈\s{summary['estimates']['precision']:.0%}$"))
     app.picture("second-audit")
     assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3

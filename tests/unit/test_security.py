@@ -11,7 +11,6 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -218,27 +217,6 @@ def test_labels_of_any_kind_are_understood_or_refused_in_one_line(labels: list[A
         return
     assert values.shape == missing.shape == (len(labels),)
     assert values.dtype.kind in "iub" or all(isinstance(value, str) for value in values)
-
-
-# --- folders --------------------------------------------------------------------------------------------------------
-
-
-def test_a_path_that_is_given_in_the_app_stays_in_the_audits_folder(tmp_path: Path) -> None:
-    from integrations.fiftyone.plugin.forms import path_to_write
-
-    def context(path: str, app: bool) -> Any:
-        request = {"operator_uri": "x"} if app else {}
-        return SimpleNamespace(params={"path": path}, request_params=request, delegated=False)
-
-    folder = tmp_path / "result"
-    folder.mkdir()
-    (folder / "link").symlink_to(tmp_path)
-    for path in ("../x.html", "/etc/x.html", str(tmp_path / "x.html"), "~/x.html", "link/x.html"):
-        with pytest.raises(InputError, match="is outside of"):
-            path_to_write(context(path, app=True), folder, "report.html")
-    assert path_to_write(context("", app=True), folder, "report.html") == (folder / "report.html").resolve()
-    assert path_to_write(context("x.html", app=True), folder, "r") == (folder / "x.html").resolve()
-    assert path_to_write(context(str(tmp_path / "x.html"), app=False), folder, "r") == (tmp_path / "x.html").resolve()
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------
