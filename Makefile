@@ -1,7 +1,11 @@
 # make demo    set up everything and audit the embedded digits
-# make test    set up everything and run linters, type checks and tests
+# make check   set up everything and run linters, type checks and the quick tests
+# make test    set up everything and run linters, type checks and all tests
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# Sessions of pytest side by side. Each has a database, a cache and a browser of its own, and its share of the processors.
+WORKERS := 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help
 help: ## say what there is
@@ -25,13 +29,17 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: check
+check: setup lint ## ruff, mypy and the quick tests (tests/unit), while you work
+	$(PYTEST) tests/unit
+
 .PHONY: test
 test: setup browser lint ## set up everything and run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 .PHONY: pictures
-pictures: setup ## take the README's pictures, after make demo
-	$(BIN)/python tests/pictures/take.py
+pictures: setup browser ## run the demo and a review, and take the README's pictures of them
+	$(BIN)/python -m tests.pictures.take
 
 .PHONY: bench
 bench: setup ## measure the influence engine and the App (tests/benchmarks)

@@ -92,6 +92,24 @@ def _leave_nothing() -> None:
     shutil.rmtree(SESSION, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count as deselected, what needs development data where nobody names their folder."""
+    if os.environ.get("INFLUENCE_AUDIT_DATA"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("development_data")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_header() -> str:
+    """Say whether the tests on development data are run."""
+    named = os.environ.get("INFLUENCE_AUDIT_DATA")
+    if named:
+        return f"development data: {named} (INFLUENCE_AUDIT_DATA)"
+    return "development data: not named by INFLUENCE_AUDIT_DATA, so the tests on them are deselected"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """With a browser test's failure, tell what its windows showed."""

@@ -60,28 +60,34 @@ def many() -> AuditResult:
     return many_classes_result()
 
 
-@pytest.fixture(scope="session")
-def reports(
-    tmp_path_factory: pytest.TempPathFactory,
-    injected: AuditResult,
-    plain: AuditResult,
-    controls: AuditResult,
-    hostile: AuditResult,
-    many: AuditResult,
-) -> dict[str, Path]:
-    """The report of each result, and of one with nothing in it."""
-    from reports.html import write_report
+class Reports(dict[str, Path]):
+    """The reports by name, each written when it is first asked for.
 
-    folder = tmp_path_factory.mktemp("reports")
-    results = {
-        "injected": injected,
-        "plain": plain,
-        "controls": controls,
-        "hostile": hostile,
-        "many": many,
-        "nothing flagged": nothing_flagged(plain),
-    }
-    return {name: write_report(result, folder / f"{name}.html") for name, result in results.items()}
+    Args:
+        folder: where they are written.
+        request: by which their results are asked for.
+    """
+
+    def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__()
+        self._folder = folder
+        self._request = request
+
+    def __missing__(self, name: str) -> Path:
+        from reports.html import write_report
+
+        if name == "nothing flagged":
+            result = nothing_flagged(self._request.getfixturevalue("plain"))
+        else:
+            result = self._request.getfixturevalue(name)
+        self[name] = write_report(result, self._folder / f"{name}.html")
+        return self[name]
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Path]:
+    """The report of each result above by its fixture's name, and of one with nothing in it: 'nothing flagged'."""
+    return Reports(tmp_path_factory.mktemp("reports"), request)
 
 
 def nothing_flagged(result: AuditResult) -> AuditResult:

@@ -16,7 +16,7 @@ import audit
 from audit.result import AuditResult
 from reports.compare import compare, headline, render_comparison, write_comparison
 from reports.index import IndexEntry, write_index
-from tests.command.command_process import command
+from tests.command.forked_command import forked_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -42,7 +42,7 @@ def test_the_command_writes_the_page_and_prints_the_comparison(
 ) -> None:
     for name, result in zip(("a", "b"), corrected, strict=True):
         result.save(tmp_path / name)
-    done = command("compare", "a", "b", "--json", cwd=tmp_path)
+    done = forked_command("compare", "a", "b", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert values == json.loads(json.dumps(compare(*corrected)))
@@ -57,7 +57,7 @@ def test_the_command_writes_the_page_and_prints_the_comparison(
     assert page.locator("#class-table tbody tr").count() == 4
     page.close()
     assert messages == []
-    refused = command("compare", "a", "nowhere", cwd=tmp_path)
+    refused = forked_command("compare", "a", "nowhere", cwd=tmp_path)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import fiftyone as fo
 
 from audit.result import AuditResult
-from tests.command.command_process import COMMAND, command
+from tests.command.command_process import COMMAND
+from tests.command.forked_command import forked_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -44,7 +45,7 @@ def _app(dataset: str, folder: Path) -> Iterator[str]:
 def test_a_cards_link_opens_its_sample(browser: Browser, tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
     name = dataset_name("digits to open")
     arguments = ("digits", "--keep-labels", "3,8", "--dataset", name, "--weights", "bundled", "--inject", "0.1", "-q")
-    done = command("run", *arguments, "-o", "result", cwd=tmp_path)
+    done = forked_command("run", *arguments, "-o", "result", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     chosen = AuditResult.load(tmp_path / "result").flagged.index[3]
     context = browser.new_context(viewport={"width": 1280, "height": 900})

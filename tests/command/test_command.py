@@ -21,6 +21,7 @@ from audit.result import CHANGING, AuditResult
 from reports.html import write_report
 from reports.verdict import signed
 from tests.command.command_process import command
+from tests.command.forked_command import forked_command
 from tests.summary_schema import check_summary
 
 if TYPE_CHECKING:
@@ -122,11 +123,11 @@ def test_the_folder_holds_the_scores_and_a_summary_for_people_and_programs(
 
 def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path: Path, dataset_name: Names) -> None:
     name = dataset_name("as-json")
-    first = command("run", parquet_folder, "--dataset", name, "--json", "--fail-above", "0.5", cwd=tmp_path)
+    first = forked_command("run", parquet_folder, "--dataset", name, "--json", "--fail-above", "0.5", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary["counts"]["samples"] == len(fo.load_dataset(name))
-    again = command("run", parquet_folder, "--dataset", name, "--json", "-q", cwd=tmp_path)
+    again = forked_command("run", parquet_folder, "--dataset", name, "--json", "-q", cwd=tmp_path)
     check_summary(summary)
     assert without_changing(json.loads(again.stdout)) == without_changing(summary)
     dataset = fo.load_dataset(name)
@@ -134,7 +135,7 @@ def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path:
     labels = dataset.values("ground_truth.label")
     wrong = [{one: other, other: one}[label] if row % 7 == 0 else label for row, label in enumerate(labels)]
     dataset.set_values("ground_truth.label", wrong)
-    worse = command("run", f"fiftyone:{name}", "--fail-above", "0.02", cwd=tmp_path)
+    worse = forked_command("run", f"fiftyone:{name}", "--fail-above", "0.02", cwd=tmp_path)
     assert worse.returncode == 3
     assert "above the limit of 2.0%" in worse.stderr
 
@@ -151,7 +152,7 @@ def test_running_again_computes_no_embedding_and_doubles_nothing(
 ) -> None:
     folder, _ = demo
     first = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
-    done = command("demo", "--seed", "1", cwd=folder)
+    done = forked_command("demo", "--seed", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
     again = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
     assert again.summary["embedding"]["computed"] == 0
@@ -164,7 +165,7 @@ def test_the_main_job_finds_injected_mislabels(
     parquet_folder: Path, tmp_path: Path, dataset_name: Names, seed: int
 ) -> None:
     name = dataset_name(f"main-job-{seed}")
-    done = command(
+    done = forked_command(
         "run",
         parquet_folder,
         "--inject",
@@ -195,7 +196,7 @@ def test_the_report_can_be_made_again_elsewhere_and_opens_in_a_browser(
     folder, _ = demo
     moved = shutil.copytree(folder / "audit-results" / "influence-audit-demo" / "audit", tmp_path / "elsewhere")
     (moved / "report.html").unlink()
-    done = command("report", moved, cwd=tmp_path)
+    done = forked_command("report", moved, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (moved / "report.html").read_bytes() == write_report(moved, tmp_path / "again.html").read_bytes()
     messages: list[str] = []
@@ -227,7 +228,7 @@ MISTAKES = (
 
 def test_a_mistake_gets_one_clear_line_and_exit_code_2(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda mistake: command(*mistake[0], cwd=tmp_path), MISTAKES))
+        done = list(pool.map(lambda mistake: forked_command(*mistake[0], cwd=tmp_path), MISTAKES))
     for (_, message), one in zip(MISTAKES, done, strict=True):
         assert one.returncode == 2, one.stderr
         (line,) = [line for line in one.stderr.splitlines() if line.startswith("error: ")]
@@ -248,14 +249,14 @@ def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: 
         rare.parent.mkdir(exist_ok=True)
         shutil.copy(next((tmp_path / "images" / "3").iterdir()), rare)
     name = dataset_name("few-samples")
-    done = command("run", tmp_path / "images", "--dataset", name, "--strict", cwd=tmp_path)
+    done = forked_command("run", tmp_path / "images", "--dataset", name, "--strict", cwd=tmp_path)
     assert done.returncode == 2
     assert "class 'rare' has fewer than 3 samples (2)" in done.stderr
     sample = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "3").first()
     os.remove(sample.filepath)
     unlabelled = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "rare")
     unlabelled.limit(1).set_field("ground_truth", None).save("ground_truth")
-    done = command("run", f"fiftyone:{name}", "--weights", "bundled", "-o", tmp_path / "r", cwd=tmp_path)
+    done = forked_command("run", f"fiftyone:{name}", "--weights", "bundled", "-o", tmp_path / "r", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 42 samples have no label" in done.stderr
     assert "left out: 1 without a label, 1 unreadable, 1 in too small a class" in done.stdout
@@ -279,7 +280,7 @@ def test_help_is_there_for_every_command(tmp_path: Path) -> None:
 def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) -> None:
     before = fo.list_datasets()
     arguments = ("digits", "--noise", "class-pair:0.1", "--seeds", "0", "--weights", "bundled", "-o", tmp_path / "b")
-    done = command("benchmark", *arguments, cwd=tmp_path)
+    done = forked_command("benchmark", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     measured = json.loads((tmp_path / "b" / "measurements.json").read_text())
     by_method = {row["method"]: row for row in measured["measurements"]}
@@ -295,6 +296,6 @@ def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) ->
     assert "digits, class-pair 10%" in done.stdout
     assert all(method in (tmp_path / "b" / "figure.html").read_text() for method in by_method)
     assert fo.list_datasets() == before  # nothing is imported for a comparison
-    refused = command("benchmark", "digits", "--noise", "purple:0.1", cwd=tmp_path)
+    refused = forked_command("benchmark", "digits", "--noise", "purple:0.1", cwd=tmp_path)
     assert refused.returncode == 2
     assert "noise 'purple:0.1' is unknown" in refused.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from audit import AuditConfig, AuditResult, audit_images
 from audit.samples import Samples
-from tests.command.command_process import command
+from tests.command.forked_command import forked_command
 
 COUNT = 90
 
@@ -47,13 +47,13 @@ def test_the_command_explains_a_sample(result: AuditResult, tmp_path: Path) -> N
     flagged = result.flagged
     sample = flagged.index[flagged["split"] == "train"][0]
     name = Path(flagged.at[sample, "filepath"]).name
-    found = command("explain", "result", f"/{name}", "--count", "2", "--heat-map", "heat.webp", cwd=tmp_path)
+    found = forked_command("explain", "result", f"/{name}", "--count", "2", "--heat-map", "heat.webp", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert f"{sample} is labelled" in found.stdout
     assert "speak against the label" in found.stdout
     assert "Validation samples that it harms" in found.stdout
     assert (tmp_path / "heat.webp").read_bytes()[8:12] == b"WEBP"
-    unknown = command("explain", "result", "nobody.png", cwd=tmp_path)
+    unknown = forked_command("explain", "result", "nobody.png", cwd=tmp_path)
     assert unknown.returncode != 0
     assert len(unknown.stderr.strip().splitlines()) == 1
     assert "no id is this and no file's path ends so" in unknown.stderr

@@ -26,6 +26,7 @@ from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.lock import COLLECTION
 from integrations.labelled_images import LabelledImages
 from tests.command.command_process import COMMAND, command
+from tests.command.forked_command import forked_command
 from tests.ports import free_port
 
 Names = Callable[[str], str]
@@ -174,7 +175,7 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
 
 def test_a_command_that_finds_no_database_says_so_in_one_line(tmp_path: Path) -> None:
     uri = f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=500"
-    done = command("run", "digits", "--quiet", cwd=tmp_path, FIFTYONE_DATABASE_URI=uri)
+    done = forked_command("run", "digits", "--quiet", cwd=tmp_path, FIFTYONE_DATABASE_URI=uri)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert "MongoDB does not answer" in line or "ould not connect to" in line
@@ -188,7 +189,7 @@ def test_the_command_says_a_full_disk_in_one_line(full_disk: Path, tmp_path: Pat
     if not psutil.disk_usage(str(full_disk)).total < 1 << 20:
         pytest.skip("no right to mount a tmpfs here: a limit on file sizes does not reach the command's own process")
     arguments = ("run", f"fiftyone:{dataset.name}", "--weights", "bundled", "-o", full_disk / "result")
-    done = command(*arguments, cwd=tmp_path)
+    done = forked_command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert "No space left on device" in line

@@ -21,6 +21,7 @@ from integrations.command.audits import run
 from integrations.command.layers import option_kinds, read_options_file
 from reports.index import IndexEntry, write_index
 from tests.command.command_process import command
+from tests.command.forked_command import forked_command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -77,7 +78,7 @@ def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) 
 )
 def test_a_mistake_in_the_file_is_one_line_that_names_it(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text(text)
-    done = command("run", "--config", "audit.toml", cwd=tmp_path)
+    done = forked_command("run", "--config", "audit.toml", cwd=tmp_path)
     assert done.returncode == 2
     assert message in one_line(done.stderr)
 
@@ -105,7 +106,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_none_of_it(tmp_path: Path) -
     before = fo.list_datasets()
     arguments = ("digits", "--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1", "--dry-run")
     fresh = {"INFLUENCE_AUDIT_CACHE": str(tmp_path / "cache")}
-    done = command("run", *arguments, "--json", "--dataset", "dry", cwd=tmp_path, **fresh)
+    done = forked_command("run", *arguments, "--json", "--dataset", "dry", cwd=tmp_path, **fresh)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["classes"] == {"3": 183, "8": 174}
@@ -117,7 +118,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_none_of_it(tmp_path: Path) -
     assert 0.5e9 < plan["memory_bytes"] < 4e9
     assert not list(tmp_path.iterdir())
     assert fo.list_datasets() == before
-    refused = command("run", "digits", "--keep-labels", "3", "--dry-run", cwd=tmp_path)
+    refused = forked_command("run", "digits", "--keep-labels", "3", "--dry-run", cwd=tmp_path)
     assert "fewer than two classes" in one_line(refused.stderr)
 
 
@@ -143,7 +144,7 @@ def test_one_failure_in_a_batch_shows_and_does_not_stop_the_rest(tmp_path: Path,
         '[[audit]]\nsource = "digits"\nkeep_labels = "1,7"\ndataset = "batch-17"\nseed = 4\n'
         '[[audit]]\nsource = "fiftyone:batch-17"\nseed = 5\n'
     )
-    done = command("run", "--config", "audit.toml", "--json", "-o", "results", cwd=tmp_path)
+    done = forked_command("run", "--config", "audit.toml", "--json", "-o", "results", cwd=tmp_path)
     assert done.returncode == 4
     audits = json.loads(done.stdout)["audits"]
     assert [audit["exit_code"] for audit in audits] == [0, 2, 0, 2]
@@ -167,14 +168,14 @@ def test_one_failure_in_a_batch_shows_and_does_not_stop_the_rest(tmp_path: Path,
 
 
 def test_several_label_fields_of_one_dataset_are_audited_side_by_side(tmp_path: Path) -> None:
-    made = command(
+    made = forked_command(
         "run", "digits", "--keep-labels", "3,8", "--dataset", "fields", "--weights", "bundled", "-q", cwd=tmp_path
     )
     assert made.returncode == 0, made.stderr
     dataset = fo.load_dataset("fields")
     dataset.clone_sample_field("ground_truth", "second")
     arguments = ("fiftyone:fields", "--label-field", "ground_truth", "--label-field", "second", "--weights", "bundled")
-    done = command("run", *arguments, "--fail-above", "0.9", "-q", cwd=tmp_path)
+    done = forked_command("run", *arguments, "--fail-above", "0.9", "-q", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     dataset.reload()
     assert {"audit", "audit_ground_truth", "audit_second"} == set(dataset.list_runs())

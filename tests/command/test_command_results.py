@@ -20,6 +20,7 @@ import pytest
 from audit.result import CHANGING, AuditResult
 from integrations.fiftyone import review
 from tests.command.command_process import COMMAND, command
+from tests.command.forked_command import forked_command
 from tests.summary_schema import check_summary
 
 if TYPE_CHECKING:
@@ -101,35 +102,35 @@ def test_a_terminal_gets_bars_and_no_colour_where_none_is_wanted_and_the_same_by
 def test_flagged_samples_and_cleaned_labels_come_out_as_tables(audited: Audited, tmp_path: Path) -> None:
     folder, _ = audited
     result = AuditResult.load(folder)
-    printed = command("export", folder, cwd=tmp_path)
+    printed = forked_command("export", folder, cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
     table = pd.read_csv(io.StringIO(printed.stdout), dtype={"label": str, "suggested_label": str})
     assert table["id"].tolist() == result.flagged.index.tolist()
     assert table["suggested_label"].tolist() == result.flagged["suggested_label"].tolist()
-    done = command("export", folder, "--all", "-o", "all.parquet", cwd=tmp_path)
+    done = forked_command("export", folder, "--all", "-o", "all.parquet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     cleaned = pd.read_parquet(tmp_path / "all.parquet").set_index("id")
     assert cleaned.index.tolist() == result.scores.index.tolist()
     changed = cleaned["cleaned_label"] != cleaned["original_label"]
     assert set(cleaned.index[changed]) <= set(result.flagged.index)
-    issues = command("export", folder, "--format", "cleanlab", cwd=tmp_path)
+    issues = forked_command("export", folder, "--format", "cleanlab", cwd=tmp_path)
     table = pd.read_csv(io.StringIO(issues.stdout))
     assert list(table) == ["id", "is_label_issue", "label_score", "given_label", "predicted_label"]
     assert table["is_label_issue"].tolist() == result.scores["flag"].tolist()
-    refused = command("export", folder, "-o", "x.xls", cwd=tmp_path)
+    refused = forked_command("export", folder, "-o", "x.xls", cwd=tmp_path)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert not (tmp_path / "x.xls").exists()
 
 
 def test_the_figures_come_out_as_files(audited: Audited, tmp_path: Path, browser: Browser) -> None:
-    done = command("report", audited[0], "-o", "here/report.html", "--figures", "svg", cwd=tmp_path)
+    done = forked_command("report", audited[0], "-o", "here/report.html", "--figures", "svg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = {path.stem: path for path in (tmp_path / "here" / "figures").iterdir()}
     page = (tmp_path / "here" / "report.html").read_text(encoding="utf-8")
     assert set(files) == set(re.findall(r'data-figure="([a-z_]+)"', page))
     for path in files.values():
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    none = command("report", audited[0], "--figures", "png", cwd=tmp_path, BROWSER_PATH="/nowhere")
+    none = forked_command("report", audited[0], "--figures", "png", cwd=tmp_path, BROWSER_PATH="/nowhere")
     assert none.returncode == 2
     assert "install chromium" in none.stderr
 
@@ -140,7 +141,7 @@ def test_the_decisions_of_a_review_come_out_as_a_table(audited: Audited, tmp_pat
     flagged = AuditResult.load(audited[0]).flagged
     review.accept(dataset, "audit", list(flagged.index[:2]))
     review.dismiss(dataset, "audit", list(flagged.index[2:3]))
-    done = command("export", f"fiftyone:{NAME}", "-o", "decisions.json", cwd=tmp_path)
+    done = forked_command("export", f"fiftyone:{NAME}", "-o", "decisions.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "decisions.json").read_text())
     assert [(row["id"], row["status"]) for row in sorted(rows, key=lambda row: flagged.index.get_loc(row["id"]))] == [
@@ -149,7 +150,7 @@ def test_the_decisions_of_a_review_come_out_as_a_table(audited: Audited, tmp_pat
         (flagged.index[2], "dismissed"),
     ]
     assert {row["new_label"] for row in rows if row["status"] == "relabelled"} <= {"3", "8"}
-    unknown = command("export", NAME, "--audit-key", "other", cwd=tmp_path)
+    unknown = forked_command("export", NAME, "--audit-key", "other", cwd=tmp_path)
     assert "has no label audit 'other'; it has: audit" in unknown.stderr
 
 

@@ -1,39 +1,64 @@
-"""Takes the README's pictures of the demo's report and of the App on its dataset: `make pictures`, after a demo."""
+"""Takes the README's pictures: `make pictures`. It runs the demo and a review by itself, on a database of its own."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from tests import ROOT
+from tests.conftest import BROWSER_OPTIONS, BROWSERS
+from tests.mongod import Mongod
+from tests.pictures.figures import SHOWN, of_summary
+from tests.ports import free_port
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 COMMAND = Path(sys.executable).with_name("influence-audit")
 DATASET = "influence-audit-demo"
-REPORT = ROOT / "audit-results" / DATASET / "audit" / "report.html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+REVIEW = "tests/browser/test_app_review.py::test_a_reviewer_goes_from_a_flag_to_a_corrected_label"
 
 
 def main() -> None:
-    """Write report.png and app.png beside this file."""
+    """Write report.png with its figures, app.png and review.webp beside this file."""
+    with tempfile.TemporaryDirectory(prefix="influence-audit-pictures-") as name:
+        folder = Path(name)
+        database = Mongod(folder / "mongod")
+        try:
+            take_demo(folder, database.environment)
+        finally:
+            database.kill()
+        kept = os.environ | {"INFLUENCE_AUDIT_SCREENSHOTS": str(folder)}
+        subprocess.run([sys.executable, "-m", "pytest", "-q", REVIEW], cwd=ROOT, env=kept, check=True)
+        shutil.copy(folder / "review.webp", HERE)
+
+
+def take_demo(folder: Path, environment: dict[str, str]) -> None:
+    """Run the demo, and take its report and the App on its dataset."""
+    subprocess.run([COMMAND, "demo", "--quiet"], cwd=folder, env=environment, check=True)
+    result = folder / "audit-results" / DATASET / "audit"
+    summary = json.loads((result / "summary.json").read_text(encoding="utf-8"))
+    SHOWN.write_text(json.dumps(of_summary(summary), indent=1) + "\n")
     browser_path = next(path for name in BROWSERS if (path := shutil.which(name)))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=OPTIONS)
+        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
         page = browser.new_page(viewport={"width": 1280, "height": 1500})
-        page.goto(REPORT.as_uri())
+        page.goto((result / "report.html").as_uri())
         page.wait_for_load_state("load")
         page.screenshot(path=HERE / "report.png")
-        take_app(browser.new_page(viewport={"width": 1440, "height": 900}))
+        take_app(browser.new_page(viewport={"width": 1440, "height": 900}), environment)
         browser.close()
 
 
-def take_app(page: Page) -> None:
+def take_app(page: Page, environment: dict[str, str]) -> None:
     """The App as the command opens it."""
-    server = subprocess.Popen([COMMAND, "app", DATASET, "--no-browser"], stdout=subprocess.PIPE, text=True)
+    arguments = ["app", DATASET, "--no-browser", "--port", str(free_port())]
+    server = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert server.stdout is not None
         address = next(line for line in server.stdout if line.startswith("FiftyOne App:")).split()[-1]

@@ -1,12 +1,9 @@
 """pyDVL behind our interface: the same numbers where it solves the same problem, and its defects, each shown.
 
-A test of a defect fails once pyDVL has mended it: then the way around it in audit/influence/pydvl.py can go.
-"""
+A test of a defect fails once pyDVL has mended it: then the way around it in audit/influence/pydvl.py can go."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +31,6 @@ from audit.influence.averaged import mean_gradient
 from audit.influence.engine import ExactEngine, Labelled
 from audit.influence.perturbation import pixels_to_embedding
 from audit.influence.pydvl import METHODS, PydvlEngine, equal_batches
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # deprecations in what pyDVL imports
 
 L2 = 1e-2
 SAMPLES, VALIDATION, FEATURES, CLASSES = 90, 40, 6, 3
@@ -308,25 +303,6 @@ def test_what_cannot_be_done_is_refused_with_its_reason(problem: Problem) -> Non
         engine.averaged(problem.train, Labelled(problem.train.inputs[:0], problem.train.targets[:0]))
     with pytest.raises(InputError, match="one image"):
         engine.perturbation(problem.train, problem.validation)
-
-
-def test_audit_does_not_need_pydvl() -> None:
-    code = """
-import sys
-for name in ("pydvl", "zarr", "fiftyone", "datasets"):
-    sys.modules[name] = None
-import numpy as np, audit
-from audit.errors import InputError
-from audit.influence.pydvl import PydvlEngine
-x = np.random.default_rng(0).normal(size=(60, 4))
-audit.audit_embeddings(x, np.arange(60) % 2)
-try:
-    PydvlEngine("cg", None, None)
-except InputError as error:
-    print(error)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "install pydvl[influence], or use engine 'exact'" in found.stdout
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "exact"])

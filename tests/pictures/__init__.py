@@ -1,0 +1,1 @@
+"""The README's pictures, what takes them, and the figures that they show."""
