@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audit import __version__
-from audit.backbone import Backbone, choose_device, load_backbone
+from audit.backbone import Backbone, load_backbone
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.config import AuditConfig
 from audit.controls import KINDS, Controls, Count, cautions, count_by_controls, describe_controls, spike_in
@@ -49,19 +48,18 @@ from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, make_engine
 from audit.influence.hessian import HeadHessian
 from audit.influence.stable import StableSolver
+from audit.inputs import read_arrays, rows_of
 from audit.memory import check_fits
 from audit.neighbours import neighbours, no_explanations, suspicious, worst_predicted
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.rows import Rows, Spread, Stored, aligned, here, take
+from audit.rows import Rows, Spread, here, take
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
-from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, label_array, of_rare_classes
+from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, of_rare_classes
 from audit.split import own_split, stratified_split
 
-WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
-IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
 MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
@@ -102,12 +100,12 @@ def audit_embeddings(
     if config.scope == "model" or config.heat_maps:
         asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
         raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
-    parts, given, missing = _arrays(x, labels, "x")
+    parts, given, missing = read_arrays(x, labels, "x")
     samples = len(given)
     ids = [str(row) for row in range(samples)]
     splits: np.ndarray | None = None
     if validation is not None:
-        held_out, held_out_labels, held_out_missing = _arrays(*validation, "validation")
+        held_out, held_out_labels, held_out_missing = read_arrays(*validation, "validation")
         if held_out[0].shape[1] != parts[0].shape[1]:
             raise InputError(
                 f"x has {parts[0].shape[1]} features, validation {held_out[0].shape[1]}; give the same backbone's"
@@ -122,7 +120,7 @@ def audit_embeddings(
     rows = np.flatnonzero(~missing)
     kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
     rows = rows[kept]
-    embeddings = _embeddings(parts, len(classes), config)
+    embeddings = rows_of(parts, len(classes), config)
     if len(rows) < len(given):
         ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
         embeddings = take(embeddings, torch.from_numpy(rows))
@@ -200,7 +198,7 @@ def audit_images(
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
-    embeddings = embedded.values if workers else _embeddings([embedded.values], len(classes), config)
+    embeddings = embedded.values if workers else rows_of([embedded.values], len(classes), config)
     if not kept.all():
         embeddings = take(embeddings, torch.from_numpy(np.flatnonzero(kept)))
     audited = samples.take(rows[kept])
@@ -516,48 +514,6 @@ def _digest(material: _Material, config: AuditConfig, device: torch.device) -> s
     settings = {name: value for name, value in config.to_dict().items() if name not in NOT_IN_OUTCOME}
     parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
     return digest_of(*parts, str(device), torch.__version__, code_digest())
-
-
-def _arrays(x: Any, labels: Any, name: str) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Embeddings (n, d) in parts, labels (n,) and which of those are missing."""
-    if isinstance(x, str | Path):
-        x = [x]
-    if isinstance(x, list | tuple) and x and all(isinstance(part, str | Path) for part in x):
-        parts = [_mapped(Path(part)) for part in x]
-    else:
-        parts = [x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)]
-    try:
-        given, missing = label_array(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-    shapes = [part.shape for part in parts]
-    if given.ndim != 1 or any(len(shape) != 2 for shape in shapes) or len(given) != sum(shape[0] for shape in shapes):
-        shape = shapes[0] if len(shapes) == 1 else shapes
-        raise InputError(
-            f"{name}: embeddings have shape {shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
-        )
-    return parts, given, missing
-
-
-def _mapped(path: Path) -> np.ndarray:
-    """The array of a .npy file, memory-mapped; nothing pickled is read."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a .npy file of numbers"
-        raise InputError(f"embeddings {str(path)!r} cannot be read ({reason.lower()}); give a .npy file") from None
-
-
-def _embeddings(parts: list[np.ndarray], classes: int, config: AuditConfig) -> Rows:
-    """Embeddings in double precision: in memory, or read where they are if they, or the predictions, are many.
-
-    What is predicted of embeddings in memory is there, too, in the same precision; pyDVL's engines ask for that.
-    """
-    chosen = choose_device(config.device)
-    stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen)
-    room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
-    widest = max(stored.shape[1], classes) if config.engine == "exact" else stored.shape[1]
-    return aligned(here(stored)) if 8 * stored.shape[0] * widest <= room else stored
 
 
 def _predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def test_an_audit_from_files_is_the_one_from_memory(
     settings = audit.AuditConfig(cache_dir=str(tmp_path), inject=0.05, inject_strategy="class-pair")
     labels = material[1].numpy()
     expected = audit.audit_embeddings(material[0], labels, config=settings)
-    monkeypatch.setattr("audit.run.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("audit.inputs.IN_MEMORY_BYTES", 0)
     found = audit.audit_embeddings(files, labels, config=settings)
     # The noise model, whose beliefs influence refers to, works in single precision on embeddings from files.
     for column in ("influence", "self_influence", "loo_probability", "suspicion"):
@@ -143,17 +143,17 @@ def test_an_audit_from_files_is_the_one_from_memory(
 
 def test_predictions_of_many_classes_are_not_in_memory_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small embeddings of many classes: 400 × 8 fit, their 400 × 100 predictions do not."""
-    from audit import run
+    from audit import inputs
 
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(400) % 100)
     x = rng.normal(size=(100, 8))[labels] + 0.2 * rng.normal(size=(400, 8))
     settings = audit.AuditConfig(train_size=0.5, validation_size=0.25, test_size=0.25)
     expected = audit.audit_embeddings(x, labels, config=settings)
-    monkeypatch.setattr(run, "IN_MEMORY_BYTES", 8 * 400 * 50)
-    assert isinstance(run._embeddings([x], 40, settings), torch.Tensor)
-    assert isinstance(run._embeddings([x], 100, settings), Stored)
-    assert isinstance(run._embeddings([x], 100, settings.replace(engine="pydvl-cg")), torch.Tensor)
+    monkeypatch.setattr(inputs, "IN_MEMORY_BYTES", 8 * 400 * 50)
+    assert isinstance(inputs.rows_of([x], 40, settings), torch.Tensor)
+    assert isinstance(inputs.rows_of([x], 100, settings), Stored)
+    assert isinstance(inputs.rows_of([x], 100, settings.replace(engine="pydvl-cg")), torch.Tensor)
     found = audit.audit_embeddings(x, labels, config=settings)
     scale = expected.scores["influence"].abs().max()
     assert (found.scores["influence"] - expected.scores["influence"]).abs().max() < 1e-6 * scale
