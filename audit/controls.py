@@ -111,7 +111,10 @@ def count_by_controls(
     mistakes = count_mistakes(
         suspicion, threshold, share, recalls[SLIP], recalls[LOOK_ALIKE], diagnosis.likeliest_share
     )
-    mistakes = Mistakes(*(max(float(proven), value) for value in (mistakes.number, mistakes.low, mistakes.high)))
+    if not diagnosis.tells:
+        mistakes = Mistakes(mistakes.number, 0.0, float(len(labels)), told=False)
+    number, low, high = (max(float(proven), value) for value in (mistakes.number, mistakes.low, mistakes.high))
+    mistakes = Mistakes(number, low, high, mistakes.told)
     return Count(mistakes, threshold, share, recalls)
 
 
@@ -157,6 +160,11 @@ def cautions(class_sizes: np.ndarray, controls: Controls, count: Count) -> list[
         count: by the controls.
     """
     found = []
+    if not count.mistakes.told:
+        found.append(
+            "Too little to tell: the embeddings predict the labels no better than the class frequencies do. The "
+            "embeddings may not suit these classes, there may be too few samples, or most labels may be wrong."
+        )
     fewest = min(recall.added for recall in count.recalls.values())
     if fewest < FEW:
         found.append(
@@ -168,7 +176,7 @@ def cautions(class_sizes: np.ndarray, controls: Controls, count: Count) -> list[
             f"{small} of {len(class_sizes)} classes have fewer than {SMALL_CLASS} samples; "
             "suspicions and suggestions in these rest on little."
         )
-    if controls.slip_auroc < HARDLY:
+    if count.mistakes.told and controls.slip_auroc < HARDLY:
         found.append(
             f"Known mislabels are hardly told from the other labels (AUROC {controls.slip_auroc:.2f}): the embeddings "
             "tell these classes apart too badly, or most labels are wrong."

@@ -33,11 +33,16 @@ class Recall:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """How many labels are wrong: the estimate and a 95 % interval."""
+    """How many labels are wrong: the estimate and a 95 % interval.
+
+    Attributes:
+        told: False where the embeddings say too little about the labels, so that the interval is from none to all.
+    """
 
     number: float
     low: float
     high: float
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,9 @@ def choose_flags(
     else:
         threshold = best_threshold(suspicion, mistakes.number)
         rule = "The threshold gives the best F1 that is to be expected under the suspicions."
-        if threshold == 0.5:
+        if not mistakes.told:
+            rule = "The embeddings say too little about the labels, so no sample is flagged by its suspicion."
+        elif threshold == 0.5:
             rule = "Samples are flagged that are more likely wrong than right: there are too few of them for better."
         if proven is not None and proven.any() and suspicion[proven].min() < threshold:
             threshold = float(suspicion[proven].min())

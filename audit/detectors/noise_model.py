@@ -23,6 +23,9 @@ Labels that are known to be right, such as those of a trusted validation set, ar
 certain of them, they count in the likelihood as P(true = y | x), and they say nothing of T. So they show how far the
 pictures themselves leave it open what is true.
 
+Where the readings predict the given labels no better than class frequencies do, T cannot be told: labels are taken as
+they are given (`too_little`).
+
 Labels that were drawn from what the picture may be leave no trace in the likelihood, so that what is added for them in
 the end follows from which classes are confused (`look_alikes`).
 
@@ -52,6 +55,7 @@ from torch import Tensor
 
 from audit.detectors.discriminant import Discriminant, LeastSquares
 from audit.detectors.look_alikes import LookAlikes
+from audit.detectors.too_little import evidence_over_frequencies, frequencies, labels_as_given, slips_alone
 from audit.elementwise import one_thread
 from audit.head import (
     CHANCE_GAIN,
@@ -149,6 +153,10 @@ class Diagnosis:
         rounds: of every round, the exponents of the readings (its head, from the second round on also that of the
             first, the neighbours, and the discriminant), the mean log-likelihood of the given labels (nats), and how
             far the posteriors of the given labels moved on average.
+        evidence: by how much the readings of the worst round predict the given labels better than class frequencies
+            do (nats, over all samples); where there are fewer samples than features, no more than by how much a head
+            predicts labels that were held out.
+        tells: whether that is decisive. Where it is not, labels are taken as they are given.
     """
 
     prior: Tensor
@@ -163,6 +171,8 @@ class Diagnosis:
     method: str
     l2: float
     rounds: list[dict[str, float]]
+    evidence: float = math.inf
+    tells: bool = True
 
 
 class NoiseModel:
@@ -180,11 +190,16 @@ class NoiseModel:
         x = x.float()
         z: Any = Standardiser.fit(x)(x)
         n, features = z.shape
+        self.fewer_samples_than_features = n < features
         held = 4 * n * features <= HELD_BYTES
         z = hold(z) if held else z
         moment = SecondMoment.of(z)
         if held:  # in the eigenvectors, once and for all: heads are penalised alike in any orthogonal coordinates
             z, moment = hold(derive(moment.rotate, z, width=features)), SecondMoment(moment.values, None)
+            if self.fewer_samples_than_features:
+                # Samples span no more directions than they are. The others are rounding, and would make the head too
+                # large for exact leave-one-out, which the approximation misses by far where n < D.
+                z, moment = z[:, -n:].contiguous(), SecondMoment(moment.values[-n:], None)
         self.z, self.moment = z, moment
         self.classes, self.trusted = classes, trusted
         self.votes = NeighbourVotes(principal(x, classes), classes, seed)
@@ -192,6 +207,7 @@ class NoiseModel:
         self.l2 = 0.0
         self._fits: list[Fit] = []
         self._look_alikes = LookAlikes(0.0, 0.0, 0.0)
+        self._tells, self._held_out_evidence = True, math.inf
         self._starts: dict[str, Tensor] = {}
         self._factors: KroneckerFactors | None = None
         self._least_squares: LeastSquares | None = None
@@ -211,14 +227,31 @@ class NoiseModel:
         predicted, left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN)
         given = GivenLabels(labels, self.trusted)
         mixture, rounds, self._fits = self._iterate(left_out.probabilities, given, progress)
-        self._look_alikes = LookAlikes.of(
-            mixture.prior,
-            mixture.posterior,
-            mixture.transition,
-            labels,
-            self.trusted,
-            _decisive(len(labels)),
-        )
+        # Of the worst round: one alone may fit noise, and later ones learn from posteriors, which bring a sample some
+        # of its own label.
+        evidence = evidence_over_frequencies(labels, self.classes, min(fit["log_likelihood"] for fit in rounds))
+        if self.fewer_samples_than_features:  # there, closed forms of leaving a sample out let its label through
+            evidence = min(evidence, self._held_out_evidence)
+        self._tells = evidence > _decisive(len(labels))
+        if not self._tells:
+            rate = LEAST_MISTAKES / len(labels)
+            mixture = replace(
+                mixture,
+                prior=frequencies(labels, self.classes),
+                posterior=labels_as_given(labels, self.classes, rate, self.trusted),
+                transition=slips_alone(self.classes, rate, mixture.transition),
+                likeliest_share=1.0,
+            )
+        self._look_alikes = LookAlikes(0.0, 0.0, 0.0)
+        if self._tells:
+            self._look_alikes = LookAlikes.of(
+                mixture.prior,
+                mixture.posterior,
+                mixture.transition,
+                labels,
+                self.trusted,
+                _decisive(len(labels)),
+            )
         return Diagnosis(
             prior=mixture.prior,
             posterior=self._with_look_alikes(mixture, given),
@@ -232,6 +265,8 @@ class NoiseModel:
             method=left_out.method,
             l2=self.l2,
             rounds=rounds,
+            evidence=evidence,
+            tells=self._tells,
         )
 
     def rediagnose(self, labels: Tensor) -> Tensor:
@@ -243,6 +278,8 @@ class NoiseModel:
         Args:
             labels: (n,) class numbers, most of them as they were.
         """
+        if not self._tells:
+            return labels_as_given(labels, self.classes, LEAST_MISTAKES / len(labels), self.trusted)
         left_out = self._fit(targets_of(labels, self.classes, self.z), GIVEN, predictions_only=True)[1].probabilities
         # The first round has a reading less than all others.
         later = self._fits[1:][-max(CHECK_ROUNDS - 1, len(self._fits) - 2) :]
@@ -369,6 +406,8 @@ class NoiseModel:
         steps = min(len(losses) for _, losses, _ in walks)
         losses = [torch.cat([of_fold[step] for _, of_fold, _ in walks]) for step in range(steps)]
         smallest = min(losses, key=lambda loss: float(loss.mean()))
+        held_out = labels[self.order[: folds * share]]
+        self._held_out_evidence = evidence_over_frequencies(held_out, self.classes, -float(smallest.mean()))
         excesses = [loss - smallest for loss in losses]
         allowed = [
             max(STANDARD_ERRORS * float(excess.std()) / len(excess) ** 0.5, CHANCE_GAIN / len(excess))

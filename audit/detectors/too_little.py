@@ -1,0 +1,55 @@
+"""Whether the embeddings say enough about the labels to judge them.
+
+A wrong label shows because the picture predicts another one. Where the readings predict the given labels no better than
+the class frequencies do, any confusion of the classes explains the labels as well as none: the likelihood
+Σ_k p_k T_kj is the same for every T that keeps the frequencies. So nothing can be learnt about mistakes, and the
+simplest explanation is kept: the labels are as they were given.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def evidence_over_frequencies(labels: Tensor, classes: int, mean_log_likelihood: float) -> float:
+    """By how much a model predicts labels better than their own frequencies do (nats, over all samples).
+
+    Args:
+        labels: (n,) class numbers.
+        classes: C.
+        mean_log_likelihood: of the given labels under the model (nats a sample).
+    """
+    n = len(labels)
+    counts = torch.bincount(labels, minlength=classes).double()
+    by_frequency = float(torch.xlogy(counts, counts / n).sum())
+    return n * mean_log_likelihood - by_frequency
+
+
+def frequencies(labels: Tensor, classes: int) -> Tensor:
+    """float32 (n, C): the share of each class, the same for every sample."""
+    shares = torch.bincount(labels, minlength=classes).float() / len(labels)
+    return shares.repeat(len(labels), 1)
+
+
+def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor | None) -> Tensor:
+    """float32 (n, C): P(true class) where all labels are equally likely to be wrong, and nearly all are right.
+
+    Args:
+        labels: (n,) class numbers.
+        classes: C.
+        rate: probability that a label is wrong. The other classes share it in proportion to their frequencies.
+        trusted: bool (n,), labels that are known to be right; None where none is.
+    """
+    others = frequencies(labels, classes).scatter_(1, labels[:, None], 0.0)
+    posterior = others.div_(others.sum(1, keepdim=True)).mul_(rate).scatter_(1, labels[:, None], 1 - rate)
+    if trusted is not None:
+        posterior[trusted] = torch.nn.functional.one_hot(labels[trusted], classes).to(posterior)
+    return posterior
+
+
+def slips_alone(classes: int, rate: float, like: Tensor) -> Tensor:
+    """T (C, C) of the precision of another matrix: every label is wrong at one rate, whatever the class."""
+    transition = torch.full((classes, classes), rate / (classes - 1), dtype=like.dtype, device=like.device)
+    transition.diagonal().fill_(1 - rate)
+    return transition
