@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -40,6 +40,9 @@ RISES_BEFORE_STOP = 2
 # between held-out losses, summed over their samples, do not tell penalties apart. Six samples that are all predicted
 # right would ask for no penalty at all.
 CHANCE_GAIN = 0.5
+USUAL_EXPONENT = 40  # of two: squares of embeddings up to there, either way, are well within single precision
+DWARFING = 1e6  # times the usual magnitude, beside which single precision sees hardly any difference between the others
+FAINT = 1e-28  # variance, below which its squares are too small for single precision
 PATH_SAMPLES = 50_000  # the path is walked on at most so many samples, evenly spaced
 
 
@@ -61,6 +64,9 @@ class Standardiser:
         (sums,) = total(_sums, (x,))
         mean = (sums / len(x)).to(x.dtype)
         (squares,) = total(_squares_around, (x,), mean)
+        faint = squares < FAINT * len(x)
+        if x.dtype == torch.float32 and bool(faint.any()):
+            squares = torch.where(faint, total(_squares_around, (x,), mean.double())[0], squares)
         scale = (squares / len(x)).sqrt().to(x.dtype)
         # A feature that varies by rounding alone would be blown up to noise.
         constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
@@ -546,24 +552,41 @@ def train_head_by_recipe(
     return Head(final, standardiser, 0.0, "adam", _Objective(z, targets, 0.0, None).at(final).norm, curve)
 
 
-def check_embeddings(x: Rows) -> None:
+def check_embeddings(x: Rows, ids: Sequence[str]) -> int:
     """Refuse embeddings that no head can be trained on.
 
+    Args:
+        x: (n, d), in double precision.
+        ids: of the n samples, for messages.
+
+    Returns:
+        The power of two to divide them by: 0, but for embeddings whose squares would be too large or too small for
+        single precision.
+
     Raises:
-        InputError: if x is not (n, d) or holds NaN or infinity, with the first such row.
+        InputError: if an embedding holds NaN or infinity, or dwarfs the others, with the first such row.
     """
-    if len(x.shape) != 2 or not x.shape[1]:
-        raise InputError(f"embeddings have shape {tuple(x.shape)}; give (samples, features)")
-    (finite,) = each(_finite, (x,))
+    (largest,) = each(_largest, (x,))
+    finite = torch.isfinite(largest)
     if not bool(finite.all()):
         bad = torch.nonzero(~finite).flatten()
         raise InputError(
-            f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {int(bad[0])}; leave them out"
+            f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {ids[int(bad[0])]}; leave them out"
         )
+    usual = float(largest.median()) if len(largest) else 0.0
+    huge = torch.nonzero(largest > DWARFING * usual).flatten()
+    if usual and len(huge):
+        raise InputError(
+            f"{len(huge)} embedding(s) are more than {DWARFING:,.0f} times as large as usual, the first in row "
+            f"{ids[int(huge[0])]}, so that the others look alike beside them; leave them out"
+        )
+    exponent = math.frexp(float(largest.max()))[1] if len(largest) and float(largest.max()) else 0
+    return exponent if abs(exponent) > USUAL_EXPONENT else 0
 
 
-def _finite(x: Rows) -> tuple[Tensor]:
-    out = torch.empty(len(x), dtype=torch.bool)
+def _largest(x: Rows) -> tuple[Tensor]:
+    """The largest magnitude (n,) in each row; NaN where there is one."""
+    out = torch.empty(len(x), dtype=torch.float64)
     for rows in blocks(x, 2 * x.shape[1]):
-        out[rows] = torch.isfinite(x[rows]).all(1).cpu()
+        out[rows] = x[rows].abs().amax(1).double().cpu()
     return (out,)

@@ -97,22 +97,25 @@ class Stored:
     as long as it has room, but it is no memory of this process.
 
     Args:
-        parts: (n_i, d) each, all of one type.
+        parts: (n_i, d) each, of real numbers in any byte order and direction.
         dtype: of what indexing gives.
         device: where indexing puts it.
+        exponent: what indexing gives is divided by 2 to this power, before it is rounded to the dtype.
 
     Raises:
-        InputError: if the parts differ in length of row or type.
+        InputError: if the parts differ in length of row.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray], dtype: torch.dtype, device: torch.device) -> None:
-        if len({(part.shape[1:], part.dtype) for part in parts}) != 1 or parts[0].ndim != 2:
+    def __init__(
+        self, parts: Sequence[np.ndarray], dtype: torch.dtype, device: torch.device, exponent: int = 0
+    ) -> None:
+        if len({part.shape[1:] for part in parts}) != 1 or parts[0].ndim != 2:
             raise InputError(
                 f"embeddings are in parts of shapes {', '.join(str(part.shape) for part in parts[:3])}; "
-                "give (n, d) of one d and one type"
+                "give (n, d) of one d"
             )
         self.parts = tuple(parts)
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device, self.exponent = dtype, device, exponent
         self.shape = (sum(len(part) for part in parts), parts[0].shape[1])
         self._ends = np.cumsum([len(part) for part in parts])
         self._files = [file for part in parts if (file := _file_of(part)) is not None]
@@ -121,10 +124,22 @@ class Stored:
         return self.shape[0]
 
     @cached_property
-    def _tensors(self) -> list[Tensor]:
-        with warnings.catch_warnings():  # of arrays that cannot be written to; nothing here writes
-            warnings.simplefilter("ignore", UserWarning)
-            return [torch.from_numpy(part) for part in self.parts]
+    def _tensors(self) -> list[Tensor | None]:
+        """Of the parts that torch reads where they are; None for one of another byte order or direction."""
+        return [_tensor_of(part) if _readable_by_torch(part) else None for part in self.parts]
+
+    def _read(self, number: int, rows: slice | Tensor) -> Tensor:
+        """Rows of a part, by a slice or by their positions in it."""
+        whole = self._tensors[number]
+        if whole is not None:
+            return whole[rows] if isinstance(rows, slice) else whole.index_select(0, rows)
+        values = self.parts[number][rows if isinstance(rows, slice) else rows.numpy()]
+        return _tensor_of(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")))
+
+    def _converted(self, values: Tensor) -> Tensor:
+        if self.exponent:
+            values = torch.ldexp(values.double(), torch.tensor(-self.exponent))
+        return values.to(self.device, self.dtype)
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         self._let_go()
@@ -134,16 +149,16 @@ class Stored:
             found = []
             for number in range(first, min(last + 1, len(self.parts))):
                 before = self._ends[number] - len(self.parts[number])
-                found.append(self._tensors[number][max(0, start - before) : max(0, stop - before)])
-            values = found[0] if len(found) == 1 else torch.cat(found or [self._tensors[0][:0]])
+                found.append(self._converted(self._read(number, slice(max(0, start - before), max(0, stop - before)))))
+            values = found[0] if len(found) == 1 else torch.cat(found or [self._converted(self._read(0, slice(0)))])
         else:
             places = positions(rows, len(self)).cpu()
-            values = torch.empty(len(places), self.shape[1], dtype=self._tensors[0].dtype)
+            values = torch.empty(len(places), self.shape[1], dtype=self.dtype, device=self.device)
             # Rows far from each other bring in a page or two each: a few at a time, or the whole file is in memory.
             for some in slices(len(places), self._bytes_brought_in, BLOCK_BYTES):
                 self._select(places[some], values[some])
                 self._let_go()
-        return values.to(self.device, self.dtype)
+        return values
 
     @cached_property
     def _bytes_brought_in(self) -> int:
@@ -156,7 +171,7 @@ class Stored:
         for number in owners.unique().tolist():
             here = owners == number
             before = int(self._ends[number]) - len(self.parts[number])
-            out[here] = self._tensors[number].index_select(0, places[here] - before)
+            out[here.to(out.device)] = self._converted(self._read(number, places[here] - before))
 
     def _let_go(self) -> None:
         """Unmap what was read."""
@@ -165,7 +180,17 @@ class Stored:
 
     def float(self) -> Stored:
         """The same in single precision."""
-        return Stored(self.parts, torch.float32, self.device)
+        return Stored(self.parts, torch.float32, self.device, self.exponent)
+
+
+def _readable_by_torch(part: np.ndarray) -> bool:
+    return part.dtype.isnative and all(stride >= 0 and stride % part.itemsize == 0 for stride in part.strides)
+
+
+def _tensor_of(values: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():  # of arrays that cannot be written to; nothing here writes
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(values)
 
 
 def _file_of(part: np.ndarray) -> mmap.mmap | None:

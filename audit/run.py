@@ -48,16 +48,16 @@ from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, make_engine
 from audit.influence.hessian import HeadHessian
 from audit.influence.stable import StableSolver
-from audit.inputs import read_arrays, rows_of
+from audit.inputs import read_arrays, read_validation, rows_of
 from audit.memory import check_fits
 from audit.neighbours import neighbours, no_explanations, suspicious, worst_predicted
 from audit.noise import inject_mislabels
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.rows import Rows, Spread, here, take
+from audit.rows import Rows, Spread, Stored, here, take
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, of_rare_classes
-from audit.split import own_split, stratified_split
+from audit.split import check_validation, own_split, stratified_split
 
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
@@ -100,38 +100,40 @@ def audit_embeddings(
     if config.scope == "model" or config.heat_maps:
         asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
         raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
-    parts, given, missing = read_arrays(x, labels, "x")
+    arrays = read_arrays(x, labels, "x")
+    parts, given, missing = arrays.parts, arrays.labels, arrays.missing
     samples = len(given)
     ids = [str(row) for row in range(samples)]
     splits: np.ndarray | None = None
     if validation is not None:
-        held_out, held_out_labels, held_out_missing = read_arrays(*validation, "validation")
-        if held_out[0].shape[1] != parts[0].shape[1]:
-            raise InputError(
-                f"x has {parts[0].shape[1]} features, validation {held_out[0].shape[1]}; give the same backbone's"
-            )
-        splits = np.array(["train"] * samples + ["validation"] * len(held_out_labels), dtype=object)
-        ids += [f"validation-{row}" for row in range(len(held_out_labels))]
-        parts, given = [*parts, *held_out], np.concatenate([given, held_out_labels])
-        missing = np.concatenate([missing, held_out_missing])
+        held_out = read_validation(validation, arrays)
+        splits = np.array(["train"] * samples + ["validation"] * len(held_out.labels), dtype=object)
+        ids += [f"validation-{row}" for row in range(len(held_out.labels))]
+        parts, given = [*parts, *held_out.parts], np.concatenate([given, held_out.labels])
+        missing = np.concatenate([missing, held_out.missing])
     stages = Stages(progress)
     left_out = LeftOut(ids, [None] * len(ids), config.strict)
     left_out.add(WITHOUT_LABEL, dict.fromkeys(np.flatnonzero(missing).tolist(), NO_LABEL))
     rows = np.flatnonzero(~missing)
     kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
     rows = rows[kept]
-    embeddings = rows_of(parts, len(classes), config)
+    ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
+    if splits is not None:
+        check_validation(given[rows], splits)
+    in_double = Stored(parts, torch.float64, torch.device("cpu"))
+    exponent = check_embeddings(in_double if len(rows) == len(given) else take(in_double, torch.from_numpy(rows)), ids)
+    embeddings = rows_of(parts, len(classes), config, exponent)
     if len(rows) < len(given):
-        ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
         embeddings = take(embeddings, torch.from_numpy(rows))
     with stages.stage("split"):
         split = split_samples(given[rows], splits, config)
         _note_trust(split, splits, config, stages)
-    check_embeddings(embeddings)
     material = _Material(ids, [None] * len(ids), embeddings, given[rows], classes, split, row_keys(embeddings))
     kept_stages = checkpoint or checkpoint_for(config)
     run = _Run(config, stages, left_out, kept_stages)
     result = run.audit(material, np.unique(given[~missing]))
+    for head in result.heads.values() if exponent else ():  # for embeddings as they were given
+        head.update({name: np.ldexp(head[name].astype(np.float64), exponent) for name in ("mean", "scale")})
     return run.end(result, discard=checkpoint is None)
 
 

@@ -150,10 +150,15 @@ def _eight_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
 
 
 def is_missing(label: object) -> bool:
-    """Whether a label says nothing: None, NaN, or blank text."""
+    """Whether a label says nothing: None, NaN, pd.NA, pd.NaT, a masked value, or blank text."""
     if isinstance(label, str):
         return not label.strip()
-    return label is None or bool(label != label)
+    if label is None or label is np.ma.masked or type(label).__name__ == "NAType":
+        return True
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError, ArithmeticError):  # an array, say, which is no label either
+        return False
 
 
 def check_classes(labels: np.ndarray) -> np.ndarray:

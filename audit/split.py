@@ -70,3 +70,27 @@ def own_split(
             f"class {sorted(absent)[0]!r} has no training sample in the dataset's own splits; leave out --use-splits"
         )
     return split
+
+
+def check_validation(labels: np.ndarray, splits: np.ndarray) -> None:
+    """Refuse samples of one's own for validation that a head cannot be chosen or measured with.
+
+    Args:
+        labels: (n,) of the samples that are audited.
+        splits: (n,) of 'train' and 'validation'.
+
+    Raises:
+        InputError: if fewer than two are for validation, or one is of a class that has no other samples.
+    """
+    held_out = splits == "validation"
+    if held_out.sum() < 2:
+        raise InputError(
+            f"{int(held_out.sum())} validation sample(s) can be audited; give two or more of the classes of x, or "
+            "leave out validation to have some drawn"
+        )
+    unseen = np.setdiff1d(labels[held_out], labels[~held_out])
+    if len(unseen):
+        raise InputError(
+            f"validation has class {unseen.tolist()[0]!r}, and x has no sample of it; add samples to x, or leave the "
+            "class out of validation"
+        )

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 import audit
@@ -41,7 +43,22 @@ def by_kind(result: audit.AuditResult, kind: str) -> pd.DataFrame:
         (pd.Series(["cat", pd.NA, None]), ["cat", "", ""], [1, 2]),
         (np.array([b"cat", b"dog"]), ["cat", "dog"], []),
         (np.array([True, False]), [True, False], []),
-        ([1, "a", None], ["1", "a", ""], [2]),
+        (pd.array([3, pd.NA, 5], dtype="Int64"), [3, 0, 5], [1]),
+        (pd.Series(["cat", pd.NA, "dog"], dtype="string"), ["cat", "", "dog"], [1]),
+        (pd.array([True, pd.NA, False], dtype="boolean"), [True, False, False], [1]),
+        (pd.Categorical(["cat", None, "dog"]), ["cat", "", "dog"], [1]),
+        (["cat", pd.NA, pd.NaT, np.ma.masked], ["cat", "", "", ""], [1, 2, 3]),
+        (np.ma.masked_array([3, 4, 5], mask=[False, True, False]), [3, 0, 5], [1]),
+        (pa.array(["cat", None, "dog"]), ["cat", "", "dog"], [1]),
+        (pa.chunked_array([[3, None], [5]]), [3, 0, 5], [1]),
+        ([True, False, True], [True, False, True], []),
+        ([np.bool_(True), None], [True, False], [1]),
+        ([torch.tensor(3), np.array(5), np.int8(7)], [3, 5, 7], []),
+        (torch.tensor([3.0, 5.0]).bfloat16(), [3, 5], []),
+        (np.array([3, 5]).astype(">i4")[::-1], [5, 3], []),
+        (np.array(["cat", "dog"])[::-1], ["dog", "cat"], []),
+        ([np.str_("cat"), b"dog"], ["cat", "dog"], []),
+        ([3, 5.0, np.float16(7)], [3, 5, 7], []),
         (pd.Series(["cat", "dog"], dtype="category"), ["cat", "dog"], []),
     ],
 )
