@@ -79,10 +79,11 @@ def audit_embeddings(
     embeddings do not tell samples apart.
 
     Args:
-        x: (n, d) embeddings, finite: an array, memory-mapped or not, a tensor, or the paths of one or more .npy files.
-            Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU), with predictions of up to
-            as many; more are read where they are, a few rows at a time.
-        labels: (n,) integers or strings.
+        x: (n, d) embeddings, finite real numbers: an array, memory-mapped or not, a tensor, a table, a list of rows,
+            a sparse matrix that fits into memory, or the paths of one or more .npy files. Rows go with labels by
+            position. Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU), with predictions
+            of up to as many; more are read where they are, a few rows at a time.
+        labels: (n,) integers, booleans or strings, all of one type; an array, a tensor, a column or a list.
         validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
         config: the settings; those of the backbone are not used.
@@ -91,10 +92,12 @@ def audit_embeddings(
 
     Returns:
         The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
-        a label (None, NaN or blank), and those of a class of fewer than 3, are in `skipped` instead.
+        a label (None, NaN, pd.NA, masked or blank), and those of a class of fewer than 3, are in `skipped` instead.
 
     Raises:
-        InputError: if shapes differ, an embedding is not finite, or there are fewer than two classes with 3 samples.
+        InputError: if x or labels cannot be read as that, shapes differ, an embedding is not finite or dwarfs the
+            others, validation has fewer than two samples or a class that x lacks, or there are fewer than two
+            classes with 3 samples.
     """
     config = config or AuditConfig()
     if config.scope == "model" or config.heat_maps:
