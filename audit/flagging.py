@@ -60,7 +60,7 @@ class Flags:
     threshold: float
     rule: str
     flag: np.ndarray
-    estimates: dict[str, float | str | None]
+    estimates: dict[str, float | str | bool | None]
 
 
 def expected_mistakes(suspicion: np.ndarray) -> Mistakes:
@@ -193,6 +193,7 @@ def choose_flags(
             "mistakes": mistakes.number,
             "mistakes_low": mistakes.low,
             "mistakes_high": mistakes.high,
+            "told": mistakes.told,
             "precision": found / int(flag.sum()) if flag.any() else None,
             "recall": min(1.0, found / mistakes.number) if mistakes.number else None,
             "basis": basis,

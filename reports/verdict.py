@@ -86,6 +86,8 @@ def signed(value: float | None) -> str:
 def headline(summary: dict[str, Any]) -> str:
     """How many labels are estimated to be wrong, in a sentence."""
     estimates, samples = summary["estimates"], summary["counts"]["samples"]
+    if not estimates["told"]:
+        return f"Too little to tell which of {count(samples)} labels are wrong."
     if round(estimates["mistakes_high"]) == 0:
         return f"No label of {count(samples)} looks wrong."
     injected = summary["counts"]["injected"]
@@ -105,6 +107,8 @@ def _estimate_and_flags(summary: dict[str, Any], known: Comparison | None, mark:
     first = f"That is {share(estimates['mistakes'] / max(counts['samples'], 1))} of the labels"
     low, high = count(estimates["mistakes_low"]), count(estimates["mistakes_high"])
     first += "." if low == high else f"; the estimate lies between {low} and {high}."
+    if not estimates["told"]:
+        first = f"Between {low} and {high} may be: the embeddings predict labels no better than class frequencies do."
     if counts["injected"]:
         first += (
             f" The audit changed {count(counts['injected'])} labels on purpose in a copy, to measure itself; "

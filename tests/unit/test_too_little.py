@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 import audit
 from audit.detectors.too_little import evidence_over_frequencies, labels_as_given, slips_alone
+from reports.verdict import headline
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -63,6 +64,7 @@ def test_where_embeddings_say_nothing_no_label_is_flagged(arrays: Arrays) -> Non
     assert (estimates["mistakes_low"], estimates["mistakes_high"]) == (0, len(result.scores))
     assert any("Too little to tell" in caution for caution in estimates["cautions"])
     assert "too little" in result.summary["threshold_rule"]
+    assert headline(result.summary) == f"Too little to tell which of {len(result.scores)} labels are wrong."
 
 
 def test_the_most_suspicious_of_equally_suspicious_samples_are_none() -> None:
