@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from audit.class_names import doubtful_names
 
 if TYPE_CHECKING:
     from audit.rows import Rows
@@ -39,7 +39,6 @@ FINDING_MEANINGS = {
 
 COLUMNS = ("kind", "finding", "id", "detail")
 EXAMPLES = 5
-_LIKE_MISSING = ("nan", "none", "null", "n/a", "na", "<na>", "unknown", "undefined")
 
 
 def no_findings() -> pd.DataFrame:
@@ -81,8 +80,9 @@ def find(
             held_out = " and ".join(f"{counts[name]} in {name}" for name in ("validation", "test") if counts[name])
             detail = f"{counts['train']} of {len(group)} identical images are in train, {held_out}"
             add(SPLIT_LEAK, [ids[row] for row in group], detail)
-    for detail in _doubtful_names(every_label):
-        add(CLASS_NAMES, [None], detail)
+    if every_label.dtype.kind in "UO":
+        for detail in doubtful_names(set(map(str, every_label))):
+            add(CLASS_NAMES, [None], detail)
     for label in np.setdiff1d(labels, labels[split == "validation"]).tolist():
         add(NO_VALIDATION, [None], f"class {label!r} has no validation sample")
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"finding": np.int64}) if rows else no_findings()
@@ -123,18 +123,3 @@ def _repeated(keys: np.ndarray) -> list[np.ndarray]:
     starts = np.flatnonzero(np.r_[True, whole[order][1:] != whole[order][:-1]])
     groups = (group for group in np.split(order, starts[1:]) if len(group) > 1)
     return sorted(groups, key=lambda group: int(group[0]))
-
-
-def _doubtful_names(labels: np.ndarray) -> list[str]:
-    """Class names that differ in case, white space or Unicode form only, or that read like a missing value."""
-    if labels.dtype.kind not in "UO":
-        return []
-    names = sorted({str(label) for label in labels})
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        plain = unicodedata.normalize("NFKC", name).casefold()
-        alike.setdefault(re.sub(r"[\s_-]+", " ", plain).strip(), []).append(name)
-    return [
-        *(f"{' and '.join(map(repr, group))} are probably one class" for group in alike.values() if len(group) > 1),
-        *(f"{name!r} reads like a missing label" for name in names if name.strip().lower() in _LIKE_MISSING),
-    ]

@@ -1,4 +1,4 @@
-"""Image folders: one folder a class, perhaps below one folder a split."""
+"""Image folders: one folder a class, perhaps inside split folders, perhaps inside folders around them."""
 
 from __future__ import annotations
 
@@ -8,96 +8,163 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import InputError
-from audit.samples import standard_split
 from integrations.class_choice import chosen_classes
-from integrations.labelled_images import IMAGE_SUFFIXES, LabelledImage, LabelledImages
+from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.file_kinds import remedy_for, suffix_of
+from integrations.sources.folder_tree import Folder, folder_tree
+from integrations.sources.layout import ClassFolder, Layout, layout_of
+from integrations.sources.left_out import LeftOutImage, printable, sentences
+from integrations.sources.split_names import split_names
+from integrations.sources.tables import how_to_read_tables
 
 LAYOUT = "put the images into one folder a class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
+MOST_NAMES = 5
 
 
-def image_folder(root: str | Path, keep_labels: Sequence[str] | None = None) -> LabelledImages:
-    """The images below `root/<class>/` or `root/<train|val|test>/<class>/`, referenced where they are.
+def image_folder(
+    root: str | Path, keep_labels: Sequence[str] | None = None, layout: str | None = None
+) -> LabelledImages:
+    """The images below `root/<class>/` or `root/<split>/<class>/`, referenced where they are.
 
-    Files that are named like images are listed even if they cannot be read: the audit skips them and says why. Hidden
-    files, files that are not named like images, and folders that a link makes a loop of, are left out.
+    Folders around the classes are looked through. Files that are named like images are listed even if they cannot be
+    read: the audit skips them and says why. Pictures in formats that are not read are in `left_out`. Hidden files,
+    files that are no pictures, results of audits, and folders that a link makes a loop of, are passed over.
 
     Args:
         root: the folder.
         keep_labels: the classes to keep; all by default.
+        layout: 'folders' where the outer folders are the classes, 'splits' where they hold them; by default found out.
 
     Raises:
-        InputError: if the folder does not exist, cannot be read, or has no class folders with images.
+        InputError: if the folder does not exist, cannot be read, has no class folders with images, or could be read in
+            two ways.
     """
     root = Path(os.path.abspath(Path(root).expanduser()))
     if not root.is_dir():
         raise InputError(f"image folder {str(root)!r} does not exist or is no folder; give one that does")
-    found: list[LabelledImage] = []
-    left_out: Counter[str] = Counter()
-    for split, folder in _split_folders(root):
-        for class_folder in _subfolders(folder):
-            found += _images_of_class(root, class_folder, split, left_out)
-        left_out["directly beside the class folders"] += sum(
-            1 for entry in _entries(folder) if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-        )
-    if not found:
-        raise InputError(f"image folder {str(root)!r} has no class folders with images; {LAYOUT}")
+    tree = folder_tree(str(root))
+    if tree.problem:
+        raise InputError(f"folder {str(root)!r} cannot be read ({tree.problem}); check its permissions")
+    understood = layout_of(tree, layout)
+    left_out: list[LeftOutImage] = []
+    found = [image for folder in understood.classes for image in _images_of(root, folder, understood, left_out)]
+    if not found or _needs_table(understood):
+        raise InputError(_why_nothing(tree, left_out))
     classes = sorted({image.label for image in found if image.label is not None})
     kept = chosen_classes(keep_labels, classes, f"image folder {str(root)!r}")
     images = [image for image in found if kept is None or image.label in kept]
-    notes = tuple(f"{count} left out: {reason}" for reason, count in sorted(left_out.items()) if count)
+    left_out = [image for image in left_out if kept is None or image.label is None or image.label in kept]
 
     def read() -> Iterator[LabelledImage]:
         return iter(images)
 
-    return LabelledImages(root.name, f"folder:{root}", len(images), read, kept, notes)
+    return LabelledImages(
+        root.name,
+        f"folder:{root}",
+        len(images),
+        read,
+        kept,
+        (*sentences(left_out), *_lost_classes(left_out, classes), *_remarks(tree, understood)),
+        tuple(left_out),
+        understood.describe(),
+        tuple(image.label for image in images),
+    )
 
 
-def _split_folders(root: Path) -> list[tuple[str | None, Path]]:
-    """The folders that hold class folders: one a split where all of root's folders are named like splits, else root."""
-    folders = _subfolders(root)
-    splits = [standard_split(folder.name) for folder in folders]
-    if folders and None not in splits:
-        return list(zip(splits, folders, strict=True))
-    return [(None, root)]
+def _images_of(root: Path, found: ClassFolder, layout: Layout, left_out: list[LeftOutImage]) -> Iterator[LabelledImage]:
+    """The images of a class folder; what could be some and is not read goes to `left_out`."""
+    label = printable(found.label)
+    inner = split_names(below.name for below in found.folder.folders) if layout.split_inside else {}
+    for folder in found.folder.all_folders():
+        relative = Path(folder.path).relative_to(root)
+        inside = Path(folder.path).relative_to(found.folder.path).parts
+        split = inner[inside[0]].split if inside and inside[0] in inner else found.split
 
+        def leave_out(name: str, kind: str, reason: str, remedy: str, relative: Path = relative) -> None:
+            path = relative / name if name else relative
+            shown = printable(path.as_posix())
+            left_out.append(LeftOutImage(shown, printable(str(root / path)), label, kind, reason, remedy))
 
-def _images_of_class(
-    root: Path, class_folder: Path, split: str | None, left_out: Counter[str]
-) -> Iterator[LabelledImage]:
-    # A link to a folder above would list every other class's images as this one's.
-    seen = {os.path.realpath(root), os.path.realpath(class_folder.parent)}
-
-    def cannot_be_read(error: OSError) -> None:
-        left_out["in a folder that cannot be read"] += 1
-
-    for folder, subfolders, names in os.walk(class_folder, onerror=cannot_be_read, followlinks=True):
-        resolved = os.path.realpath(folder)
-        if resolved in seen:
-            subfolders.clear()
-            continue
-        seen.add(resolved)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                left_out["not named like an image"] += 1
-            elif not _is_text(str(path)):
-                left_out["a name that is not valid text"] += 1
+        if folder.problem:
+            problem = f"it cannot be read ({folder.problem}), and how many pictures it holds is unknown"
+            leave_out("", "folder", problem, "check its permissions")
+        for name in folder.unread:
+            suffix = suffix_of(name)
+            kind = f"{printable(suffix)} file" if suffix else "file without a suffix"
+            leave_out(name, kind, "the audit does not read them", remedy_for(suffix))
+        for name in folder.pictures:
+            path = Path(folder.path, name)
+            if _is_text(str(path)):
+                yield LabelledImage((relative / name).as_posix(), path, found.label, split)
             else:
-                yield LabelledImage(path.relative_to(root).as_posix(), path, class_folder.name, split)
+                leave_out(name, "file", "its path is not valid UTF-8 text", "rename it, or the folder that it is in")
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
+def _needs_table(layout: Layout) -> bool:
+    """Whether the only folder with images holds them beside a table, which then has the labels."""
+    with_images = [found.folder for found in layout.classes if found.folder.holds_images]
+    if len({folder.name for folder in with_images}) != 1:
+        return False
+    return any(folder.tables for folder in (*layout.levels, *with_images))
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"folder {str(folder)!r} cannot be read ({error.strerror}); check its permissions") from None
+def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> str:
+    """Why a folder cannot be audited, and the way out."""
+    name = f"image folder {tree.path!r}"
+    if left_out:
+        return f"{name} holds no picture that can be read: {'; '.join(sentences(left_out)[:3])}"
+    if tree.is_result and not tree.holds_images:
+        return f"folder {tree.path!r} holds the result of an audit, and no images; give the folder of the images"
+    tables = [os.path.join(folder.path, name) for folder in tree.all_folders() for name in folder.tables]
+    if tree.holds_images and tables:
+        return f"{name} has images but no class folders; {how_to_read_tables(tables)}, or {LAYOUT}"
+    if tree.results:
+        return f"{name} holds results of audits ({tree.results[0]!r}), and no class folders with images; {LAYOUT}"
+    return f"{name} has no class folders with images; {LAYOUT}"
+
+
+def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str]) -> list[str]:
+    lost = sorted({image.label for image in left_out if image.label is not None}.difference(map(printable, classes)))
+    return [f"not audited, as none of its pictures can be read: class {name!r}" for name in lost[:MOST_NAMES]] + (
+        [f"not audited for the same reason: {len(lost) - MOST_NAMES} more classes"] if len(lost) > MOST_NAMES else []
+    )
+
+
+def _remarks(tree: Folder, layout: Layout) -> list[str]:
+    """What the user should know of files and folders that are no part of a class."""
+    remarks = []
+    loose = sum(len(level.pictures) for level in layout.levels)
+    if loose:
+        remarks.append(f"{loose:,} left out: directly beside the class folders")
+    for folder in layout.beside:
+        pictures = folder.count_pictures()
+        remarks.append(f"{pictures:,} left out: in folder {printable(folder.name)!r}, which is beside the splits")
+    others: Counter[str] = Counter()
+    for found in layout.classes:
+        others[printable(found.label)] += sum(folder.no_pictures for folder in found.folder.all_folders())
+    if others.total():
+        named = [f"{label!r}: {count:,}" for label, count in others.items() if count]
+        more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
+        files = "file is no picture" if others.total() == 1 else "files are no pictures"
+        remarks.append(f"{others.total():,} {files} (class {', '.join(named[:MOST_NAMES])}{more})")
+    every = list(tree.all_folders())
+    empty = [
+        folder.name
+        for level in layout.levels
+        for folder in level.folders
+        if not (folder.holds_images or folder.problem or folder.parquet or folder.results)
+    ]
+    if empty:
+        more = f" and {len(empty) - MOST_NAMES} more" if len(empty) > MOST_NAMES else ""
+        remarks.append(f"no class, as no picture is inside: {', '.join(map(repr, map(printable, empty[:5])))}{more}")
+    results = [os.path.join(folder.path, name) for folder in every for name in folder.results]
+    if results:
+        more = f" and {len(results) - 1} more" if len(results) > 1 else ""
+        remarks.append(f"no class, as it holds the result of an audit: {printable(results[0])}{more}")
+    loops = [os.path.join(folder.path, name) for folder in every for name in folder.loops]
+    if loops:
+        remarks.append(f"{len(loops)} link(s) not followed, as they lead back: {printable(loops[0])}")
+    return remarks
 
 
 def _is_text(path: str) -> bool:

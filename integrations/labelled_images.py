@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from integrations.sources.left_out import LeftOutImage
 
 _FORMATS = "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm avif jp2"
 
@@ -40,6 +43,9 @@ class LabelledImages:
         read: makes an iterator over them.
         kept_labels: the class names that were asked for, or None where all were.
         notes: what the user should know about this source, a sentence each.
+        left_out: pictures of the source that are not among the images, and rows without one, with the reason.
+        layout: how the source was understood, in a sentence; '' where there is only one way.
+        labels: of the images, in their order, where they are known without reading the images.
     """
 
     name: str
@@ -48,6 +54,9 @@ class LabelledImages:
     read: Callable[[], Iterator[LabelledImage]]
     kept_labels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOutImage, ...] = ()
+    layout: str = ""
+    labels: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return self.count

@@ -1,0 +1,76 @@
+"""What a source leaves out before the audit sees it: pictures in formats that are not read, rows without a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audit.errors import InputError
+
+MOST_NAMES = 5
+_FIRST_BYTE = 0xDC00  # with it, Python stands for a byte of a name that is not UTF-8
+
+
+@dataclass(frozen=True)
+class LeftOutImage:
+    """A picture, or what may hold or be one, that the audit does not get.
+
+    Args:
+        source_id: what the source calls it; distinct within the source.
+        path: of the file or folder; None where it is none.
+        label: its class, or None.
+        kind: what it is, for a count: '.heic file'.
+        reason: why it is left out, in a few words.
+        remedy: what to do, in a few words.
+    """
+
+    source_id: str
+    path: str | None
+    label: str | None
+    kind: str
+    reason: str
+    remedy: str
+
+
+def printable(text: str) -> str:
+    r"""A name as it can be printed and stored; bytes that are not UTF-8 become \xe9 and the like."""
+    return "".join(
+        f"\\x{ord(letter) - _FIRST_BYTE:02x}" if 0xDC80 <= ord(letter) <= 0xDCFF else letter for letter in text
+    )
+
+
+def sentences(left_out: Sequence[LeftOutImage]) -> list[str]:
+    """For each kind and reason, how many there are, of which classes, and what to do."""
+    groups: dict[tuple[str, str, str], Counter[str | None]] = {}
+    for image in left_out:
+        groups.setdefault((image.kind, image.reason, image.remedy), Counter())[image.label] += 1
+    return [
+        f"{counts.total():,} {kind if counts.total() == 1 else _plural(kind)} left out{_of_classes(counts)}: {reason}; "
+        f"{remedy}"
+        for (kind, reason, remedy), counts in groups.items()
+    ]
+
+
+def refuse_left_out(description: str, left_out: Sequence[LeftOutImage]) -> None:
+    """Raise an InputError where something is left out, as a strict audit asks for."""
+    if left_out:
+        first = left_out[0].path or left_out[0].source_id
+        raise InputError(
+            f"{description}: {'; '.join(sentences(left_out)[:3])} (the first: {first}); mend or remove them, or run "
+            "without --strict"
+        )
+
+
+def _plural(kind: str) -> str:
+    """'.heic files' for '.heic file', 'files without a suffix' for 'file without a suffix'."""
+    return kind.replace("file", "files").replace("folder", "folders").replace("row", "rows")
+
+
+def _of_classes(counts: Counter[str | None]) -> str:
+    named = [(label, count) for label, count in counts.items() if label is not None]
+    if not named:
+        return ""
+    shown = ", ".join(f"{label!r}: {count:,}" for label, count in named[:MOST_NAMES])
+    more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
+    return f" (class {shown}{more})" if len(named) == 1 else f" (classes {shown}{more})"
