@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.errors import InputError
 from audit.samples import standard_split
 from integrations.class_choice import chosen_classes
 from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.columns import class_names, find_image_column, find_label_column, rows_without_image
+from integrations.sources.left_out import LeftOutImage, sentences
+from integrations.sources.parquet import UNNAMED_SPLIT, PathLookup, count_rows, files_by_split, split_of
+
+Loaded = TypeVar("Loaded")
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
-LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "category")
-UNNAMED_SPLIT = "data"
+WITHOUT_IMAGE = "rows that hold no image are not audited"
+FILL_ROWS = "fill or remove them"
 SAVED_TO_DISK = ("dataset_dict.json", "dataset_info.json")
 
 
@@ -44,8 +48,9 @@ def hub_dataset(
 
     repository, _, configuration = name.partition(":")
     with _hub_or_cache(repository):
-        tables = _loaded(f"hf:{name}", lambda: load_dataset(repository, configuration or None))
-    return _labelled_images(repository, f"hf:{name}", tables, image_column, label_column, keep_labels)
+        loaded = _loaded(f"hf:{name}", lambda: load_dataset(repository, configuration or None))
+    tables = _Tables(repository, f"hf:{name}", _splits_of(loaded))
+    return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
 def parquet_files(
@@ -56,29 +61,31 @@ def parquet_files(
 ) -> LabelledImages:
     """A local parquet file, or the parquet files below a folder, in Hugging Face `datasets` form.
 
-    The file names give the splits: train-00000-of-00002.parquet, valid.parquet, test.parquet.
+    The names of files or folders give the splits: train-00000-of-00002.parquet, valid.parquet, test/0000.parquet. The
+    images are encoded in a column, or files whose paths are; relative ones are looked up beside the parquet file.
 
     Args:
         path: the file or folder.
         image_column, label_column, keep_labels: as in `hub_dataset`.
 
     Raises:
-        InputError: if there is no parquet file, one is damaged, or there are no such columns or classes.
+        InputError: if there is no parquet file, one is damaged, none has rows, or there are no such columns or classes.
     """
     from datasets import load_dataset
 
     path = Path(path).expanduser().absolute()
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise InputError(f"{str(path)!r} is no parquet file and no folder with *.parquet files; give one that is")
-    splits: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        splits[_split_of(file) or UNNAMED_SPLIT].append(str(file))
-    ordered = {split: splits[split] for split in ("train", "validation", "test", UNNAMED_SPLIT) if split in splits}
+    files = files_by_split(path)
     description = f"parquet:{path}"
-    tables = _loaded(description, lambda: load_dataset("parquet", data_files=ordered))
-    name = path.parent.name if path.is_file() and _split_of(path) else path.stem
-    return _labelled_images(name, description, tables, image_column, label_column, keep_labels)
+    rows = _loaded(description, lambda: {split: count_rows(found) for split, found in files.items()})
+    if not sum(map(sum, rows.values())):
+        raise InputError(f"{description} holds no rows; give parquet files with one row an image")
+    names = {split: [str(file) for file in found] for split, found in files.items() if sum(rows[split])}
+    splits = _splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
+    root = path if path.is_dir() else None
+    lookups = {split: PathLookup(files[split], rows[split], root) for split in splits}
+    name = path.parent.name if path.is_file() and split_of(path, path.parent) else path.stem
+    tables = _Tables(name, description, splits, lookups)
+    return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
 def saved_to_disk(
@@ -100,18 +107,13 @@ def saved_to_disk(
 
     folder = Path(folder).expanduser().absolute()
     description = f"hf:{folder}"
-    tables = _loaded(description, lambda: load_from_disk(str(folder)))
-    return _labelled_images(folder.name, description, tables, image_column, label_column, keep_labels)
+    tables = _Tables(folder.name, description, _splits_of(_loaded(description, lambda: load_from_disk(str(folder)))))
+    return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
 def is_saved_to_disk(folder: Path) -> bool:
     """Whether `save_to_disk` wrote this folder."""
     return any((folder / name).is_file() for name in SAVED_TO_DISK)
-
-
-def _split_of(file: Path) -> str | None:
-    word = re.match(r"[A-Za-z]*", file.stem)
-    return standard_split(word.group() if word else None)
 
 
 @contextmanager
@@ -148,14 +150,30 @@ def _hub_or_cache(repository: str) -> Iterator[None]:
         yield
 
 
-def _loaded(description: str, load: Any) -> DatasetDict:
-    """The dataset as a dictionary of splits, its errors in one line."""
+@dataclass(frozen=True)
+class _Tables:
+    """A dataset of this library as a source.
+
+    Attributes:
+        name, description: of the source.
+        splits: its tables.
+        lookups: for each split, what finds the files that its rows give paths of.
+    """
+
+    name: str
+    description: str
+    splits: DatasetDict
+    lookups: Mapping[str, PathLookup] = field(default_factory=dict)
+
+
+def _loaded(description: str, load: Callable[[], Loaded]) -> Loaded:
+    """What `load` returns, its errors in one line."""
     import datasets
 
     had_bars = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        loaded = load()
+        return load()
     except Exception as error:  # `datasets` raises what its readers raise, from OSError to pyarrow's errors
         cause = error.__cause__ or error
         raise InputError(
@@ -165,6 +183,12 @@ def _loaded(description: str, load: Any) -> DatasetDict:
     finally:
         if had_bars:
             datasets.enable_progress_bars()
+
+
+def _splits_of(loaded: Any) -> DatasetDict:
+    """The dataset as a dictionary of splits."""
+    import datasets
+
     return loaded if isinstance(loaded, datasets.DatasetDict) else datasets.DatasetDict({_own_split(loaded): loaded})
 
 
@@ -177,112 +201,60 @@ def _first_line(error: BaseException) -> str:
 
 
 def _labelled_images(
-    name: str,
-    description: str,
-    tables: DatasetDict,
-    image_column: str | None,
-    label_column: str | None,
-    keep_labels: Sequence[str] | None,
+    tables: _Tables, wanted_images: str | None, wanted_labels: str | None, keep_labels: Sequence[str] | None
 ) -> LabelledImages:
-    from datasets import Image
-
-    features = next(iter(tables.values())).features
-    image_column = _image_column(description, features, image_column)
-    label_column = _label_column(description, features, label_column, image_column)
-    labels = {split: _class_names(table, label_column) for split, table in tables.items()}
-    named = getattr(features[label_column], "names", None)
-    classes = named or sorted({label for column in labels.values() for label in column if label is not None})
+    description, splits = tables.description, tables.splits
+    first = next((table for table in splits.values() if len(table)), None)
+    if first is None:
+        raise InputError(f"{description} holds no rows; give a dataset with one row an image")
+    images = find_image_column(description, first, wanted_images)
+    column = find_label_column(description, first.features, wanted_labels, images)
+    labels = {split: class_names(table, column) for split, table in splits.items()}
+    named = getattr(first.features[column], "names", None)
+    classes = named or sorted({label for listed in labels.values() for label in listed if label is not None})
     kept = chosen_classes(keep_labels, classes, description, numbered=named is not None)
     rows = {
-        split: [row for row, label in enumerate(column) if kept is None or label in kept]
-        for split, column in labels.items()
+        split: [row for row, label in enumerate(listed) if kept is None or label in kept]
+        for split, listed in labels.items()
     }
+    left_out = tuple(
+        LeftOutImage(f"{split}/{row:06d}", None, labels[split][row], "row", WITHOUT_IMAGE, FILL_ROWS)
+        for split, table in splits.items()
+        for row in sorted(rows_without_image(table, images).intersection(rows[split]))
+    )
 
     def read() -> Iterator[LabelledImage]:
-        for split, table in tables.items():
-            # Undecoded: the encoded bytes are written as they are, so that nothing is lost and nothing is done twice.
-            images = table.select_columns([image_column]).cast_column(image_column, Image(decode=False))
-            images = images.select(rows[split])
-            for row, image in zip(rows[split], images, strict=True):
-                content = _encoded(image[image_column])
+        for split, table in splits.items():
+            lookup = tables.lookups.get(split) or PathLookup([], [])
+            for row, value in zip(rows[split], _undecoded(table, images).select(rows[split]), strict=True):
+                content = _encoded(value[images], row, lookup)
                 yield LabelledImage(f"{split}/{row:06d}", content, labels[split][row], standard_split(split))
 
-    return LabelledImages(name, description, sum(map(len, rows.values())), read, kept)
-
-
-def _encoded(image: dict[str, Any] | None) -> bytes | Path | None:
-    if image is None:
-        return None
-    if image.get("bytes") is not None:
-        return bytes(image["bytes"])
-    return Path(image["path"]) if image.get("path") else None
-
-
-def _class_names(table: Dataset, column: str) -> list[str | None]:
-    """The class name of every row; None where the label is null, NaN, blank, or -1 (the hub's unlabelled test sets)."""
-    from datasets import ClassLabel
-
-    feature = table.features[column]
-    values = table[column][:]
-    if isinstance(feature, ClassLabel) and feature.names:
-        names = feature.names
-        return [None if value is None or value < 0 else names[value] for value in values]
-    if all(value is None or isinstance(value, int) for value in values):
-        return [None if value is None or value == -1 else str(value) for value in values]
-    return [None if value is None or value != value or not str(value).strip() else str(value) for value in values]
-
-
-def _image_column(description: str, features: Any, wanted: str | None) -> str:
-    columns = list(features)
-    holding = [column for column in columns if _holds_images(features[column])]
-    if wanted is not None:
-        _check_column(description, "image", wanted, columns)
-        if wanted not in holding:
-            raise InputError(
-                f"image column {wanted!r} of {description} holds no encoded images; "
-                f"these do: {', '.join(holding) or 'none'}"
-            )
-        return wanted
-    if not holding:
-        raise InputError(f"{description} has no column with encoded images; its columns are: {', '.join(columns)}")
-    if len(holding) > 1 and "image" not in holding:
-        raise InputError(f"{description} has several image columns; choose one with --image-column: {_or(holding)}")
-    return "image" if "image" in holding else holding[0]
-
-
-def _holds_images(feature: Any) -> bool:
-    from datasets import Image
-
-    return isinstance(feature, Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
-
-
-def _label_column(description: str, features: Any, wanted: str | None, image_column: str) -> str:
-    from datasets import ClassLabel, Value
-
-    columns = list(features)
-    if wanted is not None:
-        _check_column(description, "label", wanted, columns)
-        if wanted == image_column or not isinstance(features[wanted], ClassLabel | Value):
-            raise InputError(f"label column {wanted!r} of {description} holds no single label a row; choose another")
-        return wanted
-    class_labels = [column for column in columns if isinstance(features[column], ClassLabel)]
-    values = [column for column in columns if isinstance(features[column], Value)]
-    for candidates in (class_labels, values):
-        for name in LABEL_NAMES:
-            if name in candidates:
-                return name
-    if len(class_labels) == 1:
-        return class_labels[0]
-    raise InputError(
-        f"{description} has no column that is plainly the label; choose one with --label-column: "
-        f"{_or(class_labels or [column for column in columns if column != image_column])}"
+    return LabelledImages(
+        tables.name,
+        description,
+        sum(map(len, rows.values())),
+        read,
+        kept,
+        tuple(sentences(left_out)),
+        left_out,
+        f"splits {', '.join(splits)}; images in column {images!r}, labels in column {column!r}",
+        tuple(labels[split][row] for split in splits for row in rows[split]),
     )
 
 
-def _check_column(description: str, kind: str, wanted: str, columns: list[str]) -> None:
-    if wanted not in columns:
-        raise InputError(f"{kind} column {wanted!r} is not in {description}; its columns are: {', '.join(columns)}")
+def _undecoded(table: Dataset, column: str) -> Dataset:
+    """The images' column with encoded bytes as they are, so that nothing is lost and nothing is done twice."""
+    from datasets import Image
+
+    images = table.select_columns([column])
+    return images.cast_column(column, Image(decode=False)) if isinstance(table.features[column], Image) else images
 
 
-def _or(names: list[str]) -> str:
-    return ", ".join(names) or "there is none"
+def _encoded(value: Any, row: int, lookup: PathLookup) -> bytes | Path | None:
+    """A row's image: encoded bytes, or the file whose path the row has."""
+    if isinstance(value, dict):
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, str):
+        return lookup.find(row, value) if value.strip() else None
+    return None if value is None else bytes(value)

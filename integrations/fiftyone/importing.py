@@ -54,6 +54,9 @@ for _suffix, _mime in {
     ".webp": "image/webp",
     ".jfif": "image/jpeg",
     ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".hif": "image/heif",
     ".jp2": "image/jp2",
 }.items():
     mimetypes.add_type(_mime, _suffix)
@@ -305,7 +308,7 @@ def _tell(images: LabelledImages, changes: _Changes, left: int, progress: Progre
         notes.append(
             f"{changes.kept_corrections} label(s) changed in {source} but were corrected in FiftyOne; corrections stay"
         )
-    if changes.without_image:
+    if changes.without_image and not images.left_out:
         notes.append(f"{changes.without_image} row(s) of {source} hold no image and were left out")
     if left:
         notes.append(

@@ -112,6 +112,15 @@ def remedy_for(suffix: str) -> str:
     return CONVERT_REMEDY if suffix in UNREAD_PICTURE_SUFFIXES else RENAME_REMEDY
 
 
+def begins_like_picture(start: bytes) -> bool:
+    """Whether the first 16 bytes of a file are those of a picture, in a format that is read or not."""
+    return (
+        start.startswith(_SIGNATURES)
+        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+        or (start[4:8] == b"ftyp" and start[8:12] in _BOXES)
+    )
+
+
 @cache
 def _pillow_reads_avif() -> bool:
     from PIL import features
@@ -131,11 +140,6 @@ def _begins_like_picture(path: str) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            start = file.read(16)
+            return begins_like_picture(file.read(16))
     except OSError:
         return True
-    return (
-        start.startswith(_SIGNATURES)
-        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-        or (start[4:8] == b"ftyp" and start[8:12] in _BOXES)
-    )

@@ -10,7 +10,7 @@ from integrations.sources.file_kinds import FileKind, kind_of_file, suffix_of
 
 RESULTS_FOLDER = "audit-results"
 _RESULT_FILES = (("summary.json", "manifest.json"), ("summary.json", "scores.parquet"))
-_PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
+PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".xlsx")
 _CLUTTER_FOLDERS = frozenset(
     ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found", "node_modules")
@@ -125,7 +125,7 @@ def _is_passed_over(name: str) -> bool:
 
 def _add_file(folder: Folder, entry: os.DirEntry[str]) -> None:
     suffix = suffix_of(entry.name)
-    if suffix in _PARQUET_SUFFIXES and not entry.name.startswith("."):
+    if suffix in PARQUET_SUFFIXES and not entry.name.startswith("."):
         folder.parquet.append(entry.name)
     if suffix in _TABLE_SUFFIXES and not entry.name.startswith("."):
         folder.tables.append(entry.name)

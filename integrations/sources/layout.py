@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
+from integrations.sources.resolve import LAYOUTS
 from integrations.sources.split_names import lies_beside, split_names
 
-FOLDERS, SPLITS = "folders", "splits"
-LAYOUTS = (FOLDERS, SPLITS)
+FOLDERS, SPLITS = LAYOUTS
 """What --layout takes: the outer folders are the classes, or they are splits that hold the class folders."""
 
 MOST_NAMES = 5

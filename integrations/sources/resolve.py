@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ from integrations.labelled_images import LabelledImages
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
+    from integrations.sources.left_out import LeftOutImage
+
 DEFAULT_LABEL_FIELD = "ground_truth"
+
+LAYOUTS = ("folders", "splits")
 
 PREFIXES = ("fiftyone", "hf", "folder", "parquet")
 
@@ -38,6 +43,11 @@ class Source(Protocol):
     @property
     def part(self) -> dict[str, str | list[str]] | None:
         """The command's options that choose a part of a dataset; None where what it opens tells."""
+        ...
+
+    @property
+    def left_out(self) -> tuple[LeftOutImage, ...]:
+        """What the source leaves out before the audit sees it."""
         ...
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
@@ -65,12 +75,21 @@ class ImportedSource:
         return self.images.description
 
     @property
+    def left_out(self) -> tuple[LeftOutImage, ...]:
+        """What the source leaves out before the audit sees it."""
+        return self.images.left_out
+
+    @property
     def part(self) -> None:
         """Not chosen by options: the dataset holds what was imported."""
         return None
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
-        """Write the images into their dataset, and return those that the source has now."""
+        """Write the images into their dataset, and return those that the source has now.
+
+        Raises:
+            InputError: if the dataset cannot be made or updated, or would be new and its labels cannot be audited.
+        """
         from integrations.fiftyone.importing import import_images
 
         return import_images(self.images, self.dataset, progress)
@@ -91,6 +110,11 @@ class FiftyOneSource:
     view: str | None = None
     label_field: str = DEFAULT_LABEL_FIELD
     keep_labels: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOutImage, ...]:
+        """Nothing: all samples reach the audit."""
+        return ()
 
     @property
     def description(self) -> str:
@@ -119,6 +143,7 @@ def resolve_source(
     image_column: str | None = None,
     label_column: str | None = None,
     keep_labels: Sequence[str] | None = None,
+    layout: str | None = None,
 ) -> Source:
     """The source that a text names.
 
@@ -133,24 +158,37 @@ def resolve_source(
         label_field: the field with the labels (default 'ground_truth').
         image_column, label_column: columns of a Hugging Face or parquet source; by default found by their types.
         keep_labels: class names, or their numbers where the source numbers its classes; all by default.
+        layout: of an image folder: 'folders' where the outer folders are the classes, 'splits' where they hold them;
+            by default found out.
 
     Raises:
         InputError: if there is no such source, saying what was tried, or an option does not go with it.
     """
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError(f"layout is {layout!r}; it takes {' or '.join(LAYOUTS)}")
     field = label_field or DEFAULT_LABEL_FIELD
-    kind, place = _kind_and_place(text)
+    kind, place = _kind_and_place(text, image_column)
     if kind == "fiftyone":
-        _refuse(text, "a FiftyOne dataset", dataset=dataset, image_column=image_column, label_column=label_column)
+        _refuse(
+            text,
+            "a FiftyOne dataset",
+            dataset=dataset,
+            image_column=image_column,
+            label_column=label_column,
+            layout=layout,
+        )
         return FiftyOneSource(place, view, field, tuple(map(str, keep_labels or ())))
     _refuse(text, "images that are not in FiftyOne yet", view=view)
+    if kind != "folder":
+        _refuse(text, "no folder of class folders", layout=layout)
     if kind in ("digits", "folder"):
         _refuse(text, "a source without columns", image_column=image_column, label_column=label_column)
-        return ImportedSource(_columnless(kind, place, keep_labels), dataset, field)
+        return ImportedSource(_columnless(kind, place, keep_labels, layout), dataset, field)
     images = _table_reader(kind)(place, image_column, label_column, keep_labels)
     return ImportedSource(images, dataset, field)
 
 
-def _kind_and_place(text: str) -> tuple[str, str]:
+def _kind_and_place(text: str, image_column: str | None) -> tuple[str, str]:
     prefix, colon, rest = text.partition(":")
     if colon and prefix in PREFIXES:
         if not rest:
@@ -162,21 +200,44 @@ def _kind_and_place(text: str) -> tuple[str, str]:
         return "digits", text
     path = Path(text).expanduser()
     if text and path.exists():
-        return _kind_of_path(path), text
+        return _kind_of_path(path, image_column), text
     return _kind_of_name(text), text
 
 
-def _kind_of_path(path: Path) -> str:
+def _kind_of_path(path: Path, image_column: str | None) -> str:
     from integrations.huggingface import is_saved_to_disk
+    from integrations.sources.tables import how_to_read_tables, is_parquet, is_table, refers_to_files
 
     if path.is_file():
-        if path.suffix == ".parquet":
+        if is_parquet(path):
             return "parquet"
+        if is_table(path.name):
+            raise InputError(f"source {str(path)!r} is a table; {how_to_read_tables([str(path)])}")
         raise InputError(f"source {str(path)!r} is a file but no .parquet file; give a folder of images or parquet")
     if is_saved_to_disk(path):
         return "saved"
-    holds_parquet = any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet"))
-    return "parquet" if holds_parquet else "folder"
+    return _kind_of_folder(path, lambda file: refers_to_files(file, image_column))
+
+
+def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
+    """'parquet' where a folder's pictures are in parquet files, or listed by them; 'folder' where they are files."""
+    from integrations.sources.folder_tree import folder_tree
+
+    tree = folder_tree(os.path.abspath(path))
+    if not tree.holds_images:
+        return "parquet" if any(folder.parquet for folder in tree.all_folders()) else "folder"
+    near = [tree, *(folder for folder in tree.folders if folder.name == "data" and not folder.pictures)]
+    parquet = [Path(folder.path, name) for folder in near for name in folder.parquet]
+    if not parquet:
+        return "folder"
+    if all(map(refers_to_files, parquet)):
+        return "parquet"
+    holding = next(folder for folder in tree.all_folders() if folder.pictures or folder.unread)
+    raise InputError(
+        f"source {str(path)!r} holds both images in folders ({os.path.relpath(holding.path, path)}) and a parquet file "
+        f"({os.path.relpath(parquet[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
+        "the parquet files"
+    )
 
 
 def _kind_of_name(text: str) -> str:
@@ -193,14 +254,14 @@ def _kind_of_name(text: str) -> str:
     )
 
 
-def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None) -> LabelledImages:
+def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None, layout: str | None) -> LabelledImages:
     if kind == "digits":
         from integrations.digits import digits
 
         return digits(keep_labels)
     from integrations.folder import image_folder
 
-    return image_folder(place, keep_labels)
+    return image_folder(place, keep_labels, layout)
 
 
 def _table_reader(kind: str) -> Callable[..., LabelledImages]:

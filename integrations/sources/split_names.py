@@ -26,9 +26,9 @@ _ADDED_WORDS = frozenset(_ADDED.split())
 _PART = re.compile(r"(fold|batch|subset|split|chunk|shard|cv)[ _-]?(\d+|[a-z])", re.I)
 _BESIDE = (
     "annotation annotations label labels mask masks doc docs documentation figure figures fig figs asset assets "
-    "example examples demo demos screenshot screenshots readme meta metadata misc pred preds predict prediction predictions "
-    "submission submissions unlabeled unlabelled unsup unsupervised thumbnails thumbs logs log output outputs runs "
-    "checkpoints models code src notebooks scripts"
+    "example examples demo demos screenshot screenshots readme meta metadata misc pred preds predict prediction "
+    "predictions submission submissions unlabeled unlabelled unsup unsupervised thumbnails thumbs logs log output "
+    "outputs runs checkpoints models code src notebooks scripts"
 )
 _BESIDE_WORDS = frozenset(_BESIDE.split())
 
