@@ -13,7 +13,7 @@ from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.file_kinds import remedy_for, suffix_of
 from integrations.sources.folder_tree import Folder, folder_tree
 from integrations.sources.layout import ClassFolder, Layout, layout_of
-from integrations.sources.left_out import LeftOutImage, printable, sentences
+from integrations.sources.left_out import FOLDER, LeftOutImage, printable, quoted, sentences
 from integrations.sources.split_names import split_names
 from integrations.sources.tables import how_to_read_tables
 
@@ -73,7 +73,7 @@ def image_folder(
 
 def _images_of(root: Path, found: ClassFolder, layout: Layout, left_out: list[LeftOutImage]) -> Iterator[LabelledImage]:
     """The images of a class folder; what could be some and is not read goes to `left_out`."""
-    label = printable(found.label)
+    label = found.label
     inner = split_names(below.name for below in found.folder.folders) if layout.split_inside else {}
     for folder in found.folder.all_folders():
         relative = Path(folder.path).relative_to(root)
@@ -87,7 +87,7 @@ def _images_of(root: Path, found: ClassFolder, layout: Layout, left_out: list[Le
 
         if folder.problem:
             problem = f"it cannot be read ({folder.problem}), and how many pictures it holds is unknown"
-            leave_out("", "folder", problem, "check its permissions")
+            leave_out("", FOLDER, problem, "check its permissions")
         for name in folder.unread:
             suffix = suffix_of(name)
             kind = f"{printable(suffix)} file" if suffix else "file without a suffix"
@@ -95,9 +95,9 @@ def _images_of(root: Path, found: ClassFolder, layout: Layout, left_out: list[Le
         for name in folder.pictures:
             path = Path(folder.path, name)
             if _is_text(str(path)):
-                yield LabelledImage((relative / name).as_posix(), path, found.label, split)
+                yield LabelledImage((relative / name).as_posix(), path, label, split)
             else:
-                leave_out(name, "file", "its path is not valid UTF-8 text", "rename it, or the folder that it is in")
+                leave_out(name, "file", "paths must be valid UTF-8 text", "rename the file or its folder")
 
 
 def _needs_table(layout: Layout) -> bool:
@@ -117,15 +117,15 @@ def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> str:
         return f"folder {tree.path!r} holds the result of an audit, and no images; give the folder of the images"
     tables = [os.path.join(folder.path, name) for folder in tree.all_folders() for name in folder.tables]
     if tree.holds_images and tables:
-        return f"{name} has images but no class folders; {how_to_read_tables(tables)}, or {LAYOUT}"
+        return f"{name} has images but no class folders; {how_to_read_tables(tables)}"
     if tree.results:
         return f"{name} holds results of audits ({tree.results[0]!r}), and no class folders with images; {LAYOUT}"
     return f"{name} has no class folders with images; {LAYOUT}"
 
 
 def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str]) -> list[str]:
-    lost = sorted({image.label for image in left_out if image.label is not None}.difference(map(printable, classes)))
-    return [f"not audited, as none of its pictures can be read: class {name!r}" for name in lost[:MOST_NAMES]] + (
+    lost = sorted({image.label for image in left_out if image.label is not None}.difference(classes))
+    return [f"not audited, as none of its pictures can be read: class {quoted(name)}" for name in lost[:MOST_NAMES]] + (
         [f"not audited for the same reason: {len(lost) - MOST_NAMES} more classes"] if len(lost) > MOST_NAMES else []
     )
 
@@ -138,12 +138,12 @@ def _remarks(tree: Folder, layout: Layout) -> list[str]:
         remarks.append(f"{loose:,} left out: directly beside the class folders")
     for folder in layout.beside:
         pictures = folder.count_pictures()
-        remarks.append(f"{pictures:,} left out: in folder {printable(folder.name)!r}, which is beside the splits")
+        remarks.append(f"{pictures:,} left out: in folder {quoted(folder.name)}, which is beside the splits")
     others: Counter[str] = Counter()
     for found in layout.classes:
-        others[printable(found.label)] += sum(folder.no_pictures for folder in found.folder.all_folders())
+        others[found.label] += sum(folder.no_pictures for folder in found.folder.all_folders())
     if others.total():
-        named = [f"{label!r}: {count:,}" for label, count in others.items() if count]
+        named = [f"{quoted(label)}: {count:,}" for label, count in others.items() if count]
         more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
         files = "file is no picture" if others.total() == 1 else "files are no pictures"
         remarks.append(f"{others.total():,} {files} (class {', '.join(named[:MOST_NAMES])}{more})")
@@ -156,7 +156,7 @@ def _remarks(tree: Folder, layout: Layout) -> list[str]:
     ]
     if empty:
         more = f" and {len(empty) - MOST_NAMES} more" if len(empty) > MOST_NAMES else ""
-        remarks.append(f"no class, as no picture is inside: {', '.join(map(repr, map(printable, empty[:5])))}{more}")
+        remarks.append(f"no class, as no picture is inside: {', '.join(map(quoted, empty[:MOST_NAMES]))}{more}")
     results = [os.path.join(folder.path, name) for folder in every for name in folder.results]
     if results:
         more = f" and {len(results) - 1} more" if len(results) > 1 else ""

@@ -6,7 +6,7 @@ saved as soon as it has scores and flags, and says which stage failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from audit.embedding import Workers
     from audit.result import AuditResult
+    from integrations.sources.left_out import LeftOutImage
 
 REPORT_FILE = "report.html"
 MARKDOWN_FILE = "summary.md"
@@ -54,6 +55,7 @@ def audit_and_report(
     progress: ProgressCallback = silent,
     workers: Workers | None = None,
     part: Mapping[str, str | list[str]] | None = None,
+    left_out: Sequence[LeftOutImage] = (),
 ) -> Audited:
     """Audit, write FiftyOne, and write result and report into a folder.
 
@@ -61,7 +63,7 @@ def audit_and_report(
 
     Args:
         collection: a FiftyOne dataset or view.
-        label_field, audit_key, config, progress, workers, part: as for `integrations.fiftyone.audit_dataset`.
+        label_field, audit_key, config, progress, workers, part, left_out: as for `integrations.fiftyone.audit_dataset`.
         folder: of the result and its report.
 
     Raises:
@@ -74,7 +76,9 @@ def audit_and_report(
     checkpoint = checkpoint_for(config)
     problem: InputError | WriteError | None = None
     try:
-        result = audit_dataset(collection, label_field, audit_key, config, progress, folder, checkpoint, workers, part)
+        result = audit_dataset(
+            collection, label_field, audit_key, config, progress, folder, checkpoint, workers, part, left_out
+        )
     except (InputError, WriteError) as error:
         if error.result is None:
             raise

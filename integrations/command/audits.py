@@ -15,6 +15,7 @@ from integrations.command.interruption import Interruption
 from integrations.command.layers import layer_of, origin, read_options_file
 from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
 from integrations.command.orders import INDEX_FILE, Order, orders_of
+from integrations.sources.resolve import LAYOUTS
 
 if TYPE_CHECKING:
     from integrations.terminal import Manner
@@ -93,6 +94,15 @@ def run(
     label_column: Annotated[
         str | None, typer.Option(help="Label column of a Hugging Face or parquet source.", rich_help_panel=WHERE)
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an image folder: 'folders' if its outer folders are the classes, 'splits' if they are splits that "
+            "hold the class folders; default: found out from what they hold.",
+            autocompletion=lambda incomplete: [name for name in LAYOUTS if name.startswith(incomplete)],
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     output: Output = None,
     audit_key: Annotated[
         str,
@@ -134,6 +144,7 @@ def run(
         "keep_labels": keep_labels,
         "image_column": image_column,
         "label_column": label_column,
+        "layout": layout,
         "audit_key": audit_key,
     }
     orders = _orders(context, config, options, settings, output)
@@ -162,7 +173,7 @@ def demo(
 ) -> None:
     """Audit scikit-learn's handwritten digits with a tenth of the labels made wrong on purpose. Needs no network."""
     options = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit", "keep_labels": None}
-    options |= dict.fromkeys(("view", "label_field", "image_column", "label_column"))
+    options |= dict.fromkeys(("view", "label_field", "image_column", "label_column", "layout"))
     orders = _orders(context, None, options, settings, output)
     quieten_fiftyone()
     from integrations.command.batch import audit_one

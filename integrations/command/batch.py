@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,9 +111,12 @@ def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers |
 
 def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | None) -> Audited:
     """Open the source, audit it, write FiftyOne and the report; the folder of the result becomes taken."""
-    with StageDisplay(Console(stderr=True), manner) as display, _workers(scheduler, display) as workers:
+    with ExitStack() as opened:
+        display = opened.enter_context(StageDisplay(Console(stderr=True), manner))
+        workers = opened.enter_context(_workers(scheduler, display))
         order.check_writable()
         source = order.resolve()
+        opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
         dataset = collection._root_dataset.name
         folder = order.folder_for(dataset)
@@ -124,5 +127,13 @@ def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | No
             )
         taken.add(folder)
         return audit_and_report(
-            collection, source.label_field, order.audit_key, order.config, folder, display, workers, source.part
+            collection,
+            source.label_field,
+            order.audit_key,
+            order.config,
+            folder,
+            display,
+            workers,
+            source.part,
+            source.left_out,
         )

@@ -90,6 +90,8 @@ class Plan:
     start_and_write_seconds: float
     memory_bytes: float
     free_memory_bytes: int
+    layout: str
+    left_out: list[str]
     output: str
     replaces: bool
     fields: list[str]
@@ -109,6 +111,8 @@ class _Content:
     labels: list[str | None]
     splits: list[str | None] | None
     images: list[Any]
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def show_plans(orders: Sequence[Order], manner: Manner) -> None:
@@ -192,6 +196,8 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         + _factor_bytes(n, d, c, config)
         + BYTES_A_PIXEL * min(n, config.batch_size) * backbone.image_size**2,
         free_memory_bytes=free_memory(torch.device("cpu")),
+        layout=content.layout,
+        left_out=[*content.notes],
         output=str(folder),
         replaces=(folder / REPORT_FILE).exists(),
         fields=[field.name(order.audit_key) for field in ALL_FIELDS if field not in without],
@@ -201,7 +207,7 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
 
 def _look_at(source: Source) -> _Content:
     from integrations.fiftyone.dataset import dataset_names, read_samples
-    from integrations.fiftyone.importing import dataset_name
+    from integrations.fiftyone.source_datasets import dataset_name
     from integrations.sources import DEFAULT_LABEL_FIELD, ImportedSource
 
     if isinstance(source, ImportedSource):
@@ -210,11 +216,14 @@ def _look_at(source: Source) -> _Content:
             labels, splits, images = [], [], []
             chosen = set(_evenly(len(source.images)))
             for row, image in enumerate(source.images):
+                if image.image is None:
+                    continue
                 labels.append(image.label)
                 splits.append(image.split)
-                if row in chosen and image.image is not None:
+                if row in chosen:
                     images.append(image.image)
-            return _Content(name, labels, splits if any(splits) else None, images)
+            own = splits if any(splits) else None
+            return _Content(name, labels, own, images, source.images.layout, source.images.notes)
         source = FiftyOneSource(name, label_field=source.label_field)
     collection = source.open()
     samples = read_samples(collection, source.label_field)
@@ -341,6 +350,8 @@ def _show(console: Console, plan: Plan) -> None:
     left_out += f"; left out: {plan.in_small_classes} in too small a class" if plan.in_small_classes else ""
     rows = {
         "source": plan.source,
+        **({"read as": plan.layout} if plan.layout else {}),
+        **({"left out": "\n".join(plan.left_out)} if plan.left_out else {}),
         "FiftyOne dataset": f"{plan.dataset}, labels in {plan.label_field}",
         "samples": f"{plan.samples:,} in {len(plan.classes)} classes{left_out}",
         "classes": ", ".join(named) + more,

@@ -65,10 +65,18 @@ class Order:
             ) from None
 
     def resolve(self) -> Source:
-        """The source, which is not opened yet."""
-        from integrations.sources import resolve_source
+        """The source, which is not opened yet.
 
-        return resolve_source(self.source, **self.choices)
+        Raises:
+            InputError: if there is no such source, or it leaves something out and the audit is strict.
+        """
+        from integrations.sources import resolve_source
+        from integrations.sources.left_out import refuse_left_out
+
+        source = resolve_source(self.source, **self.choices)
+        if self.config.strict:
+            refuse_left_out(source.description, source.left_out)
+        return source
 
     def folder_for(self, dataset: str) -> Path:
         """The result folder once the dataset's name is known."""
@@ -92,10 +100,12 @@ def orders_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: P
     config = AuditConfig(**settings)
     sources = _listed(options["source"])
     fields: list[str | None] = [*_listed(options["label_field"])] or [None]
-    choices = {name: options[name] for name in ("dataset", "view", "image_column", "label_column")}
+    choices = {name: options[name] for name in ("dataset", "view", "image_column", "label_column", "layout")}
     choices["keep_labels"] = _listed(options["keep_labels"]) or None
     if len(sources) > 1 and choices["dataset"]:
-        raise InputError(f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out")
+        raise InputError(
+            f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out: each gets its own name"
+        )
     return [
         Order(
             source,

@@ -26,7 +26,7 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations import pipeline
-from integrations.fiftyone.importing import HOME_VARIABLE
+from integrations.fiftyone.source_datasets import HOME_VARIABLE
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"

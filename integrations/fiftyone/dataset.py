@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import fiftyone as fo
 import pymongo
+from bson import ObjectId
 from fiftyone import ViewField as F
 from fiftyone.core.clips import ClipsView
 from fiftyone.core.collections import SampleCollection
@@ -34,12 +35,13 @@ from integrations.fiftyone.fields import (
     declare,
     index_fields,
 )
-from integrations.fiftyone.importing import source_of
 from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
 from integrations.fiftyone.overview import keep_overview, overview_of
 from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
+from integrations.fiftyone.source_datasets import source_of
+from integrations.sources.left_out import LeftOutImage, list_left_out, refuse_left_out
 
 if TYPE_CHECKING:
     from audit.checkpoint import Checkpoint
@@ -127,6 +129,7 @@ def audit_dataset(
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
     part: Mapping[str, str | list[str]] | None = None,
+    left_out: Sequence[LeftOutImage] = (),
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
 
@@ -142,6 +145,8 @@ def audit_dataset(
         workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to do so here.
         part: the command's options that open this part of the dataset again, for the commands that the report prints;
             by default the name of the saved view.
+        left_out: what the dataset's source left out before: listed and counted in the result, and an error in a strict
+            audit.
 
     Returns:
         The result; its scores are indexed by FiftyOne's sample ids.
@@ -154,6 +159,8 @@ def audit_dataset(
 
     collection = _load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
     dataset = _root(collection)
+    if config is not None and config.strict:
+        refuse_left_out(source_of(dataset) or dataset.name, left_out)
     _check_writable(dataset, audit_key, label_field)
     kept_stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(dataset, audit_key):
@@ -161,6 +168,7 @@ def audit_dataset(
 
         def keep(result: AuditResult) -> None:
             _name_source(result, collection, label_field, audit_key, part)
+            list_left_out(result, left_out)
             if save_to is not None:
                 result.save(save_to)
 
@@ -306,6 +314,8 @@ def _remarks(result: AuditResult) -> dict[str, list[str]]:
             remarks.setdefault(sample, []).append(kind)
     if len(result.skipped):
         for sample, reason in zip(result.skipped["id"], result.skipped["reason"], strict=True):
+            if not ObjectId.is_valid(sample):  # what the source left out is no sample
+                continue
             remarks.setdefault(sample, []).append(f"left out: {reason}")
     return remarks
 
@@ -355,8 +365,26 @@ def _check_label_field(collection: SampleCollection, label_field: str) -> None:
         kind = getattr(field, "document_type", type(field)).__name__
         raise InputError(
             f"field {label_field!r} of dataset {_root(collection).name!r} is a {kind}; an audit needs a "
-            f"Classification, and it has: {names}"
+            f"Classification, and it has: {names}{_conversion(_root(collection).name, label_field, field)}"
         )
+
+
+def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
+    """How to make a label field of one that holds text, numbers, or lists of one label; '' for another field."""
+    label: str | None = None
+    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField | fo.FloatField):
+        label = "str(v)"
+    elif isinstance(field, fo.ListField) and isinstance(field.field, fo.StringField):
+        label = "v[0] if len(v) == 1 else None"
+    elif isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classifications):
+        label = "v.classifications[0].label if len(v.classifications) == 1 else None"
+    if label is None:
+        return ""
+    new = f"{label_field.replace('.', '_')}_class"
+    return (
+        f"; make one in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); d.set_values({new!r}, "
+        f"[None if v is None else fo.Classification(label={label}) for v in d.values({label_field!r})]); then use --label-field {new}"
+    )
 
 
 def _load_dataset(name: str) -> fo.Dataset:

@@ -7,9 +7,7 @@ knows a correction from a change of the source, and never undoes the first.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,26 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
-import platformdirs
 from fiftyone import ViewField as F
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from audit.storage import remove_abandoned, whole_file
+from integrations.fiftyone.source_datasets import HOME_VARIABLE, STAGE, dataset_for, digest_of_image, image_home
 from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources import DEFAULT_LABEL_FIELD
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
-HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
-INFO_KEY = "influence_audit"
 LEFT_SOURCE = "left-source"
 """The tag of samples that the source had once and has no more."""
 
 BATCH = 500
-STAGE = "import"
 LONGEST_STEM = 80
 
 _SIGNATURES = {
@@ -102,9 +97,11 @@ def import_images(
         The dataset, or the view of it that holds what the source has now.
 
     Raises:
-        InputError: if the name cannot be a dataset's, or the dataset exists and was not made from this source.
+        InputError: if the name cannot be a dataset's, or the dataset exists and was not made from this source, which
+            was not moved either.
     """
-    target = _dataset_for(images, dataset)
+    target = dataset_for(images, dataset, progress)
+    _declare_fields(target)
     folder = _image_folder(target)
     stored = _stored_samples(target)
     seen: set[str] = set()
@@ -134,12 +131,6 @@ def import_images(
     return _current_view(target, images, left)
 
 
-def image_home() -> Path:
-    """The folder below which the images of imported datasets are kept (`INFLUENCE_AUDIT_HOME`)."""
-    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
-    return Path(home).expanduser().absolute() / "images"
-
-
 def _image_folder(dataset: fo.Dataset) -> Path:
     folder = image_home() / to_slug(dataset.name)
     try:
@@ -154,66 +145,18 @@ def _image_folder(dataset: fo.Dataset) -> Path:
     return folder
 
 
-def source_of(dataset: fo.Dataset) -> str | None:
-    """The source that a dataset was imported from, or None where it was not."""
-    mark = dataset.info.get(INFO_KEY)
-    return mark.get("source") if isinstance(mark, dict) else None
-
-
-def dataset_name(images: LabelledImages, wanted: str | None = None) -> str:
-    """The name of the dataset that images become: the wanted one, or one made from the source's.
-
-    Raises:
-        InputError: if it cannot be a dataset's.
-    """
-    name = wanted or re.sub(r"[^A-Za-z0-9._-]+", "-", images.name).strip("-._").lower()
-    try:
-        to_slug(name)
-    except ValueError:
-        raise InputError(
-            f"{name!r} cannot be the name of a FiftyOne dataset; choose one with letters or digits: --dataset NAME"
-        ) from None
-    return name
-
-
-def _dataset_for(images: LabelledImages, wanted: str | None) -> fo.Dataset:
-    name = dataset_name(images, wanted)
-    if fo.dataset_exists(name):
-        existing = fo.load_dataset(name)
-        source = source_of(existing)
-        if source is None:
-            raise InputError(
-                f"dataset {name!r} exists and was not made by influence-audit; "
-                f"choose another name with --dataset NAME, or audit it as it is: fiftyone:{name}"
-            )
-        if source != images.description:
-            raise InputError(
-                f"dataset {name!r} was made from {source}, not from {images.description}; "
-                "choose another name with --dataset NAME"
-            )
-        made = existing
-    else:
-        # It gets its name when it is marked as ours: an import killed before leaves only what FiftyOne itself removes.
-        made = fo.Dataset()
-        made.info = {INFO_KEY: {"source": images.description}}
-        made.save()
-        try:
-            made.name = name
-        except ValueError as error:
-            made.delete()
-            raise InputError(f"dataset {name!r} cannot be made ({error}); choose another: --dataset NAME") from None
-    made.persistent = True
-    made.add_sample_field(
+def _declare_fields(dataset: fo.Dataset) -> None:
+    dataset.persistent = True
+    dataset.add_sample_field(
         DEFAULT_LABEL_FIELD,
         fo.EmbeddedDocumentField,
         embedded_doc_type=fo.Classification,
         description="The label: the source's, or a person's correction of it.",
     )
-    made.add_sample_field("source_id", fo.StringField, description="What the source calls this image.")
-    made.add_sample_field(
+    dataset.add_sample_field("source_id", fo.StringField, description="What the source calls this image.")
+    dataset.add_sample_field(
         "source_label", fo.StringField, description="The label in the source when it was last imported."
     )
-    return made
 
 
 def _stored_samples(dataset: fo.Dataset) -> dict[str, _Stored]:
@@ -322,7 +265,7 @@ def _filepath(image: LabelledImage, folder: Path) -> Path | None:
     """Where the image's file is; encoded bytes are written first, under a name that their content makes unique."""
     if image.image is None or isinstance(image.image, Path):
         return image.image
-    digest = hashlib.blake2b(image.image, digest_size=8).hexdigest()
+    digest = digest_of_image(image.image)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:LONGEST_STEM]
     path = folder / digest[:2] / f"{stem}-{digest}{_suffix_of(image.image)}"
     if not path.is_file():

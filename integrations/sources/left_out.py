@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from audit.errors import InputError
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+
+FOLDER = "folder"
+"""The kind of a folder that cannot be read."""
 
 MOST_NAMES = 5
 _FIRST_BYTE = 0xDC00  # with it, Python stands for a byte of a name that is not UTF-8
@@ -40,6 +48,11 @@ def printable(text: str) -> str:
     )
 
 
+def quoted(name: str) -> str:
+    r"""A name in quotes; bytes that are not UTF-8 as \xe9 and the like, other odd characters as Python writes them."""
+    return re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", repr(name))
+
+
 def sentences(left_out: Sequence[LeftOutImage]) -> list[str]:
     """For each kind and reason, how many there are, of which classes, and what to do."""
     groups: dict[tuple[str, str, str], Counter[str | None]] = {}
@@ -57,9 +70,23 @@ def refuse_left_out(description: str, left_out: Sequence[LeftOutImage]) -> None:
     if left_out:
         first = left_out[0].path or left_out[0].source_id
         raise InputError(
-            f"{description}: {'; '.join(sentences(left_out)[:3])} (the first: {first}); mend or remove them, or run "
-            "without --strict"
+            f"{description}: {'; '.join(sentences(left_out)[:3])} (the first: {first}), or run without --strict"
         )
+
+
+def list_left_out(result: AuditResult, left_out: Sequence[LeftOutImage]) -> None:
+    """Add them to what a result skipped, to its counts and its notes; what is in a folder is not counted."""
+    import pandas as pd
+
+    if not left_out:
+        return
+    rows = [
+        (image.source_id, image.path, f"{image.kind} left out: {image.reason}; {image.remedy}") for image in left_out
+    ]
+    table = pd.DataFrame(rows, columns=["id", "filepath", "reason"], dtype=object)
+    result.skipped = pd.concat([result.skipped, table], ignore_index=True)
+    result.summary["counts"]["unreadable"] += sum(image.kind != FOLDER for image in left_out)
+    result.summary["notes"].extend(sentences(left_out))  # in place: the audit may still add to them
 
 
 def _plural(kind: str) -> str:
@@ -71,6 +98,6 @@ def _of_classes(counts: Counter[str | None]) -> str:
     named = [(label, count) for label, count in counts.items() if label is not None]
     if not named:
         return ""
-    shown = ", ".join(f"{label!r}: {count:,}" for label, count in named[:MOST_NAMES])
+    shown = ", ".join(f"{quoted(label)}: {count:,}" for label, count in named[:MOST_NAMES])
     more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
     return f" (class {shown}{more})" if len(named) == 1 else f" (classes {shown}{more})"

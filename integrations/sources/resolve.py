@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -54,6 +55,10 @@ class Source(Protocol):
         """The images as a FiftyOne dataset or view."""
         ...
 
+    def removed_if_refused(self) -> AbstractContextManager[None]:
+        """Remove what `open` makes within, where the audit is refused and nothing was written yet."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImportedSource:
@@ -90,9 +95,38 @@ class ImportedSource:
         Raises:
             InputError: if the dataset cannot be made or updated, or would be new and its labels cannot be audited.
         """
+        from integrations.fiftyone.dataset import dataset_names
         from integrations.fiftyone.importing import import_images
+        from integrations.fiftyone.source_datasets import dataset_name
+
+        if self.label_field == DEFAULT_LABEL_FIELD and dataset_name(self.images, self.dataset) not in dataset_names():
+            self._check_labels()
 
         return import_images(self.images, self.dataset, progress)
+
+    def removed_if_refused(self) -> AbstractContextManager[None]:
+        """Remove the dataset that is made within, where the audit is refused and nothing was written yet."""
+        from integrations.fiftyone.source_datasets import removed_if_refused
+
+        return removed_if_refused(self.images, self.dataset)
+
+    def _check_labels(self) -> None:
+        """Refuse labels that cannot be audited before anything is imported."""
+        import numpy as np
+
+        from audit.samples import auditable_classes
+
+        if self.images.labels is None:
+            return
+        given = [label for label in self.images.labels if label is not None]
+        if not given:
+            raise InputError(
+                f"none of the {len(self.images)} images of {self.description} has a label; label some first"
+            )
+        try:
+            auditable_classes(np.array(given))
+        except InputError as error:
+            raise InputError(f"{self.description} was read as {self.images.layout or 'given'}, and {error}") from None
 
 
 @dataclass(frozen=True)
@@ -126,6 +160,10 @@ class FiftyOneSource:
         """The command's options that choose a part of the dataset; none for all of it."""
         given: dict[str, str | list[str] | None] = {"view": self.view, "keep_labels": list(self.keep_labels)}
         return {option: value for option, value in given.items() if value}
+
+    def removed_if_refused(self) -> AbstractContextManager[None]:
+        """Nothing is made, so nothing is removed."""
+        return nullcontext()
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Load the dataset or view."""
@@ -226,16 +264,17 @@ def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
     tree = folder_tree(os.path.abspath(path))
     if not tree.holds_images:
         return "parquet" if any(folder.parquet for folder in tree.all_folders()) else "folder"
-    near = [tree, *(folder for folder in tree.folders if folder.name == "data" and not folder.pictures)]
-    parquet = [Path(folder.path, name) for folder in near for name in folder.parquet]
-    if not parquet:
-        return "folder"
-    if all(map(refers_to_files, parquet)):
+    parquet = [Path(folder.path, name) for folder in tree.all_folders() for name in folder.parquet]
+    if parquet and all(map(refers_to_files, parquet)):
         return "parquet"
+    # Deeper ones are side files of the images.
+    near = [file for file in parquet if file.parent in (Path(tree.path), Path(tree.path, "data"))]
+    if not near:
+        return "folder"
     holding = next(folder for folder in tree.all_folders() if folder.pictures or folder.unread)
     raise InputError(
         f"source {str(path)!r} holds both images in folders ({os.path.relpath(holding.path, path)}) and a parquet file "
-        f"({os.path.relpath(parquet[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
+        f"({os.path.relpath(near[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
         "the parquet files"
     )
 

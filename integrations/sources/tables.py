@@ -75,7 +75,6 @@ def how_to_read_tables(paths: Sequence[str]) -> str:
     stem, suffix = os.path.splitext(path)
     reader = _READERS[suffix.lower()].format(path=path)
     return (
-        f"labels in {path} are not read yet, but a parquet file beside it is: "
-        f'`python -c "import pandas; pandas.{reader}.to_parquet({stem + ".parquet"!r})"`, then audit {stem}.parquet '
-        "(columns image and label, or --image-column and --label-column; paths are looked up beside the file)"
+        f"labels in {path} are not read yet; a parquet file beside it is: "
+        f'`python -c "import pandas; pandas.{reader}.to_parquet({stem + ".parquet"!r})"`, then audit that file'
     )
