@@ -381,9 +381,10 @@ def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
     if label is None:
         return ""
     new = f"{label_field.replace('.', '_')}_class"
+    code = f"[None if v is None else fo.Classification(label={label}) for v in d.values({label_field!r})]"
     return (
-        f"; make one in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); d.set_values({new!r}, "
-        f"[None if v is None else fo.Classification(label={label}) for v in d.values({label_field!r})]); then use --label-field {new}"
+        f"; make one in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); d.set_values({new!r}, {code})"
+        f"; then use --label-field {new}"
     )
 
 

@@ -32,7 +32,7 @@ LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "category")
 LOOKED_AT = 32
 """Values of a column that are looked at to tell what it holds."""
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.I)
 
 
 def find_image_column(description: str, table: Dataset, wanted: str | None) -> str:

@@ -1,0 +1,182 @@
+"""Which dataset a source becomes: folders with one last name, moved folders, refused audits, and what was left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.progress import Step
+from audit.result import AuditResult
+from integrations.command.batch import audit_one
+from integrations.command.orders import Order
+from integrations.digits import digits
+from integrations.fiftyone import audit_dataset
+from integrations.fiftyone.source_datasets import image_home, source_of
+from integrations.sources import resolve_source
+from integrations.terminal import Manner
+
+Names = Callable[[str], str]
+SETTINGS = {"weights": "bundled", "device": "cpu"}
+CHOICES = dict.fromkeys(("dataset", "view", "label_field", "image_column", "label_column", "keep_labels", "layout"))
+
+
+@pytest.fixture(autouse=True)
+def no_dataset_stays() -> Iterator[None]:
+    before = set(fo.list_datasets())
+    yield
+    for name in set(fo.list_datasets()) - before:
+        fo.delete_dataset(name)
+
+
+def digits_folder(root: Path, per_class: int = 4, classes: tuple[str, ...] = ("0", "1")) -> Path:
+    """Digits as ROOT/CLASS/number.png."""
+    for label in classes:
+        (root / label).mkdir(parents=True)
+        for number, image in enumerate(list(digits([label]))[:per_class]):
+            assert isinstance(image.image, bytes)
+            (root / label / f"{number:03d}.png").write_bytes(image.image)
+    return root
+
+
+def order(source: Path | str, root: Path, **given: object) -> Order:
+    settings = {name: value for name, value in given.items() if name not in CHOICES}
+    choices = CHOICES | {name: value for name, value in given.items() if name in CHOICES}
+    return Order(str(source), "audit", AuditConfig(**(SETTINGS | settings)), choices, root)  # type: ignore[arg-type]
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_folders_with_one_last_name_become_datasets_of_their_own(tmp_path: Path) -> None:
+    first, second = (digits_folder(tmp_path / above / "pictures") for above in ("A", "B"))
+    names = [resolve_source(str(folder)).open()._root_dataset.name for folder in (first, second)]
+    assert names == ["pictures", "b-pictures"]
+    fo.delete_dataset("pictures")
+    assert resolve_source(str(second)).open()._root_dataset.name == "b-pictures"
+
+
+def test_a_dataset_of_the_users_own_is_not_passed_by(tmp_path: Path) -> None:
+    fo.Dataset("pictures")
+    with pytest.raises(InputError, match=r"not made by influence-audit; .* fiftyone:pictures"):
+        resolve_source(str(digits_folder(tmp_path / "pictures"))).open()
+
+
+# --- moved folders --------------------------------------------------------------------------------------------------
+
+
+def test_a_moved_folder_keeps_its_dataset_and_decisions(tmp_path: Path) -> None:
+    view = resolve_source(str(digits_folder(tmp_path / "before"))).open()
+    ids, first = view.values("id"), view.first()
+    first["ground_truth"] = fo.Classification(label="1")
+    first.save()
+    (tmp_path / "before").rename(tmp_path / "after")
+    steps: list[Step] = []
+    moved = resolve_source(str(tmp_path / "after"), dataset="before").open(steps.append)
+    assert moved.values("id") == ids
+    assert moved.first()["ground_truth"].label == "1"
+    assert all(
+        Path(path).is_relative_to(tmp_path / "after") and Path(path).is_file() for path in moved.values("filepath")
+    )
+    assert source_of(fo.load_dataset("before")) == f"folder:{tmp_path / 'after'}"
+    assert any("now follows" in step.note and str(tmp_path / "before") in step.note for step in steps)
+
+
+def test_a_folder_moved_under_its_name_is_asked_about(tmp_path: Path) -> None:
+    resolve_source(str(digits_folder(tmp_path / "pets"))).open()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "pets").rename(tmp_path / "disk" / "pets")
+    with pytest.raises(InputError, match=r"which is gone; if it was moved .* give --dataset pets to keep"):
+        resolve_source(str(tmp_path / "disk" / "pets")).open()
+    assert len(resolve_source(str(tmp_path / "disk" / "pets"), dataset="pets").open()) == 8
+
+
+def test_a_folder_that_is_plainly_another_is_refused(tmp_path: Path) -> None:
+    resolve_source(str(digits_folder(tmp_path / "old"))).open()
+    other = digits_folder(tmp_path / "other", classes=("7", "8"))
+    with pytest.raises(InputError, match=r"was made from .*old, not from .*other"):
+        resolve_source(str(other), dataset="old").open()
+    (tmp_path / "old").rename(tmp_path / "away")
+    with pytest.raises(InputError, match="is something else: 0 of the 8 images looked at are in the dataset"):
+        resolve_source(str(other), dataset="old").open()
+    assert source_of(fo.load_dataset("old")) == f"folder:{tmp_path / 'old'}"
+
+
+# --- refused audits -------------------------------------------------------------------------------------------------
+
+
+def test_labels_that_cannot_be_audited_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"was read as 1 class folder, and the labels hold fewer than two classes"):
+        resolve_source(str(digits_folder(tmp_path / "lonely", classes=("0",)))).open()
+    assert not fo.dataset_exists("lonely")
+
+
+def test_a_refused_audit_leaves_no_dataset_and_no_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cuda:99"):
+        audit_one(order("digits", tmp_path, device="cuda:99", dataset="refused", keep_labels=["0", "1"]), Manner(True))
+    assert not fo.dataset_exists("refused")
+    assert not (image_home() / "refused").exists()
+    kept = resolve_source("digits", dataset="refused", keep_labels=["0", "1"]).open()._root_dataset
+    with pytest.raises(InputError, match="cuda:99"):
+        audit_one(order("digits", tmp_path, device="cuda:99", dataset="refused"), Manner(True))
+    kept.reload()
+    assert all(map(Path.is_file, map(Path, kept.values("filepath"))))
+
+
+# --- left out -------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_source_leaves_out_reaches_the_result_and_a_strict_audit_refuses_it(tmp_path: Path) -> None:
+    folder = digits_folder(tmp_path / "photos", 30)
+    (folder / "raw").mkdir()
+    for number in range(3):
+        (folder / "raw" / f"{number}.cr2").write_bytes(b"II*\0")
+    (folder / "1" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"3 \.cr2 files left out \(class 'raw': 3\)"):
+        audit_one(order(folder, tmp_path, strict=True), Manner(True))
+    assert not fo.dataset_exists("photos")
+    summary = audit_one(order(folder, tmp_path), Manner(True))
+    assert (summary["counts"]["samples"], summary["counts"]["unreadable"]) == (60, 4)
+    assert any("3 .cr2 files left out (class 'raw': 3)" in note for note in summary["notes"])
+    result = AuditResult.load(tmp_path / "photos" / "audit")
+    reasons = result.skipped.set_index("filepath")["reason"].to_dict()
+    assert {Path(path).name for path in reasons} == {"0.cr2", "1.cr2", "2.cr2", "broken.png"}
+    assert ".cr2 file left out" in reasons[str(folder / "raw" / "0.cr2")]
+    page = (tmp_path / "photos" / "audit" / "report.html").read_text()
+    assert "0.cr2" in page
+
+
+# --- label fields of other types ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda label: label,
+        lambda label: int(label),
+        lambda label: [label],
+        lambda label: fo.Classifications(classifications=[fo.Classification(label=label)]),
+    ],
+    ids=["text", "number", "list", "classifications"],
+)
+def test_a_field_of_another_type_is_refused_with_code_that_converts_it(
+    tmp_path: Path, dataset_name: Names, value: Callable[[str], object]
+) -> None:
+    folder = digits_folder(tmp_path / "plain")
+    dataset = fo.Dataset(dataset_name("plain labels"))
+    samples = [fo.Sample(str(path), digit=value(path.parent.name)) for path in sorted(folder.glob("*/*.png"))]
+    dataset.add_samples([*samples, fo.Sample(str(tmp_path / "none.png"))], progress=False)
+    with pytest.raises(InputError) as error:
+        audit_dataset(dataset, "digit")
+    message = str(error.value)
+    assert "\n" not in message
+    code, field = re.fullmatch(r".*make one in Python: (import .*); then use --label-field (\w+)", message).groups()  # type: ignore[union-attr]
+    exec(code, {})
+    dataset.reload()
+    assert dataset.values(f"{field}.label") == [*["0"] * 4, *["1"] * 4, None]
+    assert len(resolve_source(f"fiftyone:{dataset.name}", label_field=field, keep_labels=["1"]).open()) == 4
