@@ -79,8 +79,9 @@ def folder_tree(root: str) -> Folder:
     """
     seen: set[str] = set()
     top = Folder(root)
+    real_root = os.path.realpath(root)
     # Of each waiting folder: the real folders above it, and whether a link led to it.
-    waiting: list[tuple[Folder, tuple[str, ...], bool]] = [(top, (os.path.realpath(root),), False)]
+    waiting: list[tuple[Folder, tuple[str, ...], bool]] = [(top, (real_root,), False)]
     listed = []
     while waiting:
         folder, above, linked = waiting.pop()
@@ -93,7 +94,8 @@ def folder_tree(root: str) -> Folder:
                 is_link = entry.is_symlink()
                 real = os.path.realpath(entry.path) if is_link else os.path.join(above[-1], entry.name)
                 # Below a link, other links are followed to new folders only: two that hold each other would not end.
-                if real in above or (is_link and linked and real in seen):
+                leads_back = real in above or os.path.commonpath((real, real_root)) == real
+                if leads_back or (is_link and linked and real in seen):
                     folder.loops.append(entry.name)
                     continue
                 below = Folder(os.path.join(folder.path, entry.name))

@@ -169,6 +169,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     make(tmp_path, "pets/cat", "elsewhere")
     (tmp_path / "pets" / "dog").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "pets" / "all").symlink_to(tmp_path / "pets")
+    (tmp_path / "pets" / "cat" / "everything").symlink_to("/")
     for name, other in (("cat", "dog"), ("dog", "cat")):
         (tmp_path / "pets" / name / "friend").symlink_to(tmp_path / "pets" / other)
     images = image_folder(tmp_path / "pets")
