@@ -74,7 +74,7 @@ def test_a_folder_gives_its_classes_and_refers_to_images_where_they_are(tmp_path
     assert [(image.source_id, image.label) for image in found] == [("cat/a.jpg", "cat"), ("dog/deep/b.PNG", "dog")]
 
 
-def test_split_folders_give_splits_only_where_all_folders_are_named_like_splits(tmp_path: Path) -> None:
+def test_split_folders_give_splits_and_a_class_called_train_stays_one(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         write(tmp_path / "a" / split / "cat" / "1.jpg")
     assert [image.split for image in image_folder(tmp_path / "a")] == ["test", "train", "validation"]
@@ -101,9 +101,9 @@ def test_a_folder_keeps_damaged_images_for_the_audit_to_report_and_leaves_out_wh
         "gone.jpg",
     }
     assert source.notes == (
-        "1 left out: a name that is not valid text",
+        "1 file left out (class 'cat': 1): paths must be valid UTF-8 text; rename the file or its folder",
         "1 left out: directly beside the class folders",
-        "1 left out: not named like an image",
+        "1 file is no picture (class 'cat': 1)",
     )
 
 
@@ -163,7 +163,9 @@ def test_columns_are_found_by_type_and_can_be_chosen(tmp_path: Path) -> None:
     assert {row.split for row in parquet_files(tmp_path, label_column="fine")} == {None}
     with pytest.raises(InputError, match=r"label column 'lable' is not in .*; its columns are: index, picture"):
         parquet_files(tmp_path, label_column="lable")
-    with pytest.raises(InputError, match=r"image column 'fine' .* holds no encoded images; these do: picture"):
+    with pytest.raises(
+        InputError, match=r"image column 'fine' .* holds no encoded images or paths of images; these do: picture"
+    ):
         parquet_files(tmp_path, image_column="fine", label_column="fine")
 
 
