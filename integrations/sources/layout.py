@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
 from integrations.sources.resolve import LAYOUTS
 from integrations.sources.split_names import lies_beside, split_names
+from integrations.sources.tables import how_to_read_tables
 
 FOLDERS, SPLITS = LAYOUTS
 """What --layout takes: the outer folders are the classes, or they are splits that hold the class folders."""
@@ -167,9 +169,11 @@ def _check_classes(root: Folder, outer: Sequence[Folder]) -> None:
     """Refuse folders that are no splits by their names and hold, and classes by their names or by what they hold."""
     named = split_names(folder.name for folder in outer)
     if len(outer) > 1 and all(folder.name in named and named[folder.name].split for folder in outer):
+        tables = [os.path.join(folder.path, name) for folder in root.all_folders() for name in folder.tables]
+        remedy = how_to_read_tables(tables) if tables else "put one folder a class into each"
         raise InputError(
             f"image folder {root.path!r} holds {_listed(outer)}, named like splits but without class folders inside; "
-            f"put one folder a class into each, or give --layout {FOLDERS} if these are the classes"
+            f"{remedy}, or give --layout {FOLDERS} if these are the classes"
         )
     inner = {below.name for folder in outer for below in folder.with_images}
     if len(outer) > 1 and all(map(_holds_folders, outer)) and _have_same_folders(outer) and not split_names(inner):

@@ -159,6 +159,13 @@ def test_a_table_beside_pictures_is_named_with_what_works_today(tmp_path: Path, 
     assert ".to_parquet(" in message
 
 
+@pytest.mark.parametrize("table", ["train.csv", "train/metadata.csv"])
+def test_a_table_of_flat_splits_is_named_too(tmp_path: Path, table: str) -> None:
+    message = refusal(make(tmp_path, "train", "test", table))
+    assert str(tmp_path / table) in message
+    assert ".to_parquet(" in message
+
+
 def test_empty_folders_are_named_and_no_class(tmp_path: Path) -> None:
     images = image_folder(make(tmp_path, "cat", "dog", "fox/", "owl/young/"))
     assert labels_and_splits(images) == CLASSES
