@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,8 +19,10 @@ from safetensors.numpy import save
 
 from audit.backbone import Backbone
 from audit.errors import InputError
+from audit.images.decoding import KEY_BYTES, content_key, decode_image, image_bytes
+from audit.images.pillow_warnings import heard, listening
 from audit.progress import ProgressCallback, Step, silent
-from audit.samples import KEY_BYTES, Samples, content_key, decode_image, image_bytes
+from audit.samples import Samples
 from audit.storage import remove_abandoned, replace_file
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Embedded:
         skipped: position and reason of every image that could not be read.
         computed: how many went through the backbone now.
         cached: how many came from the cache.
+        remarks: position of every image that was read now in spite of damage, and what Pillow said of it.
     """
 
     values: Any
@@ -49,6 +52,7 @@ class Embedded:
     skipped: list[tuple[int, str]]
     computed: int
     cached: int
+    remarks: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Workers(Protocol):
@@ -112,6 +116,7 @@ def embed_readable(
     found: dict[int, bytes] = {}
     repeated: dict[int, int] = {}
     first_rows: dict[bytes, int] = {}
+    remarks: list[tuple[int, str]] = []
     computed = 0
 
     def read(row: int) -> tuple[int, bytes, np.ndarray | None] | tuple[int, str]:
@@ -121,12 +126,13 @@ def embed_readable(
             key = content_key(content)
             if key in cache:
                 return row, key, None
-            decoded = decode_image(image if isinstance(image, Image.Image) else content)
+            decoded = decode_image(content if isinstance(image, str | Path) else image)
+            remarks.extend((row, text) for text in heard())
             return row, key, fitted_pixels(decoded, backbone)
         except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
             return row, _reason(error)
 
-    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool, cache:
+    with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool, cache, listening():
         chunks = [range(s, min(s + batch_size, len(samples))) for s in range(0, len(samples), batch_size)]
         ahead = [pool.submit(read, row) for row in chunks[0]] if chunks else []
         for number, chunk in enumerate(chunks):
@@ -162,8 +168,29 @@ def embed_readable(
     kept = np.flatnonzero(readable)
     every = len(kept) == len(values)
     return Embedded(
-        values if every else values[kept], kept, keys if every else keys[kept], skipped, computed, len(kept) - computed
+        values if every else values[kept],
+        kept,
+        keys if every else keys[kept],
+        skipped,
+        computed,
+        len(kept) - computed,
+        sorted(remarks),
     )
+
+
+def remarks_note(remarks: Sequence[tuple[int, str]], samples: Samples) -> str:
+    """A sentence on the images that were read in spite of damage, naming the first.
+
+    Args:
+        remarks: as in `Embedded`, at least one.
+        samples: those that were embedded.
+    """
+    row, said = remarks[0]
+    image = samples.images[row]
+    name = str(image) if isinstance(image, str | Path) else samples.ids[row]
+    count = len({row for row, _ in remarks})
+    which = "1 image is damaged and was" if count == 1 else f"{count} images are damaged and were"
+    return f"{which} read as far as possible{'' if count == 1 else ', the first'}: {name} ({said})"
 
 
 def fitted_pixels(image: Image.Image, backbone: Backbone) -> np.ndarray:

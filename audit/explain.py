@@ -21,13 +21,14 @@ from audit.embedding import embed
 from audit.errors import InputError
 from audit.head import Head, head_from_arrays, one_hot
 from audit.heat_map import HeatMaps, overlay
+from audit.images.decoding import decode_image
 from audit.influence.engine import helpful_and_harmful
 from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import influence_on_targets
 from audit.influence.stable import StableSolver
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
-from audit.samples import Samples, decode_image
+from audit.samples import Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image

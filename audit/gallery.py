@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from PIL import Image
 
-from audit.samples import Samples, decode_image
+from audit.images.decoding import decode_image
+from audit.images.pillow_warnings import listening
+from audit.samples import Samples
 
 MOST_SUSPECTS = 1000
 NOT_FLAGGED = 200  # suspects below the threshold, to be shown where it is lowered
@@ -57,15 +59,15 @@ def thumbnails(samples: Samples, shown: Sequence[str], beside: Iterable[str] = (
     rows = {sample_id: row for row, sample_id in enumerate(samples.ids)}
     images = {}
     large = dict.fromkeys(shown, SIDE)
-    for sample_id, side in (
-        large | {neighbour: NEIGHBOUR_SIDE for neighbour in beside if neighbour not in large}
-    ).items():
-        try:
-            picture = decode_image(samples.images[rows[sample_id]])
-        except (OSError, ValueError, SyntaxError):
-            continue  # it was there when it was embedded: no reason to lose the audit now
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        picture.save(buffer, "WEBP", quality=82)
-        images[sample_id] = buffer.getvalue()
+    wanted = large | {neighbour: NEIGHBOUR_SIDE for neighbour in beside if neighbour not in large}
+    with listening():  # what Pillow says of them was noted when they were embedded
+        for sample_id, side in wanted.items():
+            try:
+                picture = decode_image(samples.images[rows[sample_id]])
+            except (OSError, ValueError, SyntaxError):
+                continue  # it was there when it was embedded: no reason to lose the audit now
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            picture.save(buffer, "WEBP", quality=82)
+            images[sample_id] = buffer.getvalue()
     return pd.DataFrame({"image": list(images.values())}, index=pd.Index(list(images), name="id"), dtype=object)

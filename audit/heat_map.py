@@ -16,10 +16,12 @@ from audit.backbone import Backbone
 from audit.embedding import fitted_pixels
 from audit.errors import InputError
 from audit.head import Head, head_from_arrays, one_hot
+from audit.images.decoding import decode_image
+from audit.images.pillow_warnings import listening
 from audit.influence.perturbation import influence_of_pixels, pixels_to_embedding
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
-from audit.samples import Samples, decode_image
+from audit.samples import Samples
 
 BLUR = 16  # the map is averaged over squares of 1/16 of the side: single pixels' derivatives are noise
 SIDE = 160  # of an overlay, in pixels
@@ -79,7 +81,8 @@ def drawn_heat_maps(
     rows = {sample_id: row for row, sample_id in enumerate(samples.ids)}
     drawn = {}
     for number, sample_id in enumerate(chosen, 1):
-        image = decode_image(samples.images[rows[sample_id]])
+        with listening():
+            image = decode_image(samples.images[rows[sample_id]])
         drawn[sample_id] = overlay(image, maps.of(image, flagged.at[sample_id, "label"]))
         progress(Step("heat maps", number, len(chosen), "images"))
     return pd.Series(drawn, dtype=object)

@@ -26,7 +26,7 @@ from audit.correction import Correction
 from audit.detectors import DETECTORS, Evidence, of_classes
 from audit.detectors.look_alikes import LookAlikes
 from audit.detectors.noise_model import Diagnosis, NoiseModel
-from audit.embedding import Workers, embed, fitted_pixels
+from audit.embedding import Workers, embed, fitted_pixels, remarks_note
 from audit.errors import InputError
 from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.findings import find, row_keys, summarise
@@ -200,6 +200,8 @@ def audit_images(
         stages.note(
             "embedding", f"{len(embedded.skipped)} images cannot be read and are left out (listed in the result)"
         )
+    if embedded.remarks:
+        stages.note("embedding", remarks_note(embedded.remarks, images))
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
@@ -861,4 +863,4 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def _path(image: Any) -> str | None:
-    return None if isinstance(image, bytes) or hasattr(image, "mode") else str(image)
+    return str(image) if isinstance(image, str | Path) else None

@@ -165,6 +165,9 @@ class DaskWorkers:
                 for start, part in zip(starts, ordered, strict=True)
                 for row, reason in part.skipped
             ]
+            remarks = [
+                (row + start, text) for start, part in zip(starts, ordered, strict=True) for row, text in part.remarks
+            ]
             if not len(rows):
                 first = f"; the first one: {skipped[0][1]}"
                 raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths")
@@ -177,7 +180,7 @@ class DaskWorkers:
             )
         keys = np.concatenate([part.keys for part in ordered])
         computed, cached = (sum(getattr(part, name) for part in ordered) for name in ("computed", "cached"))
-        return Embedded(values, rows, keys, skipped, computed, cached)
+        return Embedded(values, rows, keys, skipped, computed, cached, remarks)
 
     def spread(self, x: Rows, parts: int | None = None) -> SpreadRows:
         """Embeddings (n, d) of this process on the workers."""

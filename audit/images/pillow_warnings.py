@@ -1,0 +1,71 @@
+"""What Pillow warns of while it decodes: kept with the picture that it is about, instead of printed without its name.
+
+Pillow reports damage that it can read over (EXIF data that break off, a file that is cut) as Python warnings. These
+name a line of Pillow and not the picture, and are printed once a process. `listening` catches them by thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_MODULES = r"PIL\."
+_HARMLESS = ("DecompressionBombWarning", "DeprecationWarning", "PendingDeprecationWarning", "ResourceWarning")
+"""Kinds that say nothing about a picture that could be read: MOST_PIXELS is checked by ourselves."""
+
+_own = threading.local()
+_lock = threading.Lock()
+_listeners = 0
+_before: dict[str, Any] = {}
+
+
+def begin() -> None:
+    """A new picture is decoded in this thread: what was heard of the one before is forgotten."""
+    _own.heard = []
+
+
+def heard() -> list[str]:
+    """What Pillow said of the picture that this thread decoded last, one line each, without repetitions."""
+    return list(dict.fromkeys(getattr(_own, "heard", [])))
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Keep Pillow's warnings for `heard`, in all threads, until the last of those who listen ends."""
+    _start()
+    try:
+        yield
+    finally:
+        _stop()
+
+
+def _start() -> None:
+    global _listeners
+    with _lock:
+        _listeners += 1
+        if _listeners == 1:
+            _before["show"] = warnings.showwarning
+            warnings.filterwarnings("always", module=_MODULES)
+            _before["filter"] = warnings.filters[0]
+            warnings.showwarning = _hear  # type: ignore[assignment]
+
+
+def _stop() -> None:
+    global _listeners
+    with _lock:
+        _listeners -= 1
+        if not _listeners:
+            warnings.showwarning = _before["show"]
+            with suppress(ValueError):  # somebody else has set all filters anew meanwhile
+                warnings.filters.remove(_before["filter"])  # type: ignore[attr-defined]
+
+
+def _hear(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    if "PIL" not in filename.replace("\\", "/").split("/"):
+        _before["show"](message, category, filename, lineno, *rest)
+    elif category.__name__ not in _HARMLESS:
+        text = " ".join(str(message).split()).rstrip(". ")
+        _own.heard = [*getattr(_own, "heard", []), text]
