@@ -14,6 +14,7 @@ import pandas as pd
 
 from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
+from audit.spreadsheet import write_csv
 from audit.storage import remove_abandoned, replace_file, whole_file
 
 SCHEMA_VERSION = 7
@@ -151,7 +152,7 @@ class AuditResult:
             digests[HEADS_FILE] = _digest(content)
             replace_file(folder / HEADS_FILE, content)
             with whole_file(folder / "scores.csv") as temporary:
-                self.scores.to_csv(temporary, errors="replace")
+                write_csv(self.scores, temporary)
             replace_file(folder / MANIFEST_FILE, json.dumps({"blake2b": digests}, indent=1).encode() + b"\n")
             replace_file(folder / SUMMARY_FILE, summary)
         except OSError as error:

@@ -110,7 +110,9 @@ def _writer(kind: str) -> Callable[[pd.DataFrame], bytes]:
         case "parquet":
             return lambda table: table.to_parquet(index=False)
         case _:
-            return lambda table: table.to_csv(index=False).encode("utf-8", errors="replace")
+            from audit.spreadsheet import write_csv
+
+            return lambda table: write_csv(table, index=False).encode("utf-8", errors="replace")
 
 
 def _write(content: bytes, path: Path) -> None:

@@ -29,6 +29,7 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from audit.errors import InputError
+from audit.spreadsheet import safe_cell
 from integrations.fiftyone.decision_log import (
     Action,
     Decided,
@@ -486,7 +487,7 @@ def export_corrections(dataset: fo.Dataset, audit_key: str, path: str | Path) ->
             if path.suffix.lower() == ".csv":
                 writer = csv.DictWriter(file, EXPORT_COLUMNS)
                 writer.writeheader()
-                writer.writerows(rows)
+                writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in rows)
             else:
                 json.dump(rows, file, indent=2, ensure_ascii=False)
                 file.write("\n")
