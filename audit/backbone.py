@@ -22,6 +22,7 @@ from torchvision import models
 
 from audit.errors import InputError
 from audit.images.decoding import DECODING
+from audit.images.weights_file import state_from_file
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -186,7 +187,7 @@ def load_backbone(
             raise InputError(f"the bundled weights are a {BUNDLED_BACKBONE}, not a {name}; use --weights auto or PATH")
         state = _bundled_state()
     elif source != "imagenet":
-        state = _state_from_file(Path(source))
+        state = state_from_file(Path(source))
     assert state is not None
     module, features = _build(name, state, source)
     if image_size is None:
@@ -243,24 +244,6 @@ def _bundled_state() -> dict[str, Tensor]:
 
     with as_file(files("audit") / "weights" / BUNDLED_FILE) as path:
         return load_file(path)
-
-
-def _state_from_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"weights {str(path)!r} do not exist; it takes auto, imagenet, bundled or a file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-        return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"weights {str(path)!r} cannot be read ({reason}); give a state dict as .safetensors or .pth"
-        ) from None
 
 
 def _imagenet_state(name: str) -> tuple[dict[str, Tensor] | None, str]:

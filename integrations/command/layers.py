@@ -5,6 +5,7 @@ The command line parser does the layering; this module reads the file, checks it
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
@@ -53,10 +54,10 @@ def read_options_file(path: Path, command: Callable[..., None]) -> OptionsFile:
         InputError: if there is no such file, it is not TOML, or an option is unknown or of the wrong type.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(_text_of(path))
     except OSError as error:
         raise InputError(f"config file {str(path)!r} cannot be read ({error.strerror}); give one that can") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise InputError(
             f"config file {str(path)!r} is not TOML ({error}); `influence-audit config` shows it"
         ) from None
@@ -76,6 +77,21 @@ def read_options_file(path: Path, command: Callable[..., None]) -> OptionsFile:
         name: [value] if kinds[name][1] and not isinstance(value, list) else value for name, value in content.items()
     }
     return OptionsFile(listed, tables)
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file in UTF-8, with or without the byte order mark that Windows' editors put in front."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise InputError(f"config file {str(path)!r} is not in UTF-8 (UTF-16, it seems); save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"config file {str(path)!r} is not in UTF-8 (line {line} has the byte 0x{content[error.start]:02x}); "
+            "save it as UTF-8"
+        ) from None
 
 
 def option_kinds(command: Callable[..., None]) -> dict[str, tuple[type, bool]]:

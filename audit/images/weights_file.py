@@ -1,0 +1,120 @@
+"""A backbone's weights from a file that the user names: a state dict, as safetensors or as torch saves it."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audit.errors import InputError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "network", "net", "weights")
+"""Under these names training scripts keep the state dict within a checkpoint."""
+
+_PREFIXES = ("module.", "model.", "backbone.", "encoder.", "network.", "net.", "resnet.", "_orig_mod.")
+"""What wrappers around a network put in front of its tensors' names."""
+
+_FIRST_TENSOR = "conv1.weight"
+_REMEDY = "give a state dict as .safetensors or .pth"
+_PICKLE = b"\x80"
+
+
+def state_from_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a network by name. Nothing in the file is run.
+
+    Args:
+        path: a .safetensors file, or one that torch saved: a state dict, or a checkpoint that holds one.
+
+    Raises:
+        InputError: if there is no such file, or it holds no weights.
+    """
+    if path.is_dir():
+        raise _refused(path, "it is a folder", f"name the file in it; {_REMEDY}")
+    if not path.is_file():
+        raise InputError(f"weights {str(path)!r} do not exist; it takes auto, imagenet, bundled or a file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise _refused(path, f"the file cannot be read ({error.strerror})", _REMEDY) from None
+    if not start:
+        raise _refused(path, "the file is empty", _REMEDY)
+    found = _safetensors(path) if path.suffix == ".safetensors" or _looks_safe(start) else _torch_file(path, start)
+    state = _without_prefix(_unwrapped(found))
+    tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise _refused(path, "the file holds no tensors by name", _REMEDY)
+    odd = next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None)
+    if odd is not None:
+        raise _refused(
+            path, f"the file holds values that are not finite (in {odd!r})", "give the weights of a trained network"
+        )
+    return tensors
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError):
+        raise _refused(path, "the file is no safetensors file, or is damaged", _REMEDY) from None
+
+
+def _torch_file(path: Path, start: bytes) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path) and not start.startswith(_PICKLE):
+        raise _refused(path, "the file holds no weights", _REMEDY)
+    try:
+        with warnings.catch_warnings():  # of torch about how the file was written
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file can be damaged in as many ways as there are bytes
+        raise _refused(path, _problem(path, error), _saved()) from None
+    if not isinstance(loaded, dict):
+        raise _refused(path, f"the file holds a {type(loaded).__name__}", _saved())
+    return loaded
+
+
+def _problem(path: Path, error: Exception) -> str:
+    """In our own words: torch advises to load such a file with its safeguard switched off, which runs its code."""
+    text = str(error)
+    if "TorchScript" in text:
+        return "the file is a TorchScript program"
+    if "Weights only load failed" in text:
+        return "the file holds a whole model or other Python objects, which could run code and are not loaded"
+    return "the file holds no weights, or is damaged"
+
+
+def _saved() -> str:
+    return "save the weights alone with torch.save(model.state_dict(), 'weights.pth')"
+
+
+def _looks_safe(start: bytes) -> bool:
+    """Whether a file begins like safetensors: the length of its header, and JSON."""
+    return len(start) > 8 and start[8:9] == b"{" and not start.startswith(_PICKLE + b"\x02")
+
+
+def _unwrapped(state: dict[str, Any]) -> dict[str, Any]:
+    for name in _WRAPPERS:
+        if isinstance(inner := state.get(name), dict):
+            return _unwrapped(inner)
+    return state
+
+
+def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of the network alone, by their names in it; one prefix after the other is taken off."""
+    while _FIRST_TENSOR not in state:
+        prefix = next((p for p in _PREFIXES if any(str(key).startswith(p) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)}
+    return state
+
+
+def _refused(path: Path, reason: str, remedy: str) -> InputError:
+    return InputError(f"weights {str(path)!r} cannot be used: {reason}; {remedy}")
