@@ -6,12 +6,17 @@ import atexit
 import contextlib
 import os
 import sys
+import warnings
 
 
 def main() -> None:
     """The console script."""
     from integrations.command.interruption import Interruption
+    from integrations.command.standard_streams import prepare
 
+    prepare()
+    if not sys.warnoptions:  # they name lines of libraries: what matters to the user is said in our own words
+        warnings.simplefilter("ignore")
     code = 1
 
     def leave() -> None:

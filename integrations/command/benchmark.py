@@ -74,8 +74,8 @@ def benchmark(
             measurements, f"{loaded.name}, {loaded.weights} weights, {loaded.image_size} px", output
         )
     Console().print(_benchmark_table(measurements))
-    typer.echo(f"all methods: {table.resolve()}")
-    typer.echo(f"drawn: {table.with_name('figure.html').resolve()}")
+    print(f"all methods: {table.resolve()}")
+    print(f"drawn: {table.with_name('figure.html').resolve()}")
 
 
 def _benchmark_table(measurements: list[Measurement]) -> Any:

@@ -21,7 +21,7 @@ cli = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"influence-audit {__version__}")
+        print(f"influence-audit {__version__}")
         raise typer.Exit()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ import typer
 
 from audit.errors import InputError, WriteError
 from integrations.command.layers import origin
+from integrations.command.standard_streams import as_json, problem_at_the_end
 
 DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
 """Exit codes: done, failed, a mistake in what was asked, more wrong labels than --fail-above allows, and some of
@@ -36,6 +37,9 @@ def exit_code_of(work: Callable[[], object]) -> int:
             raise
         say(one_line(error))
         return MISTAKEN if is_mistake(error) else FAILED
+    if problem := problem_at_the_end():
+        say(f"failed: standard output cannot be written ({problem}); send it elsewhere, or make room")
+        return FAILED
     return code if isinstance(code, int) else DONE
 
 
@@ -58,6 +62,9 @@ def one_line(error: Exception) -> str:
     if type(error).__module__.startswith("pymongo") and any(kind in type(error).__name__ for kind in _UNREACHABLE):
         cause = reason.split(" (configured")[0].split(", Timeout")[0]
         return f"failed: MongoDB does not answer ({cause}); start it and run the same command again to go on"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        place = f" ({error.filename})" if error.filename else ""
+        return f"failed: {error.strerror}{place}; make room or write elsewhere, and run the same command again"
     return f"failed: {type(error).__name__}{': ' if reason else ''}{reason} (INFLUENCE_AUDIT_DEBUG=1 shows where)"
 
 
@@ -75,7 +82,7 @@ def standard_output_for_json(wanted: bool) -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """A line of JSON on standard output, wherever prints go."""
-    print(json.dumps(value, ensure_ascii=False), file=sys.__stdout__, flush=True)
+    print(as_json(value, sys.__stdout__.encoding if sys.__stdout__ else None), file=sys.__stdout__, flush=True)
 
 
 def _first_line(text: str) -> str:

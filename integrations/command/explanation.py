@@ -49,7 +49,7 @@ def explain(
     _print(console, "Validation samples that it harms", explainer.harms(sample_id, count), result.scores)
     if heat_map is not None:
         heat_map.write_bytes(explainer.drawn_heat_map(sample_id))
-        typer.echo(f"heat map: {heat_map.resolve()}")
+        print(f"heat map: {heat_map.resolve()}")
 
 
 def _identified(scores: pd.DataFrame, sample: str) -> str:

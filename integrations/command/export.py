@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,8 @@ import typer
 
 from audit.errors import InputError
 from integrations.command.cli import cli, quieten_fiftyone
+from integrations.command.ending import say
+from integrations.command.standard_streams import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,10 +69,10 @@ def export(
         table = _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
     content = _writer(chosen)(table)
     if output is None:
-        sys.stdout.buffer.write(content)
+        write_bytes(content)
         return
     _write(content, output)
-    typer.echo(f"{len(table)} samples: {output.resolve()}", err=True)
+    say(f"{len(table)} samples: {output.resolve()}")
 
 
 def _of_result(result: AuditResult, every: bool, as_issues: bool) -> pd.DataFrame:
@@ -104,15 +105,18 @@ def _of_review(dataset: str, audit_key: str) -> pd.DataFrame:
 def _writer(kind: str) -> Callable[[pd.DataFrame], bytes]:
     match kind:
         case "json":
-            return lambda table: (
-                table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15).encode() + b"\n"
-            )
+            return _json
         case "parquet":
             return lambda table: table.to_parquet(index=False)
         case _:
             from audit.spreadsheet import write_csv
 
             return lambda table: write_csv(table, index=False).encode("utf-8", errors="replace")
+
+
+def _json(table: pd.DataFrame) -> bytes:
+    text = table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15)
+    return text.encode("utf-8", errors="replace") + b"\n"
 
 
 def _write(content: bytes, path: Path) -> None:

@@ -26,7 +26,13 @@ def open_dataset(
     from integrations.fiftyone.plugin_install import install_plugin
 
     install_plugin()
-    open_app(dataset, address=address, port=port, browser=browser, ready=lambda url: typer.echo(f"FiftyOne App: {url}"))
+    open_app(
+        dataset,
+        address=address,
+        port=port,
+        browser=browser,
+        ready=lambda url: print(f"FiftyOne App: {url}", flush=True),
+    )
 
 
 plugin_cli = typer.Typer(help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True)
@@ -39,4 +45,4 @@ def install() -> None:
     quieten_fiftyone()
     from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
 
-    typer.echo(f"{PLUGIN}: {install_plugin(enable=True)}")
+    print(f"{PLUGIN}: {install_plugin(enable=True)}")

@@ -70,7 +70,7 @@ class Interruption:
             line = f"what is done and what is not: {self.page}\n{line}"
         with contextlib.suppress(OSError):
             sys.stdout.flush()
-            os.write(2, ((_SHOW_CURSOR if sys.stderr.isatty() else "") + line).encode())
+            os.write(2, ((_SHOW_CURSOR if sys.stderr.isatty() else "") + line).encode("utf-8", "surrogateescape"))
         for path in (path for folder in self.folders for path in folder.rglob(f".*.{os.getpid()}.tmp")):
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from integrations.command.cli import cli
-from integrations.command.ending import print_json
+from integrations.command.ending import print_json, standard_output_for_json
 from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER
 from integrations.pipeline import REPORT_FILE
 
@@ -35,8 +35,8 @@ def report(
         from reports.images import write_figures
 
         written = write_figures(result, path.parent / FIGURES_FOLDER, figures)
-        typer.echo(f"{len(written)} figures: {written[0].parent.resolve()}")
-    typer.echo(f"report: {write_report(result, path).resolve()}")
+        print(f"{len(written)} figures: {written[0].parent.resolve()}")
+    print(f"report: {write_report(result, path).resolve()}")
 
 
 @cli.command()
@@ -60,7 +60,8 @@ def compare(
     results = AuditResult.load(first), AuditResult.load(second)
     values = compared(*results)
     path = write_comparison(*results, output or second / COMPARISON_FILE)
-    typer.echo(" ".join([headline(values), *sentences(values)]), err=as_json)
-    typer.echo(f"comparison: {path.resolve()}", err=as_json)
+    with standard_output_for_json(as_json):
+        print(" ".join([headline(values), *sentences(values)]))
+        print(f"comparison: {path.resolve()}")
     if as_json:
         print_json(values)

@@ -33,14 +33,14 @@ _TAIL = """\
 @cli.command(name="config")
 def print_settings(context: typer.Context) -> None:
     """Print a commented file with every option of `run`, its default and what it means."""
-    typer.echo(_HEAD)
+    print(_HEAD)
     panel = None
     for parameter in _parameters(context):
         if getattr(parameter, "rich_help_panel", None) != panel:
             panel = parameter.rich_help_panel
-            typer.echo(f"\n## {panel}")
-        typer.echo(f"\n{_entry(parameter)}")
-    typer.echo(f"\n{_TAIL}")
+            print(f"\n## {panel}")
+        print(f"\n{_entry(parameter)}")
+    print(f"\n{_TAIL}")
 
 
 def _parameters(context: typer.Context) -> list[Any]:
