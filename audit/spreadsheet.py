@@ -46,7 +46,7 @@ def write_csv(table: pd.DataFrame, path: Path | None = None, index: bool = True)
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
         if kind.kind not in "biufcmM":
-            safe.isetitem(place, table.iloc[:, place].map(safe_cell))
+            safe.isetitem(place, [safe_cell(value) for value in table.iloc[:, place]])
     if index and table.index.dtype.kind not in "biufcmM":
         safe.index = table.index.map(safe_cell)
     return safe.to_csv(path, index=index, errors="replace")

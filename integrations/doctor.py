@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from audit.errors import first_line
+
 NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "pydvl", "datasets", "numpy", "pandas", "scikit-learn")
 LEAST_FREE_GIB = 2.0
 
@@ -93,16 +95,21 @@ def _weights() -> Finding:
 
 
 def _mongodb() -> Finding:
+    from integrations.fiftyone.database import DatabaseError, connect
+
     try:
+        connect()
         import fiftyone as fo
         from fiftyone.core.odm.database import get_db_conn
 
         found = get_db_conn().client.server_info()["version"]
         return Finding("MongoDB", "ok", f"{found}, {len(fo.list_datasets())} FiftyOne datasets")
+    except DatabaseError as error:
+        reason, _, remedy = str(error).rpartition("; ")
+        return Finding("MongoDB", "problem", reason, remedy.removeprefix("or "))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "set FIFTYONE_DATABASE_URI to a MongoDB 6 or later, or run `make setup` again"
-        return Finding("MongoDB", "problem", f"does not start: {reason}", remedy)
+        return Finding("MongoDB", "problem", f"cannot be used: {first_line(error)}", remedy)
 
 
 def _disk() -> Finding:

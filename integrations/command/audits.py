@@ -15,6 +15,7 @@ from integrations.command.interruption import Interruption
 from integrations.command.layers import layer_of, origin, read_options_file
 from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
 from integrations.command.orders import INDEX_FILE, Order, orders_of
+from integrations.fiftyone.database import connect
 from integrations.sources.resolve import LAYOUTS
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ def demo(
     options |= dict.fromkeys(("view", "label_field", "image_column", "label_column", "layout"))
     orders = _orders(context, None, options, settings, output)
     quieten_fiftyone()
+    connect()
     from integrations.command.batch import audit_one
     from integrations.terminal import Manner
 
@@ -228,13 +230,14 @@ def _carry_out(
     interruption: Interruption,
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
-    from integrations.command.batch import audit_all, audit_one, is_above
-
     if dry_run:
         from integrations.command.dry_run import show_plans
 
         show_plans(orders, manner)
         return DONE
+    connect()  # before seconds of imports, and before anything is computed
+    from integrations.command.batch import audit_all, audit_one, is_above
+
     _watch(interruption, orders)
     if len(orders) > 1:
         interruption.page = orders[0].root / INDEX_FILE

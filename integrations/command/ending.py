@@ -14,6 +14,7 @@ import typer
 from audit.errors import InputError, WriteError
 from integrations.command.layers import origin
 from integrations.command.standard_streams import as_json, problem_at_the_end
+from integrations.fiftyone.database import DatabaseError
 
 DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
 """Exit codes: done, failed, a mistake in what was asked, more wrong labels than --fail-above allows, and some of
@@ -57,7 +58,7 @@ def one_line(error: Exception) -> str:
     if isinstance(error, InputError):
         return f"error: {error}"
     reason = _first_line(str(error))
-    if isinstance(error, WriteError):
+    if isinstance(error, WriteError | DatabaseError):
         return f"failed: {reason}"
     if type(error).__module__.startswith("pymongo") and any(kind in type(error).__name__ for kind in _UNREACHABLE):
         cause = reason.split(" (configured")[0].split(", Timeout")[0]

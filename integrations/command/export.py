@@ -12,6 +12,7 @@ from audit.errors import InputError
 from integrations.command.cli import cli, quieten_fiftyone
 from integrations.command.ending import say
 from integrations.command.standard_streams import write_bytes
+from integrations.fiftyone.database import connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ def _of_review(dataset: str, audit_key: str) -> pd.DataFrame:
     import pandas as pd
 
     quieten_fiftyone()
+    connect()
     from integrations.fiftyone.dataset import load_collection
     from integrations.fiftyone.review import EXPORT_COLUMNS, corrections
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from integrations.command.cli import cli, quieten_fiftyone
+from integrations.fiftyone.database import connect
 
 
 @cli.command(name="app")
@@ -22,6 +23,7 @@ def open_dataset(
     """Open the FiftyOne App on a dataset, at its flagged samples. Ctrl+C ends it."""
     ctx.obj.release()
     quieten_fiftyone()
+    connect()
     from integrations.fiftyone.app import open_app
     from integrations.fiftyone.plugin_install import install_plugin
 

@@ -85,8 +85,8 @@ class _Stream(io.TextIOWrapper):
 def prepare() -> None:
     """Make standard output and error such streams; one that is closed goes nowhere."""
     codecs.register_error(PLAIN, _in_plain_characters)
-    sys.stdout = sys.__stdout__ = _prepared(sys.stdout)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _prepared(sys.stderr)  # type: ignore[misc]
+    sys.stdout, sys.stderr = _prepared(sys.stdout), _prepared(sys.stderr)
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc,assignment]
 
 
 def _prepared(stream: TextIO | None) -> TextIO:

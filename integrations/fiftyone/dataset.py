@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import fiftyone as fo
 import pymongo
@@ -26,6 +25,7 @@ from audit.progress import ProgressCallback, failed_stage, silent
 from audit.samples import Samples, is_missing, standard_split
 from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
+from integrations.fiftyone.database import address_of, connect
 from integrations.fiftyone.fields import (
     FIELDS,
     HEAT_MAP,
@@ -54,6 +54,7 @@ _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "de
 
 def dataset_names() -> list[str]:
     """The names of the FiftyOne datasets that there are."""
+    connect()
     return fo.list_datasets()
 
 
@@ -295,8 +296,7 @@ def _write(
 def _problem_of(error: Exception, dataset: fo.Dataset) -> str:
     """Why writing failed, in a few words."""
     if isinstance(error, PyMongoError) or isinstance(error.__cause__, PyMongoError):
-        # Without the name and password that may be in it.
-        address = urlsplit(fo.config.database_uri or "").netloc.rpartition("@")[2] or "its own address"
+        address = address_of(fo.config.database_uri) if fo.config.database_uri else "its own address"
         gone = isinstance(error, ConnectionFailure)
         return f"MongoDB at {address} does not answer" if gone else f"MongoDB: {first_line(error)}"
     with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
@@ -389,6 +389,7 @@ def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
 
 
 def _load_dataset(name: str) -> fo.Dataset:
+    connect()
     try:
         return fo.load_dataset(name)
     except ValueError:

@@ -22,6 +22,7 @@ from fiftyone.core.utils import to_slug
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from audit.storage import remove_abandoned, whole_file
+from integrations.fiftyone.database import connect
 from integrations.fiftyone.source_datasets import HOME_VARIABLE, STAGE, dataset_for, digest_of_image, image_home
 from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources import DEFAULT_LABEL_FIELD
@@ -100,6 +101,7 @@ def import_images(
         InputError: if the name cannot be a dataset's, or the dataset exists and was not made from this source, which
             was not moved either.
     """
+    connect()
     target = dataset_for(images, dataset, progress)
     _declare_fields(target)
     folder = _image_folder(target)
