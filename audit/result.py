@@ -14,6 +14,7 @@ import pandas as pd
 
 from audit.errors import InputError, WriteError, first_line
 from audit.findings import no_findings
+from audit.result_folder import mark_result_folder, refuse_others_files
 from audit.spreadsheet import write_csv
 from audit.storage import remove_abandoned, replace_file, whole_file
 
@@ -51,6 +52,7 @@ SCORE_MEANINGS = {
 """What each column of ``AuditResult.scores`` means, with its unit and range: report, App and README all say it so."""
 
 _TABLES = ("scores", "curves", "explanations", "skipped", "findings", "controls", "thumbnails")
+_FILES = ("scores.csv", HEADS_FILE, MANIFEST_FILE, SUMMARY_FILE)
 
 
 def no_controls() -> pd.DataFrame:
@@ -124,12 +126,13 @@ class AuditResult:
         manifest holds a digest of each file that `load` reads, so that a changed one is known to be so.
 
         Raises:
-            InputError: if the folder cannot be made.
+            InputError: if the folder cannot be made, or has files of these names that are not of an audit.
             WriteError: if a file cannot be written, as on a full disk.
         """
         from safetensors.numpy import save
 
         folder = Path(folder)
+        refuse_others_files(folder, (*(f"{name}.parquet" for name in _TABLES), *_FILES))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -145,6 +148,7 @@ class AuditResult:
         try:
             for name in (*(f"{table}.parquet" for table in _TABLES), "scores.csv"):  # in a folder that others may use
                 remove_abandoned(folder, name)
+            mark_result_folder(folder)
             (folder / SUMMARY_FILE).unlink(missing_ok=True)
             for name in _TABLES:
                 digests[f"{name}.parquet"] = _write_table(getattr(self, name), folder / f"{name}.parquet")

@@ -15,6 +15,7 @@ from integrations.command.interruption import Interruption
 from integrations.command.layers import layer_of, origin, read_options_file
 from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
 from integrations.command.orders import INDEX_FILE, Order, orders_of
+from integrations.command.outputs import check_page
 from integrations.fiftyone.database import connect
 from integrations.sources.resolve import LAYOUTS
 
@@ -181,6 +182,7 @@ def demo(
     from integrations.command.batch import audit_one
     from integrations.terminal import Manner
 
+    orders[0].refuse_others_files()
     _watch(context.obj, orders)
     audit_one(orders[0], Manner(quiet, verbose))
 
@@ -230,6 +232,10 @@ def _carry_out(
     interruption: Interruption,
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
+    for order in orders:
+        order.refuse_others_files()
+    if len(orders) > 1:
+        check_page(orders[0].root / INDEX_FILE)
     if dry_run:
         from integrations.command.dry_run import show_plans
 

@@ -120,6 +120,7 @@ def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | No
         collection = source.open(display)
         dataset = collection._root_dataset.name
         folder = order.folder_for(dataset)
+        order.refuse_others_files(folder)
         if folder in taken:
             raise InputError(
                 f"dataset {dataset!r} was audited under {order.audit_key!r} already in this call; "

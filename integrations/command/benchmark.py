@@ -9,8 +9,10 @@ import typer
 
 from audit.config import AuditConfig
 from audit.errors import InputError
+from audit.result_folder import refuse_others_files
 from integrations.command.cli import cli, quieten_fiftyone
 from integrations.command.options import Quiet, takes_settings
+from integrations.command.outputs import is_benchmark
 
 if TYPE_CHECKING:
     from integrations.benchmark import Measurement
@@ -47,6 +49,8 @@ def benchmark(
     config = AuditConfig(**settings)
     noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
     numbers = _seeds(seeds)
+    if not is_benchmark(output):
+        refuse_others_files(output, ("measurements.json", "table.md", "figure.html"), " with --output")
     from rich.console import Console
 
     from integrations.terminal import Manner, StageDisplay

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from integrations.command.cli import cli
+from integrations.command.outputs import check_file, is_heat_map, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ def explain(
     from audit.result import AuditResult
     from integrations.terminal import StageDisplay
 
+    if heat_map is not None:
+        check_file(heat_map, is_heat_map, "heat map", "--heat-map")
     result = AuditResult.load(result_folder)
     sample_id = _identified(result.scores, sample)
     with StageDisplay(Console(stderr=True)) as display:
@@ -48,7 +51,7 @@ def explain(
             _print(console, f"Of {name}, these {meaning} the label", table[table["kind"] == kind], result.scores)
     _print(console, "Validation samples that it harms", explainer.harms(sample_id, count), result.scores)
     if heat_map is not None:
-        heat_map.write_bytes(explainer.drawn_heat_map(sample_id))
+        write_file(heat_map, explainer.drawn_heat_map(sample_id), "--heat-map")
         print(f"heat map: {heat_map.resolve()}")
 
 

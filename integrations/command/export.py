@@ -11,6 +11,7 @@ import typer
 from audit.errors import InputError
 from integrations.command.cli import cli, quieten_fiftyone
 from integrations.command.ending import say
+from integrations.command.outputs import check_file, is_export, write_file
 from integrations.command.standard_streams import write_bytes
 from integrations.fiftyone.database import connect
 
@@ -36,7 +37,12 @@ def export(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; default: standard output.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write; an earlier export is replaced, any other file is not. Default: standard output.",
+        ),
     ] = None,
     kind: Annotated[
         str | None,
@@ -60,6 +66,8 @@ def export(
         raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
     if chosen == "parquet" and output is None:
         raise InputError("parquet is not for standard output; name a file with --output")
+    if output is not None:
+        check_file(output, lambda start: is_export(start, output), "export")
     if Path(what).is_dir():
         from audit.result import AuditResult
 
@@ -72,7 +80,7 @@ def export(
     if output is None:
         write_bytes(content)
         return
-    _write(content, output)
+    write_file(output, content)
     say(f"{len(table)} samples: {output.resolve()}")
 
 
@@ -119,13 +127,3 @@ def _writer(kind: str) -> Callable[[pd.DataFrame], bytes]:
 def _json(table: pd.DataFrame) -> bytes:
     text = table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15)
     return text.encode("utf-8", errors="replace") + b"\n"
-
-
-def _write(content: bytes, path: Path) -> None:
-    from audit.storage import replace_file
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another --output") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.config import AuditConfig
 from audit.errors import InputError
+from audit.result_folder import refuse_others_folder
 
 if TYPE_CHECKING:
     from integrations.sources import Source
@@ -63,6 +64,18 @@ class Order:
             raise InputError(
                 f"result folder {str(wanted)!r} cannot be made (in {there}: {problem.strerror}); give another with -o"
             ) from None
+
+    def refuse_others_files(self, folder: Path | None = None) -> None:
+        """Refuse a result folder that holds anything but an earlier result.
+
+        Args:
+            folder: the result folder; by default the one that was asked for, if any.
+
+        Raises:
+            InputError: naming what it holds.
+        """
+        if (wanted := folder or self.folder) is not None:
+            refuse_others_folder(wanted, " with -o")
 
     def resolve(self) -> Source:
         """The source, which is not opened yet.

@@ -10,6 +10,7 @@ import typer
 from integrations.command.cli import cli
 from integrations.command.ending import print_json, standard_output_for_json
 from integrations.command.orders import COMPARISON_FILE, FIGURES_FOLDER
+from integrations.command.outputs import check_figures, check_page
 from integrations.pipeline import REPORT_FILE
 
 
@@ -31,7 +32,9 @@ def report(
 
     result = AuditResult.load(result_folder)
     path = output or result_folder / REPORT_FILE
+    check_page(path)
     if figures is not None:
+        check_figures(path.parent / FIGURES_FOLDER, path)
         from reports.images import write_figures
 
         written = write_figures(result, path.parent / FIGURES_FOLDER, figures)
@@ -58,8 +61,10 @@ def compare(
     from reports.compare import headline, sentences, write_comparison
 
     results = AuditResult.load(first), AuditResult.load(second)
+    path = output or second / COMPARISON_FILE
+    check_page(path)
     values = compared(*results)
-    path = write_comparison(*results, output or second / COMPARISON_FILE)
+    write_comparison(*results, path)
     with standard_output_for_json(as_json):
         print(" ".join([headline(values), *sentences(values)]))
         print(f"comparison: {path.resolve()}")

@@ -1,0 +1,142 @@
+"""Files that a command is asked to write: what was not written by this command is never replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from audit.errors import InputError
+from audit.result_folder import is_result_folder
+from audit.storage import replace_file
+
+START = 1 << 16  # bytes of a file that tell what it is
+LARGEST_HEAT_MAP = 160  # pixels
+
+EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
+"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's form."""
+
+
+def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: str = "--output") -> None:
+    """Refuse to replace a file that this command did not write.
+
+    Args:
+        path: the file to write.
+        is_ours: whether a file that begins so was written by this command.
+        kind: what it writes, for the message.
+        option: that takes another path, for the message.
+
+    Raises:
+        InputError: if the path is a folder or no regular file, or holds something else.
+    """
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder; give a file's name with {option}")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} is no regular file; give another with {option}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(START)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be replaced ({error.strerror}); give another with {option}") from None
+    if start.strip() and not is_ours(start):
+        raise InputError(
+            f"{str(path)!r} exists and is no {kind} of influence-audit; give another with {option}, or remove it"
+        )
+
+
+def write_file(path: Path, content: bytes, option: str = "--output") -> None:
+    """Write a file whole or not at all, and make its folder.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another {option}") from None
+
+
+def check_page(path: Path) -> None:
+    """Refuse to replace a file that is no page of ours; a result's own folder is ours.
+
+    Raises:
+        InputError: as `check_file`.
+    """
+    if path.is_dir() or not is_result_folder(path.parent):
+        check_file(path, is_page, "page")
+
+
+def check_figures(folder: Path, report: Path) -> None:
+    """Refuse to write figures among files of somebody else: beside a report of ours the folder is ours.
+
+    Raises:
+        InputError: if the folder holds files and lies neither in a result nor beside a report.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()) or is_result_folder(folder.parent):
+        return
+    if not report.is_file() or not is_page(report.read_bytes()[:START]):
+        raise InputError(f"folder {str(folder)!r} holds other files; give a report in another folder with --output")
+
+
+def is_benchmark(folder: Path) -> bool:
+    """Whether a folder holds the outcome of an earlier `benchmark`."""
+    try:
+        found = json.loads((folder / "measurements.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"origin", "measurements"} <= set(found)
+
+
+def is_page(start: bytes) -> bool:
+    """Whether a file begins like one of our HTML pages."""
+    return b'<meta name="generator" content="influence-audit">' in start
+
+
+def is_heat_map(start: bytes) -> bool:
+    """Whether a file begins like a heat map: a small WebP picture."""
+    if start[:4] != b"RIFF" or start[8:12] != b"WEBP":
+        return False
+    if start[12:16] != b"VP8 ":
+        return False
+    width, height = (int.from_bytes(start[place : place + 2], "little") & 0x3FFF for place in (26, 28))
+    return max(width, height) <= LARGEST_HEAT_MAP
+
+
+def is_export(start: bytes, path: Path) -> bool:
+    """Whether a file was written by `export`: CSV, JSON or parquet with its first columns.
+
+    Args:
+        start: how it begins.
+        path: where it is; the columns of parquet are at its end.
+    """
+    if start.startswith(b"PAR1"):
+        return _columns_of_parquet(path)[:3] in EXPORTS
+    text = start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
+        return _columns_of_json(text)[:3] in (*EXPORTS, ())
+    return tuple(text.split("\n", 1)[0].strip().split(","))[:3] in EXPORTS
+
+
+def _columns_of_parquet(path: Path) -> tuple[str, ...]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    try:
+        return tuple(read_schema(path).names)
+    except (ArrowException, OSError):
+        return ("",)
+
+
+def _columns_of_json(text: str) -> tuple[str, ...]:
+    """The names in the first of a list of JSON objects; none of an empty list."""
+    rest = text[1:].lstrip()
+    if rest.startswith("]"):
+        return ()
+    try:
+        first, _ = json.JSONDecoder().raw_decode(rest)
+    except ValueError:
+        return ("",)
+    return tuple(first) if isinstance(first, dict) and first else ("",)
