@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -223,6 +224,18 @@ def _watch(interruption: Interruption, orders: list[Order]) -> None:
         interruption.folders |= {order.folder or order.root, Path(order.config.cache_dir or default_cache_dir())}
 
 
+def _check_current_folder() -> None:
+    """Refuse to work in a folder that was removed meanwhile: relative paths lead nowhere, and no program starts there.
+
+    Raises:
+        InputError: if there is no current folder.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError("the current folder was removed; change to one that exists") from None
+
+
 def _carry_out(
     orders: list[Order],
     manner: Manner,
@@ -232,6 +245,7 @@ def _carry_out(
     interruption: Interruption,
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
+    _check_current_folder()
     for order in orders:
         order.refuse_others_files()
     if len(orders) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -35,6 +36,10 @@ def _top(
 
 
 def quieten_fiftyone() -> None:
-    """Keep FiftyOne's own chatter (MongoDB's age, progress bars) out of the way, unless the user set these."""
+    """Keep FiftyOne's own chatter (MongoDB's age, progress bars) out of the way, unless the user set these.
+
+    Matplotlib, which comes with it, is not to tell where it keeps its fonts when the home folder cannot be written.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
     os.environ.setdefault("FIFTYONE_SHOW_PROGRESS_BARS", "false")
