@@ -106,7 +106,7 @@ def _mongodb() -> Finding:
         return Finding("MongoDB", "ok", f"{found}, {len(fo.list_datasets())} FiftyOne datasets")
     except DatabaseError as error:
         reason, _, remedy = str(error).rpartition("; ")
-        return Finding("MongoDB", "problem", reason, remedy.removeprefix("or "))
+        return Finding("MongoDB", "problem", reason.removeprefix("MongoDB "), remedy)
     except Exception as error:
         remedy = "set FIFTYONE_DATABASE_URI to a MongoDB 6 or later, or run `make setup` again"
         return Finding("MongoDB", "problem", f"cannot be used: {first_line(error)}", remedy)
