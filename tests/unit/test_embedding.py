@@ -114,7 +114,7 @@ def test_weights_of_ones_own_fit_or_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not exist"):
         load_backbone(weights=str(tmp_path / "nothing.pth"), device="cpu")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match=r"cannot be read .* give a state dict as \.safetensors or \.pth"):
+    with pytest.raises(InputError, match=r"cannot be used: .* give a state dict as \.safetensors or \.pth"):
         load_backbone(weights=str(tmp_path / "text.pth"), device="cpu")
 
 
@@ -124,7 +124,7 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'run'}",)
 
     torch.save({"state_dict": Touch()}, tmp_path / "hostile.pth")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be used"):
         load_backbone(weights=str(tmp_path / "hostile.pth"), device="cpu")
     assert not (tmp_path / "run").exists()
 
