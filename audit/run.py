@@ -57,7 +57,15 @@ from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
 from audit.rows import Rows, Spread, Stored, here, take
 from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
-from audit.screening import NO_LABEL, RARE_CLASS, UNREADABLE, WITHOUT_LABEL, LeftOut, of_rare_classes
+from audit.screening import (
+    NO_LABEL,
+    RARE_CLASS,
+    UNREADABLE,
+    WITHOUT_LABEL,
+    LeftOut,
+    note_of_unreadable,
+    of_rare_classes,
+)
 from audit.split import check_validation, own_split, stratified_split
 
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
@@ -198,9 +206,7 @@ def audit_images(
         else:
             embedded = workers.embed(images, backbone, config, step)
     if embedded.skipped:
-        stages.note(
-            "embedding", f"{len(embedded.skipped)} images cannot be read and are left out (listed in the result)"
-        )
+        stages.note("embedding", note_of_unreadable(images.labels, [row for row, _ in embedded.skipped]))
     if embedded.remarks:
         stages.note("embedding", remarks_note(embedded.remarks, images))
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})

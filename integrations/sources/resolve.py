@@ -273,7 +273,8 @@ def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
         return "folder"
     holding = next(folder for folder in tree.all_folders() if folder.pictures or folder.unread)
     raise InputError(
-        f"source {str(path)!r} holds both images in folders ({os.path.relpath(holding.path, path)}) and a parquet file "
+        f"source {str(path)!r} holds both images in folders (such as "
+        f"{os.path.relpath(holding.path, path)!r}) and a parquet file "
         f"({os.path.relpath(near[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
         "the parquet files"
     )

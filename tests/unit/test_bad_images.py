@@ -20,6 +20,7 @@ import audit
 from audit.backbone import Backbone, load_backbone
 from audit.embedding import embed
 from audit.samples import Samples, decode_image
+from audit.screening import note_of_unreadable
 from integrations.digits import digits
 
 RED, BLUE = (220, 30, 40), (20, 60, 210)
@@ -294,3 +295,13 @@ def test_an_image_that_repeats_is_embedded_once_and_alike(backbone: Backbone, tm
     np.testing.assert_array_equal(embedded.values[[2, 9, 5]], embedded.values[[0, 0, 1]])
     assert (embedded.keys[2] == embedded.keys[0]).all()
     assert len({key.tobytes() for key in embedded.keys}) == 7
+
+
+def test_a_class_none_of_whose_images_can_be_read_is_named() -> None:
+    assert note_of_unreadable(["cat", "dog", "dog", "owl"], [0, 1]) == (
+        "2 images cannot be read and are left out (listed in the result); of these classes no image can be read: "
+        "'cat' (1)"
+    )
+    many = [str(number) for number in range(7)]
+    assert note_of_unreadable(many, range(7)).endswith("'4' (1) and 2 more")
+    assert note_of_unreadable(["cat", "cat"], [1]).endswith("(listed in the result)")
