@@ -5,7 +5,8 @@
 BIN := .venv/bin
 # Sessions of pytest side by side. Each has a database, a cache and a browser of its own, and its share of the processors.
 WORKERS := 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# Files are dealt in the order of their folders, so that the quick ones come last and both workers end together.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## say what there is

@@ -1,33 +1,21 @@
 """The command in a process of its own that is forked from one which has imported PyTorch and the like already.
 
 It is the same entry point with arguments, folder, environment and streams of its own, and saves the five seconds of a
-processor that these imports take. FiftyOne is not among them: it connects to its database while it is imported. What a
-fresh interpreter does is tested with `tests.command.command_process`.
+processor that these imports take. What a fresh interpreter does is tested with `tests.command.command_process`.
 """
 
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from functools import cache
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.command.command_process import COMMAND, environment_of
-
-IMPORTED = ["audit.run", "reports.html", "pyarrow.parquet", "sklearn.linear_model", "plotly.graph_objects"]
-
-
-@cache
-def _processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    return context
+from tests.forking import forked_processes
 
 
 def start_forked(
@@ -35,7 +23,7 @@ def start_forked(
 ) -> BaseProcess:
     """Start the command; what it prints goes to the two files."""
     words = [str(COMMAND), *map(str, arguments)]
-    process = _processes().Process(target=_run, args=(words, str(cwd), str(stdout), str(stderr), environment))
+    process = forked_processes().Process(target=_run, args=(words, str(cwd), str(stdout), str(stderr), environment))
     process.start()
     return process
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -26,7 +27,7 @@ from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.lock import COLLECTION
 from integrations.labelled_images import LabelledImages
 from tests.command.command_process import COMMAND, command
-from tests.command.forked_command import forked_command
+from tests.command.forked_command import forked_command, start_forked
 from tests.ports import free_port
 
 Names = Callable[[str], str]
@@ -97,24 +98,29 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
 ) -> None:
     """From the import to the report: what is killed leaves nothing half-written, and the same command goes on."""
 
-    def start(dataset: str, place: Path) -> subprocess.Popen[str]:
-        part = ["--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1"]
-        return subprocess.Popen(
-            [str(COMMAND), "run", "digits", *part, "--dataset", dataset, "-o", str(place / "result")],
+    def start(dataset: str, place: Path) -> BaseProcess:
+        place.mkdir(exist_ok=True)
+        part = ("--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1")
+        homes = {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")}
+        return start_forked(
+            *("run", "digits", *part, "--dataset", dataset, "-o", place / "result"),
             cwd=tmp_path,
-            env=os.environ
-            | {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=place / "stdout",
+            stderr=place / "stderr",
+            environment=os.environ | homes,
         )
+
+    def assert_ended(process: BaseProcess, place: Path) -> None:
+        process.join(timeout=600)
+        assert process.exitcode == 0, (place / "stderr").read_text()
 
     names = [dataset_name("undisturbed"), dataset_name("undisturbed as well")]
     places = [tmp_path / "first", tmp_path / "second"]
+    forked_command("--version", cwd=tmp_path)  # from here on, what is forked has its imports
     began = time.monotonic()
-    for process in [start(name, place) for name, place in zip(names, places, strict=True)]:  # two, as later
-        said = process.communicate()[1]
-        assert process.returncode == 0, said
+    first, second = (start(name, place) for name, place in zip(names, places, strict=True))  # two, as later
+    assert_ended(first, places[0])
+    assert_ended(second, places[1])
     seconds = time.monotonic() - began
     wanted = outcome(places[0] / "result")
     assert outcome(places[1] / "result") == wanted
@@ -145,18 +151,15 @@ def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_distu
         kills = ended = 0
         while True:
             process = start(killed, place)
-            try:
-                said = process.communicate(timeout=random.uniform(0.3, 0.95) * seconds if kills < KILLS / 2 else None)[
-                    1
-                ]
-            except subprocess.TimeoutExpired:
+            process.join(timeout=random.uniform(0.3, 0.95) * seconds if kills < KILLS / 2 else 600)
+            if process.exitcode is None:
                 process.kill()
-                process.communicate()
+                process.join()
                 kills += 1
                 with database:
                     check_killed(killed, place / "result")
                 continue
-            assert process.returncode == 0, said
+            assert_ended(process, place)
             ended += 1
             with database:
                 check_ended(killed, place)

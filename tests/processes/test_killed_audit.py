@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -19,20 +16,11 @@ from safetensors import safe_open
 
 from audit import AuditResult, InputError
 from audit.result import CHANGING
+from tests.forking import forked_processes
 from tests.processes.audit_to_kill import IMAGES, audit_digits
+from tests.waiting import wait_until
 
 KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
-    """Starts processes that have everything imported already, so that the time goes into audits."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.processes.audit_to_kill", "audit.run", "pyarrow.parquet"])
-    yield context
-    from multiprocessing import forkserver
-
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def outcome(folder: Path) -> tuple[dict[str, bytes], dict[str, object]]:
@@ -61,10 +49,8 @@ def embedded(cache: Path) -> int:
     return total
 
 
-def test_killed_at_twenty_random_moments_it_goes_on_and_ends_alike(
-    processes: ForkServerContext, tmp_path: Path
-) -> None:
-    random = Random(7)
+def test_killed_at_twenty_random_moments_it_goes_on_and_ends_alike(tmp_path: Path) -> None:
+    processes, random = forked_processes(), Random(7)
     undisturbed, folder, cache = tmp_path / "undisturbed", tmp_path / "killed", tmp_path / "cache"
     first = processes.Process(target=audit_digits, args=(str(tmp_path / "other cache"), str(undisturbed)))
     first.start()
@@ -120,9 +106,7 @@ def test_killed_at_twenty_random_moments_it_goes_on_and_ends_alike(
     # Which stages twenty random moments leave finished is up to the machine; these two are killed after for certain.
     for stage in ("head", "detection"):
         process = start()
-        while stage not in finished_stages(cache):
-            assert process.is_alive()
-            time.sleep(0.005)
+        wait_until(lambda stage=stage: stage in finished_stages(cache), every=0.005)
         kill(process)
         told = run(timeout=None)
         assert told is not None
