@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests import ROOT
+
 
 def test_importing_the_audit_is_cheap_and_brings_nothing_from_above() -> None:
     code = (
@@ -20,6 +22,8 @@ def test_importing_the_audit_is_cheap_and_brings_nothing_from_above() -> None:
 def test_audit_does_not_need_pydvl() -> None:
     code = """
 import sys
+
+from tests import ROOT
 for name in ("pydvl", "zarr", "fiftyone", "datasets"):
     sys.modules[name] = None
 import numpy as np, audit
@@ -34,3 +38,12 @@ except InputError as error:
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "install pydvl[influence], or use engine 'exact'" in found.stdout
+
+
+def test_the_files_of_the_quick_tests_can_be_read_without_fiftyone() -> None:
+    code = (
+        "import sys, pytest; sys.modules['fiftyone'] = None  # so that its import fails\n"
+        "sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'tests/unit']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
