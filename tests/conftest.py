@@ -15,14 +15,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.mongod import Mongod
 
@@ -38,6 +38,8 @@ BROWSER_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+PATIENCE_MILLISECONDS = 120_000
 
 # A shell's background jobs ignore SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -147,8 +149,36 @@ def dataset_name() -> Iterator[Callable[[str], str]]:
             fo.delete_dataset(text)
 
 
+class PatientBrowser:
+    """A browser whose pages wait as long for what they are asked for as a busy machine takes.
+
+    Args:
+        opened: the browser itself.
+    """
+
+    def __init__(self, opened: Browser) -> None:
+        self._opened = opened
+
+    @property
+    def contexts(self) -> list[BrowserContext]:
+        """What is open in it."""
+        return self._opened.contexts
+
+    def new_context(self, **options: Any) -> BrowserContext:
+        """As Playwright's method of this name."""
+        context = self._opened.new_context(**options)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
+        return context
+
+    def new_page(self, **options: Any) -> Page:
+        """As Playwright's method of this name."""
+        page = self._opened.new_page(**options)
+        page.set_default_timeout(PATIENCE_MILLISECONDS)
+        return page
+
+
 @pytest.fixture(scope="session")
-def _opened_browser() -> Iterator[Browser]:
+def _opened_browser() -> Iterator[PatientBrowser]:
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -156,12 +186,12 @@ def _opened_browser() -> Iterator[Browser]:
         pytest.skip(f"browser test not made: none of {', '.join(BROWSERS)} is on this machine")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=BROWSER_OPTIONS)
-        yield opened
+        yield PatientBrowser(opened)
         opened.close()
 
 
 @pytest.fixture
-def browser(_opened_browser: Browser) -> Iterator[Browser]:
+def browser(_opened_browser: PatientBrowser) -> Iterator[PatientBrowser]:
     """A headless Chromium or Chrome; where there is none, the tests that ask for it are reported as not made."""
     yield _opened_browser
     for context in _opened_browser.contexts:  # those that a test which failed has left

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page, Route
+    from playwright.sync_api import Browser, Locator, Page, Request, Route
 
 GRID_IMAGES = "[data-cy=spotlight-section-forward] [data-cy=looker]"
+OPERATORS = "/operators/"
+STILL_SECONDS = 0.5
 FIFTYONE_LOADS = "entry is loading"  # what FiftyOne's own page says when it reloads a dataset
 SERVE = (
     "import sys; from integrations.fiftyone.app import open_app; "
@@ -41,7 +43,7 @@ def served(dataset: str, console: Path, environment: dict[str, str] | None = Non
         yield next(line.strip() for line in server.stdout if line.startswith("http"))
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
     assert "Traceback" not in console.read_text()
 
 
@@ -56,18 +58,40 @@ class AppWindow:
         self.page: Page = browser.new_page(viewport={"width": 1600, "height": 1200})
         self.page.add_init_script("window.IS_PLAYWRIGHT = true")
         self.page.add_init_script(f"localStorage.setItem('mui-mode', '{theme}')")
+        self.asked: set[Request] = set()
+        self.page.on("request", lambda request: self.asked.add(request) if OPERATORS in request.url else None)
+        for over in ("requestfinished", "requestfailed"):
+            self.page.on(over, lambda request: self.asked.discard(request))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)
-        self.page.wait_for_selector("[data-cy=spotlight-section-forward]", timeout=60_000)
-        self.page.wait_for_selector("canvas[canvas-loaded=true]", timeout=60_000)
+        self.page.wait_for_selector("[data-cy=spotlight-section-forward]")
+        self.page.wait_for_selector("canvas[canvas-loaded=true]")
 
     @property
     def panel(self) -> Locator:
         return self.page.locator("[data-cy='panel-content-label_audit']").first
 
+    def settle(self) -> None:
+        """Wait until every operator has answered, and two pictures of the page in a row are the same.
+
+        The App draws images after a delay, and asks a form's operator again a moment after something was typed.
+        """
+        former: list[bytes] = []
+
+        def still() -> bool:
+            former.append(self.page.screenshot(animations="disabled"))
+            return not self.asked and len(former) > 1 and former[-1] == former[-2]
+
+        wait_until(still, every=STILL_SECONDS)
+
+    def watch(self) -> None:
+        """Let pass what a late answer of an idle machine takes, to see that it brings nothing back."""
+        self.page.wait_for_timeout(2000)
+        self.settle()
+
     def picture(self, step: str) -> None:
-        self.page.wait_for_selector("canvas[canvas-loaded=true]", timeout=60_000)
-        self.page.wait_for_timeout(700)  # the grid draws its images with a delay
+        self.page.wait_for_selector("canvas[canvas-loaded=true]")
+        self.settle()
         path = self.folder / f"review-{self.theme}-{len(self.pictures) + 1:02d}-{step}.png"
         self.page.screenshot(path=path)
         self.pictures[step] = path
@@ -81,17 +105,17 @@ class AppWindow:
 
     def form(self) -> Locator:
         form = self.page.locator("[data-cy=operators-prompt-modal]")
-        form.wait_for(timeout=60_000)
+        form.wait_for()
         return form
 
     def submit(self, label: str) -> None:
         self.form().get_by_role("button", name=label, exact=True).first.click()
-        self.page.locator("[data-cy=operators-prompt-modal]").wait_for(state="hidden", timeout=120_000)
+        self.page.locator("[data-cy=operators-prompt-modal]").wait_for(state="hidden")
 
     def audit(self) -> None:
         """Start the audit that the form describes, watch it, and close its window once it is done."""
         self.form().get_by_role("button", name="Audit labels", exact=True).first.click()
-        self.page.get_by_text("estimated to be wrong").first.wait_for(timeout=120_000)
+        self.page.get_by_text("estimated to be wrong").first.wait_for()
         self.page.get_by_role("button", name="Done", exact=True).first.click()
 
     def press(self, label: str | re.Pattern[str]) -> None:
@@ -106,10 +130,8 @@ class AppWindow:
             self.page.keyboard.press("Shift+N")
         else:
             self.press("Next")
-        deadline = time.monotonic() + 60
-        while shown.get_attribute("src") == former:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: shown.get_attribute("src") not in (former, None, ""))
+        self.settle()  # its buttons are drawn for that sample, too
 
     def lose_first_answer(self, event: str) -> list[str]:
         """Let the browser not get what the panel answers to an event, once; which were lost so far."""
@@ -127,7 +149,7 @@ class AppWindow:
         return lost
 
     def sees(self, text: str | re.Pattern[str]) -> None:
-        self.page.get_by_text(text).first.wait_for(timeout=60_000)
+        self.page.get_by_text(text).first.wait_for()
 
     def open_panel(self) -> None:
         """Open the panel, unless it is there already: the App brings back what was open before, when it gets to it."""
@@ -135,12 +157,12 @@ class AppWindow:
         if not self.panel.count():
             self.page.locator("[title='New panel']").first.click()
             choice = self.page.locator("[data-cy=new-panel-option-label_audit]").first
-            choice.or_(self.panel).first.wait_for(timeout=60_000)
+            choice.or_(self.panel).first.wait_for()
             if self.panel.count():
                 self.page.keyboard.press("Escape")
             else:
                 choice.click()
-        self.panel.wait_for(timeout=60_000)
+        self.panel.wait_for()
 
     def select_first_samples(self, count: int) -> None:
         """Tick the first images of the grid."""
@@ -149,4 +171,4 @@ class AppWindow:
             image = images.nth(number)
             image.hover()
             image.click(position={"x": 19, "y": 19})  # the box to tick appears under the pointer
-            self.page.wait_for_timeout(700)
+            self.settle()

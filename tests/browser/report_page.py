@@ -41,10 +41,10 @@ class OpenedReport:
         for plot in self.page.query_selector_all("[data-figure]"):
             plot.scroll_into_view_if_needed()
             name = plot.get_attribute("data-figure")
-            self.page.wait_for_selector(f'[data-figure="{name}"] svg.main-svg', timeout=20_000)
+            self.page.wait_for_selector(f'[data-figure="{name}"] svg.main-svg')
         return [str(plot.get_attribute("data-figure")) for plot in self.page.query_selector_all("[data-figure]")]
 
-    def wait_until(self, truth: str, seconds: float = 30) -> None:
+    def wait_until(self, truth: str, seconds: float = 120) -> None:
         """Wait until an expression is true: `wait_for_function` looks again by eval, which the report forbids."""
         end = time.monotonic() + seconds
         while not self.page.evaluate(truth):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from integrations.fiftyone.review import decisions
 from integrations.labelled_images import LabelledImages
 from tests.browser.app_window import FIFTYONE_LOADS, GRID_IMAGES, AppWindow, served
 from tests.mongod import Mongod
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -79,19 +79,19 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
 
     form = app.operate("Audit labels")
     form.get_by_text("More settings").click()
-    form.get_by_text("Backbone weights:").wait_for(timeout=60_000)
+    form.get_by_text("Backbone weights:").wait_for()
     form.locator("input[value='auto']").fill("bundled")
-    app.page.wait_for_timeout(1000)
+    app.settle()
     app.picture("audit-form")
     app.audit()
-    app.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
+    app.panel.get_by_text("Most confused with").wait_for()
     dataset.reload()
     flagged = dataset.load_saved_view("audit: flagged").values("id")
     assert len(flagged) >= MISTAKES // 2
     app.sees(f"0 / {len(flagged)}")
     # Without a reload of the page.
-    app.page.locator("[data-cy='sidebar-group-entry-label audit (audit)' i]").wait_for(timeout=60_000)
-    app.page.locator("[data-cy='sidebar-field-container-audit_influence']").wait_for(timeout=60_000)
+    app.page.locator("[data-cy='sidebar-group-entry-label audit (audit)' i]").wait_for()
+    app.page.locator("[data-cy='sidebar-field-container-audit_influence']").wait_for()
     app.picture("audited")
 
     slider = app.panel.locator(".MuiSlider-root").first
@@ -104,17 +104,17 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.picture("threshold")
 
     app.panel.locator("table tbody tr").first.click()
-    app.panel.get_by_text(re.compile("^class ")).wait_for(timeout=60_000)
+    app.panel.get_by_text(re.compile("^class ")).wait_for()
     app.picture("class")
     app.panel.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
     app.picture("classes")
     app.press("Show all samples")
-    app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden", timeout=60_000)
+    app.panel.get_by_text(re.compile("^class ")).wait_for(state="hidden")
     app.sees(f"{len(dataset)} samples")
-    app.page.wait_for_timeout(1000)
+    app.settle()
 
     app.press("Why is it suspect?")
-    app.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    app.panel.get_by_text("Training samples that speak").first.wait_for()
     app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
     app.picture("explanation")
 
@@ -143,9 +143,9 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.submit("Load audit")
     app.sees(f"{len(flagged)} samples")
     app.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {len(flagged)}")
-    app.page.wait_for_timeout(2000)
+    app.settle()
     app.select_first_samples(3)
-    app.panel.get_by_role("button", name="Accept suggestion (3)").wait_for(timeout=60_000)
+    app.panel.get_by_role("button", name="Accept suggestion (3)").wait_for()
     app.picture("selection")
     app.press("Accept suggestion (3)")
     app.sees(f"3 / {len(flagged)}")
@@ -155,7 +155,7 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.picture("selection-accepted")
 
     app.press("Apply")
-    app.form().get_by_text("3 corrected labels").wait_for(timeout=60_000)
+    app.form().get_by_text("3 corrected labels").wait_for()
     app.picture("apply-form")
     app.submit("Apply corrections")
     app.sees("3 samples corrected in the label field")
@@ -167,10 +167,10 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.press("Audit labels")
     form = app.form()
     form.locator("input[value='audit_2']").fill("audit")
-    form.get_by_text("Replace audit 'audit'").wait_for(timeout=60_000)
+    form.get_by_text("Replace audit 'audit'").wait_for()
     app.picture("key-taken")
     form.get_by_role("checkbox").first.check()
-    app.page.wait_for_timeout(1500)
+    app.settle()
     app.audit()
     app.sees("Since the last audit: 3 labels corrected")
     dataset.reload()
@@ -179,14 +179,14 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.sees(f"Show suspicion of at least {summary['threshold']:.2f}")
     app.sees(re.compile(rf"≈\s{summary['estimates']['mistakes']:.0f}$"))
     app.sees(f"threshold {summary['threshold']:.2f}")
-    app.page.wait_for_timeout(2000)  # no late answer brings back the numbers of the first audit
+    app.watch()  # no late answer brings back the numbers of the first audit
     assert summary["counts"]["flagged"] > 0
     app.sees(re.compile(rf"≈\s{summary['estimates']['precision']:.0%}$"))
     app.picture("second-audit")
     assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
     assert len(decisions(dataset, "audit")) == 9  # three that were undone, three accepted, three applied
 
-    with app.page.expect_download(timeout=60_000) as download:
+    with app.page.expect_download() as download:
         app.press("Report")
         app.submit("Make report")
     assert download.value.suggested_filename == "report.html"
@@ -198,19 +198,19 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
 def look_again(light: AppWindow, dataset: fo.Dataset) -> None:
     """In the other theme: the panel beside the grid, in the sample view, and the App's own editor."""
     light.open_panel()
-    light.panel.get_by_text("Most confused with").wait_for(timeout=60_000)
+    light.panel.get_by_text("Most confused with").wait_for()
     light.press("Why is it suspect?")
-    light.panel.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    light.panel.get_by_text("Training samples that speak").first.wait_for()
     light.picture("panel")
     light.operate("Load audit").get_by_text("flagged", exact=True).click()
     light.submit("Load audit")
     flagged = len(dataset.load_saved_view("audit: flagged"))
     light.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {flagged}")
     light.page.locator("canvas[canvas-loaded=true]").first.click()
-    light.page.locator("[data-cy=modal]").wait_for(timeout=60_000)
+    light.page.locator("[data-cy=modal]").wait_for()
     modal = light.page.locator("[data-cy=modal]")
     modal.get_by_text("Label audit", exact=True).first.click()
-    modal.get_by_text("Training samples that speak").first.wait_for(timeout=60_000)
+    modal.get_by_text("Training samples that speak").first.wait_for()
     light.picture("sample")
     light.page.keyboard.press("Shift+D")
     light.sees("1 sample dismissed")
@@ -220,10 +220,10 @@ def look_again(light: AppWindow, dataset: fo.Dataset) -> None:
     other = next(label for label in dataset.distinct("ground_truth.label") if label != given)
     modal.get_by_role("button", name="Label by hand").first.click()
     modal.locator("[data-cy=sidebar]").get_by_text(given, exact=True).first.click()
-    modal.get_by_text("Edit Classification").wait_for(timeout=60_000)
+    modal.get_by_text("Edit Classification").wait_for()
     modal.get_by_role("radio", name=other).check()
     light.sees("1 sample relabelled")  # the panel looks by itself while the editor is open
-    modal.get_by_text(f"given: {other}").first.wait_for(timeout=60_000)
+    modal.get_by_text(f"given: {other}").first.wait_for()
     light.picture("by-hand")
     dataset.reload()
     opened.reload()
@@ -231,9 +231,9 @@ def look_again(light: AppWindow, dataset: fo.Dataset) -> None:
     last = [entry for entry in decisions(dataset, "audit") if entry["sample"] == opened.id][-1]
     assert (last["by_hand"], last["given"], last["after"]["corrected"]) == (True, given, other)
     light.page.keyboard.press("Escape")
-    modal.wait_for(state="hidden", timeout=60_000)
-    light.panel.get_by_text(f"1 / {flagged}").wait_for(timeout=60_000)  # what was decided in the sample view
-    light.page.wait_for_timeout(2000)
+    modal.wait_for(state="hidden")
+    light.panel.get_by_text(f"1 / {flagged}").wait_for()  # what was decided in the sample view
+    light.watch()
     assert light.panel.get_by_text(f"1 / {flagged}").is_visible()  # no timer brings back what was before
     light.picture("closed")
 
@@ -244,19 +244,19 @@ def put_away(app: AppWindow, dataset: fo.Dataset) -> None:
     field = "[data-cy='sidebar-field-container-{}_influence']"
     app.operate("Rename audit").get_by_role("textbox").last.fill("checked")
     app.submit("Rename audit")
-    app.page.locator(group.format("checked")).wait_for(timeout=60_000)
-    app.page.locator(field.format("checked")).wait_for(timeout=60_000)
+    app.page.locator(group.format("checked")).wait_for()
+    app.page.locator(field.format("checked")).wait_for()
     for former in (group, field):
-        app.page.locator(former.format("audit")).wait_for(state="hidden", timeout=60_000)
-    app.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+        app.page.locator(former.format("audit")).wait_for(state="hidden")
+    app.panel.get_by_text("checked", exact=True).first.wait_for()
     app.sees(f"{len(dataset)} samples")  # the view that was open asked for fields that are gone
     app.picture("renamed")
-    app.operate("Delete audit").get_by_text("go with it").wait_for(timeout=60_000)
+    app.operate("Delete audit").get_by_text("go with it").wait_for()
     app.picture("delete-form")
     app.submit("Delete audit")
-    app.panel.get_by_text("No audit yet").wait_for(timeout=60_000)
+    app.panel.get_by_text("No audit yet").wait_for()
     for gone in (group, field):
-        app.page.locator(gone.format("checked")).wait_for(state="hidden", timeout=60_000)
+        app.page.locator(gone.format("checked")).wait_for(state="hidden")
     app.picture("deleted")
     dataset.reload()
     assert (dataset.list_runs(), dataset.list_saved_views()) == ([], [])
@@ -324,9 +324,8 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
         one.skip()
         one.press("Dismiss")  # both at once: neither waits for an answer
         two.press("Confirm mistake")
-        deadline = time.monotonic() + 60
-        while len((before := mongod.run(READ_DECISIONS))[0]) < 4 and time.monotonic() < deadline:
-            time.sleep(0.5)
+        wait_until(lambda: len(mongod.run(READ_DECISIONS)[0]) >= 4)
+        before = mongod.run(READ_DECISIONS)
         mongod.kill()
     made, statuses, kept = before
     assert len(made) == 4
@@ -346,11 +345,11 @@ def test_decisions_of_two_windows_survive_the_app_and_the_database_being_killed(
         again.operate("Rename audit").get_by_role("textbox").last.fill("checked")
         again.submit("Rename audit")
         again.sees("60 samples")  # the App cannot show a saved view that is gone
-        again.panel.get_by_text("checked", exact=True).first.wait_for(timeout=60_000)
+        again.panel.get_by_text("checked", exact=True).first.wait_for()
         assert [error for error in again.errors if error != FIFTYONE_LOADS] == []
         lost = again.lose_first_answer('"__method__":"changed"')
         again.operate("Rename audit").get_by_role("textbox").last.fill("audit")
         again.submit("Rename audit")
-        again.panel.get_by_text("audit", exact=True).first.wait_for(timeout=60_000)
+        again.panel.get_by_text("audit", exact=True).first.wait_for()
         assert len(lost) == 1
     assert len(mongod.run(READ_DECISIONS)[0]) == 4

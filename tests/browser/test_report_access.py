@@ -10,6 +10,7 @@ import pytest
 
 from audit.result import AuditResult
 from tests.browser.report_page import OpenedReport
+from tests.waiting import slowdown
 
 # -- for everyone
 
@@ -104,14 +105,14 @@ def test_moves_nothing_for_those_who_asked_for_that(browser: Any, reports: dict[
 
 
 def test_a_thousand_flagged_samples_are_painted_in_time(browser: Any, reports: dict[str, Path]) -> None:
+    slow = slowdown()
     with OpenedReport(browser, reports["many"]) as opened:
         painted = opened.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        assert painted < 8000
+        assert painted < 8000 * max(slow, slowdown())
 
 
 def test_printed_plots_fit_the_page(browser: Any, reports: dict[str, Path]) -> None:
     with OpenedReport(browser, reports["injected"], {"width": 700, "height": 1000}) as opened:
         opened.page.emulate_media(media="print")
         opened.page.wait_for_selector('[data-figure=confusion_given][data-drawn="print"]', state="attached")
-        opened.page.wait_for_timeout(300)
-        assert opened.sideways_overflow() == 0
+        opened.wait_until("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

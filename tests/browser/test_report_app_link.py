@@ -14,11 +14,10 @@ import fiftyone as fo
 from audit.result import AuditResult
 from tests.command.command_process import COMMAND
 from tests.command.forked_command import forked_command
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-PORT = 5340
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def _app(dataset: str, folder: Path) -> Iterator[str]:
     """The address that `influence-audit app` prints."""
     with (folder / "app.log").open("w") as errors:
         server = subprocess.Popen(
-            [str(COMMAND), "app", dataset, "--port", str(PORT), "--no-browser"],
+            [str(COMMAND), "app", dataset, "--port", str(free_port()), "--no-browser"],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -39,7 +38,7 @@ def _app(dataset: str, folder: Path) -> Iterator[str]:
         yield line.removeprefix("FiftyOne App: ").strip()
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 def test_a_cards_link_opens_its_sample(browser: Browser, tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
@@ -59,7 +58,7 @@ def test_a_cards_link_opens_its_sample(browser: Browser, tmp_path: Path, dataset
         with context.expect_page() as opened:
             link.click()
         app = opened.value
-        app.wait_for_selector("[data-cy=modal]", timeout=60_000)
+        app.wait_for_selector("[data-cy=modal]")
         for shown in (chosen, fo.load_dataset(name)[chosen].filepath):
-            app.locator("[data-cy=modal]").get_by_text(shown, exact=True).first.wait_for(timeout=20_000)
+            app.locator("[data-cy=modal]").get_by_text(shown, exact=True).first.wait_for()
     context.close()

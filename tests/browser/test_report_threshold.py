@@ -18,6 +18,7 @@ from reports.known_mislabels import compare_with_known
 from reports.where import flagged_pairs, pairs_in_words
 from tests.browser.report_page import OpenedReport
 from tests.digits_result import CLASSES
+from tests.waiting import slowdown
 
 
 class _Page(HTMLParser):
@@ -245,6 +246,7 @@ def test_fifty_thousand_samples_move_within_a_second(
     path = write_report(result, tmp_path_factory.mktemp("large") / "report.html")
     assert path.stat().st_size < 15e6
     with OpenedReport(browser, path) as opened:
+        slow = slowdown()
         seconds = opened.page.evaluate(
             """() => {
                 const began = performance.now(), slider = document.getElementById('threshold-slider');
@@ -253,7 +255,7 @@ def test_fifty_thousand_samples_move_within_a_second(
                 return (performance.now() - began) / 1000;
             }"""
         )
-        assert seconds < 1
+        assert seconds < max(slow, slowdown())
         flagged = int((many["suspicion"] >= 0.3).sum())
         assert opened.page.inner_text("#threshold-value").endswith(f" {flagged:,} flagged")
         opened.page.wait_for_selector('html[data-threshold="0.3"]', state="attached")

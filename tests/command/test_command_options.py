@@ -22,6 +22,7 @@ from integrations.command.layers import option_kinds, read_options_file
 from reports.index import IndexEntry, write_index
 from tests.command.command_process import command
 from tests.command.forked_command import forked_command
+from tests.waiting import slowdown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -129,11 +130,13 @@ def test_a_dry_run_is_right_within_a_factor_of_three(name: str, tmp_path: Path, 
     fresh = {"INFLUENCE_AUDIT_CACHE": str(tmp_path / "cache")}
     planned = command("run", *arguments, "--dry-run", "--json", cwd=tmp_path, **fresh)
     assert planned.returncode == 0, planned.stderr
+    slow = slowdown()
     began = time.perf_counter()
     done = command("run", *arguments, "-o", "result", cwd=tmp_path, **fresh)
     took = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
-    assert took / 3 < json.loads(planned.stdout)["seconds"] < took * 3
+    most = 3 * max(slow, slowdown())  # the plan was made while the machine was busier, or less busy
+    assert took / most < json.loads(planned.stdout)["seconds"] < took * most
 
 
 def test_one_failure_in_a_batch_shows_and_does_not_stop_the_rest(tmp_path: Path, browser: Browser) -> None:

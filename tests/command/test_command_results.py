@@ -67,7 +67,7 @@ def in_a_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
             break
         shown += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0, shown.decode()
+    assert process.wait(timeout=300) == 0, shown.decode()
     return shown.decode()
 
 

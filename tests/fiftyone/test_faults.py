@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from integrations.labelled_images import LabelledImages
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.mongod import Mongod
+from tests.waiting import wait_until
 
 Names = Callable[[str], str]
 QUIET = os.environ | {"FIFTYONE_DATABASE_VALIDATION": "false"}  # or FiftyOne's first line is about MongoDB's age
@@ -47,6 +47,13 @@ def nothing_stays() -> Iterator[None]:
     left = [name for name in database.list_collection_names() if name.startswith("influence_audit.staged")]
     assert left == []
     assert database[COLLECTION].count_documents({}) == 0
+
+
+def nothing_runs() -> bool:
+    """Whether the server is at work on nothing of this session's database."""
+    database = get_db_conn()
+    asked = {"currentOp": 1, "active": True, "ns": {"$regex": f"^{database.name}\\."}}
+    return not database.client.admin.command(asked)["inprog"]
 
 
 def failing_after(samples: int, problem: Callable[[], object]) -> Callable[[Step], None]:
@@ -141,24 +148,24 @@ def test_a_process_killed_while_writing_leaves_one_audits_scores_and_no_mixture(
     code = (
         "import itertools, sys, fiftyone as fo\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from made_up import made_up_result\n"
+        "from tests.fiftyone.made_up import made_up_result\n"
         "from integrations.fiftyone import score_writing, write_result\n"
         "score_writing.SAMPLES_AT_ONCE = 5\n"
         f"dataset = fo.load_dataset({dataset.name!r})\n"
         "results = [made_up_result(dataset, seed=seed) for seed in (1, 2)]\n"
-        "print('writing', flush=True)\n"
-        "for result in itertools.cycle(results): write_result(dataset, result)\n"
+        "tell = lambda step: print(step.stage, step.done, flush=True)\n"
+        "for result in itertools.cycle(results): write_result(dataset, result, progress=tell)\n"
     )
-    for wait in (0.05, 0.13, 0.31):
+    for steps in (3, 10, 25):  # of 12 parts that each result is written in, and what comes before and after
         writer = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=QUIET
         )
         assert writer.stdout is not None
-        assert b"writing" in writer.stdout.readline()
-        time.sleep(wait)
+        for _ in range(steps):
+            assert writer.stdout.readline()
         writer.kill()
-        writer.wait()
-        time.sleep(0.3)  # what the server has begun it ends
+        writer.communicate()
+        wait_until(nothing_runs)  # what the server has begun it ends
         dataset.reload()
         assert dataset.values("audit_influence") in influences
     write_result(dataset, results[1])  # its lock is that of a dead process, and what it staged goes

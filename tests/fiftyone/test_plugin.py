@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,6 +35,7 @@ from integrations.labelled_images import LabelledImages
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window
+from tests.waiting import wait_until
 
 SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
 
@@ -317,14 +317,11 @@ def test_a_worker_of_fiftyone_executes_what_is_queued(dataset: fo.Dataset) -> No
     fiftyone = Path(sys.executable).with_name("fiftyone")
     worker = subprocess.Popen([fiftyone, "delegated", "launch"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     service = DelegatedOperationService()
-    deadline = time.monotonic() + 120
     try:
-        while service.get(queued.result["id"]).run_state != ExecutionRunState.COMPLETED:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        wait_until(lambda: service.get(queued.result["id"]).run_state == ExecutionRunState.COMPLETED)
     finally:
         worker.terminate()
-        said = worker.communicate(timeout=30)[0].decode()
+        said = worker.communicate(timeout=120)[0].decode()
     assert "Traceback" not in said
     dataset.reload()
     assert dataset[sample].audit_status == "dismissed"
@@ -348,10 +345,15 @@ def test_an_audit_in_its_own_process_shows_its_progress_and_its_end(dataset_name
     with pytest.raises(InputError, match="is running already"):
         operator("audit_labels")(dataset, own_process=True, **SETTINGS)
     stages = set()
-    deadline = time.monotonic() + 120
-    while (job := find_job(dataset, "audit")) is not None and job.state == RUNNING and time.monotonic() < deadline:
+
+    def ended() -> bool:
+        job = find_job(dataset, "audit")
+        assert job is not None
         stages.add(job.stage)
-        time.sleep(0.2)
+        return job.state != RUNNING
+
+    wait_until(ended)
+    job = find_job(dataset, "audit")
     assert job is not None
     assert job.state == DONE, job.message
     assert "labels flagged" in job.message

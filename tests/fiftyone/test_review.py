@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
+from fiftyone.core.odm import get_db_conn
 
 from audit.errors import InputError
 from integrations.digits import digits
@@ -39,6 +39,7 @@ from integrations.fiftyone.review import (
 from integrations.labelled_images import LabelledImages
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import everything
+from tests.waiting import wait_until
 
 Names = Callable[[str], str]
 
@@ -162,12 +163,19 @@ def test_the_log_says_who_when_and_what_was_before_and_after(dataset: fo.Dataset
     assert first["at"] <= second["at"] <= second["undone_at"]
 
 
+def wait_for_the_clock() -> None:
+    """Wait until the database's clock, which counts milliseconds, goes on."""
+    database = get_db_conn()
+    now = database.command("hello")["localTime"]
+    wait_until(lambda: database.command("hello")["localTime"] > now)
+
+
 def test_undo_goes_back_step_by_step_to_the_beginning(dataset: fo.Dataset) -> None:
     ids = disputed(dataset, 2)
     confirm(dataset, "audit", ids)
-    time.sleep(0.002)  # the database's clock counts milliseconds
+    wait_for_the_clock()
     accept(dataset, "audit", ids[:1])
-    time.sleep(0.002)
+    wait_for_the_clock()
     dismiss(dataset, "audit", ids[1:])
     suggested = dataset[ids[0]].audit_suggested.label
     assert states(dataset, ids) == [("relabelled", suggested), ("dismissed", None)]

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,8 @@ from hypothesis import strategies as st
 from audit.errors import InputError
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 PACKAGES = ("audit", "integrations", "reports")
 
@@ -181,13 +182,20 @@ def test_fiftyones_tracking_stays_as_the_user_set_it(wanted: str, tmp_path: Path
         assert "do_not_track" not in path.read_text(encoding="utf-8").lower(), path
 
 
+def listening(pid: int) -> list[Any]:
+    """The addresses that a process and its children listen at."""
+    tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    connections = [connection for process in tree for connection in process.net_connections("inet")]
+    return [connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN]
+
+
 def test_the_app_listens_to_this_machine_only(dataset_name: Names, tmp_path: Path) -> None:
     dataset = fo.Dataset(dataset_name("listening"), persistent=True)
     label = fo.Classification(label="x")
     dataset.add_samples([fo.Sample(filepath=f"/none/{n}.png", ground_truth=label) for n in range(3)], progress=False)
     write = made_up_result(dataset)
     assert len(write.scores) == 3
-    arguments = ["app", dataset.name, "--port", "5471", "--no-browser"]
+    arguments = ["app", dataset.name, "--port", str(free_port()), "--no-browser"]
     program = "from integrations.command import main; main()"
     server = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -195,16 +203,8 @@ def test_the_app_listens_to_this_machine_only(dataset_name: Names, tmp_path: Pat
     try:
         assert server.stdout is not None
         assert any("http://127.0.0.1:" in line for line in iter(server.stdout.readline, ""))
-        time.sleep(0.5)
-        tree = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-        listening = [
-            connection.laddr
-            for process in tree
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
-        assert listening
-        assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+        wait_until(lambda: listening(server.pid))
+        assert {address.ip for address in listening(server.pid)} <= {"127.0.0.1", "::1"}
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)

@@ -147,11 +147,11 @@ def test_a_killed_worker_costs_no_more_than_its_shard(
 
 CLUSTER = """
 from distributed import LocalCluster
-import time
+import signal
 if __name__ == "__main__":
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
     print(cluster.scheduler_address, flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 

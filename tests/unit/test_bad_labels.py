@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from audit.evaluation import influence_by_class
 from audit.findings import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
 from audit.screening import label_array
 from integrations.digits import digits
+from tests.waiting import within
 
 
 @pytest.fixture(scope="module")
@@ -178,18 +178,16 @@ def test_ten_thousand_classes_are_screened_split_and_weighed_in_seconds(monkeypa
     monkeypatch.setattr(audit.memory, "free_memory", lambda device: 8 << 30)
     labels = np.array([f"class {number % 10_000:05}" for number in range(40_000)] + ["rare"])
     x = np.random.default_rng(0).normal(size=(40_001, 4)).astype(np.float32)
-    began = time.perf_counter()
     said: list[str] = []
-    with pytest.raises(audit.InputError) as error:
+    with within(20), pytest.raises(audit.InputError) as error:
         audit.audit_embeddings(x, labels, progress=lambda step: said.append(step.note))
     assert any("10000 classes, which take very long" in note for note in said)
-    assert time.perf_counter() - began < 20
     assert "40000 samples of 10000 classes take more than 14.9 GiB of memory, and 8.0 GiB are free" in str(error.value)
     table = pd.DataFrame({"label": labels[:-1], "influence": x[:-1, 0]})
-    rows = influence_by_class(table, sorted(set(labels[:-1])))
+    with within(10):
+        rows = influence_by_class(table, sorted(set(labels[:-1])))
     assert len(rows) == 10_001
     assert rows[0]["clean"] == pytest.approx(float(x[:40_000:10_000, 0].mean()))
-    assert time.perf_counter() - began < 30
 
 
 def test_a_clean_dataset_has_no_findings(arrays: tuple[np.ndarray, np.ndarray]) -> None:

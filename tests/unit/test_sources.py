@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import datasets
@@ -21,6 +20,7 @@ from integrations.folder import image_folder
 from integrations.huggingface import hub_dataset, parquet_files
 from integrations.labelled_images import LabelledImage
 from integrations.sources import ImportedSource, resolve_source
+from tests.waiting import within
 
 
 def jpeg(shade: int = 100) -> bytes:
@@ -194,11 +194,12 @@ def test_a_hub_that_cannot_be_reached_costs_seconds_and_says_what_to_do(
         if answers == "nobody answers":
             silent.listen()
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        began = time.perf_counter()
-        with pytest.raises(InputError, match=r"hub cannot be reached .* download its parquet files") as error:
+        with (
+            within(10),
+            pytest.raises(InputError, match=r"hub cannot be reached .* download its parquet files") as error,
+        ):
             hub_dataset("Maysee/tiny-imagenet")
     one_line(error)
-    assert time.perf_counter() - began < 10
 
 
 def test_a_hub_dataset_in_the_cache_needs_no_hub(
