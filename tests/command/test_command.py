@@ -22,6 +22,7 @@ from reports.html import write_report
 from reports.verdict import signed
 from tests.command.command_process import command
 from tests.command.forked_command import forked_command
+from tests.pictures import figures
 from tests.summary_schema import check_summary
 
 if TYPE_CHECKING:
@@ -119,6 +120,17 @@ def test_the_folder_holds_the_scores_and_a_summary_for_people_and_programs(
     markdown = (folder / "summary.md").read_text(encoding="utf-8")
     assert markdown.startswith(f"## About {result.summary['estimates']['mistakes']:.0f} of 1,797 labels look wrong")
     assert f"| {'/'.join(Path(result.flagged['filepath'].iloc[0]).parts[-2:])} |".replace("_", r"\_") in markdown
+
+
+def test_the_readme_and_its_picture_say_what_the_demo_gives(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    result = AuditResult.load(demo[0] / "audit-results" / "influence-audit-demo" / "audit")
+    given = figures.of_summary(result.summary)
+    for said in (figures.of_readme(), figures.of_picture()):
+        assert {name: said[name] for name in ("samples", "injected")} == {"samples": 1797, "injected": 180}
+        for name in figures.NAMES:  # another processor rounds otherwise, which moves a flag or two
+            assert abs(said[name] - given[name]) <= 2, f"run `make pictures`, and put README.md right: {given}"
 
 
 def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path: Path, dataset_name: Names) -> None:

@@ -70,7 +70,7 @@ def take_app(page: Page, environment: dict[str, str]) -> None:
         page.screenshot(path=HERE / "app.png")
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 if __name__ == "__main__":
