@@ -238,9 +238,16 @@ MISTAKES = (
 )
 
 
+def _alone(words: list[str]) -> list[str]:
+    """The words, with a dataset of its own for a run: a refused one removes what was imported, also beside another."""
+    return [*words, "--dataset", "-".join(word.strip("-./") for word in words)] if words[0] == "run" else words
+
+
 def test_a_mistake_gets_one_clear_line_and_exit_code_2(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda mistake: forked_command(*mistake[0], cwd=tmp_path), MISTAKES))
+        done = list(
+            pool.map(lambda words: forked_command(*words, cwd=tmp_path), (_alone(words) for words, _ in MISTAKES))
+        )
     for (_, message), one in zip(MISTAKES, done, strict=True):
         assert one.returncode == 2, one.stderr
         (line,) = [line for line in one.stderr.splitlines() if line.startswith("error: ")]
@@ -264,6 +271,9 @@ def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: 
     done = forked_command("run", tmp_path / "images", "--dataset", name, "--strict", cwd=tmp_path)
     assert done.returncode == 2
     assert "class 'rare' has fewer than 3 samples (2)" in done.stderr
+    assert not fo.dataset_exists(name)  # a refused run leaves none behind
+    done = forked_command("run", tmp_path / "images", "--dataset", name, "--weights", "bundled", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     sample = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "3").first()
     os.remove(sample.filepath)
     unlabelled = fo.load_dataset(name).match(fo.ViewField("ground_truth.label") == "rare")
