@@ -16,9 +16,9 @@ from audit.config import AuditConfig
 from audit.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
+    from audit.data.samples import Samples
     from audit.result import AuditResult
     from audit.run import audit_embeddings, audit_images
-    from audit.samples import Samples
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOMES = {
     "AuditResult": "audit.result",
-    "Samples": "audit.samples",
+    "Samples": "audit.data.samples",
     "audit_embeddings": "audit.run",
     "audit_images": "audit.run",
 }

@@ -24,11 +24,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from audit.compute.matrix import aligned
 from audit.config import AuditConfig
-from audit.embedding import default_cache_dir
 from audit.errors import InputError
-from audit.rows import aligned
-from audit.storage import whole_file
+from audit.files.storage import whole_file
+from audit.images.embedding import default_cache_dir
 
 KEPT_AT_MOST = 8  # checkpoints of other audits, the newest
 KEPT_SECONDS = 30 * 24 * 3600.0

@@ -18,13 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.backbone import choose_device
+from audit.compute.matrix import Rows, Stored, aligned, here
+from audit.compute.memory import GIB, free_memory
 from audit.config import AuditConfig
+from audit.data.left_out import kind_of, label_array
+from audit.data.samples import is_missing
 from audit.errors import InputError, first_line
-from audit.memory import GIB, free_memory
-from audit.rows import Rows, Stored, aligned, here
-from audit.samples import is_missing
-from audit.screening import kind_of, label_array
+from audit.images.backbone import choose_device
 
 WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
 IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audit.data.findings import no_findings
 from audit.errors import InputError, WriteError, first_line
-from audit.findings import no_findings
-from audit.result_folder import mark_result_folder, refuse_others_files
-from audit.spreadsheet import write_csv
-from audit.storage import remove_abandoned, replace_file, whole_file
+from audit.files.result_folder import mark_result_folder, refuse_others_files
+from audit.files.spreadsheet import write_csv
+from audit.files.storage import remove_abandoned, replace_file, whole_file
 
 SCHEMA_VERSION = 7
 SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
@@ -82,11 +82,11 @@ class AuditResult:
         thumbnails: small WebP images by sample id, of the samples that the report shows, columns image and heat_map
             (where the sample's influence comes from, None where none was asked for); index id.
         findings: duplicates that disagree, leaks between splits and doubtful class names, a row for each sample of a
-            finding (`audit.findings.find`).
-        controls: copies of the labels with known mislabels, and what the audit makes of them (`audit.controls`), a row
-            a sample and copy, without the samples that are flagged as they are, by sample id: copy (from 0), kind
-            ('' | 'slip' | 'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label
-            (that was audited) and suspicion (in the copy).
+            finding (`audit.data.findings.find`).
+        controls: copies of the labels with known mislabels, and what the audit makes of them
+            (`audit.noise_model.controls`), a row a sample and copy, without the samples that are flagged as they are,
+            by sample id: copy (from 0), kind ('' | 'slip' | 'look-alike'), spiked (the label is a known mislabel),
+            label in the copy, original_label that was audited, and suspicion in the copy.
         heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). The
             audited one, where the engine is 'exact', also has solution (C, d + 1): S with H S = the gradient of the
             mean validation loss, so that rᵀ S z is the influence of any sample.

@@ -18,22 +18,30 @@ import torch
 from torch import Tensor
 
 from audit import __version__
-from audit.backbone import Backbone, load_backbone
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
+from audit.compute.matrix import Rows, Spread, Stored, here, take
+from audit.compute.memory import check_fits
 from audit.config import AuditConfig
-from audit.controls import KINDS, Controls, Count, cautions, count_by_controls, describe_controls, spike_in
-from audit.copies import Copies, contradicted, describe_copies, diagnosis_of_copies
-from audit.correction import Correction
-from audit.detectors import DETECTORS, Evidence, of_classes
-from audit.detectors.look_alikes import LookAlikes
-from audit.detectors.noise_model import Diagnosis, NoiseModel
-from audit.embedding import Workers, embed, fitted_pixels, remarks_note
+from audit.data.findings import find, row_keys, summarise
+from audit.data.injection import inject_mislabels
+from audit.data.left_out import (
+    NO_LABEL,
+    RARE_CLASS,
+    UNREADABLE,
+    WITHOUT_LABEL,
+    LeftOut,
+    note_of_unreadable,
+    of_rare_classes,
+)
+from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
+from audit.data.split import check_validation, own_split, stratified_split
 from audit.errors import InputError
-from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
-from audit.findings import find, row_keys, summarise
-from audit.flagging import Flags, choose_flags, likeliest_others, suggest_labels
-from audit.gallery import shown_samples, suspects, thumbnails
-from audit.head import (
+from audit.explain.influential import neighbours, no_explanations, suspicious, worst_predicted
+from audit.flags.correction import Correction
+from audit.flags.detectors import DETECTORS, Evidence, of_classes
+from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
+from audit.flags.threshold import Flags, choose_flags, likeliest_others, suggest_labels
+from audit.head.fit import (
     WEIGHT_TOLERANCE,
     Head,
     Standardiser,
@@ -44,29 +52,21 @@ from audit.head import (
     train_head,
     train_head_by_recipe,
 )
-from audit.heat_map import drawn_heat_maps
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import Workers, embed, fitted_pixels, remarks_note
+from audit.images.heat_map import drawn_heat_maps
+from audit.images.thumbnails import shown_samples, suspects, thumbnails
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Labelled, engine_on_validation, make_engine
-from audit.influence.hessian import HeadHessian
-from audit.influence.stable import StableSolver
 from audit.inputs import read_arrays, read_validation, rows_of
-from audit.memory import check_fits
-from audit.neighbours import neighbours, no_explanations, suspicious, worst_predicted
-from audit.noise import inject_mislabels
+from audit.noise_model.controls import KINDS, Controls, Count, cautions, count_by_controls, describe_controls, spike_in
+from audit.noise_model.copies import Copies, contradicted, describe_copies, diagnosis_of_copies
+from audit.noise_model.look_alikes import LookAlikes
+from audit.noise_model.model import Diagnosis, NoiseModel
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.rows import Rows, Spread, Stored, here, take
-from audit.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
-from audit.screening import (
-    NO_LABEL,
-    RARE_CLASS,
-    UNREADABLE,
-    WITHOUT_LABEL,
-    LeftOut,
-    note_of_unreadable,
-    of_rare_classes,
-)
-from audit.split import check_validation, own_split, stratified_split
 
 PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
 MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
@@ -84,8 +84,8 @@ def audit_embeddings(
 ) -> AuditResult:
     """Audit labels on embeddings of your own.
 
-    Identical rows count as copies of one sample (`audit.copies`), unless most of them carry different labels: then the
-    embeddings do not tell samples apart.
+    Identical rows count as copies of one sample (`audit.noise_model.copies`), unless most of them carry different
+    labels: then the embeddings do not tell samples apart.
 
     Args:
         x: (n, d) embeddings, finite real numbers: an array, memory-mapped or not, a tensor, a table, a list of rows,

@@ -24,21 +24,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from audit.backbone import Backbone
-from audit.controls import count_by_controls, spike_in
-from audit.detectors.noise_model import FIT_TOLERANCE, NeighbourVotes, NoiseModel
-from audit.embedding import embed
+from audit.data.injection import inject_mislabels
+from audit.data.samples import Samples, check_classes
+from audit.data.split import stratified_split
 from audit.errors import InputError
-from audit.evaluation import detection_quality
-from audit.flagging import Mistakes, choose_flags, suggest_labels
-from audit.head import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.flags.measures import detection_quality
+from audit.flags.threshold import Mistakes, choose_flags, suggest_labels
+from audit.head.fit import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.hessian import HeadHessian, SecondMoment
+from audit.head.stable import StableSolver
+from audit.images.backbone import Backbone
+from audit.images.embedding import embed
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian, SecondMoment
-from audit.influence.stable import StableSolver
-from audit.noise import inject_mislabels
+from audit.noise_model.controls import count_by_controls, spike_in
+from audit.noise_model.model import FIT_TOLERANCE, NeighbourVotes, NoiseModel
 from audit.progress import ProgressCallback, Step, silent
-from audit.samples import Samples, check_classes
-from audit.split import stratified_split
 from integrations.sources import ImportedSource, Source, resolve_source
 
 PEER_FOLDS = 5

@@ -30,13 +30,13 @@ from distributed.client import ClosedClientError, FutureCancelledError, FuturesC
 from distributed.comm.core import CommClosedError
 from torch import Tensor
 
-from audit.backbone import Backbone, load_backbone
+from audit.compute.matrix import Derived, Rows, Spread, Stored, Taken, derive, hold, positions, take
 from audit.config import AuditConfig
-from audit.embedding import Embedded, default_cache_dir, embed_readable
+from audit.data.samples import Samples
 from audit.errors import InputError
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import Embedded, default_cache_dir, embed_readable
 from audit.progress import ProgressCallback, Step
-from audit.rows import Derived, Rows, Spread, Stored, Taken, derive, hold, positions, take
-from audit.samples import Samples
 
 IMAGES_PER_SHARD = 1024  # the unit of work that moves on when a worker dies
 PARTS_PER_WORKER = 2
@@ -114,7 +114,7 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
 
 
 class DaskWorkers:
-    """What an audit asks of other processes, `audit.embedding.Workers`, by the workers of a Dask client.
+    """What an audit asks of other processes, `audit.images.embedding.Workers`, by the workers of a Dask client.
 
     Args:
         client: connected to a scheduler with at least one worker; images and the cache folder must have the same
@@ -125,7 +125,7 @@ class DaskWorkers:
         self.client = client
 
     def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
-        """As `audit.embedding.embed`; the embeddings stay with the workers.
+        """As `audit.images.embedding.embed`; the embeddings stay with the workers.
 
         Raises:
             InputError: if no image can be read, the workers have other weights, or the scheduler is lost.

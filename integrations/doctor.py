@@ -81,7 +81,7 @@ def _accelerator() -> Finding:
 
 
 def _weights() -> Finding:
-    from audit.backbone import load_backbone
+    from audit.images.backbone import load_backbone
 
     notes: list[str] = []
     backbone = load_backbone(note=notes.append)
@@ -113,7 +113,7 @@ def _mongodb() -> Finding:
 
 
 def _disk() -> Finding:
-    from audit.embedding import default_cache_dir
+    from audit.images.embedding import default_cache_dir
 
     folder = default_cache_dir()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())

@@ -18,7 +18,7 @@ from audit.progress import ProgressCallback, Step, failed_stage, silent
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
-    from audit.embedding import Workers
+    from audit.images.embedding import Workers
     from audit.result import AuditResult
     from integrations.sources.left_out import LeftOutImage
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from audit.gallery import COMPARED
-from audit.gallery import suspects as most_suspicious
+from audit.images.thumbnails import COMPARED
+from audit.images.thumbnails import suspects as most_suspicious
 from audit.result import AuditResult
 
 MAX_GALLERY_CLASSES = 40

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from audit.config import help_of
-from audit.findings import FINDING_TITLES
+from audit.data.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
 from reports import figures, verdict
 from reports.galleries import gallery_values

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from audit.errors import InputError
+from audit.files.storage import replace_file
 from audit.result import AuditResult
-from audit.storage import replace_file
 from reports.html import fitting_plots
 
 FORMATS = ("svg", "png")

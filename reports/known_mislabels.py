@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from audit.evaluation import detection_quality
+from audit.flags.measures import detection_quality
 from audit.result import AuditResult
 
 
@@ -21,7 +21,7 @@ class Comparison:
             copies were scored again).
         wrong: bool (n,), the known mislabels.
         scores: (n) rows with suspicion, and with injection the other scores too.
-        measures: as `audit.evaluation.detection_quality`, at the audit's threshold.
+        measures: as `audit.flags.measures.detection_quality`, at the audit's threshold.
         by_kind: of each kind of control, how many reach the threshold and how many there are.
     """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.findings import FINDING_TITLES
+from audit.data.findings import FINDING_TITLES
+from audit.files.storage import replace_file
 from audit.result import AuditResult
-from audit.storage import replace_file
 from reports import verdict
 from reports.known_mislabels import compare_with_known
 from reports.where import where

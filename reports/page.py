@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.errors import InputError
-from audit.storage import replace_file
+from audit.files.storage import replace_file
 from reports import verdict
 
 

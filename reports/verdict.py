@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from audit.config import AuditConfig
-from audit.correction import MEASURES
+from audit.flags.correction import MEASURES
 from reports.known_mislabels import Comparison
 
 MINUS = "−"

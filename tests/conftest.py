@@ -234,7 +234,7 @@ def parquet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from datasets import ClassLabel, Dataset, Features, Image
 
-    from integrations.digits import digits
+    from integrations.sources.digits import digits
 
     folder = tmp_path_factory.mktemp("parquet")
     images = list(digits(["0", "1"]))

@@ -15,8 +15,8 @@ from sklearn.metrics import average_precision_score, confusion_matrix, f1_score,
 from sklearn.model_selection import cross_val_predict
 
 from audit.config import AuditConfig
-from audit.correction import Correction
-from audit.head import Head, train_head
+from audit.flags.correction import Correction
+from audit.head.fit import Head, train_head
 from audit.result import SCHEMA_VERSION, AuditResult
 
 THRESHOLD = 0.7

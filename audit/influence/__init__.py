@@ -1,1 +1,1 @@
-"""Influence functions of the softmax head: exact, in closed form or by preconditioned conjugate gradients."""
+"""What each sample does for the validation loss: exact influence functions, and pyDVL's beside them."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.elementwise import one_thread
-from audit.influence.hessian import Solution
-from audit.influence.stable import StableSolver
-from audit.rows import Rows, blocks, brought, each, take, total
+from audit.compute.matrix import Rows, blocks, brought, each, take, total
+from audit.compute.threads import one_thread
+from audit.head.hessian import Solution
+from audit.head.stable import StableSolver
 
 
 def mean_gradient(z: Rows, residuals: Rows) -> Tensor:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from audit.elementwise import softmax
+from audit.compute.threads import softmax
 from audit.errors import InputError
-from audit.head import Head, cross_entropy, fit_softmax, one_hot
+from audit.head.fit import Head, cross_entropy, fit_softmax, one_hot
+from audit.head.hessian import HeadHessian, Solution
+from audit.head.leave_one_out import HeldOut, LeaveOneOut, leave_one_out
 from audit.influence.averaged import inner_products, mean_gradient, merge_halves
-from audit.influence.hessian import HeadHessian, Solution
-from audit.influence.leave_one_out import HeldOut, LeaveOneOut, leave_one_out
 from audit.influence.pairwise import MEMORY, pairwise_influence, stream_pairwise, targets_at_once
-from audit.influence.perturbation import influence_of_pixels
+from audit.influence.pixels import influence_of_pixels
 
 if TYPE_CHECKING:
-    from audit.backbone import Backbone
+    from audit.images.backbone import Backbone
 
 SHOWN_ROWS = 3
 DOUBTFUL_AMPLIFICATION = 2.0  # from where on the closed form of leaving a sample out may err by a tenth
@@ -272,7 +272,7 @@ class ExactEngine:
             sample: one image, pixels (1, channels, height, width) in [0, 1], with its target.
             validation: embeddings, as `averaged` takes them.
             backbone: pixels (b, channels, height, width) to embeddings (b, d), differentiable
-                (`audit.influence.perturbation.pixels_to_embedding`).
+                (`audit.influence.pixels.pixels_to_embedding`).
 
         Returns:
             (channels, height, width): ∂ influence / ∂ pixel; raising a pixel by δ lowers the mean validation loss of

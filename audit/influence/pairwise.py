@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows
 from audit.errors import InputError
+from audit.head.hessian import CHUNK_BYTES, HeadHessian
+from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
-from audit.influence.hessian import CHUNK_BYTES, HeadHessian
-from audit.influence.stable import StableSolver
-from audit.rows import Rows
 
 MEMORY = 2**30
 WORKING_COPIES = 8  # right-hand sides, residuals, directions, ...: arrays of C·D that one solve keeps for each

@@ -33,15 +33,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from audit.config import HEAD_ONLY, SCOPES
 from audit.errors import ConvergenceError, InputError
-from audit.head import Head
+from audit.head.fit import Head
+from audit.head.hessian import CHUNK_BYTES, HeadHessian
+from audit.head.leave_one_out import LeaveOneOut
 from audit.influence.engine import Labelled, check_fits
-from audit.influence.hessian import CHUNK_BYTES, HeadHessian
-from audit.influence.leave_one_out import LeaveOneOut
 from audit.influence.pairwise import MEMORY, write_rows
-from audit.influence.perturbation import influence_of_pixels
+from audit.influence.pixels import influence_of_pixels
 
 if TYPE_CHECKING:
-    from audit.backbone import Backbone
+    from audit.images.backbone import Backbone
 
 METHODS = ("direct", "cg", "lissa", "arnoldi", "nystroem", "ekfac", "inverse-harmonic-mean")
 SOLVES = ("direct", "cg", "lissa")  # claim to solve the system: their residual is checked
@@ -112,7 +112,7 @@ class PydvlEngine:
         linear.weight, linear.bias = nn.Parameter(weight[:, :-1].clone()), nn.Parameter(weight[:, -1].clone())
         layers: list[nn.Module] = [linear, self.fisher]
         if backbone is not None:
-            from audit.influence.perturbation import pixels_to_embedding
+            from audit.influence.pixels import pixels_to_embedding
 
             body = copy.deepcopy(pixels_to_embedding(backbone)).requires_grad_(True)
             layers = [body, _Standardised(self.head), *layers]

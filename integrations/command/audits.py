@@ -218,7 +218,7 @@ def _orders(
 
 def _watch(interruption: Interruption, orders: list[Order]) -> None:
     """Say where files are written, so that an interruption leaves no half of one."""
-    from audit.embedding import default_cache_dir
+    from audit.images.embedding import default_cache_dir
 
     for order in orders:
         interruption.folders |= {order.folder or order.root, Path(order.config.cache_dir or default_cache_dir())}

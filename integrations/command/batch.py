@@ -31,7 +31,7 @@ from integrations.terminal import Manner, StageDisplay
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
-    from audit.embedding import Workers
+    from audit.images.embedding import Workers
 
 
 def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 
 from audit.config import AuditConfig
 from audit.errors import InputError
-from audit.result_folder import refuse_others_files
+from audit.files.result_folder import refuse_others_files
 from integrations.command.cli import cli, quieten_fiftyone
 from integrations.command.options import Quiet, takes_settings
 from integrations.command.outputs import is_benchmark
@@ -57,7 +57,7 @@ def benchmark(
 
     quieten_fiftyone()
     with StageDisplay(Console(stderr=True), Manner(quiet)) as display:
-        from audit.backbone import load_backbone
+        from audit.images.backbone import load_backbone
         from audit.progress import Step
         from integrations.benchmark import run_cases, save_measurements, source_cases
 

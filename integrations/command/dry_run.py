@@ -24,18 +24,18 @@ import psutil
 import torch
 from rich.console import Console
 
-from audit.backbone import Backbone, load_backbone
+from audit.compute.memory import check_fits, free_memory
 from audit.config import SPLITS, AuditConfig
-from audit.embedding import EmbeddingCache, cache_folder, embed
+from audit.data.samples import Samples, auditable_classes, content_key, image_bytes
 from audit.errors import InputError
-from audit.gallery import MOST_SUSPECTS, NOT_FLAGGED
-from audit.influence.hessian import HeadHessian
-from audit.memory import check_fits, free_memory
-from audit.neighbours import VALIDATION_SAMPLES
-from audit.neighbours import plan as plan_of_explanations
+from audit.explain.influential import VALIDATION_SAMPLES
+from audit.explain.influential import plan as plan_of_explanations
+from audit.head.hessian import HeadHessian
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import EmbeddingCache, cache_folder, embed
+from audit.images.thumbnails import MOST_SUSPECTS, NOT_FLAGGED
 from audit.progress import Step
 from audit.run import audit_embeddings, split_samples
-from audit.samples import Samples, auditable_classes, content_key, image_bytes
 from integrations.command.ending import print_json
 from integrations.command.orders import Order
 from integrations.pipeline import REPORT_FILE

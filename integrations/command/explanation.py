@@ -27,7 +27,7 @@ def explain(
     """Say which training samples speak for and against a sample's label, and which validation samples it harms."""
     from rich.console import Console
 
-    from audit.explain import ResultExplainer
+    from audit.explain.samples import ResultExplainer
     from audit.result import AuditResult
     from integrations.terminal import StageDisplay
 

@@ -119,7 +119,7 @@ def _writer(kind: str) -> Callable[[pd.DataFrame], bytes]:
         case "parquet":
             return lambda table: table.to_parquet(index=False)
         case _:
-            from audit.spreadsheet import write_csv
+            from audit.files.spreadsheet import write_csv
 
             return lambda table: write_csv(table, index=False).encode("utf-8", errors="replace")
 

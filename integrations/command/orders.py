@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.config import AuditConfig
 from audit.errors import InputError
-from audit.result_folder import refuse_others_folder
+from audit.files.result_folder import refuse_others_folder
 
 if TYPE_CHECKING:
     from integrations.sources import Source

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audit.errors import InputError
-from audit.result_folder import is_result_folder
-from audit.storage import replace_file
+from audit.files.result_folder import is_result_folder
+from audit.files.storage import replace_file
 
 START = 1 << 16  # bytes of a file that tell what it is
 LARGEST_HEAT_MAP = 160  # pixels

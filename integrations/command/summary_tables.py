@@ -21,7 +21,7 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    from audit.findings import FINDING_TITLES
+    from audit.data.findings import FINDING_TITLES
     from reports.verdict import app_command, copies_sentences
 
     summary = result.summary

@@ -20,10 +20,9 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 import audit
 from audit.config import AuditConfig
+from audit.data.samples import Samples, is_missing, standard_split
 from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
-from audit.samples import Samples, is_missing, standard_split
-from integrations.class_choice import chosen_classes
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
 from integrations.fiftyone.database import address_of, connect
 from integrations.fiftyone.fields import (
@@ -41,11 +40,12 @@ from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 from integrations.fiftyone.source_datasets import source_of
+from integrations.sources.class_choice import chosen_classes
 from integrations.sources.left_out import LeftOutImage, list_left_out, refuse_left_out
 
 if TYPE_CHECKING:
     from audit.checkpoint import Checkpoint
-    from audit.embedding import Workers
+    from audit.images.embedding import Workers
     from audit.result import AuditResult
 
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")

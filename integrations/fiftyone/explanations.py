@@ -22,7 +22,7 @@ from integrations.fiftyone.fields import HEAT_MAP, declare
 if TYPE_CHECKING:
     import pandas as pd
 
-    from audit.explain import ResultExplainer
+    from audit.explain.samples import ResultExplainer
 
 NEIGHBOURS = 6
 """How many samples of each kind an explanation has, at most."""
@@ -180,7 +180,7 @@ def _in_words(dataset: fo.Dataset, sample_id: str, table: pd.DataFrame, judgemen
 
 
 def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
-    from audit.explain import ResultExplainer
+    from audit.explain.samples import ResultExplainer
     from audit.result import AuditResult
 
     identity = _identity(folder)

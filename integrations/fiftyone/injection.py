@@ -7,9 +7,9 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection
 
 from audit.config import AuditConfig
+from audit.data.samples import Samples, check_classes
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
-from audit.samples import Samples, check_classes
 from integrations.fiftyone.dataset import read_samples
 from integrations.fiftyone.decision_log import audit_config
 
@@ -91,12 +91,12 @@ def _changed(
     progress: ProgressCallback,
 ) -> np.ndarray:
     """The class numbers after the injection."""
-    from audit.noise import inject_mislabels  # and torch with it
+    from audit.data.injection import inject_mislabels  # and torch with it
 
     share, strategy, seed = config.inject, config.inject_strategy, config.seed
     if strategy == "class-pair":
-        from audit.backbone import load_backbone
-        from audit.embedding import embed
+        from audit.images.backbone import load_backbone
+        from audit.images.embedding import embed
 
         backbone = load_backbone(config.backbone, config.weights, config.image_size, config.device)
         embedded = embed(samples, backbone, config.batch_size, config.cache_dir, progress)

@@ -29,7 +29,7 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from audit.errors import InputError
-from audit.spreadsheet import safe_cell
+from audit.files.spreadsheet import safe_cell
 from integrations.fiftyone.decision_log import (
     Action,
     Decided,

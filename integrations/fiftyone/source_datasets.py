@@ -16,7 +16,7 @@ from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
-from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
 INFO_KEY = "influence_audit"

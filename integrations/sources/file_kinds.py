@@ -8,7 +8,7 @@ import re
 from enum import Enum
 from functools import cache
 
-from integrations.labelled_images import IMAGE_SUFFIXES
+from integrations.sources.labelled_images import IMAGE_SUFFIXES
 
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 AVIF_SUFFIXES = frozenset((".avif",))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
-from integrations.labelled_images import LabelledImages
+from integrations.sources.labelled_images import LabelledImages
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
@@ -114,7 +114,7 @@ class ImportedSource:
         """Refuse labels that cannot be audited before anything is imported."""
         import numpy as np
 
-        from audit.samples import auditable_classes
+        from audit.data.samples import auditable_classes
 
         if self.images.labels is None:
             return
@@ -243,7 +243,7 @@ def _kind_and_place(text: str, image_column: str | None) -> tuple[str, str]:
 
 
 def _kind_of_path(path: Path, image_column: str | None) -> str:
-    from integrations.huggingface import is_saved_to_disk
+    from integrations.sources.huggingface import is_saved_to_disk
     from integrations.sources.tables import how_to_read_tables, is_parquet, is_table, refers_to_files
 
     if path.is_file():
@@ -296,16 +296,16 @@ def _kind_of_name(text: str) -> str:
 
 def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None, layout: str | None) -> LabelledImages:
     if kind == "digits":
-        from integrations.digits import digits
+        from integrations.sources.digits import digits
 
         return digits(keep_labels)
-    from integrations.folder import image_folder
+    from integrations.sources.folder import image_folder
 
     return image_folder(place, keep_labels, layout)
 
 
 def _table_reader(kind: str) -> Callable[..., LabelledImages]:
-    from integrations import huggingface
+    from integrations.sources import huggingface
 
     return {
         "hf": huggingface.hub_dataset,

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from integrations.labelled_images import IMAGE_SUFFIXES
 from integrations.sources.file_kinds import HEIF_SUFFIXES, suffix_of
 from integrations.sources.folder_tree import PARQUET_SUFFIXES
+from integrations.sources.labelled_images import IMAGE_SUFFIXES
 
 PARQUET_SIGNATURE = b"PAR1"
 

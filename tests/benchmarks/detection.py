@@ -19,9 +19,9 @@ import sklearn.datasets
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from audit.backbone import load_backbone
-from audit.embedding import embed
-from audit.samples import Samples, decode_image
+from audit.data.samples import Samples, decode_image
+from audit.images.backbone import load_backbone
+from audit.images.embedding import embed
 from integrations.benchmark import (
     Case,
     labelled_samples,

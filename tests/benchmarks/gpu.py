@@ -17,10 +17,10 @@ import audit  # before torch: it tells OpenMP not to spin  # isort: skip
 import torch
 from scipy.stats import spearmanr
 
-from audit.backbone import load_backbone
-from audit.head import train_head
+from audit.head.fit import train_head
+from audit.images.backbone import load_backbone
 from audit.influence.engine import ExactEngine, Labelled
-from integrations.digits import digits
+from integrations.sources.digits import digits
 from tests.benchmarks.influence import direct, leave_one_out, made, medians, recipe, run_lines, timed
 
 DEVICE = "cuda"

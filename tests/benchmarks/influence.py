@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.config import AuditConfig
-from audit.head import Head, Standardiser, fit_softmax, one_hot, train_head
+from audit.head.fit import Head, Standardiser, fit_softmax, one_hot, train_head
 from audit.influence.engine import ExactEngine, Labelled
 from tests.benchmarks.data import data_set
 
@@ -94,9 +94,9 @@ def recipe(device: str = "cpu") -> dict[str, Any]:
     from pydvl.influence.torch import CgInfluence
     from torch.utils.data import DataLoader, TensorDataset
 
-    from audit.backbone import load_backbone
-    from audit.influence.perturbation import pixels_to_embedding
-    from audit.samples import decode_image
+    from audit.data.samples import decode_image
+    from audit.images.backbone import load_backbone
+    from audit.influence.pixels import pixels_to_embedding
 
     folder = data_set("tiny-imagenet-tables-boats")
     tables = [parquet.read_table(folder / f"{split}.parquet").to_pylist() for split in ("train", "valid")]
@@ -322,9 +322,9 @@ SCALE = """
 import audit, json, sys, time, torch
 sys.path.insert(0, {root!r})
 from tests.benchmarks.influence import made
-from audit.head import Head, Standardiser, fit_softmax, one_hot
+from audit.head.fit import Head, Standardiser, fit_softmax, one_hot
 from audit.influence.averaged import inner_products, mean_gradient
-from audit.influence.hessian import HeadHessian
+from audit.head.hessian import HeadHessian
 n = {n}
 x, labels = made(n + 1000, 512, 100, dtype=torch.float32)
 standardiser = Standardiser.fit(x[:n])

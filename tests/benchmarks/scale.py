@@ -27,13 +27,13 @@ import numpy as np
 import audit  # before torch: it tells OpenMP not to spin  # isort: skip
 import torch
 
-from audit.head import logits, probabilities, residuals, targets_of, train_head
+from audit.compute.matrix import Stored, take
+from audit.head.fit import logits, probabilities, residuals, targets_of, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out import leave_one_out
+from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian
-from audit.influence.leave_one_out import leave_one_out
-from audit.influence.stable import StableSolver
 from audit.progress import Step
-from audit.rows import Stored, take
 from tests.benchmarks.influence import described, made
 
 HERE = Path(__file__).parent

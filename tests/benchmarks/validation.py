@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from audit.detectors.noise_model import NoiseModel
-from audit.flagging import best_threshold
+from audit.flags.threshold import best_threshold
+from audit.noise_model.model import NoiseModel
 from integrations.benchmark import Case, averaged_influence, split_of
 from tests.benchmarks.data import data_folder
 from tests.benchmarks.detection import NO_IMAGES, SETS, bundled

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import fiftyone as fo
 import pytest
 
-from integrations.digits import digits
 from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
 from integrations.fiftyone.importing import import_images
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests.browser.app_window import served
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import FIELDS, INJECTION_FIELDS

@@ -17,11 +17,11 @@ import pytest
 from fiftyone import ViewField as F
 from PIL import Image, ImageDraw, ImageFont
 
-from integrations.digits import digits
 from integrations.fiftyone.audit_job import results_home
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.review import decisions
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests.browser.app_window import FIFTYONE_LOADS, GRID_IMAGES, AppWindow, served
 from tests.mongod import Mongod
 from tests.waiting import wait_until
@@ -284,10 +284,10 @@ WRITE_AUDIT = """
 import json
 import fiftyone as fo
 from tests.fiftyone.made_up import made_up_result
-from integrations.digits import digits
+from integrations.sources.digits import digits
 from integrations.fiftyone import write_result
 from integrations.fiftyone.importing import import_images
-from integrations.labelled_images import LabelledImages
+from integrations.sources.labelled_images import LabelledImages
 images = list(digits(["0", "1", "2"]))[:60]
 import_images(LabelledImages("digits", "digits", 60, lambda: iter(images)), "restarted")
 dataset = fo.load_dataset("restarted")

@@ -257,7 +257,7 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: Path, dataset_name: Names) -> None:
-    from integrations.digits import digits
+    from integrations.sources.digits import digits
 
     for number, image in enumerate(list(digits(["3", "8"]))[:40]):
         target = tmp_path / "images" / str(image.label) / f"{number}.png"

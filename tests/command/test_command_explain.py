@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit import AuditConfig, AuditResult, audit_images
-from audit.samples import Samples
+from audit.data.samples import Samples
 from tests.command.forked_command import forked_command
 
 COUNT = 90
@@ -16,7 +16,7 @@ COUNT = 90
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The digits 3 and 8 as files."""
-    from integrations.digits import digits
+    from integrations.sources.digits import digits
 
     folder = tmp_path_factory.mktemp("images")
     images = list(digits(["3", "8"]))[:COUNT]

@@ -22,10 +22,10 @@ from fiftyone.core.odm import get_db_conn
 import audit
 from audit.errors import InputError
 from audit.result import CHANGING
-from integrations.digits import digits
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.lock import COLLECTION
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests.command.command_process import COMMAND, command
 from tests.command.forked_command import forked_command, start_forked
 from tests.ports import free_port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from integrations.digits import digits
+from integrations.sources.digits import digits
 from tests.command.forked_command import forked_command
 
 DRY = ("--dry-run", "--weights", "bundled")

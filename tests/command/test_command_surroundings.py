@@ -15,8 +15,8 @@ import fiftyone as fo
 import pytest
 
 from integrations.command.outputs import is_export
-from integrations.digits import digits
 from integrations.fiftyone.review import EXPORT_COLUMNS
+from integrations.sources.digits import digits
 from tests.command.command_process import COMMAND, command, environment_of
 from tests.command.forked_command import forked_command
 from tests.mongod import MONGOD, Mongod

@@ -16,11 +16,11 @@ from fiftyone.core.odm import get_db_conn
 from audit.config import AuditConfig
 from audit.errors import InputError, WriteError
 from audit.progress import Step
-from integrations.digits import digits
 from integrations.fiftyone import audit_dataset, score_writing, write_result
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.lock import COLLECTION, audit_lock
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.mongod import Mongod
@@ -179,7 +179,7 @@ def test_a_file_that_a_killed_process_left_goes_at_once_and_one_being_written_st
 ) -> None:
     result = made_up_result(dataset, seed=1)
     writing = (
-        "import signal, sys\nfrom pathlib import Path\nfrom audit.storage import whole_file\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom audit.files.storage import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as path:\n    path.write_text('half')\n    print(flush=True)\n"
         "    signal.pause()"
     )

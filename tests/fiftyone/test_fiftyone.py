@@ -18,12 +18,12 @@ import audit
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import Step
-from integrations.digits import digits
 from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
-from integrations.labelled_images import LabelledImages
 from integrations.sources import resolve_source
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests.fiftyone.made_up import made_up_result
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import pytest
 import audit
 from audit.config import AuditConfig
 from audit.errors import WriteError
-from integrations.digits import digits
 from integrations.fiftyone import audit_dataset
 from integrations.fiftyone.importing import import_images
-from integrations.labelled_images import LabelledImages
 from integrations.pipeline import audit_and_report
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 
 Names = Callable[[str], str]
 

@@ -24,14 +24,14 @@ from fiftyone.operators.executor import ExecutionRunState, Executor
 
 from audit.config import AuditConfig
 from audit.errors import InputError
-from integrations.digits import digits
 from integrations.fiftyone import write_result
 from integrations.fiftyone.audit_job import DONE, RUNNING, audit_in_app, find_job, results_home
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
 from integrations.fiftyone.review import decisions
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window

@@ -18,7 +18,6 @@ from fiftyone import ViewField as F
 from fiftyone.core.odm import get_db_conn
 
 from audit.errors import InputError
-from integrations.digits import digits
 from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import REVIEW_FIELDS, STATUSES, audit_fields
 from integrations.fiftyone.importing import import_images
@@ -36,7 +35,8 @@ from integrations.fiftyone.review import (
     review_progress,
     undo_last,
 )
-from integrations.labelled_images import LabelledImages
+from integrations.sources.digits import digits
+from integrations.sources.labelled_images import LabelledImages
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import everything
 from tests.waiting import wait_until

@@ -15,10 +15,10 @@ from audit.progress import Step
 from audit.result import AuditResult
 from integrations.command.batch import audit_one
 from integrations.command.orders import Order
-from integrations.digits import digits
 from integrations.fiftyone import audit_dataset
 from integrations.fiftyone.source_datasets import image_home, source_of
 from integrations.sources import resolve_source
+from integrations.sources.digits import digits
 from integrations.terminal import Manner
 
 Names = Callable[[str], str]

@@ -14,11 +14,11 @@ from PIL import Image
 
 from audit.errors import InputError
 from audit.progress import Step
-from integrations.digits import digits
 from integrations.fiftyone.importing import LEFT_SOURCE, image_home, import_images
-from integrations.huggingface import parquet_files
-from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources import FiftyOneSource, resolve_source
+from integrations.sources.digits import digits
+from integrations.sources.huggingface import parquet_files
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 Names = Callable[[str], str]
 

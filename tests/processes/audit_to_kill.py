@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-import audit.embedding
+import audit.images.embedding
 from audit import AuditConfig, Samples, audit_images
 from audit.checkpoint import checkpoint_for
 from audit.progress import Step
-from integrations.digits import digits
+from integrations.sources.digits import digits
 
 IMAGES = 90
 
@@ -19,7 +19,7 @@ IMAGES = 90
 def audit_digits(cache: str, folder: str) -> None:
     """Audit some digits as the command does: result saved, then no checkpoint any more. What is said goes to a file."""
     torch.set_num_threads(1)
-    audit.embedding.SHARD_ROWS = 32  # so that this small audit has several
+    audit.images.embedding.SHARD_ROWS = 32  # so that this small audit has several
     images = list(digits(["3", "8"]))[:IMAGES]
     samples = Samples(
         [f"id-{row}" for row in range(IMAGES)],

@@ -19,16 +19,16 @@ import torch
 from distributed import Client, LocalCluster
 from PIL import Image
 
-from audit.backbone import Backbone, load_backbone
 from audit.config import AuditConfig
-from audit.embedding import embed
+from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.influence.hessian import SecondMoment
+from audit.head.hessian import SecondMoment
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import embed
 from audit.progress import Step
 from audit.run import audit_images
-from audit.samples import Samples
 from integrations.dask import DaskWorkers, workers_at
-from integrations.digits import digits
+from integrations.sources.digits import digits
 from tests.unit.test_scale import N, everything_of, material
 
 __all__ = ["material"]

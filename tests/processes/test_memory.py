@@ -8,7 +8,7 @@ from pathlib import Path
 
 MEASURED = """
 import audit, resource, torch
-from audit.head import Head, Standardiser
+from audit.head.fit import Head, Standardiser
 from audit.influence.engine import ExactEngine, Labelled
 generator = torch.Generator().manual_seed(0)
 x = torch.randn(30_000, 16, generator=generator, dtype=torch.float64)

@@ -14,9 +14,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score
 
 import audit
-from audit.embedding import default_cache_dir
+from audit.images.embedding import default_cache_dir
 from audit.progress import Step
-from integrations.digits import digits
+from integrations.sources.digits import digits
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -224,7 +224,7 @@ def test_images_are_audited_without_the_unlabelled_and_the_unreadable(tmp_path: 
 
 
 def test_a_detector_of_ones_own_has_a_name_of_its_own() -> None:
-    from audit.detectors import register
+    from audit.flags.detectors import register
 
     with pytest.raises(audit.InputError, match="'suspicion' is registered already"):
         register("suspicion")

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 import audit
-from audit.backbone import Backbone, load_backbone
-from audit.embedding import embed
-from audit.samples import Samples, decode_image
-from audit.screening import note_of_unreadable
-from integrations.digits import digits
+from audit.data.left_out import note_of_unreadable
+from audit.data.samples import Samples, decode_image
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import embed
+from integrations.sources.digits import digits
 
 RED, BLUE = (220, 30, 40), (20, 60, 210)
 
@@ -232,7 +232,7 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
     (tmp_path / "larger.png").write_bytes(png((20_000, 20_000), 8, 2, b""))
     code = (
         "import sys, resource, PIL.Image\n"
-        "from audit.samples import decode_image\n"
+        "from audit.data.samples import decode_image\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "if sys.argv[2] == 'off': PIL.Image.MAX_IMAGE_PIXELS = None\n"
         "try: decode_image(sys.argv[1])\n"
@@ -275,7 +275,7 @@ def test_a_file_without_permission_is_skipped(backbone: Backbone) -> None:
 def test_a_picture_that_goes_after_it_was_embedded_costs_its_thumbnail_and_no_more(
     mixed: tuple[Samples, dict[Path, str]], tmp_path: Path
 ) -> None:
-    from audit.gallery import thumbnails
+    from audit.images.thumbnails import thumbnails
 
     samples, _ = mixed
     (tmp_path / "there.png").write_bytes(Path(str(samples.images[0])).read_bytes())

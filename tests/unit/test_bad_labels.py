@@ -13,10 +13,10 @@ import torch
 from sklearn.datasets import load_digits
 
 import audit
-from audit.evaluation import influence_by_class
-from audit.findings import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
-from audit.screening import label_array
-from integrations.digits import digits
+from audit.data.findings import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
+from audit.data.left_out import label_array
+from audit.flags.measures import influence_by_class
+from integrations.sources.digits import digits
 from tests.waiting import within
 
 
@@ -173,9 +173,9 @@ def test_a_class_absent_from_validation_is_said(arrays: tuple[np.ndarray, np.nda
 
 def test_ten_thousand_classes_are_screened_split_and_weighed_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit of so many would need n × C numbers several times; where they do not fit, that is said at once."""
-    import audit.memory
+    import audit.compute.memory
 
-    monkeypatch.setattr(audit.memory, "free_memory", lambda device: 8 << 30)
+    monkeypatch.setattr(audit.compute.memory, "free_memory", lambda device: 8 << 30)
     labels = np.array([f"class {number % 10_000:05}" for number in range(40_000)] + ["rare"])
     x = np.random.default_rng(0).normal(size=(40_001, 4)).astype(np.float32)
     said: list[str] = []

@@ -12,9 +12,9 @@ import torch
 
 from audit import AuditConfig, InputError, audit_embeddings
 from audit.checkpoint import KEPT_AT_MOST, Checkpoint, digest_of
-from audit.head import Head, Standardiser
+from audit.compute.matrix import ALIGNMENT
+from audit.head.fit import Head, Standardiser
 from audit.progress import Step
-from audit.rows import ALIGNMENT
 
 
 @dataclass(frozen=True)

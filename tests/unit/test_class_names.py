@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from audit.class_names import doubtful_names
+from audit.data.class_names import doubtful_names
 
 
 @pytest.mark.parametrize(

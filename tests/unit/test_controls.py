@@ -11,8 +11,21 @@ import torch
 from sklearn.metrics import average_precision_score
 
 import audit
-from audit.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, count_by_controls, slip_share, spike_in
-from audit.detectors.noise_model import (
+from audit.data.injection import inject_mislabels
+from audit.flags.threshold import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
+from audit.head.fit import one_hot
+from audit.noise_model.controls import (
+    ADDED,
+    KINDS,
+    LOOK_ALIKE,
+    NONE,
+    SLIP,
+    Controls,
+    count_by_controls,
+    slip_share,
+    spike_in,
+)
+from audit.noise_model.model import (
     MOST_ROUNDS,
     NEIGHBOURS,
     Diagnosis,
@@ -25,9 +38,6 @@ from audit.detectors.noise_model import (
     largest,
     principal,
 )
-from audit.flagging import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
-from audit.head import one_hot
-from audit.noise import inject_mislabels
 
 CLASSES = 5
 N = 1000

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import audit
-from audit.copies import Copies, contradicted, describe_copies
+from audit.noise_model.copies import Copies, contradicted, describe_copies
 from reports.verdict import copies_sentences
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]

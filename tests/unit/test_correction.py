@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 import audit
-from audit.correction import ELSEWHERE
-from audit.head import head_from_arrays, one_hot, train_head
+from audit.flags.correction import ELSEWHERE
+from audit.head.fit import head_from_arrays, one_hot, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian
-from audit.influence.stable import StableSolver
 from tests.digits_result import pairs_of
 
 Arrays = tuple[np.ndarray, np.ndarray]

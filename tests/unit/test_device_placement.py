@@ -14,14 +14,14 @@ import pytest
 import torch
 
 import audit
-from audit.backbone import MEAN, STD, load_backbone
-from audit.head import Head, probabilities, residuals, targets_of, train_head
+from audit.head.fit import Head, probabilities, residuals, targets_of, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out import leave_one_out
+from audit.head.stable import StableSolver
+from audit.images.backbone import MEAN, STD, load_backbone
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian
-from audit.influence.leave_one_out import leave_one_out
 from audit.influence.pairwise import pairwise_influence
-from audit.influence.stable import StableSolver
-from integrations.digits import digits
+from integrations.sources.digits import digits
 from tests.unit.acted_device import DEVICE, DEVICES, acted_device
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # in what pyDVL imports

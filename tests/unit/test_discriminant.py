@@ -9,12 +9,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 
-from audit.detectors.discriminant import RIDGES, Discriminant, LeastSquares
-from audit.detectors.noise_model import NoiseModel
-from audit.head import Standardiser, one_hot
-from audit.influence.hessian import SecondMoment
-from audit.noise import inject_mislabels
-from audit.rows import Derived
+from audit.compute.matrix import Derived
+from audit.data.injection import inject_mislabels
+from audit.head.fit import Standardiser, one_hot
+from audit.head.hessian import SecondMoment
+from audit.noise_model.discriminant import RIDGES, Discriminant, LeastSquares
+from audit.noise_model.model import NoiseModel
 
 CLASSES, N = 4, 120
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from audit.elementwise import ALONE, SHORT, log_softmax, one_thread, softmax
+from audit.compute.threads import ALONE, SHORT, log_softmax, one_thread, softmax
 
 
 @pytest.fixture

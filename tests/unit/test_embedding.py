@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from audit.backbone import Backbone, backbone_names, load_backbone
-from audit.embedding import embed
+from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.influence.perturbation import pixels_to_embedding
+from audit.images.backbone import Backbone, backbone_names, load_backbone
+from audit.images.embedding import embed
+from audit.influence.pixels import pixels_to_embedding
 from audit.progress import Step
-from audit.samples import Samples
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from audit import AuditConfig, AuditResult, audit_embeddings, audit_images
-from audit.backbone import Backbone, load_backbone
-from audit.embedding import embed, fitted_pixels
+from audit.data.samples import Samples, decode_image
 from audit.errors import InputError
-from audit.explain import ResultExplainer
-from audit.head import head_from_arrays
-from audit.heat_map import heat_map
+from audit.explain.samples import ResultExplainer
+from audit.head.fit import head_from_arrays
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import embed, fitted_pixels
+from audit.images.heat_map import heat_map
 from audit.influence.engine import ExactEngine, Labelled
-from audit.influence.perturbation import pixels_to_embedding
-from audit.samples import Samples, decode_image
+from audit.influence.pixels import pixels_to_embedding
 from reports.galleries import gallery_values
 
 COUNT = 90
@@ -28,7 +28,7 @@ COUNT = 90
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The digits 3 and 8 as files."""
-    from integrations.digits import digits
+    from integrations.sources.digits import digits
 
     folder = tmp_path_factory.mktemp("images")
     images = list(digits(["3", "8"]))[:COUNT]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from audit.errors import InputError
-from integrations.folder import image_folder
-from integrations.labelled_images import LabelledImages
 from integrations.sources import resolve_source
+from integrations.sources.folder import image_folder
+from integrations.sources.labelled_images import LabelledImages
 
 CAT_AND_DOG = {("cat", "train"), ("dog", "train"), ("cat", "test"), ("dog", "test")}
 CLASSES = {("cat", None), ("dog", None)}

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit import AuditConfig, audit_embeddings
-from audit.backbone import load_backbone
-from audit.embedding import embed
 from audit.errors import ConvergenceError, InputError
-from audit.head import Head, Standardiser, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.fit import Head, Standardiser, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.hessian import HeadHessian, SecondMoment
+from audit.images.backbone import load_backbone
+from audit.images.embedding import embed
 from audit.influence.engine import ExactEngine, Labelled, helpful_and_harmful
-from audit.influence.hessian import HeadHessian, SecondMoment
-from audit.influence.perturbation import pixels_to_embedding
+from audit.influence.pixels import pixels_to_embedding
 
 SCIKIT_DIGITS = 10
 
@@ -148,9 +148,9 @@ def test_single_precision_features_reach_the_same_residual(digits_problem: Probl
 def test_factor_in_single_precision_gives_the_same_leave_one_out(
     digits_problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit.influence.hessian.DOUBLE_FLOP", 0.0)
+    monkeypatch.setattr("audit.head.hessian.DOUBLE_FLOP", 0.0)
     single = ExactEngine(digits_problem.head, digits_problem.train).leave_one_out(digits_problem.validation, "exact")
-    monkeypatch.setattr("audit.influence.hessian.DOUBLE_FLOP", 1e18)
+    monkeypatch.setattr("audit.head.hessian.DOUBLE_FLOP", 1e18)
     double = ExactEngine(digits_problem.head, digits_problem.train).leave_one_out(digits_problem.validation, "exact")
     assert float((single.probabilities - double.probabilities).abs().max()) < 1e-4
     assert relative(single.loss_change, double.loss_change) < 1e-4
@@ -384,7 +384,7 @@ def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(
     assert error < most
     assert error < 10 * most * in_sample
     assert spearmanr(found.loss_change[rows], changes).statistic >= 0.98
-    monkeypatch.setattr("audit.influence.leave_one_out.LIKELY_CLASSES", 200)
+    monkeypatch.setattr("audit.head.leave_one_out.LIKELY_CLASSES", 200)
     all_likely = engine.leave_one_out(method=method)
     assert float((found.probabilities - all_likely.probabilities).abs().max()) < of_unlikely
 
@@ -397,7 +397,7 @@ def test_classes_that_are_taken_apart_lead_to_the_same_influence(monkeypatch: py
         return engine.averaged(problem.train, problem.validation), engine.leave_one_out(method="kfac").probabilities
 
     together, left_out = answers()
-    monkeypatch.setattr("audit.influence.hessian.CLASSES_APART", 30)
+    monkeypatch.setattr("audit.head.hessian.CLASSES_APART", 30)
     apart, left_out_apart = answers()
     torch.testing.assert_close(apart, together, rtol=1e-6, atol=1e-7)
     in_sample = problem.head.probabilities(problem.train.inputs)
@@ -405,7 +405,7 @@ def test_classes_that_are_taken_apart_lead_to_the_same_influence(monkeypatch: py
 
 
 def test_blocks_through_features_and_through_samples_are_the_same() -> None:
-    from audit.influence.leave_one_out import _leverages_in_block
+    from audit.head.leave_one_out import _leverages_in_block
 
     generator = torch.Generator().manual_seed(0)
     makers, z = (torch.randn(rows, 40, generator=generator, dtype=torch.float64) for rows in (90, 70))
@@ -419,7 +419,7 @@ def test_blocks_through_features_and_through_samples_are_the_same() -> None:
 
 
 def test_a_logit_is_followed_to_the_optimum_of_its_block_without_the_sample() -> None:
-    from audit.influence.leave_one_out import _bends_in_block
+    from audit.head.leave_one_out import _bends_in_block
 
     generator = torch.Generator().manual_seed(0)
     makers = torch.randn(30, 12, generator=generator, dtype=torch.float64)
@@ -501,10 +501,10 @@ def digits_problem(scikit_digits: tuple[Tensor, Tensor]) -> Problem:
 @pytest.fixture(scope="module")
 def embedded_problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     """Two classes of digits as the bundled backbone's embeddings, fewer than features, one label in ten wrong."""
-    from integrations.digits import digits
+    from integrations.sources.digits import digits
 
     backbone = load_backbone(weights="bundled", device="cpu")
-    from audit.samples import Samples
+    from audit.data.samples import Samples
 
     images = list(digits(["3", "8"]))[:300]
     samples = Samples([str(i) for i in range(300)], [i.image for i in images], [i.label for i in images])
@@ -586,7 +586,7 @@ def test_kronecker_leave_one_out_is_near_the_exact_one_and_far_from_in_sample(
 
 
 def test_leave_one_out_leaves_samples_alone_that_were_not_in_training() -> None:
-    from audit.influence.leave_one_out import leave_one_out
+    from audit.head.leave_one_out import leave_one_out
 
     problem = made_problem()
     z = problem.z
@@ -602,7 +602,7 @@ def test_leave_one_out_leaves_samples_alone_that_were_not_in_training() -> None:
 
 @pytest.mark.parametrize("method", ["exact", "kfac", "blocks"])
 def test_leave_one_out_predictions_alone_are_the_same(method: str) -> None:
-    from audit.influence.leave_one_out import leave_one_out
+    from audit.head.leave_one_out import leave_one_out
 
     problem = made_problem()
     logits = problem.z @ problem.head.weight.T

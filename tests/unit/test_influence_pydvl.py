@@ -23,13 +23,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from audit import AuditConfig, audit_embeddings
-from audit.backbone import load_backbone
 from audit.config import ENGINES
 from audit.errors import ConvergenceError, InputError
-from audit.head import Head, Standardiser, fit_softmax, train_head
+from audit.head.fit import Head, Standardiser, fit_softmax, train_head
+from audit.images.backbone import load_backbone
 from audit.influence.averaged import mean_gradient
 from audit.influence.engine import ExactEngine, Labelled
-from audit.influence.perturbation import pixels_to_embedding
+from audit.influence.pixels import pixels_to_embedding
 from audit.influence.pydvl import METHODS, PydvlEngine, equal_batches
 
 L2 = 1e-2

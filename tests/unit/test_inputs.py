@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import audit
+from audit.compute.matrix import Stored, here
 from audit.inputs import embedding_parts, read_arrays
-from audit.rows import Stored, here
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from audit.errors import InputError
-from integrations.folder import image_folder
 from integrations.sources.file_kinds import readable_suffixes
+from integrations.sources.folder import image_folder
 from integrations.sources.left_out import refuse_left_out
 
 

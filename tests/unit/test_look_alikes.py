@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from audit.detectors.look_alikes import LookAlikes
-from audit.detectors.noise_model import GivenLabels, NoiseModel, estimate_transition
-from audit.head import one_hot
+from audit.head.fit import one_hot
+from audit.noise_model.look_alikes import LookAlikes
+from audit.noise_model.model import GivenLabels, NoiseModel, estimate_transition
 
 CLASSES = 6
 N = 6000

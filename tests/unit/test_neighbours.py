@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from audit.head import probabilities, residuals, train_head
+from audit.explain.influential import CG_STEPS, LEAST_FLOP, Wanted, neighbours, plan
+from audit.head.fit import probabilities, residuals, train_head
+from audit.head.hessian import HeadHessian
 from audit.influence.engine import helpful_and_harmful
-from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import pairwise_influence
-from audit.neighbours import CG_STEPS, LEAST_FLOP, Wanted, neighbours, plan
 
 CLASSES = 10
 

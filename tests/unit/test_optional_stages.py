@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits
 
 import audit
 from audit.errors import ConvergenceError
-from audit.head import probabilities, strongest_as_good, train_head
-from audit.influence.hessian import HeadHessian
-from audit.influence.stable import StableSolver
+from audit.head.fit import probabilities, strongest_as_good, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
 from reports.html import render_report
 from reports.markdown import render_markdown
 

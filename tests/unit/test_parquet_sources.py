@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from audit.errors import InputError
-from integrations.labelled_images import LabelledImage, LabelledImages
 from integrations.sources import ImportedSource, resolve_source
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 LABELS = ["cat", "dog", "cat", "dog"]
 

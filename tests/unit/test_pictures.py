@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 import audit
-from audit.gallery import thumbnails
+from audit.data.samples import Samples
 from audit.images.decoding import decode_image, image_bytes
 from audit.images.formats import FORMATS, HEIF, open_image, opened_formats
 from audit.images.pillow_warnings import listening
-from audit.samples import Samples
-from integrations.digits import digits
+from audit.images.thumbnails import thumbnails
+from integrations.sources.digits import digits
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF"
 BINARY_POSTSCRIPT = b"\xc5\xd0\xd3\xc6" + struct.pack("<6I", 32, len(POSTSCRIPT), 0, 0, 0, 0) + b"\0\0\0\0" + POSTSCRIPT

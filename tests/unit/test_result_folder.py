@@ -9,7 +9,7 @@ import pytest
 
 import audit
 from audit.errors import InputError
-from audit.result_folder import MARKER, is_result_folder, refuse_others_folder
+from audit.files.result_folder import MARKER, is_result_folder, refuse_others_folder
 from integrations.command.outputs import check_figures, check_file, check_page, is_export, is_heat_map, is_page
 
 
@@ -135,7 +135,7 @@ def test_heat_maps_are_small_webp_pictures() -> None:
 
     from PIL import Image
 
-    from audit.heat_map import overlay
+    from audit.images.heat_map import overlay
 
     assert is_heat_map(overlay(Image.new("RGB", (300, 200)), np.zeros((20, 30))))
     large = io.BytesIO()

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import audit
+from audit.compute.matrix import Rows, Stored, Taken, positions, take
 from audit.errors import InputError
-from audit.head import Head, logits, probabilities, residuals, targets_of, train_head
+from audit.head.fit import Head, logits, probabilities, residuals, targets_of, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out import LeaveOneOut, leave_one_out
+from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
-from audit.influence.hessian import HeadHessian
-from audit.influence.leave_one_out import LeaveOneOut, leave_one_out
-from audit.influence.stable import StableSolver
-from audit.rows import Rows, Stored, Taken, positions, take
 
 N, D, C = 700, 16, 4
 
@@ -113,7 +113,7 @@ def test_out_of_core_is_what_memory_gives(material: Any, files: list[Path]) -> N
 
 def test_l2_of_a_part_stands_for_all(material: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = torch.from_numpy(material[0]).double(), material[1]
-    monkeypatch.setattr("audit.head.PATH_SAMPLES", 140)
+    monkeypatch.setattr("audit.head.fit.PATH_SAMPLES", 140)
     head = train_head(x[:560], labels[:560], x[560:], labels[560:], C)
     strongest, best = head.l2_path[0][0], min(head.l2_path, key=lambda pair: pair[1])[0]
     assert strongest == pytest.approx(140 / 560)

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 import audit
 from audit.config import AuditConfig
+from audit.data.left_out import label_array
 from audit.errors import InputError
 from audit.result import _TABLES, AuditResult
-from audit.screening import label_array
 from tests import ROOT
 
 PACKAGES = ("audit", "integrations", "reports")

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from audit.errors import InputError
-from integrations.digits import digits
-from integrations.folder import image_folder
-from integrations.huggingface import hub_dataset, parquet_files
-from integrations.labelled_images import LabelledImage
 from integrations.sources import ImportedSource, resolve_source
+from integrations.sources.digits import digits
+from integrations.sources.folder import image_folder
+from integrations.sources.huggingface import hub_dataset, parquet_files
+from integrations.sources.labelled_images import LabelledImage
 from tests.waiting import within
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import audit
-from audit.spreadsheet import original, safe_cell, write_csv
+from audit.files.spreadsheet import original, safe_cell, write_csv
 
 DANGEROUS = ["=HYPERLINK(1)", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "'=1"]
 

@@ -14,12 +14,12 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_score, recall_score
 
 from audit.config import AuditConfig
+from audit.data.injection import inject_mislabels, nearest_class
+from audit.data.samples import Samples, auditable_classes, check_classes, decode_image
+from audit.data.split import own_split, stratified_split
 from audit.errors import InputError
-from audit.evaluation import detection_quality, head_quality, influence_by_class, likeliest_confusions
-from audit.flagging import choose_flags, suggest_labels
-from audit.noise import inject_mislabels, nearest_class
-from audit.samples import Samples, auditable_classes, check_classes, decode_image
-from audit.split import own_split, stratified_split
+from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
+from audit.flags.threshold import choose_flags, suggest_labels
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import audit
-from audit.detectors.too_little import evidence_over_frequencies, labels_as_given, slips_alone
+from audit.noise_model.too_little import evidence_over_frequencies, labels_as_given, slips_alone
 from reports.verdict import headline
 
 Arrays = tuple[np.ndarray, np.ndarray]

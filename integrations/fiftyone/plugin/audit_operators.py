@@ -326,7 +326,7 @@ class InjectMislabels(AuditOperator):
             label_field: the field with the labels.
             into: the new field; by default `<label_field>_corrupted`.
             share: of the labels to change, above 0 and at most 0.5.
-            strategy: which labels to change and to what, see `audit.noise.inject_mislabels`.
+            strategy: which labels to change and to what, see `audit.data.injection.inject_mislabels`.
             audit_key: for 'most-influential', the audit that says which samples are; by default the newest.
             delegate: queue it for `fiftyone delegated launch`.
             **settings: seed, and for 'class-pair' backbone, weights and image_size, of `audit.AuditConfig`.

@@ -53,11 +53,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.detectors.discriminant import Discriminant, LeastSquares
-from audit.detectors.look_alikes import LookAlikes
-from audit.detectors.too_little import evidence_over_frequencies, frequencies, labels_as_given, slips_alone
-from audit.elementwise import one_thread
-from audit.head import (
+from audit.compute.matrix import Rows, derive, here, hold, take
+from audit.compute.threads import one_thread
+from audit.head.fit import (
     CHANCE_GAIN,
     PATH_SAMPLES,
     Standardiser,
@@ -70,10 +68,12 @@ from audit.head import (
     residuals,
     targets_of,
 )
-from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, chunks
-from audit.influence.leave_one_out import LeaveOneOut, approximation, leave_one_out
+from audit.head.hessian import HeadHessian, KroneckerFactors, SecondMoment, chunks
+from audit.head.leave_one_out import LeaveOneOut, approximation, leave_one_out
+from audit.noise_model.discriminant import Discriminant, LeastSquares
+from audit.noise_model.look_alikes import LookAlikes
+from audit.noise_model.too_little import evidence_over_frequencies, frequencies, labels_as_given, slips_alone
 from audit.progress import ProgressCallback, Step, silent
-from audit.rows import Rows, derive, here, hold, take
 
 HELD_BYTES = 512 * 2**20  # of standardised embeddings, up to which they stay in memory
 NEIGHBOURS = 20

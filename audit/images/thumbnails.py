@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from PIL import Image
 
+from audit.data.samples import Samples
 from audit.images.decoding import decode_image
 from audit.images.pillow_warnings import listening
-from audit.samples import Samples
 
 MOST_SUSPECTS = 1000
 NOT_FLAGGED = 200  # suspects below the threshold, to be shown where it is lowered

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from audit.class_names import doubtful_names
+from audit.data.class_names import doubtful_names
 
 if TYPE_CHECKING:
-    from audit.rows import Rows
+    from audit.compute.matrix import Rows
 
 DUPLICATE_LABELS = "duplicate-labels"
 SPLIT_LEAK = "split-leak"
@@ -106,7 +106,7 @@ def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
 
 def row_keys(x: Rows) -> np.ndarray:
     """uint8 (n, 16): what identifies each row of x (n, d), as `content_key` does an image."""
-    from audit.rows import blocks  # torch, which nobody pays for who only reads results
+    from audit.compute.matrix import blocks  # torch, which nobody pays for who only reads results
 
     digests = b"".join(
         hashlib.blake2b(row.tobytes(), digest_size=16).digest()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from audit.errors import InputError
-from audit.storage import replace_file
+from audit.files.storage import replace_file
 
 MARKER = ".influence-audit"
 _MARKER_TEXT = b"This folder holds the result of an audit by influence-audit; the next audit into it replaces it.\n"

@@ -12,16 +12,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from audit.backbone import Backbone
-from audit.embedding import fitted_pixels
+from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.head import Head, head_from_arrays, one_hot
+from audit.head.fit import Head, head_from_arrays, one_hot
+from audit.images.backbone import Backbone
 from audit.images.decoding import decode_image
+from audit.images.embedding import fitted_pixels
 from audit.images.pillow_warnings import listening
-from audit.influence.perturbation import influence_of_pixels, pixels_to_embedding
+from audit.influence.pixels import influence_of_pixels, pixels_to_embedding
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
-from audit.samples import Samples
 
 BLUR = 16  # the map is averaged over squares of 1/16 of the side: single pixels' derivatives are noise
 SIDE = 160  # of an overlay, in pixels

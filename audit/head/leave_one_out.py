@@ -42,10 +42,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.elementwise import one_thread, softmax
+from audit.compute.matrix import Rows, blocks, each, here
+from audit.compute.threads import one_thread, softmax
+from audit.head.hessian import BLOCKS, HeadHessian, KroneckerFactors, chunks, kronecker_factors
 from audit.influence.averaged import mean_gradient
-from audit.influence.hessian import BLOCKS, HeadHessian, KroneckerFactors, chunks, kronecker_factors
-from audit.rows import Rows, blocks, each, here
 
 EXACT_FLOP = 1e12  # 'auto' affords the exact leverages up to n (C·D)² of this: some 5 s on two cores
 FIXED_POINT_STEPS = 3

@@ -19,10 +19,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.head import logits, one_hot, targets_of
+from audit.compute.matrix import Rows, derive, here, take
+from audit.head.fit import logits, one_hot, targets_of
+from audit.head.hessian import SecondMoment, chunks
 from audit.influence.averaged import mean_gradient
-from audit.influence.hessian import SecondMoment, chunks
-from audit.rows import Rows, derive, here, take
 
 # Penalties to choose from, as shares of the features' mean second moment.
 RIDGES = tuple(10 ** (k / 2) for k in range(-6, 5))

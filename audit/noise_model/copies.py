@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.detectors.noise_model import FLOOR, Diagnosis, NeighbourVotes
+from audit.noise_model.model import FLOOR, Diagnosis, NeighbourVotes
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audit.backbone import MEAN, STD, Backbone
-from audit.head import Head
+from audit.head.fit import Head
+from audit.images.backbone import MEAN, STD, Backbone
 
 
 def influence_of_pixels(backbone: nn.Module, head: Head, solution: Tensor, pixels: Tensor, target: Tensor) -> Tensor:

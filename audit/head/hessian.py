@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.elementwise import one_thread
+from audit.compute.matrix import Rows, Spread, blocks, brought, hold, slices, total
+from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError, InputError
-from audit.rows import Rows, Spread, blocks, brought, hold, slices, total
 
 DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 288 MB
 DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from audit.errors import ConvergenceError
-from audit.evaluation import head_quality
-from audit.head import Head
+from audit.flags.measures import head_quality
+from audit.head.fit import Head
 
 MEASURED_ON = {
     "original": "the labels before injection of all test samples",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.rows import BLOCK_BYTES, slices
+from audit.compute.matrix import BLOCK_BYTES, slices
 
 PRECISION_BASIS = (
     "The precision of the flags is an expected value under the suspicions, which come from a noise model fitted to "

@@ -17,18 +17,18 @@ import pandas as pd
 import torch
 
 from audit.config import AuditConfig
-from audit.embedding import embed
+from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.head import Head, head_from_arrays, one_hot
-from audit.heat_map import HeatMaps, overlay
+from audit.head.fit import Head, head_from_arrays, one_hot
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
 from audit.images.decoding import decode_image
+from audit.images.embedding import embed
+from audit.images.heat_map import HeatMaps, overlay
 from audit.influence.engine import helpful_and_harmful
-from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import influence_on_targets
-from audit.influence.stable import StableSolver
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
-from audit.samples import Samples
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -133,7 +133,7 @@ class ResultExplainer:
     """
 
     def __init__(self, result: AuditResult, progress: ProgressCallback = silent) -> None:
-        from audit.backbone import load_backbone
+        from audit.images.backbone import load_backbone
 
         described = result.summary["backbone"]
         if described is None or not result.heads:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.rows import Rows, blocks, total
+from audit.compute.matrix import Rows, blocks, total
 
 
 def inject_mislabels(

@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows, Spread, here, take
 from audit.errors import ConvergenceError
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
 from audit.influence.engine import helpful_and_harmful
-from audit.influence.hessian import HeadHessian
 from audit.influence.pairwise import MEMORY, targets_at_once
-from audit.influence.stable import StableSolver
-from audit.rows import Rows, Spread, here, take
 
 COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted")
 VALIDATION_SAMPLES = 8

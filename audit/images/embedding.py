@@ -17,13 +17,13 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from audit.backbone import Backbone
+from audit.data.samples import Samples
 from audit.errors import InputError
+from audit.files.storage import remove_abandoned, replace_file
+from audit.images.backbone import Backbone
 from audit.images.decoding import KEY_BYTES, content_key, decode_image, image_bytes
 from audit.images.pillow_warnings import heard, listening
 from audit.progress import ProgressCallback, Step, silent
-from audit.samples import Samples
-from audit.storage import remove_abandoned, replace_file
 
 if TYPE_CHECKING:
     from audit.config import AuditConfig
@@ -59,7 +59,7 @@ class Workers(Protocol):
     """Other processes that embed images, and hold the embeddings."""
 
     def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
-        """As `embed` below, with `values` that are spread over them (`audit.rows.Spread`)."""
+        """As `embed` below, with `values` that are spread over them (`audit.compute.matrix.Spread`)."""
 
 
 def default_cache_dir() -> Path:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.elementwise import log_softmax, one_thread, softmax
+from audit.compute.matrix import Derived, Rows, blocks, brought, derive, each, hold, total
+from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
-from audit.influence.hessian import HeadHessian, KroneckerFactors, SecondMoment, conjugate_gradients
-from audit.rows import Derived, Rows, blocks, brought, derive, each, hold, total
+from audit.head.hessian import HeadHessian, KroneckerFactors, SecondMoment, conjugate_gradients
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audit.data.samples import MINIMUM_PER_CLASS, is_missing
 from audit.errors import InputError
-from audit.samples import MINIMUM_PER_CLASS, is_missing
 
 WITHOUT_LABEL = "without_label"
 UNREADABLE = "unreadable"

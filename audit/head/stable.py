@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from audit.compute.matrix import Spread
 from audit.errors import ConvergenceError
-from audit.influence.hessian import DENSE_PARAMETERS, HeadHessian, Solution
-from audit.rows import Spread
+from audit.head.hessian import DENSE_PARAMETERS, HeadHessian, Solution
 
 DAMPING_STEP = 10.0  # factor on the ridge (L2 and damping) from one try to the next
 MOST_RIDGE = 1.0  # as large as the curvature of standardised features, so that H is well-conditioned

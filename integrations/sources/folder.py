@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import InputError
-from integrations.class_choice import chosen_classes
-from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.class_choice import chosen_classes
 from integrations.sources.file_kinds import remedy_for, suffix_of
 from integrations.sources.folder_tree import Folder, folder_tree
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.layout import ClassFolder, Layout, layout_of
 from integrations.sources.left_out import FOLDER, LeftOutImage, printable, quoted, sentences
 from integrations.sources.split_names import split_names

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 
-from integrations.class_choice import chosen_classes
-from integrations.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.class_choice import chosen_classes
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 SIDE = 64  # the digits are 8 x 8 pixels, too small for the App's grid
 

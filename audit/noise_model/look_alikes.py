@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.influence.hessian import chunks
+from audit.head.hessian import chunks
 
 ENTRIES = 1_000_000  # of the confusions, up to which all are looked at
 STEPS = 1000  # of EM, at most

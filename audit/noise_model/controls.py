@@ -21,10 +21,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from audit.detectors.noise_model import FLOOR, Diagnosis, NoiseModel
-from audit.evaluation import detection_quality
-from audit.flagging import Mistakes, Recall, best_threshold, count_mistakes
-from audit.influence.hessian import chunks
+from audit.flags.measures import detection_quality
+from audit.flags.threshold import Mistakes, Recall, best_threshold, count_mistakes
+from audit.head.hessian import chunks
+from audit.noise_model.model import FLOOR, Diagnosis, NoiseModel
 
 KINDS = ("", "slip", "look-alike")  # by number
 NONE, SLIP, LOOK_ALIKE = range(3)

@@ -1,0 +1,1 @@
+"""From suspicion to flags: detectors, the threshold, measures of quality, and what correcting is worth."""
