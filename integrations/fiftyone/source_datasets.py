@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +29,8 @@ IN_COMMON = 0.5
 """A source was moved where the dataset has this share of its images, or it this share of the dataset's."""
 
 FOLDERS_IN_NAME = 2
+THIS_PROCESS = uuid.uuid4().hex
+"""Tells the datasets that this process has made from those that another run makes at the same time."""
 
 
 def image_home() -> Path:
@@ -106,16 +109,17 @@ def removed_if_refused(images: LabelledImages, wanted: str | None) -> Iterator[N
     except InputError:
         if not existed and fo.dataset_exists(name):
             made = fo.load_dataset(name)
-            if source_of(made) == images.description and not made.list_runs():
+            if made.info.get(INFO_KEY, {}).get("made_by") == THIS_PROCESS and not made.list_runs():
+                paths = made.values("filepath")
                 made.delete()
-                _remove_files(folder, before)
+                _remove_files(folder, before, paths)
         raise
 
 
 def _made(images: LabelledImages, name: str) -> fo.Dataset:
     # It gets its name when it is marked as ours: an import killed before leaves only what FiftyOne itself removes.
     made = fo.Dataset()
-    made.info = {INFO_KEY: {"source": images.description}}
+    made.info = {INFO_KEY: {"source": images.description, "made_by": THIS_PROCESS}}
     made.save()
     try:
         made.name = name
@@ -215,12 +219,17 @@ def _is_known(image: LabelledImage, files: dict[str, str]) -> bool:
     return isinstance(image.image, Path) or Path(stored).stem.endswith(digest_of_image(image.image))
 
 
-def _remove_files(folder: Path, before: set[Path]) -> None:
-    """Remove what is new in a folder, deepest first, and the folder where nothing was in it."""
-    for path in sorted(set(folder.rglob("*")) - before, reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
+def _remove_files(folder: Path, before: set[Path], paths: list[str]) -> None:
+    """Remove those of a dataset's files that are new in a folder, and folders that are empty then.
+
+    Another run of the same source may be writing there: what is not this dataset's stays.
+    """
+    for path in set(map(Path, paths)) - before:
+        if folder in path.parents:
             path.unlink(missing_ok=True)
-    if not before and folder.is_dir():
-        folder.rmdir()
+    for inner in sorted(set(folder.glob("*/")) - before, reverse=True):
+        with suppress(OSError):  # not empty
+            inner.rmdir()
+    if not before:
+        with suppress(OSError):
+            folder.rmdir()

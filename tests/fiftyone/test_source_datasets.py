@@ -19,6 +19,7 @@ from integrations.fiftyone import audit_dataset
 from integrations.fiftyone.source_datasets import image_home, source_of
 from integrations.sources import resolve_source
 from integrations.sources.digits import digits
+from integrations.sources.resolve import Source
 from integrations.terminal import Manner
 
 Names = Callable[[str], str]
@@ -180,3 +181,33 @@ def test_a_field_of_another_type_is_refused_with_code_that_converts_it(
     dataset.reload()
     assert dataset.values(f"{field}.label") == [*["0"] * 4, *["1"] * 4, None]
     assert len(resolve_source(f"fiftyone:{dataset.name}", label_field=field, keep_labels=["1"]).open()) == 4
+
+
+def refuse_after(source: Source, change: Callable[[fo.Dataset], object]) -> None:
+    """Open a source that is not in FiftyOne yet, let another run change something, and refuse the audit."""
+    with source.removed_if_refused():
+        change(source.open()._root_dataset)
+        raise InputError("refused")
+
+
+def test_a_refused_audit_leaves_the_files_that_another_run_is_writing() -> None:
+    other = image_home() / "refused-too" / "ab" / "of another run.png"
+
+    def write(dataset: fo.Dataset) -> None:
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"being written")
+
+    with pytest.raises(InputError, match="refused"):
+        refuse_after(resolve_source("digits", dataset="refused too", keep_labels=["0", "1"]), write)
+    assert not fo.dataset_exists("refused too")
+    assert [path for path in (image_home() / "refused-too").rglob("*") if path.is_file()] == [other]
+
+
+def test_a_refused_audit_leaves_the_dataset_that_another_run_made() -> None:
+    def take_over(dataset: fo.Dataset) -> None:
+        dataset.info["influence_audit"] = dataset.info["influence_audit"] | {"made_by": "another process"}
+        dataset.save()
+
+    with pytest.raises(InputError, match="refused"):
+        refuse_after(resolve_source("digits", dataset="made by another", keep_labels=["0", "1"]), take_over)
+    assert fo.dataset_exists("made by another")
