@@ -17,8 +17,8 @@ from audit.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
     from audit.data.samples import Samples
+    from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
-    from audit.run import audit_embeddings, audit_images
 
 __version__ = "0.1.0"
 
@@ -35,8 +35,8 @@ __all__ = [
 _HOMES = {
     "AuditResult": "audit.result",
     "Samples": "audit.data.samples",
-    "audit_embeddings": "audit.run",
-    "audit_images": "audit.run",
+    "audit_embeddings": "audit.pipeline",
+    "audit_images": "audit.pipeline",
 }
 
 

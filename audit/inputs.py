@@ -1,307 +1,278 @@
-"""What a caller hands to an audit, as embeddings in rows and labels.
-
-Embeddings come as arrays, tensors, tables, lists of rows, sparse matrices and files. Each is audited with the numbers
-that it holds, or refused in one line that says what to give instead; nothing is dropped, filled or rounded in silence.
-"""
+"""What an audit starts from: arrays or images become embedded samples with labels, classes and a split."""
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, Stored, aligned, here
-from audit.compute.memory import GIB, free_memory
+from audit.compute.matrix import Stored, take
 from audit.config import AuditConfig
-from audit.data.left_out import kind_of, label_array
-from audit.data.samples import is_missing
-from audit.errors import InputError, first_line
-from audit.images.backbone import choose_device
+from audit.data.arrays import read_arrays, read_validation, rows_of
+from audit.data.findings import row_keys
+from audit.data.left_out import (
+    NO_LABEL,
+    RARE_CLASS,
+    UNREADABLE,
+    WITHOUT_LABEL,
+    LeftOut,
+    note_of_unreadable,
+    of_rare_classes,
+)
+from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
+from audit.data.split import check_validation, own_split, stratified_split
+from audit.errors import InputError
+from audit.head.fit import check_embeddings
+from audit.images.backbone import Backbone, load_backbone
+from audit.images.embedding import Embedded, Workers, embed, fitted_pixels, remarks_note
+from audit.progress import Stages
 
-WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
-IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
+PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
+MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """Embeddings and labels of n samples.
+class Pictures:
+    """The images of an audit, and what embedded them.
 
     Attributes:
-        parts: embeddings (n_i, d), one after another, of real numbers.
-        labels: (n,) integers, booleans or strings.
-        missing: bool (n,), the samples without a label.
+        samples: the audited samples.
+        backbone: the frozen network.
+        computed: how many images went through it now.
+        cached: how many embeddings came from the cache.
     """
 
-    parts: list[np.ndarray]
+    samples: Samples
+    backbone: Backbone
+    computed: int
+    cached: int
+
+    def pixels(self) -> Tensor:
+        """float32 (n, 3, size, size) in [0, 1], on the backbone's device.
+
+        Raises:
+            InputError: if they take more than PIXEL_BYTES.
+        """
+        side = self.backbone.image_size
+        size = 12 * len(self.samples) * side**2
+        if size > PIXEL_BYTES:
+            raise InputError(
+                f"scope 'model' holds all images in memory: {len(self.samples)} of {side} × {side} pixels take "
+                f"{size / 2**30:.1f} GiB, more than {PIXEL_BYTES / 2**30:.0f}; take fewer, or scope 'head'"
+            )
+        images = [fitted_pixels(decode_image(image), self.backbone) for image in self.samples.images]
+        pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
+        return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every audit comes down to: n embedded samples with labels and a split.
+
+    Attributes:
+        ids: of the samples, distinct.
+        filepaths: of their images; None where a sample is no file.
+        x: embeddings (n, d).
+        labels: (n,) as given.
+        classes: (C,) distinct labels, sorted.
+        split: (n,) 'train', 'validation' or 'test'.
+        keys: uint8 (n, 16), the same for samples with the same content.
+        left_out: the samples that are not audited.
+        every_label: distinct labels of all samples, those that are left out included.
+        pictures: the images; None for an audit of arrays.
+        exponent: the embeddings were divided by two to this power.
+    """
+
+    ids: list[str]
+    filepaths: list[str | None]
+    x: Any
     labels: np.ndarray
-    missing: np.ndarray
+    classes: np.ndarray
+    split: np.ndarray
+    keys: np.ndarray
+    left_out: LeftOut
+    every_label: np.ndarray
+    pictures: Pictures | None = None
+    exponent: int = 0
+
+    def rows(self, split: str) -> np.ndarray:
+        """Positions of the samples of a split."""
+        return np.flatnonzero(self.split == split)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The given labels as class numbers (n,)."""
+        return np.searchsorted(self.classes, self.labels)
+
+    @property
+    def made_by(self) -> str:
+        """What identifies the transform from images to embeddings; '' for an audit of arrays."""
+        return "" if self.pictures is None else self.pictures.backbone.transform_key
 
 
-def read_arrays(x: Any, labels: Any, name: str) -> Arrays:
-    """Embeddings and labels in any usual form.
+def material_of_arrays(
+    x: Any, labels: Any, validation: tuple[Any, Any] | None, config: AuditConfig, stages: Stages
+) -> Material:
+    """Embeddings of the caller's own; arguments and errors as those of `audit.audit_embeddings`."""
+    if config.scope == "model" or config.heat_maps:
+        asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
+        raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
+    arrays = read_arrays(x, labels, "x")
+    parts, given, missing = arrays.parts, arrays.labels, arrays.missing
+    samples = len(given)
+    ids = [str(row) for row in range(samples)]
+    splits: np.ndarray | None = None
+    if validation is not None:
+        held_out = read_validation(validation, arrays)
+        splits = np.array(["train"] * samples + ["validation"] * len(held_out.labels), dtype=object)
+        ids += [f"validation-{row}" for row in range(len(held_out.labels))]
+        parts, given = [*parts, *held_out.parts], np.concatenate([given, held_out.labels])
+        missing = np.concatenate([missing, held_out.missing])
+    left_out = LeftOut(ids, [None] * len(ids), config.strict)
+    left_out.add(WITHOUT_LABEL, dict.fromkeys(np.flatnonzero(missing).tolist(), NO_LABEL))
+    rows = np.flatnonzero(~missing)
+    kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
+    rows = rows[kept]
+    ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
+    if splits is not None:
+        check_validation(given[rows], splits)
+    in_double = Stored(parts, torch.float64, torch.device("cpu"))
+    exponent = check_embeddings(in_double if len(rows) == len(given) else take(in_double, torch.from_numpy(rows)), ids)
+    embeddings = rows_of(parts, len(classes), config, exponent)
+    if len(rows) < len(given):
+        embeddings = take(embeddings, torch.from_numpy(rows))
+    with stages.stage("split"):
+        split = split_samples(given[rows], splits, config)
+        _note_trust(split, splits, config, stages)
+    return Material(
+        ids,
+        [None] * len(ids),
+        embeddings,
+        given[rows],
+        classes,
+        split,
+        row_keys(embeddings),
+        left_out,
+        np.unique(given[~missing]),
+        exponent=exponent,
+    )
 
-    Args:
-        x: (n, d), see `audit_embeddings`.
-        labels: (n,), see `label_array`.
-        name: of the argument, for messages.
 
-    Raises:
-        InputError: if either cannot be read as that, or they do not fit together.
-    """
-    parts = embedding_parts(x, name)
-    try:
-        given, missing = label_array(labels)
-    except InputError as error:
-        raise InputError(str(error) if name == "x" else f"{name}: {error}") from None
-    shapes = [part.shape for part in parts]
-    if len(given) != sum(shape[0] for shape in shapes):
-        shape = shapes[0] if len(shapes) == 1 else shapes
-        raise InputError(
-            f"{name}: embeddings have shape {shape}, labels {given.shape}; give (n, d) and (n,) of the same n"
+def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None) -> Material:
+    """Images through the backbone; arguments and errors as those of `audit.audit_images`."""
+    left_out = LeftOut(samples.ids, [_path(image) for image in samples.images], config.strict)
+    labelled = _labelled(samples, left_out, stages)
+    every_label = np.array(sorted({samples.labels[row] for row in labelled}))
+    auditable_classes(np.array([samples.labels[row] for row in labelled]))
+    backbone, embedded = _embedded(samples.take(labelled), config, stages, workers)
+    left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
+    rows = labelled[embedded.rows]
+    kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
+    embeddings = embedded.values if workers else rows_of([embedded.values], len(classes), config)
+    if not kept.all():
+        embeddings = take(embeddings, torch.from_numpy(np.flatnonzero(kept)))
+    audited = samples.take(rows[kept])
+    labels = np.array(audited.labels)
+    with stages.stage("split"):
+        own = audited.splits if config.use_splits else None
+        split = split_samples(labels, own, config)
+        _note_trust(split, own, config, stages)
+    return Material(
+        list(audited.ids),
+        [_path(image) for image in audited.images],
+        embeddings,
+        labels,
+        classes,
+        split,
+        embedded.keys[kept],
+        left_out,
+        every_label,
+        Pictures(audited, backbone, embedded.computed, embedded.cached),
+    )
+
+
+def _labelled(samples: Samples, left_out: LeftOut, stages: Stages) -> np.ndarray:
+    """Positions of the samples with a label; the others are left out."""
+    unlabelled = [row for row, label in enumerate(samples.labels) if is_missing(label)]
+    labelled = np.setdiff1d(np.arange(len(samples)), unlabelled)
+    if not len(labelled):
+        raise InputError(f"none of the {len(samples)} samples has a label; an audit needs labels")
+    if unlabelled:
+        stages.note("samples", f"{len(unlabelled)} of {len(samples)} samples have no label: audited without them")
+    left_out.add(WITHOUT_LABEL, dict.fromkeys(unlabelled, NO_LABEL))
+    return labelled
+
+
+def _embedded(
+    images: Samples, config: AuditConfig, stages: Stages, workers: Workers | None
+) -> tuple[Backbone, Embedded]:
+    """The backbone, and what it makes of the images."""
+    with stages.stage("backbone"):
+        backbone = load_backbone(
+            config.backbone,
+            config.weights,
+            config.image_size,
+            config.device,
+            note=lambda text: stages.note("backbone", text),
+            precision=config.precision,
         )
-    _check_order(x, labels, name)
-    return Arrays(parts, given, missing)
-
-
-def read_validation(validation: Any, like: Arrays) -> Arrays:
-    """The embeddings and labels of a validation split of one's own, of the same kind as those of x.
-
-    Raises:
-        InputError: if they are no pair, fewer than two samples, or of another kind than those of x.
-    """
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
-        raise InputError(f"validation is of type {type(validation).__name__}; give a pair (embeddings, labels)")
-    held_out, labels = validation
-    arrays = read_arrays(held_out, labels, "validation")
-    labelled = int((~arrays.missing).sum())
-    if labelled < 2:
-        raise InputError(
-            f"validation holds {labelled} labelled sample(s); give two or more, or leave it out to have some drawn"
-        )
-    widths = like.parts[0].shape[1], arrays.parts[0].shape[1]
-    if widths[0] != widths[1]:
-        raise InputError(f"x has {widths[0]} features, validation {widths[1]}; give the same backbone's")
-    kinds = kind_of(like.labels), kind_of(arrays.labels)
-    if kinds[0] != kinds[1]:
-        raise InputError(f"the labels of validation are {kinds[1]}, those of x {kinds[0]}; give both of one type")
-    return arrays
-
-
-def rows_of(parts: list[np.ndarray], classes: int, config: AuditConfig, exponent: int = 0) -> Rows:
-    """Embeddings in double precision: in memory, or read where they are if they, or the predictions, are many.
-
-    What is predicted of embeddings in memory is there, too, in the same precision; pyDVL's engines ask for that.
-
-    Args:
-        parts: (n_i, d) each.
-        classes: C.
-        config: names the device.
-        exponent: the embeddings are divided by 2 to this power.
-    """
-    chosen = choose_device(config.device)
-    stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen, exponent)
-    room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
-    widest = max(stored.shape[1], classes) if config.engine == "exact" else stored.shape[1]
-    return aligned(here(stored)) if 8 * stored.shape[0] * widest <= room else stored
-
-
-def embedding_parts(x: Any, name: str) -> list[np.ndarray]:
-    """Embeddings in any usual form as arrays (n_i, d) of real numbers, one after another.
-
-    Args:
-        x: (n, d), or paths of .npy files.
-        name: of the argument, for messages.
-
-    Raises:
-        InputError: if x is none of that, saying what to give instead.
-    """
-    if isinstance(x, str | Path):
-        x = [x]
-    if isinstance(x, list | tuple) and x and all(isinstance(part, str | Path) for part in x):
-        found = [_real(mapped(Path(part)), str(part)) for part in x]
-    else:
-        found = [_real(_array(x, name), name)]
-    for part in found:
-        _check_shape(part.shape, name)
-    return found
-
-
-def mapped(path: Path) -> np.ndarray:
-    """The array of a .npy file, memory-mapped; nothing pickled is read."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a .npy file of numbers"
-        raise InputError(f"embeddings {str(path)!r} cannot be read ({reason.lower()}); give a .npy file") from None
-
-
-def _array(x: Any, name: str) -> np.ndarray:
-    """x as an array of whatever numpy makes of it, values unchanged."""
-    kind = type(x).__name__
-    if x is None or isinstance(x, bytes | Mapping | Set | Iterator):
-        raise InputError(f"{name}: embeddings are of type {kind}; give an array (n, d), or a list of rows")
-    if isinstance(x, Tensor):
-        return _of_tensor(x, name)
-    if isinstance(x, pd.DataFrame | pd.Series):
-        return _of_table(x, name)
-    if isinstance(x, np.ma.MaskedArray):
-        masked = np.ma.getmaskarray(x)
-        if masked.any():
-            count = int(masked.reshape(len(x), -1).any(1).sum())
-            raise InputError(
-                f"{name}: {count} of {len(x)} embeddings hold masked values; leave these rows out, with their labels, "
-                "or fill them (x.filled(...))"
-            )
-        return np.asarray(x.data)
-    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # SciPy's sparse matrices and arrays
-        _check_dense(x.shape, name)
-        return np.asarray(x.toarray())
-    if hasattr(x, "to_pandas") and not hasattr(x, "__array__"):  # a table of Arrow's
-        return _of_table(x.to_pandas(), name)
-    if isinstance(x, Sequence) and x and any(isinstance(row, Tensor) for row in x):
-        x = [_of_tensor(row, name) if isinstance(row, Tensor) else row for row in x]
-    try:
-        if np.ndim(x) == 0 and not isinstance(x, numbers.Number):
-            raise TypeError("it has no rows")
-        return np.asarray(x)
-    except ValueError:  # rows of different lengths
-        return _stacked(list(x), name)
-    except Exception as error:
-        raise InputError(
-            f"{name}: embeddings of type {kind} cannot be read as an array ({first_line(error)}); give a NumPy array"
-        ) from None
-
-
-def _of_tensor(x: Tensor, name: str) -> np.ndarray:
-    if x.layout != torch.strided:
-        _check_dense(tuple(x.shape), name)
-    try:
-        x = x.detach()
-        if x.layout != torch.strided:
-            x = x.to_dense()
-        if x.is_quantized:
-            x = x.dequantize()
-        x = x.cpu().resolve_conj().resolve_neg()
-        if x.dtype.is_floating_point and x.dtype not in (torch.float16, torch.float32, torch.float64):
-            x = x.float()  # which holds all numbers of the short types that NumPy lacks
-        return x.numpy()
-    except (RuntimeError, TypeError, NotImplementedError) as error:
-        raise InputError(
-            f"{name}: this tensor cannot be read as an array ({first_line(error)}); give a dense one on the CPU"
-        ) from None
-
-
-def _of_table(x: pd.DataFrame | pd.Series, name: str) -> np.ndarray:
-    if isinstance(x, pd.Series):
-        return _stacked(x.tolist(), name) if pd.api.types.is_object_dtype(x.dtype) else x.to_numpy()
-    columns = []
-    for place, (column, dtype) in enumerate(zip(x.columns, x.dtypes, strict=True)):
-        if not pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
-            raise InputError(
-                f"{name}: column {str(column)!r} is of type {dtype}, which is no number; leave the column out"
-            )
-        if pd.api.types.is_extension_array_dtype(dtype) and not isinstance(dtype, pd.SparseDtype):
-            values = x.iloc[:, place].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    with stages.stage("embedding") as step:
+        if workers is None:
+            embedded = embed(images, backbone, config.batch_size, config.cache_dir, step)
         else:
-            values = np.asarray(x.iloc[:, place])
-        columns.append(_real(values, f"{name}: column {str(column)!r}"))
-    return np.stack(columns, 1) if columns else np.empty((len(x), 0))
+            embedded = workers.embed(images, backbone, config, step)
+    if embedded.skipped:
+        stages.note("embedding", note_of_unreadable(images.labels, [row for row, _ in embedded.skipped]))
+    if embedded.remarks:
+        stages.note("embedding", remarks_note(embedded.remarks, images))
+    return backbone, embedded
 
 
-def _stacked(rows: list[Any], name: str) -> np.ndarray:
-    """Rows, each an array or a list of numbers, as one array; one-dimensional where they are numbers."""
-    if not any(hasattr(row, "__len__") and not isinstance(row, str | bytes) for row in rows):
-        return _objects(rows)
-    found = []
-    for number, row in enumerate(rows):
-        try:
-            found.append(_of_tensor(row, name) if isinstance(row, Tensor) else np.asarray(row))
-        except ValueError:
-            raise InputError(f"{name}: row {number} is ragged; give (n, d), every row of the same d") from None
-        if found[-1].shape != found[0].shape:
-            raise InputError(
-                f"{name}: row {number} has shape {found[-1].shape}, row 0 {found[0].shape}; give (n, d), every row of "
-                "the same d"
-            )
-    return np.stack(found)
-
-
-def _objects(values: list[Any]) -> np.ndarray:
-    out = np.empty(len(values), dtype=object)
-    for place, value in enumerate(values):
-        out[place] = value
-    return out
-
-
-def _real(x: np.ndarray, name: str) -> np.ndarray:
-    """The same numbers as floating-point ones, or whole ones, that torch knows; files stay where they are."""
-    kind = x.dtype.kind
-    if kind == "O" and x.ndim == 1 and len(x) and hasattr(x[0], "__len__") and not isinstance(x[0], str | bytes):
-        x = _stacked(list(x), name)
-        kind = x.dtype.kind
-    if kind == "O":
-        return _numbers(x, name)
-    if kind == "c":
-        raise InputError(
-            f"{name}: embeddings are complex numbers; give real ones, such as numpy.hstack([x.real, x.imag])"
+def _of_auditable_classes(
+    labels: np.ndarray, rows: np.ndarray, left_out: LeftOut, stages: Stages
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the labels (n,) can be audited, bool (n,), and their classes; `rows` are the samples' positions."""
+    classes = auditable_classes(labels)
+    rare = of_rare_classes(labels, classes)
+    if rare:
+        count = len(set(labels[list(rare)].tolist()))
+        stages.note(
+            "samples",
+            f"{len(rare)} samples of {count} class(es) with fewer than {MINIMUM_PER_CLASS} samples each are left out "
+            "(listed in the result); add samples or merge classes to have them audited",
         )
-    if kind in "USTa":
-        raise InputError(f"{name}: embeddings are text; give numbers, such as x.astype(float)")
-    if kind not in "fiub":
-        raise InputError(f"{name}: embeddings are of type {x.dtype}; give real numbers")
-    if x.dtype.itemsize > 8 or (kind == "u" and x.dtype.itemsize > 1):
-        with np.errstate(over="ignore"):  # infinity is refused later, with its row
-            return x.astype(np.float64)
-    return np.asarray(x) if not isinstance(x, np.memmap) else x
+    if len(classes) > MANY_CLASSES:
+        stages.note(
+            "samples",
+            f"the labels are {len(classes)} classes, which take very long: time grows with samples × classes. "
+            "If that is not meant, check the label field, or audit some of the classes at a time (--keep-labels)",
+        )
+    left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
+    return np.isin(labels, classes), classes
 
 
-def _numbers(x: np.ndarray, name: str) -> np.ndarray:
-    """An array of Python objects as float64; what is missing becomes NaN, which is refused later, with its row."""
-    out = np.empty(x.shape)
-    for place, value in np.ndenumerate(x):
-        if not isinstance(value, str) and is_missing(value):
-            out[place] = np.nan
-        elif isinstance(value, numbers.Real | Decimal | np.number | np.bool_) and not isinstance(value, complex):
-            out[place] = value
-        else:
-            raise InputError(
-                f"{name}: the embedding of row {place[0]} holds a value of type {type(value).__name__}; give numbers"
-            )
-    return out
+def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
+    """The split (n,) of labelled samples: their own where given or asked for, else a seeded stratified one."""
+    sizes = (config.train_size, config.validation_size, config.test_size)
+    if splits is not None or config.use_splits:
+        return own_split(splits, labels, sizes, config.seed)
+    return stratified_split(labels, sizes, config.seed)
 
 
-def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) == 2 and shape[1]:
-        return
-    ways = {1: "; give (n, d): x.reshape(-1, 1) where there is one feature", 2: "; give (n, d) with d of 1 or more"}
-    flat = "; give (n, d), such as x.reshape(len(x), -1)"
-    raise InputError(f"{name}: embeddings have shape {shape}{ways.get(len(shape), flat if shape else '; give (n, d)')}")
-
-
-def _check_dense(shape: tuple[int, ...], name: str) -> None:
-    """Refuse a sparse matrix that does not fit into memory when all its zeros are written out."""
-    needed, free = 8 * int(np.prod([float(side) for side in shape])), free_memory(torch.device("cpu"))
-    if 2 * needed > free:
-        raise InputError(
-            f"{name}: sparse embeddings of shape {tuple(shape)} take {needed / GIB:.1f} GiB with their zeros, and "
-            f"{free / GIB:.1f} GiB are free; reduce the features first, such as by TruncatedSVD"
+def _note_trust(split: np.ndarray, own: Any, config: AuditConfig, stages: Stages) -> None:
+    """Say it where validation samples are trusted that nobody chose for that; injected mislabels spare them."""
+    if config.validation_trusted and not config.inject and (own is None or "validation" not in set(own)):
+        stages.note(
+            "split",
+            f"{(split == 'validation').sum()} samples that were drawn for validation are taken to have the right "
+            "label (--validation-trusted), so that none of them is flagged; name those that you have checked "
+            "(splits of your own and --use-splits, or from Python validation=)",
         )
 
 
-def _check_order(x: Any, labels: Any, name: str) -> None:
-    """Refuse a table and labels whose indexes name the same rows in another order: rows go together by position."""
-    if not isinstance(x, pd.DataFrame | pd.Series) or not isinstance(labels, pd.DataFrame | pd.Series):
-        return
-    if not x.index.equals(labels.index) and len(x) == len(labels) and set(x.index) == set(labels.index):
-        raise InputError(
-            f"{name}: the labels have the index of the embeddings in another order; give labels.loc[x.index], or "
-            "labels.to_numpy() where they are in the order of the embeddings already"
-        )
+def _path(image: Any) -> str | None:
+    return str(image) if isinstance(image, str | Path) else None

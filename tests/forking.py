@@ -10,7 +10,7 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 
 IMPORTED = [
-    "audit.run",
+    "audit.pipeline",
     "reports.html",
     "pyarrow.parquet",
     "sklearn.datasets",

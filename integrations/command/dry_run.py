@@ -34,8 +34,9 @@ from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
 from audit.images.thumbnails import MOST_SUSPECTS, NOT_FLAGGED
+from audit.inputs import split_samples
+from audit.pipeline import audit_embeddings
 from audit.progress import Step
-from audit.run import audit_embeddings, split_samples
 from integrations.command.ending import print_json
 from integrations.command.orders import Order
 from integrations.pipeline import REPORT_FILE

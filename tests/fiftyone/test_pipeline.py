@@ -66,7 +66,7 @@ def test_a_report_that_cannot_be_written_leaves_result_and_fields(
     dataset: fo.Dataset, config: AuditConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reports.html.write_report", out_of_order)
-    monkeypatch.setattr("audit.run.thumbnails", out_of_order)
+    monkeypatch.setattr("audit.pipeline.thumbnails", out_of_order)
     audited = audit_and_report(dataset, "ground_truth", "audit", config, tmp_path / "result")
     assert str(audited.problem).startswith("The report could not be made (ZeroDivisionError: the machine is on fire)")
     saved = audit.AuditResult.load(tmp_path / "result")
@@ -86,7 +86,7 @@ def test_the_result_is_saved_before_anything_is_explained(
     def killed(*args: object, **kwargs: object) -> None:
         raise OutOfMemory
 
-    monkeypatch.setattr("audit.run.neighbours", killed)
+    monkeypatch.setattr("audit.stages.neighbours", killed)
     with pytest.raises(OutOfMemory):
         audit_dataset(dataset, config=config, save_to=tmp_path / "result")
     saved = audit.AuditResult.load(tmp_path / "result")

@@ -25,8 +25,8 @@ from audit.errors import InputError
 from audit.head.hessian import SecondMoment
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import embed
+from audit.pipeline import audit_images
 from audit.progress import Step
-from audit.run import audit_images
 from integrations.dask import DaskWorkers, workers_at
 from integrations.sources.digits import digits
 from tests.unit.test_scale import N, everything_of, material

@@ -744,7 +744,7 @@ def test_single_precision_as_on_a_gpu_gives_the_same_audit(monkeypatch: pytest.M
 
     x, labels = (part[:400] for part in load_digits(return_X_y=True))
     double = audit_embeddings(x, labels, config=AuditConfig(inject=0.1))
-    monkeypatch.setattr("audit.inputs.WORKING_PRECISION", {"cpu": torch.float32})
+    monkeypatch.setattr("audit.data.arrays.WORKING_PRECISION", {"cpu": torch.float32})
     single = audit_embeddings(x, labels, config=AuditConfig(inject=0.1))
     assert (double.scores["flag"] == single.scores["flag"]).mean() >= 0.99
     for column in ("influence", "self_influence", "loo_probability"):

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 import audit
 from audit.compute.matrix import Stored, here
-from audit.inputs import embedding_parts, read_arrays
+from audit.data.arrays import embedding_parts, read_arrays
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -114,8 +114,8 @@ def test_explanations_and_corrections_that_fail_leave_the_scores_and_are_made_by
     assert not list((tmp_path / "checkpoints").iterdir())
     said: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("audit.run.neighbours", failing)
-        patch.setattr("audit.run.Correction.measure", failing)
+        patch.setattr("audit.stages.neighbours", failing)
+        patch.setattr("audit.stages.Correction.measure", failing)
         result = audit.audit_embeddings(
             data.data[:150], labels, config=config, progress=lambda step: said.append(step.note)
         )

@@ -126,7 +126,7 @@ def test_an_audit_from_files_is_the_one_from_memory(
     settings = audit.AuditConfig(cache_dir=str(tmp_path), inject=0.05, inject_strategy="class-pair")
     labels = material[1].numpy()
     expected = audit.audit_embeddings(material[0], labels, config=settings)
-    monkeypatch.setattr("audit.inputs.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("audit.data.arrays.IN_MEMORY_BYTES", 0)
     found = audit.audit_embeddings(files, labels, config=settings)
     # The noise model, whose beliefs influence refers to, works in single precision on embeddings from files.
     for column in ("influence", "self_influence", "loo_probability", "suspicion"):
@@ -143,7 +143,7 @@ def test_an_audit_from_files_is_the_one_from_memory(
 
 def test_predictions_of_many_classes_are_not_in_memory_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small embeddings of many classes: 400 × 8 fit, their 400 × 100 predictions do not."""
-    from audit import inputs
+    from audit.data import arrays as inputs
 
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(400) % 100)

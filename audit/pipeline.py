@@ -1,0 +1,278 @@
+"""The audit, stage by stage.
+
+samples → embedding → split → head → detection (noise model, controls) → influence → flags → explanation → correction
+
+What comes up to the flags is needed for a result. What comes after may fail without taking it along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
+from audit.compute.memory import check_fits
+from audit.config import AuditConfig
+from audit.data.samples import Samples
+from audit.flags.detectors import DETECTORS, Evidence
+from audit.flags.threshold import Flags, choose_flags
+from audit.head.fit import Head, Standardiser
+from audit.images.embedding import Workers
+from audit.images.heat_map import drawn_heat_maps
+from audit.images.thumbnails import shown_samples, thumbnails
+from audit.inputs import Material, Pictures, material_of_arrays, material_of_images
+from audit.noise_model.controls import Controls, Count, count_by_controls
+from audit.noise_model.copies import Copies, contradicted
+from audit.noise_model.look_alikes import LookAlikes
+from audit.noise_model.model import Diagnosis
+from audit.progress import ProgressCallback, Stages, Step, silent
+from audit.result import AuditResult
+from audit.stages import (
+    Influence,
+    copies_of,
+    correction_of,
+    diagnose,
+    evidence_of,
+    explain,
+    hessian_of,
+    influence_of,
+    inject,
+    trained_head,
+)
+from audit.summary import Scored, result_of
+
+NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
+KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence)
+"""What the outcomes of stages are made of, for the checkpoint."""
+
+
+def audit_embeddings(
+    x: Any,
+    labels: Any,
+    validation: tuple[Any, Any] | None = None,
+    config: AuditConfig | None = None,
+    progress: ProgressCallback = silent,
+    checkpoint: Checkpoint | None = None,
+) -> AuditResult:
+    """Audit labels on embeddings of your own.
+
+    Identical rows count as copies of one sample (`audit.noise_model.copies`), unless most of them carry different
+    labels: then the embeddings do not tell samples apart.
+
+    Args:
+        x: (n, d) embeddings, finite real numbers: an array, memory-mapped or not, a tensor, a table, a list of rows,
+            a sparse matrix that fits into memory, or the paths of one or more .npy files. Rows go with labels by
+            position. Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU), with predictions
+            of up to as many; more are read where they are, a few rows at a time.
+        labels: (n,) integers, booleans or strings, all of one type; an array, a tensor, a column or a list.
+        validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
+            their rows follow those of x, with ids 'validation-0', 'validation-1', ...
+        config: the settings; those of the backbone are not used.
+        progress: is told what is being done.
+        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
+
+    Returns:
+        The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
+        a label (None, NaN, pd.NA, masked or blank), and those of a class of fewer than 3, are in `skipped` instead.
+
+    Raises:
+        InputError: if x or labels cannot be read as that, shapes differ, an embedding is not finite or dwarfs the
+            others, validation has fewer than two samples or a class that x lacks, or there are fewer than two
+            classes with 3 samples.
+    """
+    config = config or AuditConfig()
+    stages = Stages(progress)
+    material = material_of_arrays(x, labels, validation, config, stages)
+    audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
+    return audit.end(audit.run(material), discard=checkpoint is None)
+
+
+def audit_images(
+    samples: Samples,
+    config: AuditConfig | None = None,
+    progress: ProgressCallback = silent,
+    checkpoint: Checkpoint | None = None,
+    workers: Workers | None = None,
+    scored: Callable[[AuditResult], object] = lambda result: None,
+) -> AuditResult:
+    """Audit the labels of images.
+
+    Samples without a label, images that cannot be read, and samples of a class of fewer than 3 are not audited: they
+    are in `result.skipped` with the reason, and counted in `result.summary['counts']`.
+
+    Args:
+        samples: the labelled images.
+        config: the settings.
+        progress: is told what is being done.
+        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
+        workers: other processes that embed the images and hold the embeddings (`integrations.dask.DaskWorkers`); None
+            to do so here.
+        scored: is shown the result as soon as it has scores and flags, before explanations, correction and pictures are
+            made: to save it, in case one of these ends the process.
+
+    A stage after the flags that fails takes nothing with it: `result.summary['failed_stages']` says which one and why.
+
+    Raises:
+        InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
+            classes with 3 samples, or, in a strict audit, a sample would be left out.
+    """
+    config = config or AuditConfig()
+    stages = Stages(progress)
+    material = material_of_images(samples, config, stages, workers)
+    audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
+    result = audit.run(material, scored)
+    assert material.pictures is not None
+    audit.add_pictures(result, material.pictures)
+    return audit.end(result, discard=checkpoint is None)
+
+
+@dataclass(frozen=True)
+class _Audit:
+    """One audit under way.
+
+    Attributes:
+        config: the settings.
+        stages: what is timed and told.
+        checkpoint: keeps what stages come to.
+    """
+
+    config: AuditConfig
+    stages: Stages
+    checkpoint: Checkpoint
+
+    def run(self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None) -> AuditResult:
+        """Scores and flags, which are shown to `scored`, and then what can be made of them."""
+        check_fits(len(material.ids), len(material.classes), material.x.device)
+        self.checkpoint.begin(
+            self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
+        )
+        found = self._score(material)
+        result = result_of(material, found, self.config, self.stages)
+        scored(result)
+        self._explain(result, material, found)
+        self._correct(result, material, found)
+        return result
+
+    def end(self, result: AuditResult, discard: bool) -> AuditResult:
+        """The result; what was kept of its stages goes, unless one has failed and is to be made again."""
+        if discard and not result.summary["failed_stages"]:
+            self.checkpoint.discard()
+        return result
+
+    def _digest(self, material: Material) -> str:
+        """What identifies all that the stages follow from."""
+        settings = {name: value for name, value in self.config.to_dict().items() if name not in NOT_IN_OUTCOME}
+        parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
+        return digest_of(*parts, str(material.x.device), torch.__version__, code_digest())
+
+    def _score(self, material: Material) -> Scored:
+        given = material.numbers
+        copies = copies_of(material, given)
+        heads = {"given": self._head("head", material, given)}
+        labels = given
+        if self.config.inject:
+            labels = self._injected(material, given, copies, heads["given"])
+            heads["corrupted"] = self._head("head-corrupted", material, labels)
+        audited = heads["corrupted" if self.config.inject else "given"]
+        diagnosis, controls = self._diagnosis(material, labels, copies)
+        with self.stages.stage("influence"):
+            hessian = hessian_of(material.x, audited, material, self.config)
+            # Without the validation labels: a few hundred of these, right ones too, would say more of themselves than
+            # of the loss.
+            expected = None if self.config.validation_trusted else diagnosis.prior
+            influence = self.checkpoint.once(
+                "influence",
+                lambda: influence_of(
+                    material.x, labels, audited, hessian, material, self.config, expected, self._tell("influence")
+                ),
+            )
+        evidence = evidence_of(labels, influence.values, diagnosis)
+        counted, flags = self._flags(evidence, controls, diagnosis, copies, material.x.device)
+        return Scored(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags)
+
+    def _head(self, name: str, material: Material, labels: np.ndarray) -> Head:
+        with self.stages.stage("head"):
+            return self.checkpoint.once(name, lambda: trained_head(material.x, labels, material, self.config))
+
+    def _injected(self, material: Material, given: np.ndarray, copies: Copies, head: Head) -> np.ndarray:
+        """Class numbers (n,) with mislabels."""
+        influence = None
+        if self.config.inject_strategy == "most-influential":
+            with self.stages.stage("influence"):
+                hessian = hessian_of(material.x, head, material, self.config)
+                made = influence_of(
+                    material.x, given, head, hessian, material, self.config, None, self._tell("influence")
+                )
+                influence = made.values.cpu().numpy()
+        with self.stages.stage("injection"):
+            return inject(given, material, copies, self.config, influence)
+
+    def _diagnosis(self, material: Material, labels: np.ndarray, copies: Copies) -> tuple[Diagnosis, Controls]:
+        trusted = material.split == "validation" if self.config.validation_trusted else None
+        with self.stages.stage("detection") as step:
+            numbers = torch.from_numpy(labels).to(material.x.device)
+            return self.checkpoint.once(
+                "detection", lambda: diagnose(material, numbers, copies, self.config.seed, trusted, step)
+            )
+
+    def _flags(
+        self, evidence: Evidence, controls: Controls, diagnosis: Diagnosis, copies: Copies, device: torch.device
+    ) -> tuple[Count, Flags]:
+        config, labels = self.config, evidence.labels
+        with self.stages.stage("flagging"):
+            suspicion = DETECTORS["suspicion"](evidence)
+            numbers = torch.from_numpy(labels).to(device)
+            counted = count_by_controls(controls, diagnosis, numbers, suspicion, copies.proven_mistakes(labels))
+            flags = choose_flags(
+                suspicion,
+                config.threshold,
+                config.target_precision,
+                config.max_review,
+                counted.mistakes,
+                contradicted(copies, labels, suspicion),
+            )
+        return counted, flags
+
+    def _explain(self, result: AuditResult, material: Material, found: Scored) -> None:
+        with self.stages.optional("explanation", "explanations"):
+            result.explanations = self.checkpoint.once(
+                "explanation",
+                lambda: explain(
+                    material,
+                    found.labels,
+                    found.heads[found.audited],
+                    found.hessian,
+                    found.diagnosis.posterior,
+                    result.scores,
+                    self.config.solver,
+                    self._tell("explanation"),
+                ),
+            )
+
+    def _correct(self, result: AuditResult, material: Material, found: Scored) -> None:
+        suspicion = result.scores["suspicion"].to_numpy()
+        with self.stages.optional("correction", "measurements of what correcting is worth"):
+            correction = correction_of(
+                material, found.labels, found.others, suspicion, found.heads[found.audited], self.config
+            )
+            result.summary["correction"] = self.checkpoint.once(
+                "correction", lambda: correction.measure(found.flags.flag)
+            )
+
+    def add_pictures(self, result: AuditResult, pictures: Pictures) -> None:
+        """Thumbnails and heat maps for the report."""
+        with self.stages.optional("thumbnails", "thumbnails"):
+            shown = shown_samples(result.scores, result.explanations)
+            result.thumbnails = thumbnails(pictures.samples, shown, result.explanations["neighbour"])
+        if self.config.heat_maps:
+            with self.stages.optional("heat maps", "heat maps") as step:
+                result.thumbnails["heat_map"] = drawn_heat_maps(
+                    result, pictures.samples, pictures.backbone, self.config.heat_maps, step
+                )
+
+    def _tell(self, stage: str) -> Callable[[str], None]:
+        return lambda text: self.stages.note(stage, text)

@@ -1,0 +1,271 @@
+"""What an audit says in the end: the table of scores, and the summary (`AuditResult`)."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from audit import __version__
+from audit.compute.matrix import Rows
+from audit.config import AuditConfig
+from audit.data.findings import find, summarise
+from audit.data.left_out import LeftOut
+from audit.explain.influential import no_explanations
+from audit.flags.detectors import DETECTORS, Evidence, of_classes
+from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
+from audit.flags.threshold import Flags, likeliest_others, suggest_labels
+from audit.head.fit import Head
+from audit.head.hessian import HeadHessian
+from audit.images.backbone import Backbone
+from audit.inputs import Material
+from audit.noise_model.controls import KINDS, Controls, Count, cautions, describe_controls
+from audit.noise_model.copies import Copies, describe_copies
+from audit.noise_model.model import Diagnosis
+from audit.progress import Stages
+from audit.result import SCHEMA_VERSION, AuditResult
+from audit.stages import Influence, predicted
+
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the stages up to the flags come to.
+
+    Attributes:
+        given: (n,) class numbers as they came.
+        labels: (n,) class numbers that were audited, injected mislabels among them.
+        copies: which samples have the same content.
+        heads: 'given', trained on the former, and with injection 'corrupted', trained on the latter.
+        diagnosis: what the data say about every label.
+        controls: copies of the labels with known mislabels.
+        hessian: of the audited head.
+        influence: of every sample on the validation loss.
+        evidence: what detectors read.
+        counted: how many labels are wrong.
+        flags: threshold and flags.
+    """
+
+    given: np.ndarray
+    labels: np.ndarray
+    copies: Copies
+    heads: dict[str, Head]
+    diagnosis: Diagnosis
+    controls: Controls
+    hessian: HeadHessian
+    influence: Influence
+    evidence: Evidence
+    counted: Count
+    flags: Flags
+
+    @property
+    def audited(self) -> str:
+        """Which of the heads the audit is about."""
+        return "corrupted" if "corrupted" in self.heads else "given"
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """The likeliest class (n,) that is not the audited label."""
+        return likeliest_others(self.evidence.posterior, self.labels)
+
+
+def result_of(material: Material, scored: Scored, config: AuditConfig, stages: Stages) -> AuditResult:
+    """The result with scores and flags, to which explanations, correction and pictures are added as they are made."""
+    findings = find(material.ids, material.labels, material.split, material.keys, material.every_label)
+    scores = scores_table(material, scored, config)
+    with stages.stage("evaluation"):
+        summary = _summary(material, scored, config, stages, scores)
+    summary["findings"] = summarise(findings)
+    arrays = {name: head.arrays() for name, head in scored.heads.items()}
+    if scored.influence.solution is not None:
+        arrays[scored.audited]["solution"] = scored.influence.solution.cpu().numpy()
+    for head in arrays.values() if material.exponent else ():  # for embeddings as they were given
+        head.update({name: np.ldexp(head[name].astype(np.float64), material.exponent) for name in ("mean", "scale")})
+    return AuditResult(
+        scores=scores,
+        summary=summary,
+        curves=curves_table(scored.heads),
+        explanations=no_explanations(),
+        skipped=material.left_out.table(),
+        findings=findings,
+        controls=controls_table(scored.controls, material, scored.labels, scored.flags.flag),
+        thumbnails=pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id")),
+        heads=arrays,
+    )
+
+
+def _summary(
+    material: Material, scored: Scored, config: AuditConfig, stages: Stages, scores: pd.DataFrame
+) -> dict[str, Any]:
+    """`AuditResult.summary`, in the order of its schema; what optional stages make is None yet."""
+    flags, labels, pictures = scored.flags, scored.labels, material.pictures
+    classes = material.classes.tolist()
+    return {
+        "schema": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "counts": _counts(material, flags.flag, labels != scored.given, material.left_out),
+        "copies": describe_copies(scored.copies, labels, material.split),
+        "findings": [],
+        "classes": classes,
+        "threshold": flags.threshold,
+        "threshold_rule": flags.rule,
+        "estimates": flags.estimates | {"cautions": cautions(np.bincount(labels), scored.controls, scored.counted)},
+        "controls": describe_controls(scored.controls, scored.counted, flags.flag, flags.threshold),
+        "detection": _detection(scored, config),
+        "correction": None,
+        "influence_by_class": influence_by_class(scores, classes),
+        "heads": {
+            name: _describe_head(head, material.x, scored.given, material) for name, head in scored.heads.items()
+        },
+        "influence": _describe_influence(material, scored, config),
+        "leave_one_out": {"method": scored.diagnosis.method},
+        "noise_model": {
+            "l2": scored.diagnosis.l2,
+            "rounds": scored.diagnosis.rounds,
+            "look_alikes": asdict(scored.diagnosis.look_alikes),
+            "confusions": likeliest_confusions(scored.diagnosis.transition.cpu().numpy(), classes),
+        },
+        "backbone": pictures and _describe_backbone(pictures.backbone),
+        "embedding": pictures and {"computed": pictures.computed, "cached": pictures.cached},
+        "config": config.to_dict(),
+        "versions": _versions(),
+        "machine": _machine(material.x.device),
+        "notes": stages.notes,
+        "failed_stages": stages.failed,
+        "timings": stages.seconds,
+    }
+
+
+def _detection(scored: Scored, config: AuditConfig) -> dict[str, Any] | None:
+    """How well the injected mislabels are found; None where there are none."""
+    if not config.inject:
+        return None
+    scores = {name: score(scored.evidence) for name, score in DETECTORS.items()}
+    quality = detection_quality(scored.labels != scored.given, scored.flags.flag, scores)
+    return {"strategy": config.inject_strategy, "into": config.inject_into, **quality}
+
+
+def _describe_influence(material: Material, scored: Scored, config: AuditConfig) -> dict[str, Any]:
+    return {
+        "engine": config.engine,
+        "scope": config.scope,
+        "method": scored.influence.method,
+        "residual": scored.influence.residual,
+        "parameters": scored.hessian.parameters,
+        "damping": config.damping + scored.influence.damping,
+        "validation_samples": len(material.rows("validation")),
+        "validation_labels": "given" if config.validation_trusted else "believed",
+    }
+
+
+def controls_table(controls: Controls, material: Material, labels: np.ndarray, flag: np.ndarray) -> pd.DataFrame:
+    """`AuditResult.controls`."""
+    compared = ~flag[controls.rows]
+    rows = controls.rows[compared]
+    return pd.DataFrame(
+        {
+            "copy": controls.copy[compared],
+            "kind": np.array(KINDS, dtype=object)[controls.kind[compared]],
+            "spiked": controls.known[compared],
+            "label": material.classes[controls.labels[compared]],
+            "original_label": material.classes[labels[rows]],
+            "suspicion": controls.suspicion[compared],
+        },
+        index=pd.Index(np.array(material.ids, dtype=object)[rows], name="id"),
+    )
+
+
+def scores_table(material: Material, scored: Scored, config: AuditConfig) -> pd.DataFrame:
+    """`AuditResult.scores`."""
+    evidence, flag = scored.evidence, scored.flags.flag
+    suggested = suggest_labels(evidence.posterior, scored.labels, flag)
+    columns = {
+        "filepath": np.array(material.filepaths, dtype=object),
+        "split": material.split,
+        "label": material.classes[evidence.labels],
+        "influence": evidence.influence,
+        "self_influence": evidence.self_influence,
+        "loo_probability": evidence.of_given(evidence.loo_probabilities),
+        "suspicion": DETECTORS["suspicion"](evidence),
+        "flag": flag,
+        "suggested_label": material.classes[suggested],
+        "suggested_probability": of_classes(evidence.posterior, suggested),
+        "other_label": material.classes[scored.others],
+        "other_probability": of_classes(evidence.posterior, scored.others),
+    }
+    if config.inject:
+        columns["injected"] = evidence.labels != scored.given
+        columns["original_label"] = material.classes[scored.given]
+    return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
+
+
+def _counts(material: Material, flag: np.ndarray, injected: np.ndarray, left_out: LeftOut) -> dict[str, int]:
+    return {
+        "samples": len(material.ids),
+        **{name: len(material.rows(name)) for name in ("train", "validation", "test")},
+        "classes": len(material.classes),
+        "flagged": int(flag.sum()),
+        **left_out.counts(),
+        "injected": int(injected.sum()),
+    }
+
+
+def _describe_head(head: Head, x: Rows, given: np.ndarray, material: Material) -> dict[str, Any]:
+    """Quality on the user's labels, which injection left alone."""
+    description: dict[str, Any] = {
+        "trainer": head.trainer,
+        "l2": head.l2,
+        "l2_path": [{"l2": l2, "validation_loss": loss} for l2, loss in head.l2_path],
+        "gradient_norm": head.gradient_norm,
+        "converged": head.trainer == "newton",
+        "steps": len(head.curve) - (head.trainer == "newton"),
+    }
+    for split in ("train", "validation", "test"):
+        rows = material.rows(split)
+        description[split] = head_quality(predicted(head, x, rows), given[rows])
+    return description
+
+
+def curves_table(heads: dict[str, Head]) -> pd.DataFrame:
+    """`AuditResult.curves`."""
+    records = [
+        (name, step, train, validation)
+        for name, head in heads.items()
+        for step, (train, validation) in enumerate(head.curve, 0 if head.trainer == "newton" else 1)
+    ]
+    return pd.DataFrame(records, columns=["head", "step", "train_loss", "validation_loss"])
+
+
+def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
+    return {
+        "name": backbone.name,
+        "weights": backbone.weights,
+        "key": backbone.key,
+        "image_size": backbone.image_size,
+        "features": backbone.features,
+        "device": str(backbone.device),
+        "precision": backbone.precision,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"influence-audit": __version__, "python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {"system": platform.platform(terse=True), "cpu_threads": torch.get_num_threads(), "gpu": accelerator}
