@@ -112,6 +112,27 @@ def test_files_that_are_named_exist(path: Path) -> None:
             assert (ROOT / name).exists(), f"{path.name} names {name}"
 
 
+WHERE_TO_FIND = {
+    "the stage that chooses the threshold": r"def choose_flags\(",
+    "the name of the field that the flag is written to": r'AuditField\("flag"',
+    "the text of the verdict": r"def headline\(",
+    "the key that dismisses a sample": r"KeyD",
+    "the exit code 3": r"ABOVE_LIMIT.* = (range|3)",
+    "the place where a CSV would be read": r"\.csv",
+    "the number of neighbours that vote, and its bounds": r"NEIGHBOURS = |NeighbourSettings:",
+    "the cautions": r"def cautions\(",
+}
+"""What a reader looks for, and what the file has that the architecture names for it, in its last backticks."""
+
+
+@pytest.mark.parametrize("question", WHERE_TO_FIND)
+def test_the_architecture_says_where_to_find(question: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (answer,) = re.findall(rf"^\| {re.escape(question)} \| (.*) \|$", text, flags=re.M)
+    file = INLINE.findall(answer)[-1]
+    assert re.search(WHERE_TO_FIND[question], (ROOT / file).read_text(encoding="utf-8")), f"not in {file}: {question}"
+
+
 @every_document
 def test_modules_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
