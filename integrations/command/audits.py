@@ -18,7 +18,7 @@ from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_se
 from integrations.command.orders import INDEX_FILE, Order, orders_of
 from integrations.command.outputs import check_page
 from integrations.fiftyone.database import connect
-from integrations.sources.resolve import LAYOUTS
+from integrations.sources.split_names import LAYOUTS
 
 if TYPE_CHECKING:
     from integrations.terminal import Manner

@@ -209,7 +209,8 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
 def _look_at(source: Source) -> _Content:
     from integrations.fiftyone.dataset import dataset_names, read_samples
     from integrations.fiftyone.source_datasets import dataset_name
-    from integrations.sources import DEFAULT_LABEL_FIELD, ImportedSource
+    from integrations.sources import ImportedSource
+    from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD
 
     if isinstance(source, ImportedSource):
         name = dataset_name(source.images, source.dataset)

@@ -24,8 +24,7 @@ from audit.files.storage import remove_abandoned, whole_file
 from audit.progress import ProgressCallback, Step, silent
 from integrations.fiftyone.database import connect
 from integrations.fiftyone.source_datasets import HOME_VARIABLE, STAGE, dataset_for, digest_of_image, image_home
-from integrations.sources import DEFAULT_LABEL_FIELD
-from integrations.sources.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImage, LabelledImages
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection

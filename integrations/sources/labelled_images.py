@@ -16,6 +16,10 @@ IMAGE_SUFFIXES = frozenset(f".{name}" for name in _FORMATS.split())
 """How the name of an image file ends (compared in lower case)."""
 
 
+DEFAULT_LABEL_FIELD = "ground_truth"
+"""The field of a FiftyOne dataset that holds its labels, unless another is asked for."""
+
+
 class LabelledImage(NamedTuple):
     """One image of a source.
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
-from integrations.sources.resolve import LAYOUTS
-from integrations.sources.split_names import lies_beside, split_names
+from integrations.sources.split_names import LAYOUTS, lies_beside, split_names
 from integrations.sources.tables import how_to_read_tables
 
 FOLDERS, SPLITS = LAYOUTS

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
-from integrations.sources.labelled_images import LabelledImages
+from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImages
+from integrations.sources.split_names import LAYOUTS
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
     from integrations.sources.left_out import LeftOutImage
 
-DEFAULT_LABEL_FIELD = "ground_truth"
-
-LAYOUTS = ("folders", "splits")
 
 PREFIXES = ("fiftyone", "hf", "folder", "parquet")
 
@@ -305,13 +303,9 @@ def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None, layout
 
 
 def _table_reader(kind: str) -> Callable[..., LabelledImages]:
-    from integrations.sources import huggingface
+    from integrations.sources.huggingface import hub_dataset, parquet_files, saved_to_disk
 
-    return {
-        "hf": huggingface.hub_dataset,
-        "parquet": huggingface.parquet_files,
-        "saved": huggingface.saved_to_disk,
-    }[kind]
+    return {"hf": hub_dataset, "parquet": parquet_files, "saved": saved_to_disk}[kind]
 
 
 def _refuse(text: str, source: str, **options: str | None) -> None:

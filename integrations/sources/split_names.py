@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+LAYOUTS = ("folders", "splits")
+"""What folders of images may be: classes, or splits with classes inside."""
+
 _SPLIT_OF_WORD = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(
