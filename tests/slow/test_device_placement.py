@@ -22,7 +22,7 @@ from audit.images.backbone import MEAN, STD, load_backbone
 from audit.influence.averaged import influence_on_validation
 from audit.influence.pairwise import pairwise_influence
 from integrations.sources.digits import digits
-from tests.unit.acted_device import DEVICE, DEVICES, acted_device
+from tests.slow.acted_device import DEVICE, DEVICES, acted_device
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # in what pyDVL imports
 

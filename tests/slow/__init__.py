@@ -1,0 +1,1 @@
+"""Tests that take many seconds each, and start nothing."""
