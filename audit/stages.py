@@ -252,16 +252,16 @@ def diagnose(
     classes = len(material.classes)
     if not copies:
         model = NoiseModel(x, classes, seed, None if trusted is None else torch.from_numpy(trusted).to(labels.device))
-        diagnosis = model.diagnose(labels, progress)
-        return diagnosis, spike_in(model, diagnosis, labels, seed)
+        fitted = model.fit(labels, progress)
+        return fitted.diagnosis, spike_in(model, fitted, labels, seed)
     rows = torch.from_numpy(copies.representatives(labels.cpu().numpy(), trusted))
     known = None if trusted is None else torch.from_numpy(trusted)[rows].to(labels.device)
     model = NoiseModel(take(x, rows), classes, seed, known)
     counted = labels[rows.to(labels.device)]
-    diagnosis = model.diagnose(counted, progress)
-    controls = spike_in(model, diagnosis, counted, seed)
+    fitted = model.fit(counted, progress)
+    controls = spike_in(model, fitted, counted, seed)
     controls = replace(controls, rows=rows.numpy()[controls.rows])
-    return diagnosis_of_copies(copies, diagnosis, model.votes, labels, trusted), controls
+    return diagnosis_of_copies(copies, fitted.diagnosis, model.votes, labels, trusted), controls
 
 
 def evidence_of(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:

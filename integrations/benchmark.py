@@ -37,7 +37,9 @@ from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.influence.averaged import influence_on_validation
 from audit.noise_model.controls import count_by_controls, spike_in
-from audit.noise_model.model import FIT_TOLERANCE, NeighbourVotes, NoiseModel
+from audit.noise_model.model import NoiseModel
+from audit.noise_model.settings import NoiseSettings
+from audit.noise_model.votes import NeighbourVotes
 from audit.progress import ProgressCallback, Step, silent
 from integrations.sources import ImportedSource, Source, resolve_source
 
@@ -274,10 +276,11 @@ def _ours(case: Case) -> Verdict:
     """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
     x, given = _tensors(case)
     model = NoiseModel(x, case.classes, case.seed)
-    diagnosis = model.diagnose(given)
+    fitted = model.fit(given)
+    diagnosis = fitted.diagnosis
     posterior = diagnosis.posterior.double().numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
-    controls = spike_in(model, diagnosis, given, case.seed)
+    controls = spike_in(model, fitted, given, case.seed)
     mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
     flags = choose_flags(suspicion, mistakes=mistakes)
     precision = flags.estimates["precision"]
@@ -302,7 +305,7 @@ def _cross_validation(case: Case, trained: bool = False) -> np.ndarray:
     l2, _ = choose_l2(
         z[kept], targets[kept], lambda weight: cross_entropy(z[held], weight, targets[held]), moment=moment
     )
-    tolerance = None if trained else FIT_TOLERANCE
+    tolerance = None if trained else NoiseSettings().head.tolerance
     out = torch.empty_like(targets)
     for number in range(PEER_FOLDS):
         kept, held = fold != number, fold == number

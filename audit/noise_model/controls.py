@@ -24,7 +24,9 @@ from torch import Tensor
 from audit.flags.measures import detection_quality
 from audit.flags.threshold import Mistakes, Recall, best_threshold, count_mistakes
 from audit.head.hessian import chunks
-from audit.noise_model.model import FLOOR, Diagnosis, NoiseModel
+from audit.noise_model.diagnosis import Diagnosis
+from audit.noise_model.given_labels import FLOOR
+from audit.noise_model.model import Fitted, NoiseModel
 
 KINDS = ("", "slip", "look-alike")  # by number
 NONE, SLIP, LOOK_ALIKE = range(3)
@@ -184,17 +186,18 @@ def cautions(class_sizes: np.ndarray, controls: Controls, count: Count) -> list[
     return found
 
 
-def spike_in(model: NoiseModel, diagnosis: Diagnosis, labels: Tensor, seed: int) -> Controls:
+def spike_in(model: NoiseModel, fitted: Fitted, labels: Tensor, seed: int) -> Controls:
     """Add known mislabels to copies of the labels, and diagnose these.
 
     Labels that are trusted stay as they are, and are no part of the controls.
 
     Args:
-        model: that the labels were diagnosed with.
-        diagnosis: of the labels.
+        model: of the embeddings.
+        fitted: to the labels.
         labels: (n,) class numbers.
         seed: of samples and labels.
     """
+    diagnosis = fitted.diagnosis
     audited = np.arange(len(labels)) if model.trusted is None else np.flatnonzero(~model.trusted.cpu().numpy())
     count = max(len(ADDED), round(SHARE * len(audited)))
     copies = min(MOST_COPIES, max(1, round(ENOUGH / count)))
@@ -212,7 +215,7 @@ def spike_in(model: NoiseModel, diagnosis: Diagnosis, labels: Tensor, seed: int)
             weights = diagnosis.transition[labels[rows]] if kind == SLIP else diagnosis.prior[rows]
             weights = weights.double().clamp_min(FLOOR).scatter(1, labels[rows, None], 0.0)
             changed[rows] = _draw(weights, rng)
-        posterior = model.rediagnose(changed)
+        posterior, fitted = model.rediagnose(fitted, changed)
         kind_of = np.full(len(labels), NONE, dtype=np.uint8)
         kind_of[chosen] = kinds
         suspicion = 1 - posterior.gather(1, changed[:, None])[:, 0].double()

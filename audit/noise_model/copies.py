@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.noise_model.model import FLOOR, Diagnosis, NeighbourVotes
+from audit.noise_model.diagnosis import Diagnosis
+from audit.noise_model.given_labels import FLOOR
+from audit.noise_model.votes import NeighbourVotes
 
 
 @dataclass(frozen=True)

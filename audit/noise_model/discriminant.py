@@ -13,6 +13,7 @@ and is the better one where classes have few samples or many labels are wrong, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,13 +24,11 @@ from audit.compute.matrix import Rows, derive, here, take
 from audit.head.fit import logits, one_hot, targets_of
 from audit.head.hessian import SecondMoment, chunks
 from audit.influence.averaged import mean_gradient
+from audit.noise_model.settings import DiscriminantSettings
 
-# Penalties to choose from, as shares of the features' mean second moment.
-RIDGES = tuple(10 ** (k / 2) for k in range(-6, 5))
-# Of the covariance within classes, added to its diagonal, as a share: classes that nobody has leave it singular.
-JITTER = 1e-6
-LEAST_SAMPLES = 1e-3  # of a class, that are taken to be left without a sample
-MOST_LEVERAGE = 1 - 1e-6
+LEAST_SAMPLES = 1e-3  # samples that a class is taken to have left where none is left
+MOST_LEVERAGE = 1 - 1e-6  # share of a sample's own target in its prediction: rounding must not make it one
+DEFAULTS = DiscriminantSettings()
 
 
 class LeastSquares:
@@ -41,24 +40,33 @@ class LeastSquares:
         labels: (n,) class numbers, for which the penalty is chosen.
         classes: C.
         some: positions (k,) of the samples whose error is looked at.
+        ridges: penalties to choose from, as shares of the mean second moment.
 
     Attributes:
         ridge: the penalty, as a share of the mean second moment.
         leverage: (n,) share of each sample's own target in what is predicted for it, 0 to 1.
     """
 
-    def __init__(self, z: Rows, moment: SecondMoment, labels: Tensor, classes: int, some: Tensor) -> None:
+    def __init__(
+        self,
+        z: Rows,
+        moment: SecondMoment,
+        labels: Tensor,
+        classes: int,
+        some: Tensor,
+        ridges: Sequence[float] = DEFAULTS.ridges,
+    ) -> None:
         self.z, self.moment = z, moment
         products = self._products(targets_of(labels, classes, z))
         looked_at, wanted = moment.rotate(here(take(z, some))), one_hot(labels[some], classes, z.dtype)
         squares = looked_at**2
         errors = []
-        for ridge in RIDGES:
+        for ridge in ridges:
             inverse = self._inverse(ridge)
             predicted = looked_at @ (inverse[:, None] * products) + 1 / classes
             left_out = _left_out(predicted, wanted, squares @ inverse / len(z))
             errors.append(float((left_out - wanted).square().mean()))
-        self.ridge = RIDGES[errors.index(min(errors))]
+        self.ridge = ridges[errors.index(min(errors))]
         weights = self._inverse(self.ridge) / len(z)
         self.leverage = here(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
 
@@ -122,8 +130,11 @@ class Discriminant:
     sizes: Tensor
 
     @classmethod
-    def of(cls, predicted: Tensor, targets: Rows) -> Discriminant:
-        """Fit to predictions (n, C) of samples that count as targets (n, C): distributions over classes."""
+    def of(cls, predicted: Tensor, targets: Rows, jitter: float = DEFAULTS.jitter) -> Discriminant:
+        """Fit to predictions (n, C) of samples that count as targets (n, C): distributions over classes.
+
+        The share `jitter` of the covariance within classes is added to its diagonal.
+        """
         n, classes = predicted.shape
         centre = predicted[:, :-1].mean(0)
         sizes, sums, squares = (
@@ -138,7 +149,7 @@ class Discriminant:
         means = sums / sizes.clamp_min(LEAST_SAMPLES)[:, None]
         within = (squares - means.T @ sums) / n
         # One label more or less moves a prediction by 1 / n where embeddings say nothing: that is to be no evidence.
-        within.diagonal().add_(JITTER * within.diagonal().mean() + 1 / n)
+        within.diagonal().add_(jitter * within.diagonal().mean() + 1 / n)
         identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(within), identity, upper=False).T
         rounded = (centre, whitening.contiguous(), means @ whitening, sizes)

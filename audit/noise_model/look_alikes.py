@@ -23,11 +23,8 @@ import torch
 from torch import Tensor
 
 from audit.head.hessian import chunks
-
-ENTRIES = 1_000_000  # of the confusions, up to which all are looked at
-STEPS = 1000  # of EM, at most
-SETTLED = 1e-5  # change of a pattern's share, below which no further step is made
-FLOOR = 1e-12
+from audit.noise_model.given_labels import FLOOR, GivenLabels
+from audit.noise_model.settings import LookAlikeSettings
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,19 @@ class LookAlikes:
     evidence: float
 
     @classmethod
+    def none(cls) -> LookAlikes:
+        """No label is drawn from what its picture may be."""
+        return cls(0.0, 0.0, 0.0)
+
+    @classmethod
     def of(
         cls,
         prior: Tensor,
         posterior: Tensor,
         transition: Tensor,
-        numbers: Tensor,
-        trusted: Tensor | None,
+        labels: GivenLabels,
         decisive: float,
+        settings: LookAlikeSettings = LookAlikeSettings(),
     ) -> LookAlikes:
         """Find them among the confusions that posteriors expect.
 
@@ -60,72 +62,89 @@ class LookAlikes:
             prior: P(true | x) (n, C).
             posterior: the same (n, C), given the label, too.
             transition: T' (C, C), row = true class, column = given label.
-            numbers: given class numbers (n,).
-            trusted: bool (n,), the labels that are known to be right; None where none is.
+            labels: of the n samples. Trusted labels are left out.
             decisive: nats above which evidence is very strong.
+            settings: how many confusions are used, and when EM ends.
 
         Returns:
             None of them where there are two classes: all patterns are one then.
         """
         classes = prior.shape[1]
-        # Of very many classes, some: there are C² confusions.
-        some = torch.arange(0, classes, math.ceil(classes**2 / ENTRIES), device=prior.device)
-        wrong, together = (
-            torch.zeros(len(some), classes, dtype=torch.float64, device=prior.device) for _ in ("wrong", "together")
-        )
-        mistakes = open_pictures = 0.0
-        for rows in chunks(len(prior), 6 * classes):
-            p, believed, given = prior[rows].double(), posterior[rows].double(), numbers[rows]
-            if trusted is not None:
-                p, believed, given = (values[~trusted[rows]] for values in (p, believed, given))
-            wrong.index_add_(1, given, believed[:, some].T)
-            together += p[:, some].T @ p
-            mistakes += len(given) - float(believed.gather(1, given[:, None]).sum())
-            open_pictures += len(given) - float(p.square().sum())
+        # There are C² confusions: of very many classes, some are used.
+        some = torch.arange(0, classes, math.ceil(classes**2 / settings.entries), device=prior.device)
+        wrong, together, mistakes, open_pictures = _confusions(prior, posterior, labels, some)
         if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
-            return cls(0.0, 0.0, 0.0)
+            return cls.none()
         elsewhere = torch.ones_like(wrong, dtype=torch.bool).scatter_(1, some[:, None], False)
         wrong, together = (matrix[elsewhere].view(len(some), classes - 1) for matrix in (wrong, together))
         favourite = torch.zeros_like(wrong).scatter_(1, wrong.argmax(1, keepdim=True), 1.0)
         look_alike = together / together.sum(1, keepdim=True).clamp_min(FLOOR)
         patterns = torch.stack([look_alike, favourite, torch.full_like(wrong, 1 / (classes - 1))]).flatten(1)
         counts = wrong.flatten()
-        shares, likelihood = _shares(counts, patterns)
-        evidence = likelihood - _shares(counts, patterns[1:])[1]
+        shares, likelihood = _shares(counts, patterns, settings)
+        evidence = likelihood - _shares(counts, patterns[1:], settings)[1]
         rate = min(shares[0] * mistakes / open_pictures, float(transition.diagonal().min()))
         return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
 
-    def add_to(
-        self, posterior: Tensor, prior: Tensor, transition: Tensor, numbers: Tensor, trusted: Tensor | None
-    ) -> None:
-        """Change posteriors (k, C) under T', in their place, to those that know of look-alikes.
+    def add_in_place(self, posterior: Tensor, prior: Tensor, transition: Tensor, labels: GivenLabels) -> Tensor:
+        """Change posteriors (k, C) under T' to those that include look-alikes.
+
+        They are changed in place, a few at a time: there may be no memory for another (n, C).
 
         Args:
             posterior: of the classes given picture and label.
             prior: P(true | x) (k, C).
             transition: T' (C, C).
-            numbers: given class numbers (k,).
-            trusted: bool (k,), the labels that are known to be right; None where none is.
+            labels: of the k samples. The posterior of trusted labels stays.
+
+        Returns:
+            The same posteriors.
         """
         if not self.rate:
-            return
+            return posterior
         for rows in chunks(len(prior), 4 * prior.shape[1], 4):
-            p, given = prior[rows], numbers[rows, None]
-            evidence = (p * transition.T[numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
+            p, given = prior[rows], labels.numbers[rows, None]
+            evidence = (p * transition.T[labels.numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
             drawn = self.rate * p.gather(1, given) / evidence  # the share of labels that were, among those like it
-            if trusted is not None:
-                drawn[trusted[rows]] = 0.0
+            if labels.trusted is not None:
+                drawn[labels.trusted[rows]] = 0.0
             believed = posterior[rows] + drawn * p
             posterior[rows] = believed.scatter_add_(1, given, -drawn).clamp_min_(0.0)
+        return posterior
 
 
-def _shares(counts: Tensor, patterns: Tensor) -> tuple[list[float], float]:
+def _confusions(
+    prior: Tensor, posterior: Tensor, labels: GivenLabels, some: Tensor
+) -> tuple[Tensor, Tensor, float, float]:
+    """What posteriors (n, C) expect of the labels of some classes (k,).
+
+    Returns:
+        How many labels of each class are wrong for each true one (k, C); how often pictures of one may be of the other
+        (k, C); the expected number of mistakes; and how many pictures leave the class open, as an expected number.
+    """
+    classes = prior.shape[1]
+    wrong, together = (
+        torch.zeros(len(some), classes, dtype=torch.float64, device=prior.device) for _ in ("wrong", "together")
+    )
+    mistakes = open_pictures = 0.0
+    for rows in chunks(len(prior), 6 * classes):
+        p, believed, given = prior[rows].double(), posterior[rows].double(), labels.numbers[rows]
+        if labels.trusted is not None:
+            p, believed, given = (values[~labels.trusted[rows]] for values in (p, believed, given))
+        wrong.index_add_(1, given, believed[:, some].T)
+        together += p[:, some].T @ p
+        mistakes += len(given) - float(believed.gather(1, given[:, None]).sum())
+        open_pictures += len(given) - float(p.square().sum())
+    return wrong, together, mistakes, open_pictures
+
+
+def _shares(counts: Tensor, patterns: Tensor, settings: LookAlikeSettings) -> tuple[list[float], float]:
     """The shares of patterns (k, m) in counts (m,) by maximum likelihood, and the log-likelihood (nats)."""
     shares = torch.full_like(patterns[:, :1], 1 / len(patterns))
-    for _ in range(STEPS):
+    for _ in range(settings.steps):
         weighted = shares * patterns
         following = (weighted * (counts / weighted.sum(0).clamp_min(FLOOR))).sum(1, keepdim=True) / counts.sum()
-        settled = float((following - shares).abs().max()) < SETTLED
+        settled = float((following - shares).abs().max()) < settings.settled
         shares = following
         if settled:
             break

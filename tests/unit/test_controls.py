@@ -25,22 +25,19 @@ from audit.noise_model.controls import (
     slip_share,
     spike_in,
 )
-from audit.noise_model.model import (
-    MOST_ROUNDS,
-    NEIGHBOURS,
-    Diagnosis,
-    GivenLabels,
-    NeighbourVotes,
-    NoiseModel,
-    Readings,
-    estimate_transition,
-    fit_mixture,
-    largest,
-    principal,
-)
+from audit.noise_model.diagnosis import Diagnosis
+from audit.noise_model.given_labels import GivenLabels
+from audit.noise_model.mixture import fit_mixture
+from audit.noise_model.model import Fitted, NoiseModel
+from audit.noise_model.readings import Readings
+from audit.noise_model.settings import NeighbourSettings, NoiseSettings, RoundSettings
+from audit.noise_model.transition import estimate_transition
+from audit.noise_model.votes import NeighbourVotes, largest, principal
 
 CLASSES = 5
 N = 1000
+SETTINGS = NoiseSettings()
+NEIGHBOURS = SETTINGS.neighbours.count
 
 
 def pictures(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,10 +57,15 @@ def with_slips(true: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return labels
 
 
-def diagnosed(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[NoiseModel, Diagnosis, torch.Tensor]:
+def fitted_to(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[NoiseModel, Fitted, torch.Tensor]:
     model = NoiseModel(torch.from_numpy(x), int(labels.max()) + 1, seed)
     given = torch.from_numpy(labels)
-    return model, model.diagnose(given), given
+    return model, model.fit(given), given
+
+
+def diagnosed(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Diagnosis, torch.Tensor]:
+    _, fitted, given = fitted_to(x, labels, seed)
+    return fitted.diagnosis, given
 
 
 def suspicion_of(diagnosis: Diagnosis, labels: torch.Tensor) -> np.ndarray:
@@ -73,8 +75,8 @@ def suspicion_of(diagnosis: Diagnosis, labels: torch.Tensor) -> np.ndarray:
 @pytest.fixture(scope="module")
 def slips() -> tuple[Diagnosis, torch.Tensor, Controls]:
     x, true = pictures(0)
-    model, diagnosis, labels = diagnosed(x, with_slips(true, 0.1, 1))
-    return diagnosis, labels, spike_in(model, diagnosis, labels, seed=2)
+    model, fitted, labels = fitted_to(x, with_slips(true, 0.1, 1))
+    return fitted.diagnosis, labels, spike_in(model, fitted, labels, seed=2)
 
 
 def test_known_mislabels_differ_from_the_label_and_all_else_stays(
@@ -104,13 +106,35 @@ def test_known_mislabels_are_put_on_labels_that_are_right(slips: tuple[Diagnosis
 
 def test_the_same_seed_gives_the_same_controls() -> None:
     x, true = pictures(3)
-    model, diagnosis, labels = diagnosed(x[:400], with_slips(true, 0.1, 1)[:400])
-    once = spike_in(model, diagnosis, labels, seed=5)
-    model, diagnosis, labels = diagnosed(x[:400], with_slips(true, 0.1, 1)[:400])
-    again, other = spike_in(model, diagnosis, labels, seed=5), spike_in(model, diagnosis, labels, seed=6)
+    model, fitted, labels = fitted_to(x[:400], with_slips(true, 0.1, 1)[:400])
+    once, again, other = (spike_in(model, fitted, labels, seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(once.labels, again.labels)
     np.testing.assert_array_equal(once.suspicion, again.suspicion)
     assert (once.labels != other.labels).any()
+
+
+def test_a_model_keeps_nothing_of_the_labels_that_it_was_fitted_to() -> None:
+    x, true = pictures(3)
+    labels, other = (torch.from_numpy(with_slips(true, 0.1, seed)[:400]) for seed in (1, 2))
+    model = NoiseModel(torch.from_numpy(x[:400]), CLASSES)
+    fitted = model.fit(labels)
+    before, _ = model.rediagnose(fitted, other)
+    model.fit(other)
+    after, _ = model.rediagnose(fitted, other)
+    assert torch.equal(before, after)
+    assert torch.equal(model.diagnose(labels).posterior, fitted.diagnosis.posterior)
+
+
+def test_settings_set_the_model() -> None:
+    x, true = pictures(3)
+    labels = torch.from_numpy(with_slips(true, 0.1, 1)[:400])
+    settings = NoiseSettings(neighbours=NeighbourSettings(count=5), rounds=RoundSettings(usual=2, most=2))
+    model = NoiseModel(torch.from_numpy(x[:400]), CLASSES, settings=settings)
+    fitted = model.fit(labels)
+    assert model.votes.places.shape == (400, 5)
+    assert len(fitted.diagnosis.rounds) == 2
+    assert fitted.diagnosis.rounds[0]["first_head_weight"] == 0  # in the first round, there is one head
+    assert len(model.rediagnose(fitted, labels)[1].mixtures) == 2
 
 
 def test_look_alikes_are_harder_to_find_than_slips(slips: tuple[Diagnosis, torch.Tensor, Controls]) -> None:
@@ -123,8 +147,9 @@ def test_look_alikes_are_harder_to_find_than_slips(slips: tuple[Diagnosis, torch
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
 def test_the_number_of_slips_is_in_the_interval(fraction: float) -> None:
     x, true = pictures(7)
-    model, diagnosis, labels = diagnosed(x, with_slips(true, fraction, 8))
-    controls = spike_in(model, diagnosis, labels, seed=9)
+    model, fitted, labels = fitted_to(x, with_slips(true, fraction, 8))
+    diagnosis = fitted.diagnosis
+    controls = spike_in(model, fitted, labels, seed=9)
     count = count_by_controls(controls, diagnosis, labels, suspicion_of(diagnosis, labels))
     assert count.slip_share is not None
     assert count.slip_share > 0.7
@@ -143,21 +168,23 @@ def test_a_further_reading_counts_only_where_it_adds_something(informative: bool
         for part in (signal, signal if informative else torch.zeros_like(signal))
     )
     votes = torch.full((N, CLASSES), 1 / CLASSES)
-    two, _ = fit_mixture(Readings.of(head, votes), labels)
-    three, _ = fit_mixture(Readings.of(head, votes, further), labels)
+    floor = SETTINGS.mixture.prediction_floor
+    two, _ = fit_mixture(Readings.of(floor, head, votes), labels)
+    three, _ = fit_mixture(Readings.of(floor, head, votes, further), labels)
     if informative:
-        assert three.shape[2] == pytest.approx(three.shape[0], rel=0.3)
+        assert three.exponents.discriminant == pytest.approx(three.exponents.head, rel=0.3)
         assert three.log_likelihood > two.log_likelihood + 20
     else:
-        assert three.shape[2] == 0
+        assert three.exponents.discriminant == 0
         assert three.log_likelihood == two.log_likelihood
 
 
 def test_copies_without_known_mislabels_are_judged_as_the_labels_are() -> None:
     x, true = pictures(0)
-    model, diagnosis, labels = diagnosed(x, with_slips(true, 0.1, 1))
-    again = (1 - model.rediagnose(labels).double().gather(1, labels[:, None])[:, 0]).numpy()
-    once = suspicion_of(diagnosis, labels)
+    model, fitted, labels = fitted_to(x, with_slips(true, 0.1, 1))
+    posterior, _ = model.rediagnose(fitted, labels)
+    again = (1 - posterior.double().gather(1, labels[:, None])[:, 0]).numpy()
+    once = suspicion_of(fitted.diagnosis, labels)
     assert again.sum() == pytest.approx(once.sum(), rel=0.05)
     assert ((again >= 0.5) == (once >= 0.5)).mean() > 0.99
 
@@ -170,11 +197,12 @@ def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> No
     x = (groups + 0.6 * rng.normal(size=(100, 128)))[true] + 0.8 * rng.normal(size=(1000, 128))
     wrong = rng.random(1000) < 0.1
     given = np.where(wrong, (true + rng.integers(1, 100, 1000)) % 100, true)
-    model, diagnosis, labels = diagnosed(x, given)
+    model, fitted, labels = fitted_to(x, given)
+    diagnosis = fitted.diagnosis
     assert diagnosis.method == "blocks"
     suspicion = suspicion_of(diagnosis, labels)
     assert average_precision_score(wrong, suspicion) > 0.99
-    count = count_by_controls(spike_in(model, diagnosis, labels, seed=2), diagnosis, labels, suspicion)
+    count = count_by_controls(spike_in(model, fitted, labels, seed=2), diagnosis, labels, suspicion)
     assert count.mistakes.number == pytest.approx(wrong.sum(), rel=0.05)
     flags = choose_flags(suspicion, mistakes=count.mistakes)
     assert wrong[flags.flag].mean() > 0.97
@@ -187,7 +215,7 @@ def test_mistakes_in_classes_of_four_samples_are_found() -> None:
     x = rng.normal(size=(300, 64))[true] + 0.6 * rng.normal(size=(1200, 64))
     wrong = rng.random(1200) < 0.1
     given = np.where(wrong, (true + rng.integers(1, 300, 1200)) % 300, true)
-    _, diagnosis, labels = diagnosed(x, given)
+    diagnosis, labels = diagnosed(x, given)
     assert diagnosis.method == "blocks"
     suspicion = suspicion_of(diagnosis, labels)
     assert average_precision_score(wrong, suspicion) > 0.99
@@ -203,11 +231,11 @@ def test_systematic_mistakes_are_looked_for_longer() -> None:
         x = rng.normal(size=(classes, 256))[true] + 5.5 * rng.normal(size=(len(true), 256))
         uniform = np.where(rng.random(len(true)) < 0.1, rng.integers(classes, size=len(true)), true)
         systematic = np.where((true % 2 == 0) & (rng.random(len(true)) < share), true + 1, true)
-        diagnosis = diagnosed(x, systematic, seed)[1]
+        diagnosis = diagnosed(x, systematic, seed)[0]
         found.append(1 - diagnosis.transition.diagonal()[::2].numpy())
-        rounds.append((len(diagnosed(x, uniform, seed)[1].rounds), len(diagnosis.rounds)))
+        rounds.append((len(diagnosed(x, uniform, seed)[0].rounds), len(diagnosis.rounds)))
     assert np.mean(found) == pytest.approx(share, abs=0.02)  # after three rounds .27
-    assert all(of_uniform < of_systematic <= MOST_ROUNDS for of_uniform, of_systematic in rounds)
+    assert all(of_uniform < of_systematic <= SETTINGS.rounds.most for of_uniform, of_systematic in rounds)
 
 
 def test_mistakes_that_the_picture_suggests_are_told_from_slips(
@@ -248,15 +276,16 @@ def test_labels_that_are_known_to_be_right_are_certain_and_help_with_the_others(
         labels[known] = true[known]
         given, trusted = torch.from_numpy(labels), torch.from_numpy(known)
         model = NoiseModel(torch.from_numpy(x), CLASSES, seed, trusted)
-        aware = model.diagnose(given)
+        fitted = model.fit(given)
+        aware = fitted.diagnosis
         assert (suspicion_of(aware, given)[known] == 0).all()
         wrong = (labels != true)[~known]
         # Right labels among the others do not pass for a sign that few are wrong.
         assert 1 - float(aware.transition.diagonal().mean()) == pytest.approx(wrong.mean(), abs=0.06)
-        controls = spike_in(model, aware, given, seed)
+        controls = spike_in(model, fitted, given, seed)
         assert set(controls.rows) == set(np.flatnonzero(~known))
         assert (controls.labels != labels[controls.rows]).sum() == controls.known.sum() > 0
-        unaware = diagnosed(x, labels, seed)[1]
+        unaware = diagnosed(x, labels, seed)[0]
         gained.append(
             average_precision_score(wrong, suspicion_of(aware, given)[~known])
             - average_precision_score(wrong, suspicion_of(unaware, given)[~known])
@@ -268,9 +297,10 @@ def test_two_classes_leave_no_choice_of_a_wrong_label() -> None:
     x, true = pictures(14)
     keep = true < 2
     labels = np.where(np.random.default_rng(15).random(keep.sum()) < 0.1, 1 - true[keep], true[keep])
-    model, diagnosis, given = diagnosed(x[keep], labels)
+    model, fitted, given = fitted_to(x[keep], labels)
+    diagnosis = fitted.diagnosis
     assert slip_share(diagnosis, given, 0.5) is None
-    controls = spike_in(model, diagnosis, given, seed=16)
+    controls = spike_in(model, fitted, given, seed=16)
     count = count_by_controls(controls, diagnosis, given, suspicion_of(diagnosis, given))
     wrong = (labels != true[keep]).sum()
     assert count.mistakes.low <= wrong <= count.mistakes.high
@@ -356,7 +386,7 @@ def test_mistakes_in_small_data_are_ranked_before_the_rest(
     data = getattr(sklearn.datasets, f"load_{name}")()
     true, x = data.target, (data.data - data.data.mean(0)) / data.data.std(0)
     labels = inject_mislabels(true, true.max() + 1, fraction, kind, seed, embeddings=x)
-    _, diagnosis, given = diagnosed(x, labels, seed)
+    diagnosis, given = diagnosed(x, labels, seed)
     assert average_precision_score(labels != true, suspicion_of(diagnosis, given)) > least
 
 
@@ -374,8 +404,8 @@ def test_few_samples_of_many_features_and_classes_are_not_left_out_exactly() -> 
     rng = np.random.default_rng(0)
     labels = np.arange(150) % 10
     x = rng.normal(size=(10, 400))[labels] / 10 + rng.normal(size=(150, 400))
-    assert diagnosed(x, labels)[1].method != "exact"
-    assert diagnosed(x[:, :12], labels)[1].method == "exact"
+    assert diagnosed(x, labels)[0].method != "exact"
+    assert diagnosed(x[:, :12], labels)[0].method == "exact"
 
 
 def test_neighbours_in_principal_directions_are_those_in_all_that_vary() -> None:

@@ -13,10 +13,12 @@ from audit.compute.matrix import Derived
 from audit.data.injection import inject_mislabels
 from audit.head.fit import Standardiser, one_hot
 from audit.head.hessian import SecondMoment
-from audit.noise_model.discriminant import RIDGES, Discriminant, LeastSquares
+from audit.noise_model.discriminant import Discriminant, LeastSquares
 from audit.noise_model.model import NoiseModel
+from audit.noise_model.settings import NoiseSettings
 
 CLASSES, N = 4, 120
+RIDGES = NoiseSettings().discriminant.ridges
 
 
 def features(n: int, width: int, apart: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,7 +123,7 @@ def test_classes_of_few_samples_are_told_apart_by_their_means(seed: int) -> None
     diagnosis = model.diagnose(labels)
     assert all(entry["discriminant_weight"] > 0.5 for entry in diagnosis.rounds)
     given = one_hot(labels, 6, torch.float32)
-    fitted = LeastSquares(model.z, model.moment, labels, 6, torch.arange(len(labels)))
+    fitted = LeastSquares(model.features.z, model.features.moment, labels, 6, torch.arange(len(labels)))
     by_means = Discriminant.of(fitted(given), given)(slice(0, len(labels)))
     means, boundaries = (
         balanced_accuracy_score(true, beliefs.argmax(1)) for beliefs in (by_means, diagnosis.loo_probabilities)

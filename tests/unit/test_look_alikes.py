@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from audit.head.fit import one_hot
+from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
-from audit.noise_model.model import GivenLabels, NoiseModel, estimate_transition
+from audit.noise_model.model import NoiseModel
+from audit.noise_model.transition import estimate_transition
 
 CLASSES = 6
 N = 6000
@@ -58,7 +60,7 @@ def found(prior: np.ndarray, given: np.ndarray) -> LookAlikes:
         posterior = p * transition.T[labels.numbers]
         posterior /= posterior.sum(1, keepdim=True)
         transition = estimate_transition(posterior, labels)
-    return LookAlikes.of(p, posterior, transition, labels.numbers, None, DECISIVE)
+    return LookAlikes.of(p, posterior, transition, labels, DECISIVE)
 
 
 def test_with_look_alikes_the_posterior_is_that_of_labels_that_were_drawn_from_pictures() -> None:
@@ -74,7 +76,7 @@ def test_with_look_alikes_the_posterior_is_that_of_labels_that_were_drawn_from_p
     posterior /= posterior.sum(1, keepdim=True)
     trusted = torch.arange(N) < 10
     before = posterior.clone()
-    LookAlikes(rate, 1.0, 99.0).add_to(posterior, p, seen, numbers, trusted)
+    LookAlikes(rate, 1.0, 99.0).add_in_place(posterior, p, seen, GivenLabels(numbers, trusted))
     torch.testing.assert_close(posterior[10:], exact[10:])
     assert torch.equal(posterior[:10], before[:10])
 
@@ -119,4 +121,4 @@ def test_two_classes_show_no_pattern() -> None:
     numbers = torch.arange(100) % 2
     transition = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
     posterior = prior * transition.T[numbers] / 0.5
-    assert LookAlikes.of(prior, posterior, transition, numbers, None, 0.0) == LookAlikes(0.0, 0.0, 0.0)
+    assert LookAlikes.of(prior, posterior, transition, GivenLabels(numbers), 0.0) == LookAlikes.none()

@@ -1,0 +1,52 @@
+"""What the noise model says of every label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from audit.noise_model.look_alikes import LookAlikes
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the data say about every sample's label.
+
+    Attributes:
+        prior: (n, C) probability of each class being the true one, given the image alone.
+        posterior: (n, C) the same, given image and label.
+        probabilities: (n, C) in-sample predictions of the head trained on the given labels.
+        loo_probabilities: (n, C) its predictions for each sample as if it had not been trained on it.
+        self_influence: (n,) ≥ 0, nats.
+        neighbour_share: (n,) share of the neighbours' vote that the given label has, 0 to 1.
+        transition: T (C, C), row = true class, column = given label; without the look-alikes.
+        likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
+        look_alikes: mistakes that labels alone do not show, and that the posterior includes.
+        method: how loo_probabilities were computed: 'exact', by Kronecker factors of the Hessian ('kfac'), or by each
+            class's own block of the Hessian ('blocks').
+        l2: λ of the head.
+        rounds: of every round, the exponents of the readings (its head, from the second round on also the first head,
+            the neighbours, and the discriminant), the mean log-likelihood of the given labels (nats), and the mean
+            change of the posterior of the given label.
+        evidence: by how much the readings of the worst round predict the given labels better than class frequencies do
+            (nats, over all samples). Where there are fewer samples than features, it is at most the same for a head on
+            held-out labels.
+        tells: whether that evidence is decisive. Where it is not, labels are believed as they are given.
+    """
+
+    prior: Tensor
+    posterior: Tensor
+    probabilities: Tensor
+    loo_probabilities: Tensor
+    self_influence: Tensor
+    neighbour_share: Tensor
+    transition: Tensor
+    likeliest_share: float
+    look_alikes: LookAlikes
+    method: str
+    l2: float
+    rounds: list[dict[str, float]]
+    evidence: float = math.inf
+    tells: bool = True

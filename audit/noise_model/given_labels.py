@@ -1,0 +1,57 @@
+"""The labels as they were given, those that are known to be right, and what follows from one under noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FLOOR = 1e-12  # probability or sum: the least that is divided by, or whose logarithm is computed
+
+
+@dataclass(frozen=True)
+class GivenLabels:
+    """Class numbers (k,) of samples, and bool (k,) for those that are known to be right; None where none is."""
+
+    numbers: Tensor
+    trusted: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def of_samples(self, part: slice | Tensor) -> GivenLabels:
+        """The labels of a part of the samples."""
+        return GivenLabels(self.numbers[part], None if self.trusted is None else self.trusted[part])
+
+    def likelihood(self, transition: Tensor) -> Tensor:
+        """(C, k): the probability of each given label if a class is the true one, under T (C, C)."""
+        of_labels = transition.index_select(1, self.numbers)
+        return self._certain(of_labels.T).T
+
+    def settle(self, beliefs: Tensor) -> Tensor:
+        """Beliefs (k, C), or a copy that is certain of the trusted labels where there are any."""
+        return beliefs if self.trusted is None else self._certain(beliefs.clone())
+
+    def beliefs_in(self, beliefs: Tensor) -> Tensor:
+        """The belief (k,) in each given label, of beliefs (k, C)."""
+        return beliefs.gather(1, self.numbers[:, None])[:, 0]
+
+    def expected_mistakes(self, posterior: Tensor) -> float:
+        """The expected number of wrong labels under a posterior (k, C)."""
+        return len(self) - float(self.beliefs_in(posterior).sum(dtype=torch.float64))
+
+    def _certain(self, values: Tensor) -> Tensor:
+        """Sets values (k, C), where labels are trusted, to one for the given class and zero for the others."""
+        if self.trusted is not None:
+            (rows,) = self.trusted.nonzero(as_tuple=True)
+            values[rows] = 0.0
+            values[rows, self.numbers[rows]] = 1.0
+        return values
+
+
+def posterior_and_evidence(prior: Tensor, transition: Tensor, labels: GivenLabels) -> tuple[Tensor, Tensor]:
+    """The posterior (C, k) of a prior (C, k) under T (C, C), and the evidence P(given label | x) (k,)."""
+    posterior = prior * labels.likelihood(transition)
+    evidence = posterior.sum(0).clamp_min(FLOOR)
+    return posterior / evidence, evidence

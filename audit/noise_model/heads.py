@@ -1,0 +1,109 @@
+"""The softmax heads of the noise model: the features that they see, and their fit.
+
+All heads of one noise model share features and penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from audit.compute.matrix import Rows, derive, here, hold
+from audit.head.fit import Standardiser, fit_softmax, logits, probabilities, residuals
+from audit.head.hessian import HeadHessian, KroneckerFactors, SecondMoment
+from audit.head.leave_one_out import LeaveOneOut, approximation, leave_one_out
+from audit.noise_model.settings import HeadSettings
+
+
+@dataclass(frozen=True)
+class Features:
+    """Standardised embeddings, as heads and discriminants see them.
+
+    Attributes:
+        z: (n, D); not necessarily in memory.
+        moment: the factorised second moment of z.
+        more_than_samples: there are more features than samples. Then the closed forms of leaving a sample out let some
+            of its label through.
+    """
+
+    z: Any
+    moment: SecondMoment
+    more_than_samples: bool
+
+    @classmethod
+    def of(cls, x: Rows, held_bytes: int) -> Features:
+        """The features of embeddings x (n, d) in float32; in memory where they need at most held_bytes."""
+        z: Any = Standardiser.fit(x)(x)
+        n, width = z.shape
+        held = 4 * n * width <= held_bytes
+        z = hold(z) if held else z
+        moment = SecondMoment.of(z)
+        if held:  # rotated into the eigenvectors once: the penalty is the same in any orthogonal coordinates
+            z, moment = hold(derive(moment.rotate, z, width=width)), SecondMoment(moment.values, None)
+            if n < width:
+                # n samples span at most n directions. The others are rounding, and would make the head too large for
+                # exact leave-one-out, which the approximation misses by far where n < D.
+                z, moment = z[:, -n:].contiguous(), SecondMoment(moment.values[-n:], None)
+        return cls(z, moment, n < width)
+
+
+@dataclass(frozen=True)
+class HeadStart:
+    """What the fit of a head starts from: W (C, D), and the `factors` of the last head's leave-one-out, if any."""
+
+    weight: Tensor
+    factors: KroneckerFactors | None = None
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head's W (C, D), its predictions (n, C) of its training samples, and those without each sample."""
+
+    weight: Tensor
+    probabilities: Tensor
+    left_out: LeaveOneOut
+
+
+def fit_head(
+    features: Features,
+    targets: Rows,
+    l2: float,
+    start: HeadStart,
+    settings: HeadSettings,
+    predictions_only: bool = False,
+) -> FittedHead:
+    """Train a head on target distributions (n, C), and compute its leave-one-out predictions.
+
+    Args:
+        features: of n samples.
+        targets: (n, C).
+        l2: λ > 0.
+        start: of the fit.
+        settings: of the heads.
+        predictions_only: leave out all else, as in `leave_one_out`.
+    """
+    z, moment = features.z, features.moment
+    weight, _ = fit_softmax(z, targets, l2, initial=start.weight, tolerance=settings.tolerance, moment=moment)
+    predicted = here(probabilities(z, weight))
+    hessian = HeadHessian(z, predicted, l2, moment=moment)
+    left_out = leave_one_out(
+        hessian,
+        z,
+        logits(z, weight),
+        residuals(predicted, targets),
+        method=_method(hessian, settings),
+        start=start.factors,
+        predictions_only=predictions_only,
+    )
+    return FittedHead(weight, predicted, left_out)
+
+
+def _method(hessian: HeadHessian, settings: HeadSettings) -> str:
+    """How a head's leave-one-out predictions are computed: exactly where that is fast."""
+    size = float(hessian.parameters)
+    affordable = (len(hessian.z) + size) * size**2 <= settings.exact_flop
+    few = hessian.classes <= settings.exact_classes
+    exactly = few and affordable and isinstance(hessian.z, Tensor) and hessian.use_cholesky("auto")
+    return "exact" if exactly else approximation(hessian)

@@ -1,0 +1,82 @@
+"""What a round learns with: the heads and the discriminants, each with the penalty that suits the given labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from audit.compute.matrix import Rows
+from audit.head.fit import targets_of
+from audit.head.hessian import KroneckerFactors
+from audit.noise_model.discriminant import Discriminant, LeastSquares
+from audit.noise_model.heads import Features, FittedHead, HeadStart, fit_head
+from audit.noise_model.penalty import Penalty
+from audit.noise_model.settings import NoiseSettings
+
+
+@dataclass(frozen=True)
+class Learners:
+    """Heads and discriminants on the features of n samples. A head starts from the weights of the last one like it.
+
+    Attributes:
+        features: of the n samples.
+        settings: of the noise model.
+        l2: λ of the heads.
+        least_squares: behind the discriminants.
+        given: W (C, D) of the last head that was trained on given labels.
+        believed: W (C, D) of the last head that was trained on posteriors.
+        factors: of the last head's leave-one-out; None where there are none.
+    """
+
+    features: Features
+    settings: NoiseSettings
+    l2: float
+    least_squares: LeastSquares
+    given: Tensor
+    believed: Tensor
+    factors: KroneckerFactors | None = None
+
+    @classmethod
+    def choose(
+        cls, features: Features, labels: Tensor, classes: int, order: Tensor, settings: NoiseSettings
+    ) -> tuple[Learners, float]:
+        """Choose the penalties for labels.
+
+        Args:
+            features: of n samples.
+            labels: (n,) class numbers.
+            classes: C.
+            order: (n,) positions of the samples in random order.
+            settings: of the noise model.
+
+        Returns:
+            The learners, and the evidence of held-out labels (nats; see `Penalty.evidence`).
+        """
+        some, ridges = order[: settings.mixture.few_samples(classes)], settings.discriminant.ridges
+        least_squares = LeastSquares(features.z, features.moment, labels, classes, some, ridges)
+        penalty = Penalty.choose(features, labels, classes, order, settings.head)
+        learners = cls(features, settings, penalty.l2, least_squares, penalty.weight, penalty.weight)
+        return learners, penalty.evidence
+
+    def fit_to_given(self, labels: Tensor, predictions_only: bool = False) -> tuple[FittedHead, Learners]:
+        """The head of class numbers (n,), and the learners after it; `predictions_only` as in `leave_one_out`."""
+        targets = targets_of(labels, len(self.given), self.features.z)
+        start = HeadStart(self.given, self.factors)
+        head = fit_head(self.features, targets, self.l2, start, self.settings.head, predictions_only)
+        return head, replace(self, given=head.weight, factors=head.left_out.factors)
+
+    def left_out_by_given(self, labels: Tensor) -> tuple[Tensor, Learners]:
+        """The leave-one-out predictions (n, C) of the head of class numbers (n,), and the learners after it."""
+        head, learners = self.fit_to_given(labels, predictions_only=True)
+        return head.left_out.probabilities, learners
+
+    def left_out_by_believed(self, posterior: Tensor) -> tuple[Tensor, Learners]:
+        """The leave-one-out predictions (n, C) of a head trained on a posterior (n, C), and the learners after it."""
+        start = HeadStart(self.believed, self.factors)
+        head = fit_head(self.features, posterior, self.l2, start, self.settings.head, predictions_only=True)
+        return head.left_out.probabilities, replace(self, believed=head.weight, factors=head.left_out.factors)
+
+    def discriminant(self, targets: Rows) -> Discriminant:
+        """The discriminant of samples that count as target distributions (n, C)."""
+        return Discriminant.of(self.least_squares(targets), targets, self.settings.discriminant.jitter)

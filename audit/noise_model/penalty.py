@@ -1,0 +1,93 @@
+"""The choice of the heads' L2 penalty, by the loss on labels that were held out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.compute.matrix import here, take
+from audit.head.fit import CHANCE_GAIN, PATH_SAMPLES, choose_l2, cross_entropies, one_hot
+from audit.noise_model.heads import Features
+from audit.noise_model.settings import HeadSettings
+from audit.noise_model.too_little import evidence_over_frequencies
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The L2 penalty of the heads, and what its choice showed.
+
+    Attributes:
+        l2: λ.
+        weight: W (C, D) of a head with it, to start from.
+        evidence: by how much heads predict held-out labels better than class frequencies do (nats).
+    """
+
+    l2: float
+    weight: Tensor
+    evidence: float
+
+    @classmethod
+    def choose(cls, features: Features, labels: Tensor, classes: int, order: Tensor, settings: HeadSettings) -> Penalty:
+        """The strongest λ with nearly the smallest held-out loss.
+
+        "Nearly" is within some standard errors on average, or within CHANCE_GAIN in all. Held-out samples are as
+        noisily labelled as the rest, and a head that fits systematic mistakes predicts them too. So the smallest loss
+        asks for too weak a penalty (after Breiman et al. 1984, section 3.4.3).
+
+        Args:
+            features: of n samples.
+            labels: (n,) class numbers.
+            classes: C.
+            order: (n,) positions of the samples in random order.
+            settings: of the heads.
+        """
+        share = max(1, round(settings.held_out * len(order)))
+        folds = min(len(order) // share, math.ceil(settings.fewest_held_out / share))
+        walks = [
+            _walk(features, labels, classes, order, slice(fold * share, (fold + 1) * share)) for fold in range(folds)
+        ]
+        steps = min(len(walk.losses) for walk in walks)
+        losses = [torch.cat([walk.losses[step] for walk in walks]) for step in range(steps)]
+        smallest = min(losses, key=lambda loss: float(loss.mean()))
+        chosen = next(step for step, loss in enumerate(losses) if _nearly(loss, smallest, settings.standard_errors))
+        evidence = evidence_over_frequencies(labels[order[: folds * share]], classes, -float(smallest.mean()))
+        return cls(walks[0].penalties[chosen], walks[0].weights[chosen], evidence)
+
+
+def _nearly(loss: Tensor, smallest: Tensor, standard_errors: float) -> bool:
+    """Whether losses (k,) are nearly as small as the smallest ones (k,)."""
+    excess = loss - smallest
+    allowed = max(standard_errors * float(excess.std()) / len(excess) ** 0.5, CHANCE_GAIN / len(excess))
+    return float(excess.mean()) <= allowed
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Penalties from strong to weak, and for each the losses of the held-out samples (k,) and W (C, D)."""
+
+    penalties: list[float]
+    losses: list[Tensor]
+    weights: list[Tensor]
+
+
+def _walk(features: Features, labels: Tensor, classes: int, order: Tensor, held_out: slice) -> _Walk:
+    """Walk the penalties for a head without a part of the order of samples."""
+    z = features.z
+    held = order[held_out][:PATH_SAMPLES]
+    kept = torch.cat([order[held_out.stop :], order[: held_out.start]])[:PATH_SAMPLES]
+    z_kept, z_held = (here(take(z, part)) for part in (kept, held))
+    targets_kept, targets_held = (one_hot(labels[part], classes, z.dtype) for part in (kept, held))
+    losses: list[Tensor] = []
+    weights: list[Tensor] = []
+
+    def held_out_loss(weight: Tensor) -> float:
+        weights.append(weight)
+        losses.append(cross_entropies(z_held, weight, targets_held))
+        return float(losses[-1].mean())
+
+    samples = len(order) - (held_out.stop - held_out.start)
+    _, path = choose_l2(z_kept, targets_kept, held_out_loss, moment=features.moment, samples=samples)
+    return _Walk([l2 for l2, _ in path], losses, weights)

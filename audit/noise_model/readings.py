@@ -1,0 +1,120 @@
+"""Readings, and their mixture P(true | x) before T is known.
+
+A reading predicts the true class of a sample without having seen the sample's own label. There are four:
+
+- the head: the softmax head's leave-one-out prediction, in closed form;
+- the neighbours: the vote of the nearest ones;
+- the discriminant: the linear discriminant of the classes;
+- the first head: the prediction of the head that was trained on the given labels, in the rounds after the first one.
+
+They mix to P(true = k | x) ∝ s_k² / (s_k + c) with s ∝ Π reading ^ exponent. This is s where s is well above the floor
+c, and falls off with the square of s below. Heads and votes never rule a class out: a penalised head and a vote with a
+flat member leave each class some probability. Over many classes and samples that would pass for mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.noise_model.given_labels import FLOOR
+
+
+@dataclass(frozen=True)
+class Exponents:
+    """The exponent of each reading in the mixture, ≥ 0; a reading with exponent 0 has no part in it."""
+
+    head: float = 1.0
+    neighbours: float = 0.0
+    discriminant: float = 0.0
+    first_head: float = 0.0
+
+    def scaled(self, factor: float) -> Exponents:
+        """All of them, times a factor."""
+        return Exponents(*(factor * exponent for exponent in astuple(self)))
+
+    def of(self, names: Sequence[str]) -> np.ndarray:
+        """Those of the named readings, as an array."""
+        return np.array([getattr(self, name) for name in names])
+
+    def changed(self, names: Sequence[str], values: np.ndarray) -> Exponents:
+        """With other values for the named readings."""
+        return replace(self, **dict(zip(names, values.tolist(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The logarithms of the readings of k samples, by name, and the floor c of their mixture.
+
+    Attributes:
+        logs: (C, k) of each reading. The class is the first dimension, over which torch sums fastest.
+        floor: c, a probability.
+    """
+
+    logs: dict[str, Tensor]
+    floor: float
+
+    @classmethod
+    def of(
+        cls,
+        floor: float,
+        head: Tensor,
+        neighbours: Tensor,
+        discriminant: Tensor | None = None,
+        first_head: Tensor | None = None,
+    ) -> Readings:
+        """The readings with these probabilities (k, C); None where there is no such reading."""
+        probabilities = {
+            "head": head,
+            "neighbours": neighbours,
+            "discriminant": discriminant,
+            "first_head": first_head,
+        }
+        logs = {
+            name: reading.T.contiguous().clamp_min(FLOOR).log_()
+            for name, reading in probabilities.items()
+            if reading is not None
+        }
+        return cls(logs, floor)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the readings that there are, in the order in which the mixture is fitted to them."""
+        return tuple(self.logs)
+
+    @property
+    def numbers(self) -> int:
+        """C · k."""
+        return self.logs["head"].numel()
+
+    def only(self, names: Sequence[str]) -> Readings:
+        """The named readings alone."""
+        return Readings({name: self.logs[name] for name in names}, self.floor)
+
+    def of_samples(self, part: slice) -> Readings:
+        """The readings of a part of the samples."""
+        return Readings({name: reading[:, part] for name, reading in self.logs.items()}, self.floor)
+
+    def mixed(self, exponents: Exponents) -> Tensor:
+        """P(true | x) (C, k)."""
+        s, tail = self._product(exponents)
+        kept = s * (1 - tail)
+        return kept / kept.sum(0)
+
+    def slopes(self, exponents: Exponents) -> Tensor:
+        """Derivatives (readings, C, k) of log s² / (s + c) by the exponent of each reading."""
+        s, tail = self._product(exponents)
+        return torch.stack([(1 + tail) * (reading - (s * reading).sum(0)) for reading in self.logs.values()])
+
+    def _product(self, exponents: Exponents) -> tuple[Tensor, Tensor]:
+        """s (C, k), and c / (s + c), the share of it that the floor removes."""
+        weighted = exponents.head * self.logs["head"]
+        for name, reading in self.logs.items():
+            if name != "head":
+                weighted = weighted.add_(reading, alpha=getattr(exponents, name))
+        s = weighted.softmax(0)
+        return s, self.floor / (s + self.floor)

@@ -1,0 +1,164 @@
+"""One round of the noise model, and the rule that says which round is the last."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.head.hessian import chunks
+from audit.noise_model.discriminant import Discriminant
+from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
+from audit.noise_model.mixture import MixtureFit, fit_mixture, fit_transition
+from audit.noise_model.readings import Readings
+from audit.noise_model.settings import NoiseSettings
+from audit.noise_model.transition import estimate_transition
+from audit.noise_model.votes import NeighbourVotes
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """What the readings of a round are made from, for all n samples.
+
+    Attributes:
+        first_head: (n, C) leave-one-out predictions of the head that was trained on the given labels.
+        later_head: (n, C) those of this round's head; None in the first round.
+        beliefs: (n, C) what the neighbours vote for.
+        votes: of the neighbours.
+        discriminant: of the classes.
+    """
+
+    first_head: Tensor
+    later_head: Tensor | None
+    beliefs: Tensor
+    votes: NeighbourVotes
+    discriminant: Discriminant
+
+    def readings(self, rows: slice | Tensor, floor: float) -> Readings:
+        """The readings of some samples, with the floor c of their mixture."""
+        votes, others = self.votes(self.beliefs, rows), self.discriminant(rows)
+        if self.later_head is None:
+            return Readings.of(floor, self.first_head[rows], votes, others)
+        return Readings.of(floor, self.later_head[rows], votes, others, self.first_head[rows])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a round says of all n samples.
+
+    Attributes:
+        prior: (n, C) probability of each class being the true one, given the image.
+        posterior: (n, C) the same, given image and label.
+        transition: T (C, C).
+        likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
+        fit: of the mixture, to the samples that it was fitted to.
+        log_likelihood: mean of log P(given label | x), nats.
+    """
+
+    prior: Tensor
+    posterior: Tensor
+    transition: Tensor
+    likeliest_share: float
+    fit: MixtureFit
+    log_likelihood: float
+
+
+def mix(
+    predictors: Predictors, labels: GivenLabels, known: MixtureFit | None, order: Tensor, settings: NoiseSettings
+) -> Mixture:
+    """Fit the mixture to some samples, and apply it to all.
+
+    From the second round on, the prior is written into the memory of `later_head`, and the posterior into that of
+    `beliefs`: the memory for two more (n, C) would be most of what the model needs.
+
+    Args:
+        predictors: of all n samples.
+        labels: of all n samples.
+        known: a fit whose exponents are kept, so that T alone is fitted, from its T; None to fit both.
+        order: (n,) positions of the samples in random order.
+        settings: of the noise model.
+    """
+    classes, floor = predictors.first_head.shape[1], settings.mixture.prediction_floor
+    some = order[: settings.mixture.many_samples(classes)]
+    readings = predictors.readings(some, floor)
+    if known is None:
+        likeliest, fitted = fit_mixture(readings, labels.of_samples(some), settings)
+    else:
+        likeliest = fitted = fit_transition(readings, known, labels.of_samples(some), settings)
+    transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
+    prior, posterior = predictors.later_head, predictors.beliefs
+    if prior is None:
+        prior, posterior = torch.empty_like(predictors.first_head), torch.empty_like(predictors.first_head)
+    parts = chunks(len(labels), 12 * classes, 4)
+    if len(some) == len(labels):
+        prior[some] = readings.mixed(fitted.exponents).T
+    else:
+        del readings
+        for rows in parts:
+            prior[rows] = predictors.readings(rows, floor).mixed(fitted.exponents).T
+        for rows in parts:
+            posterior[rows] = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))[0].T
+        transition = estimate_transition(posterior, labels, settings.transition)
+    log_likelihood = 0.0
+    for rows in parts:
+        after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
+        posterior[rows] = after.T
+        log_likelihood += float(evidence.log().sum(dtype=torch.float64))
+    return Mixture(prior, posterior, transition, likeliest_share, fitted, log_likelihood / len(labels))
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is reported of a round: see `Diagnosis.rounds`."""
+
+    head_weight: float
+    first_head_weight: float
+    neighbour_weight: float
+    discriminant_weight: float
+    log_likelihood: float
+    moved: float
+
+    @classmethod
+    def of(cls, mixture: Mixture, moved: float) -> Round:
+        """Of a round's mixture, and by how much the posterior of the given label changed on average."""
+        exponents = mixture.fit.exponents
+        return cls(
+            exponents.head,
+            exponents.first_head,
+            exponents.neighbours,
+            exponents.discriminant,
+            mixture.log_likelihood,
+            moved,
+        )
+
+
+class StoppingRule:
+    """Says which round is the last.
+
+    There are `least` rounds, or fewer where the posteriors stay put. More follow, up to `most`, as long as the evidence
+    that a round added something is very strong, or the expected number of mistakes is far from settled.
+    """
+
+    def __init__(self, samples: int, known_rounds: int, settings: NoiseSettings) -> None:
+        limits = settings.rounds
+        self.least, self.most = (known_rounds, known_rounds) if known_rounds else (limits.usual, limits.most)
+        self._samples, self._decisive, self._limits = samples, settings.decisive_for(samples), limits
+        self._best_log_likelihood, self._mistakes = -math.inf, math.inf
+
+    def ends_with(self, number: int, log_likelihood: float, mistakes: float, moved: float) -> bool:
+        """Whether this round, which is told once, is the last.
+
+        Args:
+            number: of the round, from 1.
+            log_likelihood: mean, of the given labels (nats).
+            mistakes: their expected number.
+            moved: mean change of the posterior of the given label.
+        """
+        gained = self._samples * (log_likelihood - self._best_log_likelihood)
+        # A change by less than one mistake is none: few samples have nothing more to say.
+        allowed = max(1.0, self._limits.unsettled * mistakes)
+        settled = gained <= self._decisive and abs(mistakes - self._mistakes) <= allowed
+        self._best_log_likelihood, self._mistakes = max(self._best_log_likelihood, log_likelihood), mistakes
+        return moved < self._limits.settled or (settled and number >= self.least) or number >= self.most

@@ -1,0 +1,189 @@
+"""The numbers that set the noise model: what each one means, its unit, and where it was measured.
+
+A caller changes a number like this:
+
+    NoiseModel(x, classes, settings=NoiseSettings(rounds=RoundSettings(most=5)))
+
+"Development data" are the labelled datasets that `tests/benchmarks` runs on. Numbers without a measurement are choices.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourSettings:
+    """How the nearest neighbours of a sample are found."""
+
+    # Neighbours of a sample that vote.
+    count: int = 20
+    # Neighbours are searched among a part of the samples (the references), so that cost grows with n and not with n².
+    # References for each class, five times as many as vote, between the next two numbers.
+    references_per_class: int = 100
+    fewest_references: int = 10_000
+    most_references: int = 20_000
+    # Principal directions of the embeddings in which similarity is computed; at least one a class. Measured on the
+    # development data: average precision stays within .001 of that with all 512 or 1280 dimensions.
+    directions: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """How the softmax head is trained, and how its predictions without a sample are computed."""
+
+    # Bytes of standardised embeddings that are kept in memory. Larger ones are read whenever they are needed.
+    held_bytes: int = 512 * 2**20
+    # Share of the samples that is held out to choose the L2 penalty.
+    held_out: float = 0.2
+    # Of few samples, a fifth says little about L2. Further fifths are held out in turn, up to this many samples.
+    fewest_held_out: int = 300
+    # Standard errors of the held-out loss within which a stronger penalty is preferred (Breiman et al. 1984, 3.4.3).
+    standard_errors: float = 0.5
+    # Gradient norm at which training ends. The model compares predictions of heads, not their weights.
+    tolerance: float = 1e-3
+    # FLOP, (n + C·D) (C·D)², up to which leave-one-out is exact: a hundredth of a second on two cores.
+    exact_flop: float = 1e9
+    # Classes up to which it is exact. The work for more is in thousands of pairs of classes, too small to be fast.
+    exact_classes: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundSettings:
+    """When the rounds end."""
+
+    # Rounds, where nothing asks for fewer or more.
+    usual: int = 3
+    most: int = 10
+    # Rounds, at least, when a copy of the labels with a few changes is diagnosed again.
+    fewest_again: int = 2
+    # Mean change of the posterior of the given label below which no further round follows.
+    settled: float = 1e-3
+    # Relative change of the expected number of mistakes above which a further round follows.
+    unsettled: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureSettings:
+    """How the exponents of the readings and T are fitted."""
+
+    # c, a probability: P(true | x) falls off with its square below it. Measured on the development data: average
+    # precision stays within .003 from .0003 to .004. It is the same for all data: fitted to given labels it would rise
+    # with mistakes that depend on the picture, because these look like labels that the picture rules out.
+    prediction_floor: float = 0.003
+    # Standard deviation of the normal prior of an exponent about 0, which keeps separable data from certainty.
+    exponent_spread: float = 3.0
+    # Largest exponent.
+    exponent_most: float = 10.0
+    # T has C² entries. It is fitted to this many random samples, or to fewer that have this many probabilities.
+    samples: int = 50_000
+    entries: int = 50_000_000
+    # The exponents are fitted to this many of those, but for the last steps.
+    exponent_samples: int = 4000
+    exponent_entries: int = 10_000_000
+    # Samples, at least, however many classes there are.
+    fewest_samples: int = 1000
+    # Steps, at most, on the few samples, and on all.
+    steps: int = 30
+    last_steps: int = 2
+    # A step is the last one if it changes the expected number of mistakes by less than `settled` (relatively) and adds
+    # no more than `gained` log-likelihood (nats): what one parameter is worth (Akaike 1974).
+    settled: float = 2.5e-3
+    gained: float = 1.0
+    # Halvings, at most, of a step of the exponents that lowers the likelihood.
+    halvings: int = 10
+    # Likelihoods that differ by less are alike (nats).
+    alike: float = 0.01
+    # Factor on the exponents from one sharpness to the next.
+    sharper: float = 2**0.25
+    # Such factors, at most, which make exponents 1.7 times the likeliest ones. Few samples allow nearly any sharpness,
+    # and one that makes all predictions certain leaves no ranking.
+    sharpenings: int = 3
+    # A sharpness is rejected this far below the likeliest (nats of log-likelihood): what one parameter is worth.
+    rejected: float = 1.0
+    # EM steps for T where the exponents are given.
+    refits: int = 4
+
+    def few_samples(self, classes: int) -> int:
+        """How many samples the exponents are fitted to."""
+        return self._affordable(self.exponent_samples, self.exponent_entries, classes)
+
+    def many_samples(self, classes: int) -> int:
+        """How many samples T is fitted to."""
+        return self._affordable(self.samples, self.entries, classes)
+
+    def _affordable(self, samples: int, entries: int, classes: int) -> int:
+        return min(samples, max(self.fewest_samples, entries // classes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionSettings:
+    """How T is estimated from expected counts."""
+
+    # Mistakes in all, at least: as many as Jeffreys' prior adds. A class whose T rules mistakes out has no ranking.
+    least_mistakes: float = 0.5
+    # Entries of T, spread over its rows, by which the smoothing is chosen where T has more.
+    concentration_entries: int = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminantSettings:
+    """How the linear discriminant is fitted."""
+
+    # Ridge penalties to choose from, as shares of the features' mean second moment.
+    ridges: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-6, 5))
+    # Share of the covariance within classes that is added to its diagonal. A class without samples leaves it singular.
+    jitter: float = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAlikeSettings:
+    """How look-alikes are found among the expected confusions."""
+
+    # Confusions up to which all are used; of more, those of evenly spaced classes.
+    entries: int = 1_000_000
+    # Steps of EM, at most.
+    steps: int = 1000
+    # Change of a pattern's share below which EM ends.
+    settled: float = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlSettings:
+    """How many known mislabels are added, and when the estimates that rest on them need a caution."""
+
+    # Share of the samples that get a known mislabel in a copy. It is small, so that the data stay what they are.
+    share: float = 0.05
+    # Known mislabels to reach, over all copies.
+    enough: int = 200
+    most_copies: int = 4
+    # EM steps for the share of slips.
+    slip_share_steps: int = 100
+    # Known mislabels of a kind below which a share of them says little: its standard error is up to .09.
+    few: int = 30
+    # Samples of a class below which its rate of mistakes says little: at 10 %, the standard error is .07 or more.
+    small_class: int = 20
+    # AUROC of the slips below which known mislabels are hardly told from other labels; 0.5 is chance.
+    hardly_told: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSettings:
+    """Every number that sets the noise model, by subject."""
+
+    # Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading
+    # or round is very strong (Kass & Raftery 1995). With less, few samples got flatter predictions and fewer flags.
+    decisive: float = 5.0
+    neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
+    rounds: RoundSettings = field(default_factory=RoundSettings)
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    transition: TransitionSettings = field(default_factory=TransitionSettings)
+    discriminant: DiscriminantSettings = field(default_factory=DiscriminantSettings)
+    look_alikes: LookAlikeSettings = field(default_factory=LookAlikeSettings)
+    controls: ControlSettings = field(default_factory=ControlSettings)
+
+    def decisive_for(self, samples: int) -> float:
+        """Log-likelihood (nats, over this many samples) that is very strong evidence for whatever adds it."""
+        return self.decisive + math.log(samples) / 2

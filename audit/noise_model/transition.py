@@ -1,0 +1,89 @@
+"""The transition matrix T: how likely a sample of each true class (row) is given each label (column)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audit.head.hessian import chunks
+from audit.noise_model.given_labels import FLOOR, GivenLabels
+from audit.noise_model.settings import TransitionSettings
+
+AT_ONCE = 4096  # numbers: computing this many takes no longer than computing a few
+
+
+def estimate_transition(
+    posterior: Tensor, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
+) -> Tensor:
+    """T (C, C) from expected counts, smoothed as strongly as the counts themselves ask for.
+
+    The error rate of a class is drawn to the common one, and its distribution over wrong labels to the uniform one. The
+    strength of both is the concentration that maximises the Dirichlet-multinomial likelihood of the counts (empirical
+    Bayes).
+
+    Args:
+        posterior: (n, C) of the true class.
+        labels: of the n samples. Trusted labels are left out.
+        settings: the least number of mistakes, and how many entries choose the smoothing.
+    """
+    classes = posterior.shape[1]
+    numbers = labels.numbers
+    if labels.trusted is not None:
+        posterior, numbers = posterior[~labels.trusted], numbers[~labels.trusted]
+    counts = torch.zeros(classes, classes, dtype=torch.float64, device=posterior.device)
+    for rows in chunks(len(numbers), classes):
+        counts.index_add_(1, numbers[rows], posterior[rows].T.double())  # row = true, column = given
+    right, total = counts.diagonal().clone(), counts.sum(1)
+    wrong = counts  # from here on, without the diagonal: the matrix is large, and there is one
+    wrong.diagonal().zero_()
+    rate = _error_rates(wrong.sum(1), right, total).clamp_min(settings.least_mistakes / len(numbers))
+    _smooth_wrong_labels(wrong, settings.concentration_entries)
+    wrong *= (rate / wrong.sum(1))[:, None]
+    wrong.diagonal().copy_(1 - rate)
+    return wrong.to(posterior.dtype).contiguous()  # contiguous, because columns are read element by element of a row
+
+
+def _error_rates(wrongs: Tensor, right: Tensor, total: Tensor) -> Tensor:
+    """The error rate (C,) of each class, from its expected counts of wrong, right and all labels (C,)."""
+    common = wrongs.sum() / total.sum()
+    strength = concentration(torch.stack([wrongs, right], 1), torch.stack([common, 1 - common]).clamp_min(FLOOR))
+    return (wrongs + strength * common) / (total + strength)
+
+
+def _smooth_wrong_labels(wrong: Tensor, most_entries: int) -> None:
+    """Draws the rows of expected wrong labels (C, C), in place, to uniform ones; of two classes there is no choice."""
+    classes = len(wrong)
+    if classes == 2:
+        wrong[:] = 1 - torch.eye(2, dtype=wrong.dtype, device=wrong.device)
+        return
+    step = math.ceil(classes**2 / most_entries)
+    off_diagonal = ~torch.eye(classes, dtype=torch.bool, device=wrong.device)[::step]
+    uniform = torch.full((classes - 1,), 1 / (classes - 1), dtype=wrong.dtype, device=wrong.device)
+    wrong += concentration(wrong[::step][off_diagonal].view(-1, classes - 1), uniform) / (classes - 1)
+    wrong.diagonal().zero_()
+
+
+def concentration(counts: Tensor, mean: Tensor) -> float:
+    """The Dirichlet concentration under which counts (rows, k) are likeliest, for a prior with this mean (k,).
+
+    It is sought from 0.01 (rows share nothing) to 100 000 (rows are alike), in steps of a factor 10^¼. The likelihood
+    has one maximum (Levin & Reeds, Annals of Statistics 5, 1977), so with many counts every fourth step is tried first.
+    """
+    strengths = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=counts.dtype, device=counts.device)
+    sums = counts.sum(1)
+
+    def likeliest(steps: range) -> int:
+        likelihoods = []
+        for part in chunks(len(steps), 3 * counts.numel()):
+            prior = strengths[steps[part]][:, None] * mean
+            whole = prior.sum(1, keepdim=True)
+            rows = torch.lgamma(whole) - torch.lgamma(sums + whole) - torch.lgamma(prior).sum(1, keepdim=True)
+            likelihoods.append(rows.sum(1) + torch.lgamma(counts + prior[:, None]).sum((1, 2)))
+        return steps[int(torch.cat(likelihoods).argmax())]
+
+    if len(strengths) * counts.numel() <= AT_ONCE:
+        return float(strengths[likeliest(range(len(strengths)))])
+    near = likeliest(range(0, len(strengths), 4))
+    return float(strengths[likeliest(range(max(0, near - 3), min(len(strengths), near + 4)))])
