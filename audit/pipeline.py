@@ -25,8 +25,9 @@ from audit.images.embedding import Workers
 from audit.images.heat_map import drawn_heat_maps
 from audit.images.thumbnails import shown_samples, thumbnails
 from audit.inputs import Material, Pictures, material_of_arrays, material_of_images
-from audit.noise_model.controls import Controls, Count, count_by_controls
+from audit.noise_model.controls import Controls
 from audit.noise_model.copies import Copies, contradicted
+from audit.noise_model.count import Count, count_by_controls
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
 from audit.progress import ProgressCallback, Stages, Step, silent

@@ -26,8 +26,9 @@ from audit.head.fit import Head
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone
 from audit.inputs import Material
-from audit.noise_model.controls import KINDS, Controls, Count, cautions, describe_controls
+from audit.noise_model.controls import KINDS, Controls
 from audit.noise_model.copies import Copies, describe_copies
+from audit.noise_model.count import Count, cautions, describe_controls
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
 from audit.result import SCHEMA_VERSION, AuditResult

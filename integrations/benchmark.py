@@ -36,7 +36,8 @@ from audit.head.stable import StableSolver
 from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.influence.averaged import influence_on_validation
-from audit.noise_model.controls import count_by_controls, spike_in
+from audit.noise_model.controls import spike_in
+from audit.noise_model.count import count_by_controls
 from audit.noise_model.model import NoiseModel
 from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.votes import NeighbourVotes

@@ -14,17 +14,8 @@ import audit
 from audit.data.injection import inject_mislabels
 from audit.flags.threshold import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
 from audit.head.fit import one_hot
-from audit.noise_model.controls import (
-    ADDED,
-    KINDS,
-    LOOK_ALIKE,
-    NONE,
-    SLIP,
-    Controls,
-    count_by_controls,
-    slip_share,
-    spike_in,
-)
+from audit.noise_model.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, spike_in
+from audit.noise_model.count import count_by_controls, slip_share
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.mixture import fit_mixture

@@ -1,0 +1,189 @@
+"""The number of mistakes, counted by the controls.
+
+Which kind the dataset's own mistakes are shows in the flagged labels. A slip's label follows the confusions of its
+class, and a look-alike's label follows the picture. Let a be the share of slips, R the measured recall of each kind,
+and F the expected number of mistakes among the flagged labels. Then there are about
+F · (a / R_slip + (1 − a) / R_look-alike) mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.flags.measures import detection_quality
+from audit.flags.threshold import Mistakes, Recall, best_threshold, count_mistakes
+from audit.head.hessian import chunks
+from audit.noise_model.controls import ADDED, KINDS, LOOK_ALIKE, SLIP, Controls
+from audit.noise_model.diagnosis import Diagnosis
+from audit.noise_model.given_labels import FLOOR
+from audit.noise_model.settings import ControlSettings
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many mistakes there are by the controls, and what that was computed from.
+
+    Attributes:
+        mistakes: the estimate and its interval.
+        threshold: of the suspicion, at which it was made: that of the best expected F1.
+        slip_share: of slips among the flagged; None where the kinds cannot be told apart.
+        recalls: of each kind, by number.
+    """
+
+    mistakes: Mistakes
+    threshold: float
+    slip_share: float | None
+    recalls: dict[int, Recall]
+
+
+def count_by_controls(
+    controls: Controls,
+    diagnosis: Diagnosis,
+    labels: Tensor,
+    suspicion: np.ndarray,
+    proven: int = 0,
+    settings: ControlSettings = ControlSettings(),
+) -> Count:
+    """The number of mistakes by the controls.
+
+    Args:
+        controls: of the dataset.
+        diagnosis: of the labels.
+        labels: (n,) class numbers.
+        suspicion: (n,) of the labels.
+        proven: at least this many labels are wrong, whatever the suspicions say.
+        settings: of the controls.
+    """
+    threshold = best_threshold(suspicion)
+    share = slip_share(diagnosis, labels, threshold, settings.slip_share_steps)
+    recalls = {kind: controls.recall(kind, threshold) for kind in ADDED}
+    mistakes = count_mistakes(
+        suspicion, threshold, share, recalls[SLIP], recalls[LOOK_ALIKE], diagnosis.likeliest_share
+    )
+    if not diagnosis.tells:
+        mistakes = Mistakes(mistakes.number, 0.0, float(len(labels)), told=False)
+    number, low, high = (max(float(proven), value) for value in (mistakes.number, mistakes.low, mistakes.high))
+    mistakes = Mistakes(number, low, high, mistakes.told)
+    return Count(mistakes, threshold, share, recalls)
+
+
+def describe_controls(controls: Controls, count: Count, flag: np.ndarray, threshold: float) -> dict[str, Any]:
+    """What an audit's summary says of the controls: how they were made, and how well the copies' flags find them.
+
+    Samples that are flagged with their own labels are left out, since they may well be wrong already. 'detection' is
+    None where no sample is left. All values are JSON values.
+
+    Args:
+        controls: of the dataset.
+        count: by the controls.
+        flag: bool (n,) of the labels as they are.
+        threshold: of the flags.
+    """
+    compared = ~flag[controls.rows]
+    known, suspicion = controls.known[compared], controls.suspicion[compared]
+    return {
+        "copies": int(controls.copy.max()) + 1,
+        "added": int(controls.known.sum()),
+        "counted_at": count.threshold,
+        "slip_share": count.slip_share,
+        "kinds": {
+            KINDS[kind]: {
+                "added": int((controls.kind == kind).sum()),
+                "found": int((controls.suspicion[controls.kind == kind] >= threshold).sum()),
+                "recall_counted_with": count.recalls[kind].share,
+            }
+            for kind in ADDED
+        },
+        "detection": detection_quality(known, suspicion >= threshold, {"suspicion": suspicion})
+        if known.any() and not known.all()
+        else None,
+    }
+
+
+def cautions(
+    class_sizes: np.ndarray, controls: Controls, count: Count, settings: ControlSettings = ControlSettings()
+) -> list[str]:
+    """Why the estimates may be off, one sentence for each reason; none where there is no such reason.
+
+    Args:
+        class_sizes: (C,) samples of each class.
+        controls: of the dataset.
+        count: by the controls.
+        settings: of the controls.
+    """
+    found = []
+    if not count.mistakes.told:
+        found.append(
+            "Too little to tell: the embeddings predict the labels no better than the class frequencies do. The "
+            "embeddings may not suit these classes, there may be too few samples, or most labels may be wrong."
+        )
+    fewest = min(recall.added for recall in count.recalls.values())
+    if fewest < settings.few:
+        found.append(
+            f"Only {fewest} known mislabels of a kind could be added, so the number of mistakes is a rough guess."
+        )
+    small = int((class_sizes < settings.small_class).sum())
+    if small:
+        found.append(
+            f"{small} of {len(class_sizes)} classes have fewer than {settings.small_class} samples; "
+            "suspicions and suggestions in these rest on little."
+        )
+    if count.mistakes.told and controls.slip_auroc < settings.hardly_told:
+        found.append(
+            f"Known mislabels are hardly told from the other labels (AUROC {controls.slip_auroc:.2f}): the embeddings "
+            "tell these classes apart too badly, or most labels are wrong."
+        )
+    return found
+
+
+def slip_share(
+    diagnosis: Diagnosis, labels: Tensor, threshold: float, steps: int = ControlSettings().slip_share_steps
+) -> float | None:
+    """Share of slips among the flagged labels, by likelihood; None where two classes leave no choice of a wrong label.
+
+    The likelihood is that of the given label among the labels that would be flagged on the same picture.
+
+    Args:
+        diagnosis: of the labels.
+        labels: (n,) class numbers.
+        threshold: of the suspicion, from which on samples are flagged.
+        steps: of EM.
+    """
+    classes = diagnosis.prior.shape[1]
+    suspicion = 1 - diagnosis.posterior.gather(1, labels[:, None])[:, 0].double()
+    flagged = (suspicion >= threshold).nonzero()[:, 0]
+    if classes == 2 or not len(flagged):
+        return None
+    slip, look_alike = _likelihoods(diagnosis, labels, flagged, threshold)
+    share = 0.5
+    for _ in range(steps):
+        share = float((share * slip / (share * slip + (1 - share) * look_alike)).mean())
+    return share
+
+
+def _likelihoods(diagnosis: Diagnosis, labels: Tensor, flagged: Tensor, threshold: float) -> Tensor:
+    """(2, k): how likely the given labels of k flagged samples are for a slip, and for a look-alike."""
+    classes = diagnosis.prior.shape[1]
+    transition = diagnosis.transition.double()
+    wrong = transition - torch.diag(transition.diagonal())
+    likelihoods = []
+    for part in chunks(len(flagged), 8 * classes):
+        rows = flagged[part]
+        given = labels[rows, None]
+        prior = diagnosis.prior[rows].double().clamp_min(FLOOR)
+        of_label = 1 - prior * transition.diagonal() / (prior @ transition)
+        eligible = (of_label >= threshold).double().scatter(1, given, 1.0)
+        slip = (prior @ wrong) * eligible
+        odds = prior / (1 - prior).clamp_min(FLOOR)
+        look_alike = prior * (odds.sum(1, keepdim=True) - odds) * eligible
+        likelihoods.append(
+            torch.cat(
+                [(kind / kind.sum(1, keepdim=True)).gather(1, labels[rows, None]) for kind in (slip, look_alike)], 1
+            )
+        )
+    return torch.cat(likelihoods).T
