@@ -1,11 +1,11 @@
-"""Exact copies: samples with the same content, which count as one sample for whoever reads their labels.
+"""Exact copies: samples with the same content, which the noise model counts as one sample.
 
-A copy that carries the same label shows a mistake to nobody: leave one out, and the other one still teaches head and
-neighbours the label. So the noise model is given each content once, with its most frequent label, and what it says of
-the content holds for all of its copies.
+Copies that carry the same label hide a mistake: without one of them, the other one still teaches head and neighbours
+the label. So the noise model sees each content once, with its most frequent label. What it says of the content holds
+for all copies.
 
-Copies that carry different labels prove a mistake, since at most one of the labels is right. The picture was judged
-without them, and each label is then one more noisy reading of the same true class:
+Copies that carry different labels prove a mistake, since at most one of the labels is right. The model judges the
+picture without these labels. Each of them is then one more noisy reading of the same true class:
 P(true = k | x, y_1, y_2, ...) ∝ P(true = k | x) T_k,y_1 T_k,y_2 ... over the different labels.
 """
 
@@ -36,7 +36,7 @@ class Copies:
 
     @classmethod
     def of(cls, keys: np.ndarray) -> Copies:
-        """The copies by uint8 keys (n, 16), which are the same for the same content."""
+        """The copies, by uint8 keys (n, 16) that are equal for equal content."""
         whole = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
         _, first, content = np.unique(whole, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -46,7 +46,7 @@ class Copies:
 
     @classmethod
     def none(cls, samples: int) -> Copies:
-        """As where no two samples are alike."""
+        """No two samples have the same content."""
         return cls(np.arange(samples), np.arange(samples))
 
     def __bool__(self) -> bool:
@@ -61,7 +61,7 @@ class Copies:
         return np.split(rows, np.flatnonzero(np.diff(self.content[rows])) + 1) if len(rows) else []
 
     def proven_mistakes(self, labels: np.ndarray) -> int:
-        """At least so many labels (n,) are wrong: of each content, all but those that agree most."""
+        """The least number of wrong labels (n,): of each content, all but those with the most frequent label."""
         return sum(len(group) - int(np.bincount(labels[group]).max()) for group in self.conflicting(labels))
 
     def representatives(self, labels: np.ndarray, trusted: np.ndarray | None) -> np.ndarray:
@@ -88,7 +88,7 @@ class Copies:
 def diagnosis_of_copies(
     copies: Copies, diagnosis: Diagnosis, votes: NeighbourVotes, labels: Tensor, trusted: np.ndarray | None
 ) -> Diagnosis:
-    """What a diagnosis of one sample for each content says of all samples.
+    """The diagnosis of all samples, from that of one sample for each content.
 
     Args:
         copies: of n samples with u contents.
@@ -122,7 +122,7 @@ def diagnosis_of_copies(
 
 
 def contradicted(copies: Copies, labels: np.ndarray, suspicion: np.ndarray) -> np.ndarray:
-    """Bool (n,): labels that copies contradict, all but the least suspicious label of each content.
+    """Bool (n,): labels that copies contradict. These are all but the least suspicious label of each content.
 
     Args:
         copies: of the n samples.
@@ -146,8 +146,9 @@ def describe_copies(copies: Copies, labels: np.ndarray, split: np.ndarray) -> di
         split: (n,) 'train', 'validation' or 'test'.
 
     Returns:
-        contents: how many contents occur more than once; samples: with such a content; proven_mistakes: at least so
-        many labels are wrong; leaked: held-out samples whose content is in the training split, too.
+        contents: how many contents occur more than once; samples: how many samples have such a content;
+        proven_mistakes: the least number of wrong labels; leaked: held-out samples whose content is also in the
+        training split.
     """
     repeated = np.bincount(copies.content) > 1
     trained_on = np.zeros(len(copies.first), dtype=bool)

@@ -1,14 +1,16 @@
 """Linear discriminants: how far a sample lies from the mean of each class, by the covariance within classes.
 
-Ridge regression of distributions over classes on embeddings maps a sample to C numbers, and what it predicts for one of
-its own samples without it follows in closed form (PRESS; Allen, Technometrics 16, 1974). Of these out-of-sample numbers
-classes are taken to be normal, each about its mean, with one covariance (Fisher 1936). That is linear discriminant
-analysis of the embeddings themselves, with a penalty (Hastie, Buja & Tibshirani, Annals of Statistics 23, 1995; Hastie,
-Tibshirani & Friedman, The Elements of Statistical Learning, exercise 4.3), but for a covariance within classes that is
-had out of sample, too: of as many numbers as an embedding has, it would be too small for samples that have shaped it.
+Ridge regression of distributions over classes on embeddings maps a sample to C numbers. Its prediction for a training
+sample without that sample follows in closed form (PRESS; Allen, Technometrics 16, 1974). The model assumes that these
+out-of-sample numbers are normal in each class, about the mean of the class, with one covariance (Fisher 1936). That is
+penalised linear discriminant analysis of the embeddings themselves (Hastie, Buja & Tibshirani, Annals of Statistics 23,
+1995; Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, exercise 4.3). One thing differs: the
+covariance within classes is out of sample, too. In as many dimensions as an embedding has, it would be too small for
+the samples that have shaped it.
 
-A softmax head looks at samples near a boundary between classes, this at the classes' means. So it says something else,
-and is the better one where classes have few samples or many labels are wrong, at a small part of the head's time.
+A softmax head looks at samples near a boundary between classes, and a discriminant at the means of the classes. So the
+discriminant says something else. It is the better of the two where classes have few samples or many labels are wrong,
+and takes a small part of the head's time.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ class LeastSquares:
     Args:
         z: features (n, D); not necessarily in memory.
         moment: the factorised second moment of z.
-        labels: (n,) class numbers, for which the penalty is chosen.
+        labels: (n,) class numbers, which the penalty is chosen for.
         classes: C.
-        some: positions (k,) of the samples whose error is looked at.
+        some: positions (k,) of the samples whose error chooses the penalty.
         ridges: penalties to choose from, as shares of the mean second moment.
 
     Attributes:
@@ -71,7 +73,7 @@ class LeastSquares:
         self.leverage = here(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
 
     def __call__(self, targets: Rows) -> Tensor:
-        """What is predicted (n, C) of distributions over classes (n, C), for each sample without its own."""
+        """Predictions (n, C) of distributions over classes (n, C), for each sample without its own."""
         weight = self._inverse(self.ridge)[:, None] * self._products(targets)
         if self.moment.vectors is not None:
             weight = self.moment.vectors.to(weight) @ weight
@@ -82,13 +84,13 @@ class LeastSquares:
         return predicted
 
     def _inverse(self, ridge: float) -> Tensor:
-        """Of the penalised second moment, in its eigenvectors (D,)."""
+        """The inverse (D,) of the penalised second moment, in its eigenvectors."""
         values = self.moment.values
         return (1 / (values + ridge * values.mean())).to(self.z.dtype)
 
     def _products(self, targets: Rows) -> Tensor:
         """zᵀ (targets − 1 / C) / n (D, C), in the eigenvectors of the second moment."""
-        # From flat targets: then predictions sum to one, whatever the penalty leaves of the constant feature.
+        # The targets' distance from flat ones makes predictions sum to one, however the penalty shrinks the constant.
         products = mean_gradient(self.z, derive(_from_flat, targets, width=targets.shape[1])).T
         if self.moment.vectors is not None:
             products = self.moment.vectors.to(products).T @ products
@@ -115,7 +117,7 @@ class Discriminant:
 
     Attributes:
         predicted: (n, C) out-of-sample predictions.
-        targets: (n, C), as what each sample counts.
+        targets: (n, C) distributions over classes, as which the samples count.
         centre: (C − 1,) mean prediction.
         whitening: (C − 1, C − 1), after which the covariance within classes is the identity.
         means: (C, C − 1) of the classes, whitened.
@@ -148,7 +150,7 @@ class Discriminant:
             squares += place.T @ place
         means = sums / sizes.clamp_min(LEAST_SAMPLES)[:, None]
         within = (squares - means.T @ sums) / n
-        # One label more or less moves a prediction by 1 / n where embeddings say nothing: that is to be no evidence.
+        # Where embeddings say nothing, one label more or less moves a prediction by 1 / n. That must be no evidence.
         within.diagonal().add_(jitter * within.diagonal().mean() + 1 / n)
         identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(within), identity, upper=False).T
@@ -156,14 +158,14 @@ class Discriminant:
         return cls(predicted, targets, *(part.to(predicted.dtype) for part in rounded))
 
     def __call__(self, rows: slice | Tensor) -> Tensor:
-        """Probabilities (k, C) of the classes of samples, each of which is taken out of means, sizes and covariance."""
+        """Probabilities (k, C) of samples' classes, by means, sizes and covariance without the sample itself."""
         n = len(self.predicted)
         own = self.targets[rows]
         left = (self.sizes - own).clamp_min(LEAST_SAMPLES)
-        grown = self.sizes / left  # by how much a distance from a mean grows without the sample
+        grown = self.sizes / left  # factor by which a distance from a mean grows without the sample
         place = (self.predicted[rows, :-1] - self.centre) @ self.whitening
         squared = place.square().sum(1, keepdim=True) - 2 * place @ self.means.T + self.means.square().sum(1)
-        # Its part in the covariance, taken out of the inverse (Sherman & Morrison 1950).
+        # Remove the sample's part in the covariance from the inverse (Sherman & Morrison 1950).
         away = place - own @ self.means
         along = (away * place).sum(1, keepdim=True) - away @ self.means.T
         weight = (own * grown).sum(1, keepdim=True) / n

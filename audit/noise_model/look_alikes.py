@@ -1,17 +1,17 @@
 """Look-alike mistakes: labels that are drawn from what else the picture itself may be.
 
-Given labels cannot show them. Where a label is drawn, with probability ε, from P(true | x), and else from the true
-class's row of T, labels are as likely as with T alone: Σ_k p_k ((1 − ε) T_kj + ε p_j) = Σ_k p_k T'_kj for
-T' = (1 − ε) T + ε I. What is fitted to labels is T', and the mistakes that it holds leave out those that were drawn. So
-suspicion is too low in people's labels, whose mistakes lie where pictures could be either class.
+The likelihood of the given labels cannot show them. Say that a label is drawn from P(true | x) with probability ε, and
+else from the true class's row of T. Then labels are as likely as under the one matrix T' = (1 − ε) T + ε I:
+Σ_k p_k ((1 − ε) T_kj + ε p_j) = Σ_k p_k T'_kj. The fit to labels finds T', whose mistakes leave out those that were
+drawn. So suspicion is too low for people's labels, whose mistakes lie where pictures could be either class.
 
-What can be seen is which classes are confused. Mistakes that were put into labels without a look at the picture fall on
-all classes alike, or turn a class into its favourite (systematic ones, however alike the two look). People's mistakes
-also follow how often pictures of one class look like another. The expected confusions are taken apart into these three
-patterns by EM, and look-alikes count only where the evidence for their pattern is very strong.
+The confusions of classes do show. Mistakes that were made without a look at the picture fall on all classes alike, or
+turn a class into its favourite one (systematic mistakes, however alike the two classes look). People's mistakes also
+follow how often pictures of one class look like another. EM splits the expected confusions into these three patterns,
+and look-alikes count only where the evidence for their pattern is very strong.
 
-How many of them lie in pictures that could be either class, where T' does not see them, remains unknown. They are taken
-to be as many as those that it sees (the principle of indifference).
+It remains unknown how many of them lie in pictures that could be either class, where T' does not see them. The model
+assumes as many as those that it sees (the principle of indifference).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LookAlikes:
         decisive: float,
         settings: LookAlikeSettings = LookAlikeSettings(),
     ) -> LookAlikes:
-        """Find them among the confusions that posteriors expect.
+        """Find look-alikes among the confusions that posteriors expect.
 
         Args:
             prior: P(true | x) (n, C).
@@ -67,7 +67,7 @@ class LookAlikes:
             settings: how many confusions are used, and when EM ends.
 
         Returns:
-            None of them where there are two classes: all patterns are one then.
+            No look-alikes where there are two classes, since all patterns are the same then.
         """
         classes = prior.shape[1]
         # There are C² confusions: of very many classes, some are used.
@@ -75,8 +75,8 @@ class LookAlikes:
         wrong, together, mistakes, open_pictures = _confusions(prior, posterior, labels, some)
         if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
             return cls.none()
-        elsewhere = torch.ones_like(wrong, dtype=torch.bool).scatter_(1, some[:, None], False)
-        wrong, together = (matrix[elsewhere].view(len(some), classes - 1) for matrix in (wrong, together))
+        off_diagonal = torch.ones_like(wrong, dtype=torch.bool).scatter_(1, some[:, None], False)
+        wrong, together = (matrix[off_diagonal].view(len(some), classes - 1) for matrix in (wrong, together))
         favourite = torch.zeros_like(wrong).scatter_(1, wrong.argmax(1, keepdim=True), 1.0)
         look_alike = together / together.sum(1, keepdim=True).clamp_min(FLOOR)
         patterns = torch.stack([look_alike, favourite, torch.full_like(wrong, 1 / (classes - 1))]).flatten(1)
@@ -105,7 +105,7 @@ class LookAlikes:
         for rows in chunks(len(prior), 4 * prior.shape[1], 4):
             p, given = prior[rows], labels.numbers[rows, None]
             evidence = (p * transition.T[labels.numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
-            drawn = self.rate * p.gather(1, given) / evidence  # the share of labels that were, among those like it
+            drawn = self.rate * p.gather(1, given) / evidence  # the probability that the label was drawn
             if labels.trusted is not None:
                 drawn[labels.trusted[rows]] = 0.0
             believed = posterior[rows] + drawn * p

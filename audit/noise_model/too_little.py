@@ -1,9 +1,9 @@
 """Whether the embeddings say enough about the labels to judge them.
 
-A wrong label shows because the picture predicts another one. Where the readings predict the given labels no better than
-the class frequencies do, any confusion of the classes explains the labels as well as none: the likelihood
-Σ_k p_k T_kj is the same for every T that keeps the frequencies. So nothing can be learnt about mistakes, and the
-simplest explanation is kept: the labels are as they were given.
+A wrong label shows because the picture predicts another one. The readings may predict the given labels no better than
+the class frequencies do. Then any confusion of the classes explains the labels as well as none, because the likelihood
+Σ_k p_k T_kj is the same for every T that keeps the frequencies. Nothing can be learnt about mistakes, and the audit
+keeps the simplest explanation: the labels are right as they were given.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def frequencies(labels: Tensor, classes: int) -> Tensor:
 
 
 def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor | None) -> Tensor:
-    """float32 (n, C): P(true class) where all labels are equally likely to be wrong, and nearly all are right.
+    """float32 (n, C): P(true class) if all labels are equally likely to be wrong, and nearly all are right.
 
     Args:
         labels: (n,) class numbers.
         classes: C.
-        rate: probability that a label is wrong. The other classes share it in proportion to their frequencies.
+        rate: probability that a label is wrong. The other classes share this probability by their frequencies.
         trusted: bool (n,), labels that are known to be right; None where none is.
     """
     others = frequencies(labels, classes).scatter_(1, labels[:, None], 0.0)
@@ -49,7 +49,7 @@ def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor |
 
 
 def slips_alone(classes: int, rate: float, like: Tensor) -> Tensor:
-    """T (C, C) of the precision of another matrix: every label is wrong at one rate, whatever the class."""
+    """T (C, C) if every label is wrong at one rate, whatever its class; in the precision of the matrix `like`."""
     transition = torch.full((classes, classes), rate / (classes - 1), dtype=like.dtype, device=like.device)
     transition.diagonal().fill_(1 - rate)
     return transition
