@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from audit.compute.matrix import Rows, derive, here, take
-from audit.head.fit import logits, one_hot, targets_of
+from audit.head.fit import logits
 from audit.head.hessian import SecondMoment, chunks
 from audit.influence.averaged import mean_gradient
 from audit.noise_model.settings import DiscriminantSettings
@@ -39,8 +39,7 @@ class LeastSquares:
     Args:
         z: features (n, D); not necessarily in memory.
         moment: the factorised second moment of z.
-        labels: (n,) class numbers, which the penalty is chosen for.
-        classes: C.
+        targets: (n, C) distributions over classes, which the penalty is chosen for.
         some: positions (k,) of the samples whose error chooses the penalty.
         ridges: penalties to choose from, as shares of the mean second moment.
 
@@ -53,14 +52,13 @@ class LeastSquares:
         self,
         z: Rows,
         moment: SecondMoment,
-        labels: Tensor,
-        classes: int,
+        targets: Rows,
         some: Tensor,
         ridges: Sequence[float] = DEFAULTS.ridges,
     ) -> None:
         self.z, self.moment = z, moment
-        products = self._products(targets_of(labels, classes, z))
-        looked_at, wanted = moment.rotate(here(take(z, some))), one_hot(labels[some], classes, z.dtype)
+        products, classes = self._products(targets), targets.shape[1]
+        looked_at, wanted = moment.rotate(here(take(z, some))), here(take(targets, some))
         squares = looked_at**2
         errors = []
         for ridge in ridges:

@@ -54,7 +54,8 @@ class Learners:
             The learners, and the evidence of held-out labels (nats; see `Penalty.evidence`).
         """
         some, ridges = order[: settings.mixture.few_samples(classes)], settings.discriminant.ridges
-        least_squares = LeastSquares(features.z, features.moment, labels, classes, some, ridges)
+        targets = targets_of(labels, classes, features.z)
+        least_squares = LeastSquares(features.z, features.moment, targets, some, ridges)
         penalty = Penalty.choose(features, labels, classes, order, settings.head)
         learners = cls(features, settings, penalty.l2, least_squares, penalty.weight, penalty.weight)
         return learners, penalty.evidence

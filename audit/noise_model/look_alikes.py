@@ -24,7 +24,7 @@ from torch import Tensor
 
 from audit.head.hessian import chunks
 from audit.noise_model.given_labels import FLOOR, GivenLabels
-from audit.noise_model.settings import LookAlikeSettings
+from audit.noise_model.settings import LookAlikeSettings, NoiseSettings
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class LookAlikes:
         posterior: Tensor,
         transition: Tensor,
         labels: GivenLabels,
-        decisive: float,
-        settings: LookAlikeSettings = LookAlikeSettings(),
+        settings: NoiseSettings = NoiseSettings(),
     ) -> LookAlikes:
         """Find look-alikes among the confusions that posteriors expect.
 
@@ -63,15 +62,14 @@ class LookAlikes:
             posterior: the same (n, C), given the label, too.
             transition: T' (C, C), row = true class, column = given label.
             labels: of the n samples. Trusted labels are left out.
-            decisive: nats above which evidence is very strong.
-            settings: how many confusions are used, and when EM ends.
+            settings: of the noise model.
 
         Returns:
             No look-alikes where there are two classes, since all patterns are the same then.
         """
         classes = prior.shape[1]
         # There are C² confusions: of very many classes, some are used.
-        some = torch.arange(0, classes, math.ceil(classes**2 / settings.entries), device=prior.device)
+        some = torch.arange(0, classes, math.ceil(classes**2 / settings.look_alikes.entries), device=prior.device)
         wrong, together, mistakes, open_pictures = _confusions(prior, posterior, labels, some)
         if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
             return cls.none()
@@ -81,9 +79,10 @@ class LookAlikes:
         look_alike = together / together.sum(1, keepdim=True).clamp_min(FLOOR)
         patterns = torch.stack([look_alike, favourite, torch.full_like(wrong, 1 / (classes - 1))]).flatten(1)
         counts = wrong.flatten()
-        shares, likelihood = _shares(counts, patterns, settings)
-        evidence = likelihood - _shares(counts, patterns[1:], settings)[1]
+        shares, likelihood = _shares(counts, patterns, settings.look_alikes)
+        evidence = likelihood - _shares(counts, patterns[1:], settings.look_alikes)[1]
         rate = min(shares[0] * mistakes / open_pictures, float(transition.diagonal().min()))
+        decisive = settings.decisive_for(len(labels))
         return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
 
     def add_in_place(self, posterior: Tensor, prior: Tensor, transition: Tensor, labels: GivenLabels) -> Tensor:

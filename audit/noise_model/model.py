@@ -122,7 +122,10 @@ class NoiseModel:
         evidence = self._evidence(labels, rounds.reported, held_out_evidence)
         tells = evidence > self.settings.decisive_for(len(labels))
         mixture = rounds.mixture if tells else self._believe_as_given(rounds.mixture, labels)
-        look_alikes = self._find_look_alikes(mixture, given) if tells else LookAlikes.none()
+        look_alikes = LookAlikes.none()
+        if tells:
+            prior, posterior, transition = mixture.prior, mixture.posterior, mixture.transition
+            look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
             prior=mixture.prior,
             posterior=look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given),
@@ -219,16 +222,6 @@ class NoiseModel:
         worst = min(of_round.log_likelihood for of_round in reported)
         evidence = evidence_over_frequencies(labels, self.classes, worst)
         return min(evidence, held_out) if self.features.more_than_samples else evidence
-
-    def _find_look_alikes(self, mixture: Mixture, labels: GivenLabels) -> LookAlikes:
-        return LookAlikes.of(
-            mixture.prior,
-            mixture.posterior,
-            mixture.transition,
-            labels,
-            self.settings.decisive_for(len(labels)),
-            self.settings.look_alikes,
-        )
 
     def _believe_as_given(self, mixture: Mixture, labels: Tensor) -> Mixture:
         """A round's mixture, with the labels believed as they are given."""

@@ -44,7 +44,7 @@ def test_least_squares_predict_as_if_each_sample_had_been_left_out(rotated: bool
     if rotated:
         z, moment = moment.rotate(z), SecondMoment(moment.values, None)
     targets = beliefs(labels) if soft else one_hot(labels, CLASSES, torch.float64)
-    fitted = LeastSquares(z, moment, labels, CLASSES, torch.arange(N))
+    fitted = LeastSquares(z, moment, one_hot(labels, CLASSES, torch.float64), torch.arange(N))
     predicted = fitted(targets)
     assert predicted.sum(1).numpy() == pytest.approx(1)
     penalty = N * fitted.ridge * float(moment.values.mean())
@@ -58,8 +58,8 @@ def test_least_squares_predict_as_if_each_sample_had_been_left_out(rotated: bool
 def test_the_penalty_is_the_one_with_the_smallest_error_out_of_sample() -> None:
     z, labels = features(N, 60, 0.3)
     moment = SecondMoment.of(z)
-    chosen = LeastSquares(z, moment, labels, CLASSES, torch.arange(N)).ridge
     given = one_hot(labels, CLASSES, torch.float64)
+    chosen = LeastSquares(z, moment, given, torch.arange(N)).ridge
 
     def error(ridge: float) -> float:
         hat = z @ torch.linalg.solve(z.T @ z + N * ridge * moment.values.mean() * torch.eye(61).double(), z.T)
@@ -92,7 +92,9 @@ def test_some_samples_in_any_order_and_targets_made_when_asked_for_are_alike() -
     lazily = Derived(lambda numbers: one_hot(numbers, CLASSES, z.dtype), [labels], CLASSES, z.dtype)
     some = torch.tensor([5, 3, 80])
     read = Derived(lambda rows: rows, [z], z.shape[1], z.dtype)
-    at_once, when_asked = (LeastSquares(rows, moment, labels, CLASSES, torch.arange(N)) for rows in (z, read))
+    at_once, when_asked = (
+        LeastSquares(rows, moment, targets, torch.arange(N)) for rows, targets in ((z, given), (read, lazily))
+    )
     assert at_once.ridge == when_asked.ridge
     whole = Discriminant.of(at_once(given), given)(slice(0, N))
     torch.testing.assert_close(Discriminant.of(when_asked(lazily), lazily)(some), whole[some], rtol=1e-4, atol=1e-6)
@@ -104,7 +106,7 @@ def test_embeddings_that_say_nothing_are_no_evidence(missing: bool) -> None:
     z = Standardiser.fit(torch.ones(400, 5))(torch.ones(400, 5))
     classes = 4 if missing else 3  # a class that nobody has
     given = one_hot(labels, classes, z.dtype)
-    predicted = LeastSquares(z, SecondMoment.of(z), labels, classes, torch.arange(400))(given)
+    predicted = LeastSquares(z, SecondMoment.of(z), given, torch.arange(400))(given)
     probabilities = Discriminant.of(predicted, given)(slice(0, 400))
     assert probabilities[:, :3].numpy() == pytest.approx(1 / 3, abs=0.01)
     x = torch.ones(400, 5)
@@ -123,7 +125,7 @@ def test_classes_of_few_samples_are_told_apart_by_their_means(seed: int) -> None
     diagnosis = model.diagnose(labels)
     assert all(entry["discriminant_weight"] > 0.5 for entry in diagnosis.rounds)
     given = one_hot(labels, 6, torch.float32)
-    fitted = LeastSquares(model.features.z, model.features.moment, labels, 6, torch.arange(len(labels)))
+    fitted = LeastSquares(model.features.z, model.features.moment, given, torch.arange(len(labels)))
     by_means = Discriminant.of(fitted(given), given)(slice(0, len(labels)))
     means, boundaries = (
         balanced_accuracy_score(true, beliefs.argmax(1)) for beliefs in (by_means, diagnosis.loo_probabilities)

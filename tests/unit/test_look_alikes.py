@@ -10,11 +10,12 @@ from audit.head.fit import one_hot
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import NoiseModel
+from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.transition import estimate_transition
 
 CLASSES = 6
 N = 6000
-DECISIVE = 10.0
+DECISIVE = NoiseSettings().decisive_for(N)
 
 
 def pictures(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,7 +61,7 @@ def found(prior: np.ndarray, given: np.ndarray) -> LookAlikes:
         posterior = p * transition.T[labels.numbers]
         posterior /= posterior.sum(1, keepdim=True)
         transition = estimate_transition(posterior, labels)
-    return LookAlikes.of(p, posterior, transition, labels, DECISIVE)
+    return LookAlikes.of(p, posterior, transition, labels)
 
 
 def test_with_look_alikes_the_posterior_is_that_of_labels_that_were_drawn_from_pictures() -> None:
@@ -121,4 +122,4 @@ def test_two_classes_show_no_pattern() -> None:
     numbers = torch.arange(100) % 2
     transition = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
     posterior = prior * transition.T[numbers] / 0.5
-    assert LookAlikes.of(prior, posterior, transition, GivenLabels(numbers), 0.0) == LookAlikes.none()
+    assert LookAlikes.of(prior, posterior, transition, GivenLabels(numbers)) == LookAlikes.none()
