@@ -24,6 +24,7 @@ from audit.head.fit import Head, Standardiser
 from audit.images.embedding import Workers
 from audit.images.heat_map import drawn_heat_maps
 from audit.images.thumbnails import shown_samples, thumbnails
+from audit.influence.engine import Influence
 from audit.inputs import Material, Pictures, material_of_arrays, material_of_images
 from audit.noise_model.controls import Controls
 from audit.noise_model.copies import Copies, contradicted
@@ -33,7 +34,6 @@ from audit.noise_model.model import Diagnosis
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import AuditResult
 from audit.stages import (
-    Influence,
     copies_of,
     correction_of,
     diagnose,

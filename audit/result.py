@@ -89,7 +89,8 @@ class AuditResult:
             label in the copy, original_label that was audited, and suspicion in the copy.
         heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). The
             audited one, where the engine is 'exact', also has solution (C, d + 1): S with H S = the gradient of the
-            mean validation loss, so that rᵀ S z is the influence of any sample.
+            mean validation loss, so that rᵀ S z is the influence of any sample; and validation_targets (m, C), what
+            that loss took the labels of the validation samples to be.
     """
 
     scores: pd.DataFrame
@@ -243,5 +244,7 @@ def _check_shapes(head: str, arrays: dict[str, np.ndarray], classes: int) -> Non
     expected = {"weight": (classes, *features), "bias": (classes,), "mean": features, "scale": features}
     if "solution" in shapes:
         expected["solution"] = (classes, features[0] + 1)
+    if "validation_targets" in shapes:
+        expected["validation_targets"] = (shapes["validation_targets"][0], classes)
     if shapes != expected or len(features) != 1:
         raise ValueError(f"the arrays of head {head!r} have the wrong shapes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from audit.compute.matrix import Rows, Spread, here, take
 from audit.config import AuditConfig
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
-from audit.errors import InputError
 from audit.explain.influential import neighbours, suspicious, worst_predicted
 from audit.flags.correction import Correction
 from audit.flags.detectors import Evidence
@@ -32,8 +31,8 @@ from audit.head.fit import (
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.images.thumbnails import suspects
-from audit.influence.averaged import influence_on_validation
-from audit.influence.engine import Labelled, engine_on_validation, make_engine
+from audit.influence.choice import make_engine
+from audit.influence.engine import Influence, Labelled
 from audit.inputs import Material
 from audit.noise_model.controls import Controls, spike_in
 from audit.noise_model.copies import Copies, diagnosis_of_copies
@@ -106,18 +105,6 @@ def hessian_of(x: Rows, head: Head, material: Material, config: AuditConfig) -> 
     return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping)
 
 
-@dataclass(frozen=True)
-class Influence:
-    """Influence (n,), how it was solved for and with what residual, S (C, D), where it is known, and what had to be
-    added to the Hessian's diagonal beside the setting `damping`."""
-
-    values: Tensor
-    method: str
-    residual: float | None
-    solution: Tensor | None = None
-    damping: float = 0.0
-
-
 def influence_of(
     x: Rows,
     labels: np.ndarray,
@@ -129,30 +116,14 @@ def influence_of(
     note: Callable[[str], None],
 ) -> Influence:
     """On the mean validation loss, by the given labels, or by what classes (n, C) are expected in their place."""
-    z, p, targets = _predictions(x, labels, head)
-    train, validation = material.rows("train"), torch.from_numpy(material.rows("validation")).to(x.device)
+    targets = targets_of(torch.from_numpy(labels).to(x.device), len(head.weight), x)
+    train, validation = (torch.from_numpy(material.rows(name)).to(x.device) for name in ("train", "validation"))
+    pictures = material.pictures if config.scope == "model" else None
+    samples = Labelled(x if pictures is None else pictures.pixels(), targets)
+    backbone = None if pictures is None else pictures.backbone
+    engine = make_engine(config.engine, head, samples, train, StableSolver(hessian, config.solver, note), backbone)
     held_out = (targets if expected is None else expected)[validation].to(x.dtype)
-    if config.engine != "exact":
-        if not isinstance(x, Tensor):
-            raise InputError(
-                f"engine {config.engine!r} takes embeddings in memory, and these are too many or on Dask workers; "
-                "use engine 'exact'"
-            )
-        pictures = material.pictures if config.scope == "model" else None
-        inputs = x if pictures is None else pictures.pixels()
-        backbone = None if pictures is None else pictures.backbone
-        engine = make_engine(
-            config.engine, head, Labelled(inputs[train], targets[train]), config.damping, backbone=backbone
-        )
-        influence = engine_on_validation(engine, Labelled(inputs, targets), validation, held_out)
-        return Influence(influence, engine.name, engine.residual)
-    solver = StableSolver(hessian, config.solver, note)
-    influence, solution = influence_on_validation(
-        solver, z, residuals(p, targets), validation, residuals(take(p, validation), held_out)
-    )
-    first = len(validation[0::2]) / len(validation)
-    whole = first * solution.values[0] + (1 - first) * solution.values[1]
-    return Influence(influence, solution.method, solution.residual, whole, solver.damping)
+    return engine.averaged(samples, validation, held_out)
 
 
 def _predictions(x: Rows, labels: np.ndarray, head: Head) -> tuple[Any, Any, Any]:

@@ -25,6 +25,7 @@ from audit.flags.threshold import Flags, likeliest_others, suggest_labels
 from audit.head.fit import Head
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone
+from audit.influence.engine import Influence
 from audit.inputs import Material
 from audit.noise_model.controls import KINDS, Controls
 from audit.noise_model.copies import Copies, describe_copies
@@ -32,7 +33,7 @@ from audit.noise_model.count import Count, cautions, describe_controls
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
 from audit.result import SCHEMA_VERSION, AuditResult
-from audit.stages import Influence, predicted
+from audit.stages import predicted
 
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -86,8 +87,7 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
         summary = _summary(material, scored, config, stages, scores)
     summary["findings"] = summarise(findings)
     arrays = {name: head.arrays() for name, head in scored.heads.items()}
-    if scored.influence.solution is not None:
-        arrays[scored.audited]["solution"] = scored.influence.solution.cpu().numpy()
+    arrays[scored.audited].update(scored.influence.arrays())
     for head in arrays.values() if material.exponent else ():  # for embeddings as they were given
         head.update({name: np.ldexp(head[name].astype(np.float64), material.exponent) for name in ("mean", "scale")})
     return AuditResult(

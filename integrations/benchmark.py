@@ -30,12 +30,13 @@ from audit.data.split import stratified_split
 from audit.errors import InputError
 from audit.flags.measures import detection_quality
 from audit.flags.threshold import Mistakes, choose_flags, suggest_labels
-from audit.head.fit import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.fit import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, probabilities, train_head
 from audit.head.hessian import HeadHessian, SecondMoment
 from audit.head.stable import StableSolver
 from audit.images.backbone import Backbone
 from audit.images.embedding import embed
-from audit.influence.averaged import influence_on_validation
+from audit.influence.choice import make_engine
+from audit.influence.engine import Labelled
 from audit.noise_model.controls import spike_in
 from audit.noise_model.count import count_by_controls
 from audit.noise_model.model import NoiseModel
@@ -406,15 +407,14 @@ def averaged_influence(case: Case, held_out_labels: str, on: str = "validation")
         torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation", on)
     )
     head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
-    z = head.features(x)
-    p = (z @ head.weight.T).softmax(1)
-    held_out = one_hot(torch.from_numpy(case.true if held_out_labels == "true" else case.given), case.classes, z.dtype)
+    held_out = one_hot(torch.from_numpy(case.true if held_out_labels == "true" else case.given), case.classes, x.dtype)
     if held_out_labels == "believed":
-        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(z.dtype)
-    residuals = p - one_hot(given, case.classes, z.dtype)
-    hessian = HeadHessian(z[train], p[train], head.l2)
-    influence, _ = influence_on_validation(StableSolver(hessian), z, residuals, measured, (p - held_out)[measured])
-    return influence.numpy()
+        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(x.dtype)
+    samples = Labelled.of(x, given, case.classes)
+    z = head.features(x[train])
+    hessian = HeadHessian(z, probabilities(z, head.weight), head.l2)
+    engine = make_engine("exact", head, samples, train, StableSolver(hessian))
+    return engine.averaged(samples, measured, held_out[measured]).values.numpy()
 
 
 def _self_influence(case: Case) -> Verdict:

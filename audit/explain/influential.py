@@ -21,8 +21,8 @@ from audit.errors import ConvergenceError
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
-from audit.influence.engine import helpful_and_harmful
 from audit.influence.pairwise import MEMORY, targets_at_once
+from audit.influence.ranking import helpful_and_harmful
 
 COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted")
 VALIDATION_SAMPLES = 8

@@ -25,8 +25,8 @@ from audit.head.stable import StableSolver
 from audit.images.decoding import decode_image
 from audit.images.embedding import embed
 from audit.images.heat_map import HeatMaps, overlay
-from audit.influence.engine import helpful_and_harmful
 from audit.influence.pairwise import influence_on_targets
+from audit.influence.ranking import helpful_and_harmful
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
 

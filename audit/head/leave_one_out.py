@@ -2,15 +2,8 @@
 
 With M_i = (I ⊗ z_i)ᵀ (nH)⁻¹ (I ⊗ z_i) (C, C) and A_i = diag p_i − p_i p_iᵀ, leaving out sample i of weight w_i changes
 the weights by δ_i = (1/n) H⁻¹ (u_i z_iᵀ) with u_i = (I − w_i A_i M_i)⁻¹ w_i r_i, its own logits by M_i u_i: one Newton
-step of the problem without it (Rad & Maleki, arXiv 1801.10243). The mean validation loss changes by (S z_i / n)ᵀ u_i,
-where H S = ḡ, to first order in δ_i; taken at the new weights it is nearer to what refits give. To second order the
-curvature of the other samples changes along δ_i, too: the weights move by another −½ H⁻¹ T[δ_i, δ_i], T being the third
-derivative of their loss, and the validation loss by −½ S · T[δ_i, δ_i] (Giordano et al., arXiv 1907.12116).
-
-All of this errs where leaving the sample out moves much, far: where its leverage makes u_i several times w_i r_i, as
-for the only image with a bright pixel in a corner. `amplification` says so, and `ExactEngine` refits such samples.
-On 1000 to 1700 raw digits with a tenth of the labels wrong, the slope of real against predicted loss changes is then
-1.00 to 1.01 at L2 1e-2, and 0.86 to 1.01 at 1e-3, which is below what held-out loss chooses.
+step of the problem without it (Rad & Maleki, arXiv 1801.10243). It errs where leaving the sample out moves much, far:
+where its leverage makes u_i several times w_i r_i, as for the only image with a bright pixel in a corner.
 
 The exact M_i take 2 n (C·D)² FLOP and H as a matrix. Where that is too much, the leverages of the problem *without* the
 sample, M₋ᵢ = M_i (I − w_i A_i M_i)⁻¹, are had from Kronecker factors G ⊗ A. A plain K-FAC solution puts the average
@@ -35,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -45,7 +37,6 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, each, here
 from audit.compute.threads import one_thread, softmax
 from audit.head.hessian import BLOCKS, HeadHessian, KroneckerFactors, chunks, kronecker_factors
-from audit.influence.averaged import mean_gradient
 
 EXACT_FLOP = 1e12  # 'auto' affords the exact leverages up to n (C·D)² of this: some 5 s on two cores
 FIXED_POINT_STEPS = 3
@@ -64,7 +55,6 @@ BLOCK_SETTLED = 0.05  # nats: the largest change of a logit, below which no furt
 LEAST_PROBABILITY = 1e-9  # in odds
 SEEN_TOLERANCE = 1e-5  # of the residual
 SEEN_STEPS = 100
-BENT_SAMPLES = 1000  # the third derivative of the training loss is taken over about as many, evenly spaced
 FIXED_POINT_SAMPLES = 4000  # the mean curvature is taken over about as many, evenly spaced, samples
 
 
@@ -74,46 +64,17 @@ class LeaveOneOut:
 
     Attributes:
         probabilities: (n, C).
-        self_influence: rᵀ M r (n,), ≥ 0: about the rise of the sample's own loss on leaving it out (nats); NaN, like
-            the amplification, where only predictions were asked for.
-        loss_change: (n,) change of the mean validation loss on leaving the sample out (nats), 0 where it was not in
-            training; None without validation samples.
-        second_order: (n,) what of loss_change is of second order in the step; None without validation samples, and but
-            for 'exact', since the others' loss_change is of first order.
-        amplification: ‖u‖ / ‖w r‖ (n,), how much the sample's leverage enlarges the step: about 1 for most; from 2 on
-            the closed form may err by a tenth.
+        self_influence: rᵀ M r (n,), ≥ 0: about the rise of the sample's own loss on leaving it out (nats); NaN where
+            only predictions were asked for.
         method: 'exact' leverages, those of the self-consistent Kronecker-factored Hessian ('kfac'), or those of each
             class's own block of it ('blocks').
         factors: in whose coordinates 'kfac' has the leverages; None with the others.
-        refitted: positions of the samples whose probabilities and loss change are from real refits; None for none.
     """
 
     probabilities: Tensor
     self_influence: Tensor
-    loss_change: Tensor | None
-    second_order: Tensor | None
-    amplification: Tensor
     method: str
     factors: KroneckerFactors | None = None
-    refitted: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The validation samples whose mean loss is followed.
-
-    Attributes:
-        z, logits, targets: (m, D), (m, C) and (m, C).
-    """
-
-    z: Tensor
-    logits: Tensor
-    targets: Tensor
-
-    @property
-    def residuals(self) -> Tensor:
-        """p·Σt − t (m, C)."""
-        return softmax(self.logits) * self.targets.sum(1, keepdim=True) - self.targets
 
 
 def leave_one_out(
@@ -124,7 +85,6 @@ def leave_one_out(
     weights: Rows | None = None,
     trained_on: Tensor | None = None,
     method: str = "auto",
-    validation: HeldOut | None = None,
     start: KroneckerFactors | None = None,
     predictions_only: bool = False,
 ) -> LeaveOneOut:
@@ -138,41 +98,34 @@ def leave_one_out(
         trained_on: bool (n,), False where the sample was not in training: its prediction stays as it is; None for all
             True.
         method: 'exact', 'kfac', 'blocks', or 'auto': 'exact' where that is affordable, else `approximation`.
-        validation: for the change of their mean loss. 'exact' takes it at the weights without the sample and to second
-            order, which costs as much again; the others to first order in the step, which is one solve.
         start: the `factors` of a head that was much like this one, on the same features with the same L2: one step of
             the fixed point, from there, then does.
         predictions_only: all else, which takes up to a third of the time, is left out.
 
     Raises:
-        ConvergenceError: if the Hessian is not positive definite, or its solution for the validation gradient does
-            not reach its residual.
+        ConvergenceError: if the Hessian is not positive definite.
     """
     if method == "auto":
         flop = len(z) * float(hessian.parameters) ** 2
         affordable = hessian.use_cholesky("auto") and flop <= EXACT_FLOP
         method = "exact" if affordable else approximation(hessian)
-    change = None
-    if validation is not None and len(validation.z) and not predictions_only:
-        change = _LossChange(hessian, validation)
     samples: list[Rows | None] = [z, logits, residuals]
     if method == "kfac" and not isinstance(z, Tensor):
         samples = [z.float(), logits.float(), residuals.float()]
-    samples += [weights, trained_on, None if change is None else torch.arange(len(z), device=z.device)]
+    samples += [weights, trained_on]
     factors = None
     if method == "kfac":
         factors = _without_the_sample(hessian, start)
-        found = each(_left_out_approximately, [*samples, None, None], factors, hessian.n, change, predictions_only)
+        found = each(_left_out_approximately, [*samples, None, None], factors, hessian.n, predictions_only)
     elif method == "blocks":
         apart = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
         w = _weights_of(slice(0, len(z)), z, weights, trained_on)
         leverages, bend = _leverages_by_class(hessian, here(z), here(residuals), w)
-        sources = [*samples, leverages, bend]
-        found = each(_left_out_approximately, sources, apart, hessian.n, change, predictions_only)
+        found = each(_left_out_approximately, [*samples, leverages, bend], apart, hessian.n, predictions_only)
     else:
-        found = each(_left_out_exactly, samples, hessian, change, predictions_only)
-    loss_change, second_order = (*found[3:], None, None)[:2]
-    return LeaveOneOut(found[0], found[1], loss_change, second_order, found[2], method, factors)
+        found = each(_left_out_exactly, samples, hessian, predictions_only)
+    probabilities, self_influence = found
+    return LeaveOneOut(probabilities, self_influence, method, factors)
 
 
 def approximation(hessian: HeadHessian) -> str:
@@ -195,12 +148,11 @@ def _left_out_exactly(
     residuals: Rows,
     weights: Rows | None,
     trained_on: Tensor | None,
-    places: Tensor | None,
     *common: Any,
-) -> tuple[Tensor, ...]:
-    """Probabilities, self-influence and, where it is asked for, the change of the loss."""
-    hessian, change, predictions_only = common
-    out = _Outcome.of(z, logits)
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (n, C) and self-influence (n,)."""
+    hessian, predictions_only = common
+    probabilities, self_influence = _nothing_yet(z, logits)
     for rows, kfac, m in _exact(hessian, z):
         basis = kfac.contrasts.to(z.dtype)
         w = _weights_of(rows, z, weights, trained_on)
@@ -209,15 +161,10 @@ def _left_out_exactly(
         eye = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
         u = torch.linalg.solve(eye - w[:, None, None] * (a @ m), w[:, None] * r)
         shift = torch.einsum("nge,ne->ng", m, u)
-        out.probabilities[rows] = softmax(logits[rows] + shift @ basis.T)
-        if predictions_only:
-            continue
-        out.self_influence[rows] = torch.einsum("ng,nge,ne->n", r, m, r).clamp_min_(0)
-        out.amplification[rows] = _amplification(u, w[:, None] * r)
-        if places is not None:
-            first, second = change.with_factor(places[rows], z[rows], u, shift @ basis.T)
-            out.loss_change[rows], out.second_order[rows] = first + second, second
-    return out.columns(change is not None, True)
+        probabilities[rows] = softmax(logits[rows] + shift @ basis.T)
+        if not predictions_only:
+            self_influence[rows] = torch.einsum("ng,nge,ne->n", r, m, r).clamp_min_(0)
+    return probabilities, self_influence
 
 
 def _left_out_approximately(
@@ -226,57 +173,35 @@ def _left_out_approximately(
     residuals: Rows,
     weights: Rows | None,
     trained_on: Tensor | None,
-    places: Tensor | None,
     leverages: Tensor | None,
     bend: Tensor | None,
     *common: Any,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor]:
     """As `_left_out_exactly`, with the diagonals of M₋ᵢ, those of the factors by default, and no matrix a sample.
 
     `bend` (n,) is what one step misses of the logit of `_own_class`.
     """
-    kfac, n, change, predictions_only = common
-    out = _Outcome.of(z, logits)
+    kfac, n, predictions_only = common
+    probabilities, self_influence = _nothing_yet(z, logits)
     for rows in blocks(z, 3 * z.shape[1] + 10 * logits.shape[1]):
         z_rows, logits_rows = z[rows], logits[rows]
         p, w = softmax(logits_rows), _weights_of(rows, z, weights, trained_on)[:, None]
         m = _diagonals(z_rows, kfac, n) if leverages is None else _without_itself(leverages[rows], w * p * (1 - p))
         with one_thread(logits_rows.numel()):
             r = kfac.contrast(residuals[rows])
-            shift = m * w * r
-            left_out = logits_rows + kfac.contrast_back(shift)
+            left_out = logits_rows + kfac.contrast_back(m * w * r)
             if bend is not None:
                 left_out.scatter_add_(1, _own_class(residuals[rows])[:, None], bend[rows, None])
-            out.probabilities[rows] = softmax(left_out)
-            if predictions_only:
-                continue
-            out.self_influence[rows] = _seen(p, m, w, r, kfac).clamp_min_(0)
-            u = w * (r + _curved(p, shift, kfac))
-            out.amplification[rows] = _amplification(u, w * r)
-        if places is not None:
-            out.loss_change[rows] = change.to_first_order(z_rows, u, kfac)
-    return out.columns(change is not None, False)
+            probabilities[rows] = softmax(left_out)
+            if not predictions_only:
+                self_influence[rows] = _seen(p, m, w, r, kfac).clamp_min_(0)
+    return probabilities, self_influence
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What is written a block of samples at a time."""
-
-    probabilities: Tensor
-    self_influence: Tensor
-    amplification: Tensor
-    loss_change: Tensor
-    second_order: Tensor
-
-    @classmethod
-    def of(cls, z: Rows, logits: Rows) -> _Outcome:
-        columns = [torch.full((len(z),), torch.nan, dtype=z.dtype, device=z.device) for _ in range(4)]
-        probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
-        return cls(probabilities, *columns)
-
-    def columns(self, with_change: bool, to_second_order: bool) -> tuple[Tensor, ...]:
-        changes = (self.loss_change, self.second_order)[: with_change * (1 + to_second_order)]
-        return (self.probabilities, self.self_influence, self.amplification, *changes)
+def _nothing_yet(z: Rows, logits: Rows) -> tuple[Tensor, Tensor]:
+    """Room for probabilities (n, C), and self-influence (n,) that is NaN until it is known."""
+    probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
+    return probabilities, torch.full((len(z),), torch.nan, dtype=z.dtype, device=z.device)
 
 
 def _weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
@@ -284,12 +209,6 @@ def _weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor |
     ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
     w = ones if weights is None else weights[rows].to(ones)
     return w if trained_on is None else torch.where(trained_on[rows], w, 0)
-
-
-def _amplification(u: Tensor, wr: Tensor) -> Tensor:
-    """‖u‖ / ‖w r‖ (k,), 1 where both are 0."""
-    tiny = torch.finfo(u.dtype).tiny
-    return (u.norm(dim=1) + tiny) / (wr.norm(dim=1) + tiny)
 
 
 def _curved(p: Tensor, v: Tensor, kfac: KroneckerFactors) -> Tensor:
@@ -327,95 +246,6 @@ def _curvature(p: Tensor, basis: Tensor) -> Tensor:
     """A_i in a basis (C, G) of contrasts: (k, G, G) for p (k, C)."""
     projected = p @ basis
     return (basis.T * p[:, None, :]) @ basis - projected[:, :, None] * projected[:, None, :]
-
-
-class _LossChange:
-    """Change of the mean validation loss, taken at the weights that samples' removal leads to."""
-
-    def __init__(self, hessian: HeadHessian, validation: HeldOut) -> None:
-        self.hessian, self.validation = hessian, validation
-        self.before = self._mean_loss(validation.logits[None])
-
-    def _mean_loss(self, logits: Tensor) -> Tensor:
-        """(k,) of validation logits (k, m, C)."""
-        return -(self.validation.targets * logits.log_softmax(2)).sum((1, 2)) / logits.shape[1]
-
-    def with_factor(self, places: Tensor, z: Tensor, u: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Two parts (k,), up to first and of second order in the step, for samples z (k, D).
-
-        Args:
-            places: of the samples among all (k,).
-            z: (k, D).
-            u: u_i (k, C − 1).
-            own: changes of their own logits (k, C).
-        """
-        factor = self.hessian.factor
-        groups, features = factor.kfac.scales.shape
-        inverse = factor.inverse.view(groups * features, groups * features)
-        dtype = inverse.dtype
-        out, second = z.new_empty(2, len(z))
-        for rows in self._chunks(len(z)):
-            right = u[rows, :, None].to(dtype) * factor.kfac.rotate(z[rows].to(dtype))[:, None, :]
-            solved = (right.flatten(1) @ inverse).view_as(right)
-            shifts = self._shifts(solved, factor.kfac, self.validation.z)
-            out[rows] = self._mean_loss(self.validation.logits + shifts) - self.before
-            second[rows] = self._bend(solved, factor.kfac, places[rows], own[rows])
-        return out, second
-
-    def to_first_order(self, z: Tensor, u: Tensor, kfac: KroneckerFactors) -> Tensor:
-        """The part (k,) of first order in the step, for samples z (k, D) with u (k, C − 1) in Kronecker coordinates.
-
-        By an exact solve. Kronecker factors do for a sample's own leverage; what they make of the terms of second order
-        is farther from refits than nothing.
-        """
-        along = kfac.contrast(self._solution.to(z.dtype).T)
-        return ((z @ along) * u).sum(1) / self.hessian.n
-
-    def _bend(self, solved: Tensor, kfac: KroneckerFactors, places: Tensor, own: Tensor) -> Tensor:
-        """−½ S · T[δ, δ] (k,) of samples in these places, from changes of n·weights (k, C − 1, D)."""
-        z, p, skew, every = self._bent
-        values = _third_derivative(p, skew, self._shifts(solved, kfac, z)).sum(1)
-        # The sample itself is not there any more.
-        among = torch.nonzero(places % every == 0).flatten()
-        mine = places[among] // every
-        values[among] -= _third_derivative(p[mine, None], skew[mine, None], own[among, None])[:, 0]
-        return -values / (2 * len(z))
-
-    @cached_property
-    def _bent(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Of every so-many-th training sample z, p and w p (S z − its mean under p), and how many is so-many."""
-        hessian = self.hessian
-        every = max(1, round(hessian.n / BENT_SAMPLES))
-        z, p = hessian.z[::every], hessian.p[::every]
-        along = z @ self._solution.to(z).T
-        skew = p * (along - (p * along).sum(1, keepdim=True))
-        return z, p, skew if hessian.w is None else skew * hessian.w[::every][:, None], every
-
-    @cached_property
-    def _solution(self) -> Tensor:
-        gradient = mean_gradient(self.validation.z, self.validation.residuals)
-        return self.hessian.solve(gradient[None]).values[0].to(self.hessian.kfac.scales.dtype)
-
-    def _chunks(self, n: int) -> list[slice]:
-        followed = self.validation.logits.numel() + self._bent[1].numel()
-        return chunks(n, 2 * self.hessian.parameters + 3 * followed)
-
-    def _shifts(self, solved: Tensor, kfac: KroneckerFactors, z: Tensor) -> Tensor:
-        """Changes of samples' logits (k, m, C) by changes of n·weights (k, C − 1, D) in Kronecker coordinates.
-
-        Args:
-            solved: the changes of n·weights.
-            kfac: whose coordinates they are in.
-            z: features (m, D) of the samples.
-        """
-        features = kfac.rotate(z.to(solved.dtype))
-        moved = (solved @ features.T).transpose(1, 2) @ kfac.contrasts.T
-        return moved.to(self.validation.logits.dtype) / self.hessian.n
-
-
-def _third_derivative(p: Tensor, skew: Tensor, shifts: Tensor) -> Tensor:
-    """Σ_c skew_c (a_c − Σ p a)² (..., m) for changes of logits a (..., m, C); skew sums to zero over the classes."""
-    return (skew * shifts * (shifts - 2 * (p * shifts).sum(-1, keepdim=True))).sum(-1)
 
 
 def _exact(hessian: HeadHessian, z: Rows) -> Iterator[tuple[slice, KroneckerFactors, Tensor]]:

@@ -5,7 +5,7 @@ pyDVL (Transferlab) has seven ways to invert the Hessian of any torch model. Wha
 1. `CgInfluence` by default leaves rows of zeros beyond the first n_parameters right-hand sides, and its block variant
    stops after 10 steps for each right-hand side: it is always given `solve_simultaneously=True` and its own limit.
 2. Its Hessian operator averages batches without regard to their sizes: batches are made equal. The last one is filled
-   up with samples whose target is 0, which have no loss. Sample weights scale targets, too.
+   up with samples whose target is 0, which have no loss.
 3. Its Gauss-Newton mode divides by the number of parameters and skips the first batch: it is not offered. For a head
    the Hessian is the Gauss-Newton matrix anyway.
    `InverseHarmonicMeanInfluence` has the same averaging: it is asked for one right-hand side at a time, where the
@@ -15,7 +15,7 @@ pyDVL (Transferlab) has seven ways to invert the Hessian of any torch model. Wha
    takes every layer for one with a bias, wrongly and silently: the head is always given as one.
 5. `SequentialInfluenceCalculator` solves again for every batch of training samples: `influence_factors` is called once.
 
-It leaves out the factor 1/n, as our influence does.
+pyDVL leaves out the factor 1/n, as our influence does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,14 +30,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from audit.config import HEAD_ONLY, SCOPES
+from audit.compute.matrix import here
+from audit.config import HEAD_ONLY
 from audit.errors import ConvergenceError, InputError
 from audit.head.fit import Head
 from audit.head.hessian import CHUNK_BYTES, HeadHessian
-from audit.head.leave_one_out import LeaveOneOut
-from audit.influence.engine import Labelled, check_fits
-from audit.influence.pairwise import MEMORY, write_rows
-from audit.influence.pixels import influence_of_pixels
+from audit.influence.averaged import merge_halves
+from audit.influence.engine import Influence, Labelled, check_request
 
 if TYPE_CHECKING:
     from audit.images.backbone import Backbone
@@ -60,16 +58,12 @@ class PydvlEngine:
 
     Args:
         method: 'direct', 'cg', 'lissa', 'arnoldi', 'nystroem', 'ekfac' or 'inverse-harmonic-mean'.
-        head: trained, with its L2.
-        train: embeddings and labels that it was trained on; pixels (n, 3, size, size) in [0, 1] with scope 'model'.
-        damping: added to the Hessian's diagonal beside the L2.
-        weights: of the samples in the objective (n,); None for ones.
-        scope: 'head', or 'model' for all parameters of backbone and head.
-        backbone: with scope 'model', the network that the head's embeddings are from.
+        head: trained on embeddings.
+        train: the training samples: embeddings, or pixels (n, 3, size, size) in [0, 1] with a backbone.
+        hessian: of the head's objective on the training samples, without sample weights.
+        backbone: the network that the head's embeddings are from, to take all its parameters and the head's into
+            account; None for those of the head alone.
         rank: of 'arnoldi' and 'nystroem'.
-
-    Attributes:
-        residual: the largest relative residual of the last solution, scope 'head' only; None before.
 
     Raises:
         InputError: if pyDVL is not installed, a name is unknown, or the method cannot do what is asked, and why.
@@ -80,31 +74,22 @@ class PydvlEngine:
         method: str,
         head: Head,
         train: Labelled,
-        damping: float = 0.0,
-        weights: Tensor | None = None,
-        scope: str = "head",
+        hessian: HeadHessian,
         backbone: Backbone | None = None,
         rank: int = RANK,
     ) -> None:
-        _check_request(method, scope, backbone, weights)
+        _check_method(method, backbone)
         self.name = f"pydvl-{method}"
-        self.method, self.scope, self.head, self.train = method, scope, head, train
-        self.regularization = head.l2 + damping
-        if not self.regularization > 0:
-            raise InputError("l2 + damping is 0; the Hessian is singular without, give more than 0")
-        self.residual: float | None = None
+        self.method, self.head, self.train, self.hessian = method, head, train, hessian
+        self.scope = "head" if backbone is None else "model"
         # pyDVL's EK-FAC makes its factors in single precision.
-        self.dtype = torch.float32 if method == "ekfac" or scope == "model" else torch.float64
-        if scope == "head":
-            check_fits(head, train)
-            z = head.features(train.inputs)
-            self.hessian = HeadHessian(z, (z @ head.weight.T).softmax(1), head.l2, weights, damping)
+        self.dtype = torch.float32 if method == "ekfac" or self.scope == "model" else torch.float64
         self.fisher = _Fisher()
         self.model = self._model(backbone)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if method == "direct" and parameters > DIRECT_PARAMETERS:
             raise InputError(f"pydvl-direct would make a matrix of {parameters}² numbers; use pydvl-cg")
-        self._fit(min(rank, parameters - 1), weights)
+        self._fit(min(rank, parameters - 1))
 
     def _model(self, backbone: Backbone | None) -> nn.Module:
         weight = self.head.weight.detach()
@@ -118,13 +103,11 @@ class PydvlEngine:
             layers = [body, _Standardised(self.head), *layers]
         return nn.Sequential(*layers).to(self.train.inputs.device, self.dtype).eval()
 
-    def _fit(self, rank: int, weights: Tensor | None) -> None:
+    def _fit(self, rank: int) -> None:
         from pydvl.influence import torch as peers
 
-        loss, ridge = functional.cross_entropy, self.regularization
-        x, targets = self._inputs(self.train.inputs), self.train.targets.to(self.dtype)
-        if weights is not None:
-            targets = targets * weights[:, None].to(self.dtype)
+        loss, ridge = functional.cross_entropy, self.hessian.ridge
+        x, targets = self._inputs(here(self.train.inputs)), here(self.train.targets).to(self.dtype)
         if self.method == "inverse-harmonic-mean":
             limit = len(x) if self.scope == "head" else GRADIENTS_BATCH
             size = max(divisor for divisor in range(1, limit + 1) if len(x) % divisor == 0)
@@ -167,14 +150,39 @@ class PydvlEngine:
         classes = len(self.head.weight)
         return torch.cat([factors[:, :-classes].view(len(factors), classes, -1), factors[:, -classes:, None]], 2)
 
+    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
+        """See `Engine.averaged`; a method that claims to solve must leave no residual above TOLERANCE."""
+        check_request(self.head, samples, validation)
+        halves = [validation[0::2], validation[1::2]]
+        values, residuals = [], []
+        for start, half in enumerate(halves):
+            some = Labelled(samples.inputs[half], validation_targets[start::2])
+            value, residual = self.on_mean_loss(samples, some)
+            values.append(value)
+            residuals.append(residual)
+        merged = merge_halves(torch.stack(values), halves).to(samples.targets.dtype)
+        known = [residual for residual in residuals if residual is not None]
+        return Influence(merged, self.name, max(known) if known else None)
+
+    def on_mean_loss(self, samples: Labelled, some: Labelled) -> tuple[Tensor, float | None]:
+        """Influence (n,) of every sample on the mean loss of some, and the largest relative residual (for the head)."""
+        factor, largest = None, None
+        for rows in self._chunks(some):
+            factors, residual = self._factors(some, rows)
+            added = factors.sum(0, keepdim=True)
+            factor = added if factor is None else factor + added
+            largest = residual if largest is None or residual is None else max(largest, residual)
+        assert factor is not None
+        return self._products(factor / len(some), samples)[0], largest
+
     def _chunks(self, samples: Labelled) -> Iterator[slice]:
         """So that per-sample gradients fit into a few CHUNK_BYTES."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         step = max(1, 4 * CHUNK_BYTES // (8 * parameters))
         return (slice(start, start + step) for start in range(0, len(samples), step))
 
-    def _factors(self, samples: Labelled, rows: slice) -> Tensor:
-        """H⁻¹ g (k, parameters) of the loss gradients of some samples."""
+    def _factors(self, samples: Labelled, rows: slice) -> tuple[Tensor, float | None]:
+        """H⁻¹ g (k, parameters) of the loss gradients of some samples, and its residual where it is of the head."""
         x, targets = self._inputs(samples.inputs[rows]), samples.targets[rows].to(self.dtype)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Reached max number of iterations")
@@ -189,21 +197,22 @@ class PydvlEngine:
                 raise ConvergenceError(
                     f"{self.name}: {str(warning).splitlines()[0].strip()}; use a larger L2 or damping{other}"
                 ) from None
-        if self.scope == "head":
-            self._check_residual(samples.inputs[rows], samples.targets[rows], self._as_weights(factors.double()))
-        return factors
+        if self.scope != "head":
+            return factors, None
+        return factors, self._residual(samples.inputs[rows], samples.targets[rows], self._as_weights(factors.double()))
 
-    def _check_residual(self, inputs: Tensor, targets: Tensor, solutions: Tensor) -> None:
+    def _residual(self, inputs: Tensor, targets: Tensor, solutions: Tensor) -> float:
         z = self.head.features(inputs)
         residuals = (z @ self.head.weight.T).softmax(1) * targets.sum(1, keepdim=True) - targets
         b = residuals[:, :, None] * z[:, None, :]
         left = (b - self.hessian.product(solutions)).flatten(1).norm(dim=1)
-        self.residual = float((left / b.flatten(1).norm(dim=1).clamp_min(1e-12)).max())
-        if self.method in SOLVES and not self.residual <= TOLERANCE:
+        residual = float((left / b.flatten(1).norm(dim=1).clamp_min(1e-12)).max())
+        if self.method in SOLVES and not residual <= TOLERANCE:
             raise ConvergenceError(
-                f"{self.name} stopped at relative residual {self.residual:.1e} (accepted: {TOLERANCE:.0e}); "
+                f"{self.name} stopped at relative residual {residual:.1e} (accepted: {TOLERANCE:.0e}); "
                 "use a larger L2 or damping, or engine 'exact'"
             )
+        return residual
 
     def _products(self, factors: Tensor, samples: Labelled) -> Tensor:
         """(k, n)."""
@@ -215,97 +224,13 @@ class PydvlEngine:
         ]
         return torch.cat(parts, 1) if parts else factors.new_empty(len(factors), 0)
 
-    def _mean_factor(self, validation: Labelled) -> Tensor:
-        if not len(validation):
-            raise InputError("there are no validation samples; influence refers to their mean loss, give one or more")
-        total = sum(self._factors(validation, rows).sum(0, keepdim=True) for rows in self._chunks(validation))
-        return torch.as_tensor(total) / len(validation)
 
-    def averaged(self, samples: Labelled, validation: Labelled) -> Tensor:
-        """Influence (n,) of every sample on the mean validation loss.
-
-        Raises:
-            InputError: if there is no validation sample.
-            ConvergenceError: if a method that claims to solve leaves more than TOLERANCE.
-        """
-        return self._products(self._mean_factor(validation), samples)[0]
-
-    def pairwise(
-        self, validation: Labelled, samples: Labelled, folder: str | Path | None = None, memory: int = MEMORY
-    ) -> Any:
-        """Influence (m, n) of every sample on the loss of every validation sample; see `ExactEngine.pairwise`."""
-        rows = list(self._chunks(validation))
-        if folder is None and len(validation) * len(samples) * 8 > memory:
-            raise InputError(f"{len(validation)} × {len(samples)} influences do not fit; give a folder, or more memory")
-        if folder is None:
-            parts = [self._products(self._factors(validation, part), samples) for part in rows]
-            return torch.cat(parts) if parts else self.train.inputs.new_empty(0, len(samples))
-        at_once = min(rows[0].stop if rows else 1, max(1, memory // (16 * max(1, len(samples)))))
-        return write_rows(
-            folder,
-            (len(validation), len(samples)),
-            self.dtype,
-            at_once,
-            lambda part: self._products(self._factors(validation, part), samples),
-        )
-
-    def self_influence(self, samples: Labelled) -> Tensor:
-        """Influence of each sample on its own loss / n (n,), nats."""
-        out = self.train.inputs.new_empty(len(samples))
-        for rows in self._chunks(samples):
-            part = Labelled(samples.inputs[rows], samples.targets[rows])
-            out[rows] = self._products(self._factors(samples, rows), part).diagonal().to(out.dtype)
-        return out / len(self.train)
-
-    def leave_one_out(self, validation: Labelled | None = None) -> LeaveOneOut:
-        """pyDVL has none.
-
-        Raises:
-            InputError: always, saying what to use.
-        """
-        raise InputError(f"{self.name} has no leave-one-out: pyDVL does not solve for it; use engine 'exact'")
-
-    def perturbation(self, sample: Labelled, validation: Labelled, backbone: nn.Module | None = None) -> Tensor:
-        """Derivative (channels, height, width) of one image's influence on the mean validation loss by its pixels.
-
-        Args:
-            sample: one image, pixels (1, channels, height, width) in [0, 1].
-            validation: embeddings with scope 'head', pixels with scope 'model'.
-            backbone: with scope 'head', pixels to embeddings (`pixels_to_embedding`).
-
-        Raises:
-            InputError: if there is no backbone for scope 'head', or the sample is not one image.
-        """
-        if sample.inputs.ndim != 4 or len(sample) != 1 or (self.scope == "head" and backbone is None):
-            raise InputError(
-                "perturbation takes one image (1, channels, height, width) and the backbone that embeds it"
-            )
-        factor = self._mean_factor(validation)
-        if self.scope == "head":
-            assert backbone is not None
-            solution = self._as_weights(factor)[0]
-            return influence_of_pixels(backbone, self.head, solution, sample.inputs, sample.targets)
-        # pyDVL's own would make a matrix of pixels × parameters, more than a hundred GB for a ResNet-18.
-        pixels = sample.inputs.to(self.dtype).detach().clone().requires_grad_(True)
-        with torch.enable_grad():
-            loss = functional.cross_entropy(self.model(pixels), sample.targets.to(self.dtype))
-            gradients = torch.autograd.grad(loss, list(self.model.parameters()), create_graph=True)
-            influence = torch.cat([gradient.flatten() for gradient in gradients]) @ factor[0]
-        return torch.autograd.grad(influence, pixels)[0][0]
-
-
-def _check_request(method: str, scope: str, backbone: Backbone | None, weights: Tensor | None) -> None:
+def _check_method(method: str, backbone: Backbone | None) -> None:
     if method not in METHODS:
         raise InputError(f"pyDVL engine {method!r} is unknown; it takes {', '.join(METHODS)}")
-    if scope not in SCOPES:
-        raise InputError(f"scope {scope!r} is unknown; it takes {', '.join(SCOPES)}")
-    if (scope == "model") != (backbone is not None):
-        raise InputError(f"scope {scope!r} {'needs' if scope == 'model' else 'takes no'} backbone")
-    if scope == "model" and f"pydvl-{method}" in HEAD_ONLY:
+    if backbone is not None and f"pydvl-{method}" in HEAD_ONLY:
         able = ", ".join(name for name in METHODS if f"pydvl-{name}" not in HEAD_ONLY)
         raise InputError(f"pydvl-{method} cannot take scope 'model': {HEAD_ONLY[f'pydvl-{method}']}; these can: {able}")
-    if weights is not None and method in ("ekfac", "inverse-harmonic-mean"):
-        raise InputError(f"pydvl-{method} has no sample weights; use pydvl-cg or engine 'exact'")
     try:
         import pydvl.influence.torch  # noqa: F401
     except ImportError as error:

@@ -30,8 +30,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.config import AuditConfig
-from audit.head.fit import Head, Standardiser, fit_softmax, one_hot, train_head
-from audit.influence.engine import ExactEngine, Labelled
+from audit.head import leave_one_out as closed_forms
+from audit.head.fit import Head, Standardiser, fit_softmax, one_hot, probabilities, residuals, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
+from audit.influence.choice import make_engine
+from audit.influence.engine import Influence, Labelled
 from tests.benchmarks.data import data_set
 
 HERE = Path(__file__).parent
@@ -84,6 +88,21 @@ def made(
     return x, labels
 
 
+def audited_influence(head: Head, samples: Labelled, train: int) -> Influence:
+    """What an audit does once a head is trained: predictions, Hessian, one solution, and inner products with it.
+
+    Args:
+        head: trained on the first samples.
+        samples: to train on, and after them those to validate on.
+        train: how many are to train on.
+    """
+    z = head.features(samples.inputs[:train])
+    hessian = HeadHessian(z, probabilities(z, head.weight), head.l2)
+    rows = torch.arange(len(samples), device=z.device)
+    engine = make_engine("exact", head, samples, rows[:train], StableSolver(hessian))
+    return engine.averaged(samples, rows[train:], samples.targets[train:])
+
+
 def recipe(device: str = "cpu") -> dict[str, Any]:
     """The original recipe's job (707 × 96, 64 px, ResNet-18, 2 classes) against pyDVL's CgInfluence on the model.
 
@@ -126,10 +145,10 @@ def recipe(device: str = "cpu") -> dict[str, Any]:
     embedding("float32")()
     x = found["float32"]
     head = train_head(x[:707], labels[:707], x[707:], labels[707:], 2, l2=RECIPE_L2)
-    train, validation = Labelled.of(x[:707], labels[:707], 2), Labelled.of(x[707:], labels[707:], 2)
+    embedded = Labelled.of(x, labels, 2)
 
     def ours() -> None:
-        found["ours"] = ExactEngine(head, train).averaged(train, validation)
+        found["ours"] = audited_influence(head, embedded, 707).values[:707]
 
     network = torch.nn.Sequential(body, _Features(head), torch.nn.Linear(513, 2, bias=False)).to(device)
     network[2].weight = torch.nn.Parameter(head.weight.float())
@@ -152,11 +171,7 @@ def recipe(device: str = "cpu") -> dict[str, Any]:
     exact = found["ours"]
     coarse = found["bfloat16"]
     rounded = train_head(coarse[:707], labels[:707], coarse[707:], labels[707:], 2, l2=RECIPE_L2)
-    coarse_train, coarse_validation = (
-        Labelled.of(coarse[:707], labels[:707], 2),
-        Labelled.of(coarse[707:], labels[707:], 2),
-    )
-    rounded_influence = ExactEngine(rounded, coarse_train).averaged(coarse_train, coarse_validation)
+    rounded_influence = audited_influence(rounded, Labelled.of(coarse, labels, 2), 707).values[:707]
     flop = _convolution_flop(backbones["float32"].module, device) * len(pixels)
     return {
         "ours_s": seconds["ours"],
@@ -232,14 +247,14 @@ def direct(device: str = "cpu") -> dict[str, Any]:
 
     x, labels = made(5500, 512, 10, device=device)
     head = train_head(x[:5000], labels[:5000], x[5000:], labels[5000:], 10, l2=1e-2)
-    train, validation = Labelled.of(x[:5000], labels[:5000], 10), Labelled.of(x[5000:], labels[5000:], 10)
-    z, z_validation = head.features(train.inputs), head.features(validation.inputs)
+    samples = Labelled.of(x, labels, 10)
+    z, z_validation = head.features(x[:5000]), head.features(x[5000:])
     model = torch.nn.Linear(513, 10, bias=False).to(device).double()
     model.weight = torch.nn.Parameter(head.weight.clone())
     found: dict[str, Tensor] = {}
 
     def ours() -> None:
-        found["ours"] = ExactEngine(head, train).averaged(train, validation)
+        found["ours"] = audited_influence(head, samples, 5000).values[:5000]
 
     def theirs() -> None:
         batches = DataLoader(TensorDataset(z, labels[:5000]), batch_size=500)
@@ -269,14 +284,15 @@ def leave_one_out(device: str = "cpu") -> dict[str, Any]:
     standardiser = Standardiser.fit(x)
     z, targets = standardiser(x), one_hot(labels, classes, x.dtype)
     folds = (torch.randperm(n, generator=torch.Generator().manual_seed(0)) % 5).to(device)
-    weight, norm = fit_softmax(z, targets, l2)
-    head = Head(weight, standardiser, l2, "newton", norm)
-    train = Labelled(x, targets)
+    weight, _ = fit_softmax(z, targets, l2)
     found: dict[str, Tensor] = {}
 
     def closed_form(method: str) -> Callable[[], None]:
         def job() -> None:
-            found[method] = ExactEngine(head, train).leave_one_out(method=method).probabilities
+            p = probabilities(z, weight)
+            hessian = HeadHessian(z, p, l2)
+            left_out = closed_forms.leave_one_out(hessian, z, z @ weight.T, residuals(p, targets), method=method)
+            found[method] = left_out.probabilities
 
         return job
 
@@ -321,32 +337,22 @@ def leave_one_out(device: str = "cpu") -> dict[str, Any]:
 SCALE = """
 import audit, json, sys, time, torch
 sys.path.insert(0, {root!r})
-from tests.benchmarks.influence import made
+from tests.benchmarks.influence import audited_influence, made
 from audit.head.fit import Head, Standardiser, fit_softmax, one_hot
-from audit.influence.averaged import inner_products, mean_gradient
-from audit.head.hessian import HeadHessian
+from audit.influence.engine import Labelled
 n = {n}
 x, labels = made(n + 1000, 512, 100, dtype=torch.float32)
+samples = Labelled.of(x, labels, 100)
 standardiser = Standardiser.fit(x[:n])
-x -= standardiser.mean
-x /= standardiser.scale
-z = torch.ones(n + 1000, 513)
-z[:, :-1] = x
-del x
-targets = one_hot(labels, 100, torch.float32)
 began = time.perf_counter()
-weight, norm = fit_softmax(z[:n], targets[:n], 1e-2)
-head = time.perf_counter() - began
+weight, norm = fit_softmax(standardiser(x[:n]), samples.targets[:n], 1e-2)
+head_s = time.perf_counter() - began
 began = time.perf_counter()
-p = (z @ weight.T).softmax(1)
-r = p - targets
-hessian = HeadHessian(z[:n], p[:n], 1e-2)
-solution = hessian.solve(mean_gradient(z[n:], r[n:])[None], "cg")
-inner_products(z[:n], r[:n], solution.values)
-influence = time.perf_counter() - began
+found = audited_influence(Head(weight, standardiser, 1e-2, "newton", norm), samples, n)
+influence_s = time.perf_counter() - began
 # What getrusage calls the peak is that of this benchmark's own process where it is higher.
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(json.dumps(dict(n=n, head_s=head, influence_s=influence, gradient_norm=norm, residual=solution.residual,
+print(json.dumps(dict(n=n, head_s=head_s, influence_s=influence_s, gradient_norm=norm, residual=found.residual,
                       peak_gib=int(status["VmHWM"].split()[0]) / 2**20,
                       embeddings_gib=n * 512 * 4 / 2**30)))
 """

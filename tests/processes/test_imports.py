@@ -24,7 +24,7 @@ def test_audit_does_not_need_pydvl() -> None:
 import sys
 
 from tests import ROOT
-for name in ("pydvl", "zarr", "fiftyone", "datasets"):
+for name in ("pydvl", "fiftyone", "datasets"):
     sys.modules[name] = None
 import numpy as np, audit
 from audit.errors import InputError
@@ -32,7 +32,7 @@ from audit.influence.pydvl import PydvlEngine
 x = np.random.default_rng(0).normal(size=(60, 4))
 audit.audit_embeddings(x, np.arange(60) % 2)
 try:
-    PydvlEngine("cg", None, None)
+    PydvlEngine("cg", None, None, None)
 except InputError as error:
     print(error)
 """

@@ -20,7 +20,7 @@ from audit.head.leave_one_out import leave_one_out
 from audit.head.stable import StableSolver
 from audit.images.backbone import MEAN, STD, load_backbone
 from audit.influence.averaged import influence_on_validation
-from audit.influence.pairwise import pairwise_influence
+from audit.influence.pairwise import influence_on_targets
 from integrations.sources.digits import digits
 from tests.slow.acted_device import DEVICE, DEVICES, acted_device
 
@@ -98,7 +98,7 @@ def test_the_engine_brings_nothing_but_single_numbers_to_the_host(
         wrong = residuals(p, targets_of(labels, 4, z))
         hessian = HeadHessian(z[train], p[train], head.l2)
         influence, _ = influence_on_validation(StableSolver(hessian, solver), z, wrong, validation, wrong[validation])
-        rows = pairwise_influence(hessian, z[:8], wrong[:8], z, wrong, solver, tolerance=1e-4)
+        rows = influence_on_targets(StableSolver(hessian, solver), z[:8], wrong[:8], z, wrong, tolerance=1e-4)
         left_out = leave_one_out(
             hessian, z[train], z[train] @ head.weight.T, wrong[train], method="kfac" if solver == "cg" else "exact"
         )

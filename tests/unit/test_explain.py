@@ -18,9 +18,10 @@ from audit.head.fit import head_from_arrays
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import embed, fitted_pixels
 from audit.images.heat_map import heat_map
-from audit.influence.engine import ExactEngine, Labelled
+from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
 from reports.galleries import gallery_values
+from tests.head_problems import Problem
 
 COUNT = 90
 
@@ -74,11 +75,12 @@ def test_explanations_are_rows_and_columns_of_the_pairwise_matrix(
     labels = torch.tensor([int(label == "8") for label in scores["label"]])
     head = head_from_arrays(result.heads["corrupted"], 1e-1)
     train, validation = (np.flatnonzero(scores["split"] == split) for split in ("train", "validation"))
-    engine = ExactEngine(head, Labelled.of(x[train], labels[train], 2))
+    training = Labelled.of(x[train], labels[train], 2)
+    problem = Problem(head, training, Labelled.of(x[validation], labels[validation], 2), labels[train])
     sample = train[np.argmax(scores["suspicion"].to_numpy()[train])]
     one = Labelled.of(x[[sample]], labels[[sample]], 2)
 
-    row = engine.pairwise(one, engine.train)[0]
+    row = problem.pairwise(one, training)[0]
     mine = scores["label"].iloc[sample]
     for same_class in (False, True):
         table = explainer.explain(scores.index[sample], 4, same_class)
@@ -94,7 +96,7 @@ def test_explanations_are_rows_and_columns_of_the_pairwise_matrix(
 
     believed = scores["label"].where(~scores["flag"], scores["suggested_label"]).iloc[validation]
     numbers = torch.tensor([int(label == "8") for label in believed])
-    column = engine.pairwise(Labelled.of(x[validation], numbers, 2), one)[:, 0]
+    column = problem.pairwise(Labelled.of(x[validation], numbers, 2), one)[:, 0]
     harmed = explainer.harms(scores.index[sample], 4)
     assert len(harmed) > 0, "a wrong label harms"
     assert harmed["neighbour"].iloc[0] == scores.index[validation[int(column.argmin())]]

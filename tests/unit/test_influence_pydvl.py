@@ -5,7 +5,6 @@ A test of a defect fails once pyDVL has mended it: then the way around it in aud
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,42 +22,51 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from audit import AuditConfig, audit_embeddings
+from audit.compute.matrix import Stored
 from audit.config import ENGINES
 from audit.errors import ConvergenceError, InputError
-from audit.head.fit import Head, Standardiser, fit_softmax, train_head
+from audit.head.fit import probabilities, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
 from audit.images.backbone import load_backbone
 from audit.influence.averaged import mean_gradient
-from audit.influence.engine import ExactEngine, Labelled
+from audit.influence.choice import make_engine
+from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
-from audit.influence.pydvl import METHODS, PydvlEngine, equal_batches
+from audit.influence.pydvl import METHODS, RANK, PydvlEngine, equal_batches
+from tests.head_problems import made_problem
 
 L2 = 1e-2
 SAMPLES, VALIDATION, FEATURES, CLASSES = 90, 40, 6, 3
 
 
-class Problem:
+class Peered:
     """A head of 21 parameters on 90 samples, with 40 validation samples, and the same as a torch model for pyDVL."""
 
     def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        count = SAMPLES + VALIDATION
-        labels = torch.randint(CLASSES, (count,), generator=generator)
-        centres = torch.randn(CLASSES, FEATURES, generator=generator, dtype=torch.float64)
-        x = centres[labels] + torch.randn(count, FEATURES, generator=generator, dtype=torch.float64)
-        standardiser = Standardiser.fit(x[:SAMPLES])
-        self.train = Labelled.of(x[:SAMPLES], labels[:SAMPLES], CLASSES)
-        self.validation = Labelled.of(x[SAMPLES:], labels[SAMPLES:], CLASSES)
-        weight, norm = fit_softmax(standardiser(x[:SAMPLES]), self.train.targets, L2, tolerance=1e-11)
-        self.head = Head(weight, standardiser, L2, "newton", norm)
-        self.engine = ExactEngine(self.head, self.train)
+        problem = made_problem(n=SAMPLES, m=VALIDATION, features=FEATURES, classes=CLASSES, l2=L2)
+        self.problem, self.head = problem, problem.head
+        self.train, self.validation, self.hessian = problem.train, problem.validation, problem.hessian
         self.model = nn.Linear(FEATURES, CLASSES).double()
-        self.model.weight = nn.Parameter(weight[:, :-1].clone())
-        self.model.bias = nn.Parameter(weight[:, -1].clone())
+        self.model.weight = nn.Parameter(self.head.weight[:, :-1].clone())
+        self.model.bias = nn.Parameter(self.head.weight[:, -1].clone())
 
     @property
     def pairwise(self) -> Tensor:
         """Ours."""
-        return self.engine.pairwise(self.validation, self.train)
+        return self.problem.pairwise(self.validation, self.train)
+
+    @property
+    def averaged(self) -> Tensor:
+        """Ours, of the training samples on the mean loss of all validation samples."""
+        return self.problem.averaged(self.train, self.validation)
+
+    def engine(self, method: str, rank: int = RANK) -> PydvlEngine:
+        return PydvlEngine(method, self.head, self.train, self.hessian, rank=rank)
+
+    def theirs(self, method: str, on: Labelled | None = None, rank: int = RANK) -> Tensor:
+        """Influence (n,) of the training samples on the mean loss of others by our engine around pyDVL's."""
+        return self.engine(method, rank).on_mean_loss(self.train, on or self.validation)[0]
 
     def inputs(self, samples: Labelled) -> tuple[Tensor, Tensor]:
         return self.head.features(samples.inputs)[:, :-1], samples.targets.argmax(1)
@@ -81,8 +89,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    return Problem()
+def problem() -> Peered:
+    return Peered()
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -92,13 +100,13 @@ def relative(a: Tensor, b: Tensor) -> float:
 # --- the same numbers ---------------------------------------------------------------------------------------------
 
 
-def test_exact_engine_is_direct_influence(problem: Problem) -> None:
+def test_exact_engine_is_direct_influence(problem: Peered) -> None:
     fitted = DirectInfluence(problem.model, functional.cross_entropy, L2).fit(problem.loader(SAMPLES))
     theirs = problem.peer(fitted)
     ours = problem.pairwise
     per_sample = (theirs - ours).norm(dim=1) / ours.norm(dim=1)
     assert float(per_sample.max()) <= 1e-6
-    assert relative(theirs.mean(0), problem.engine.averaged(problem.train, problem.validation)) <= 1e-6
+    assert relative(theirs.mean(0), problem.averaged) <= 1e-6
 
 
 EXPECTED_ERROR = {
@@ -113,68 +121,43 @@ EXPECTED_ERROR = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_engine_answers_as_well_as_it_can(method: str, problem: Problem, tmp_path: Path) -> None:
+def test_every_engine_answers_as_well_as_it_can(method: str, problem: Peered) -> None:
     torch.manual_seed(0)
-    engine = PydvlEngine(method, problem.head, problem.train, rank=(CLASSES - 1) * (FEATURES + 1))
-    averaged = engine.averaged(problem.train, problem.validation)
-    pairwise = engine.pairwise(problem.validation, problem.train)
-    assert engine.name == f"pydvl-{method}"
-    assert engine.residual is not None
-    assert relative(averaged, problem.engine.averaged(problem.train, problem.validation)) <= EXPECTED_ERROR[method]
-    torch.testing.assert_close(pairwise.mean(0), averaged, rtol=1e-3, atol=1e-3)
-    stored = engine.pairwise(problem.validation, problem.train, tmp_path / "pairwise.zarr", memory=2**14)
-    torch.testing.assert_close(torch.from_numpy(stored[:]), pairwise, rtol=1e-3, atol=1e-3)
-    own = engine.self_influence(problem.train).double()
-    assert own.shape == (SAMPLES,)
-    if method in ("direct", "cg", "lissa"):
-        torch.testing.assert_close(own, problem.engine.self_influence(problem.train), rtol=1e-3, atol=1e-5)
-
-
-def test_sample_weights_go_through_pydvl(problem: Problem) -> None:
-    weights = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ours = ExactEngine(problem.head, problem.train, weights).averaged(problem.train, problem.validation)
-    for method in ("direct", "cg"):
-        theirs = PydvlEngine(method, problem.head, problem.train, weights=weights)
-        assert relative(theirs.averaged(problem.train, problem.validation), ours) <= 1e-6
-
-
-def test_perturbation_of_both_engines_agrees(problem: Problem) -> None:
-    backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, FEATURES), nn.Tanh()).double()
-    image = Labelled(torch.rand(1, 3, 2, 2, dtype=torch.float64), problem.train.targets[:1])
-    ours = problem.engine.perturbation(image, problem.validation, backbone)
-    theirs = PydvlEngine("direct", problem.head, problem.train).perturbation(image, problem.validation, backbone)
-    assert ours.shape == (3, 2, 2)
-    assert relative(theirs, ours) <= 1e-6
+    samples, train, validation = problem.problem.everything()
+    ours = make_engine("exact", problem.head, samples, train, StableSolver(problem.hessian))
+    theirs = problem.engine(method, rank=(CLASSES - 1) * (FEATURES + 1))
+    expected = ours.averaged(samples, validation, problem.validation.targets)
+    found = theirs.averaged(samples, validation, problem.validation.targets)
+    assert found.method == f"pydvl-{method}"
+    assert found.residual is not None
+    assert found.arrays() == {}
+    assert found.values.shape == expected.values.shape
+    assert relative(found.values, expected.values) <= EXPECTED_ERROR[method]
 
 
 # --- its defects, and that ours does not have them ----------------------------------------------------------------
 
 
-def test_defect_1_cg_returns_zeros_beyond_the_first_n_parameters(problem: Problem) -> None:
+def test_defect_1_cg_returns_zeros_beyond_the_first_n_parameters(problem: Peered) -> None:
     fitted = CgInfluence(problem.model, functional.cross_entropy, L2).fit(problem.loader(SAMPLES))
     factors = fitted.influence_factors(*problem.inputs(problem.validation))
     parameters = CLASSES * (FEATURES + 1)
     assert parameters < VALIDATION
     assert bool((factors[:parameters].norm(dim=1) > 0).all())
     assert bool((factors[parameters:] == 0).all())
-    assert (
-        relative(
-            PydvlEngine("cg", problem.head, problem.train).pairwise(problem.validation, problem.train), problem.pairwise
-        )
-        <= 1e-6
-    )
+    assert relative(problem.theirs("cg"), problem.averaged) <= 1e-6
 
 
-def test_defect_1b_block_cg_stops_after_ten_steps_for_one_right_hand_side(problem: Problem) -> None:
+def test_defect_1b_block_cg_stops_after_ten_steps_for_one_right_hand_side(problem: Peered) -> None:
     one = Labelled(problem.validation.inputs[:1], problem.validation.targets[:1])
-    exact = problem.engine.pairwise(one, problem.train)
+    exact = problem.pairwise[0]
     fitted = CgInfluence(problem.model, functional.cross_entropy, L2, rtol=1e-5, solve_simultaneously=True)
     with pytest.warns(UserWarning, match="maxiter=10 of block cg"):
         fitted.fit(problem.loader(SAMPLES)).influence_factors(*problem.inputs(one))
-    assert relative(PydvlEngine("cg", problem.head, problem.train).pairwise(one, problem.train), exact) <= 1e-6
+    assert relative(problem.theirs("cg", one), exact) <= 1e-6
 
 
-def test_defect_2_batches_are_averaged_without_regard_to_their_size(problem: Problem) -> None:
+def test_defect_2_batches_are_averaged_without_regard_to_their_size(problem: Peered) -> None:
     cg = CgInfluence(problem.model, functional.cross_entropy, L2, rtol=1e-5, maxiter=500, solve_simultaneously=True)
     ours = problem.pairwise
     assert relative(problem.peer(cg.fit(problem.loader(SAMPLES - 2))), ours) > 0.05  # batches of 88 and 2
@@ -185,7 +168,7 @@ def test_defect_2_batches_are_averaged_without_regard_to_their_size(problem: Pro
         assert relative(problem.peer(cg.fit(batches)), ours) <= 1e-6
 
 
-def test_defect_3_gauss_newton_divides_by_parameters_and_skips_the_first_batch(problem: Problem) -> None:
+def test_defect_3_gauss_newton_divides_by_parameters_and_skips_the_first_batch(problem: Peered) -> None:
     x, labels = problem.inputs(problem.train)
     residuals = problem.model(x).softmax(1).detach() - functional.one_hot(labels, CLASSES)
     gradients = torch.cat([(residuals[:, :, None] * x[:, None, :]).flatten(1), residuals], 1)
@@ -200,20 +183,20 @@ def test_defect_3_gauss_newton_divides_by_parameters_and_skips_the_first_batch(p
     assert relative(problem.peer(direct.fit(problem.loader(45))), expected) > 0.1
 
 
-def test_defect_3b_inverse_harmonic_mean_divides_by_the_right_hand_sides(problem: Problem) -> None:
+def test_defect_3b_inverse_harmonic_mean_divides_by_the_right_hand_sides(problem: Peered) -> None:
     peer = InverseHarmonicMeanInfluence(problem.model, functional.cross_entropy, L2).fit(problem.loader(SAMPLES))
     x, labels = problem.inputs(problem.validation)
     all_at_once, alone = peer.influence_factors(x, labels), peer.influence_factors(x[:1], labels[:1])
     torch.testing.assert_close(VALIDATION * all_at_once[:1], alone)
-    engine = PydvlEngine("inverse-harmonic-mean", problem.head, problem.train)
-    one = Labelled(problem.validation.inputs[:1], problem.validation.targets[:1])
-    torch.testing.assert_close(
-        engine.pairwise(problem.validation, problem.train)[:1], engine.pairwise(one, problem.train)
-    )
+    engine = problem.engine("inverse-harmonic-mean")
+    singles = [Labelled(problem.validation.inputs[[row]], problem.validation.targets[[row]]) for row in range(2)]
+    both = Labelled(problem.validation.inputs[:2], problem.validation.targets[:2])
+    of_each = torch.stack([engine.on_mean_loss(problem.train, single)[0] for single in singles])
+    torch.testing.assert_close(engine.on_mean_loss(problem.train, both)[0], of_each.mean(0))
 
 
-def test_defect_4_ekfac_differentiates_another_loss(problem: Problem) -> None:
-    averaged = problem.engine.averaged(problem.train, problem.validation)
+def test_defect_4_ekfac_differentiates_another_loss(problem: Peered) -> None:
+    averaged = problem.averaged
 
     def influence(peer: EkfacInfluence) -> Tensor:
         x, targets = problem.inputs(problem.train)
@@ -230,8 +213,8 @@ def test_defect_4_ekfac_differentiates_another_loss(problem: Problem) -> None:
     x, labels = problem.inputs(problem.train)
     batches = DataLoader(TensorDataset(x.float(), labels), batch_size=SAMPLES)
     as_it_is = influence(EkfacInfluence(model, update_diagonal=True, hessian_regularization=L2).fit(batches))
-    mended = PydvlEngine("ekfac", problem.head, problem.train).averaged(problem.train, problem.validation)
-    hessian = problem.engine.hessian
+    mended = problem.theirs("ekfac")
+    hessian = problem.hessian
     gradient = mean_gradient(
         problem.head.features(problem.validation.inputs),
         problem.head.probabilities(problem.validation.inputs) - problem.validation.targets,
@@ -243,7 +226,7 @@ def test_defect_4_ekfac_differentiates_another_loss(problem: Problem) -> None:
     assert relative(mended, averaged) < 1.6 * relative(true_kfac, averaged)
 
 
-def test_defect_5_the_sequential_calculator_solves_again_for_every_batch(problem: Problem) -> None:
+def test_defect_5_the_sequential_calculator_solves_again_for_every_batch(problem: Peered) -> None:
     solves = []
 
     class Counted(DirectInfluence):
@@ -262,7 +245,7 @@ def test_defect_5_the_sequential_calculator_solves_again_for_every_batch(problem
 # --- the whole model, and what is refused -------------------------------------------------------------------------
 
 
-def test_the_whole_model_has_influence_and_perturbation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_model_has_influence(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = load_backbone(weights="bundled", image_size=32, device="cpu")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(6, 3, 32, 32, generator=generator)
@@ -270,43 +253,43 @@ def test_the_whole_model_has_influence_and_perturbation(monkeypatch: pytest.Monk
     with torch.no_grad():
         x = pixels_to_embedding(backbone)(pixels).double()
     head = train_head(x[:4], labels[:4], x[4:], labels[4:], 2, l2=1.0)
-    train, validation = Labelled.of(pixels[:4], labels[:4], 2), Labelled.of(pixels[4:], labels[4:], 2)
+    z = head.features(x[:4])
+    hessian = HeadHessian(z, probabilities(z, head.weight), head.l2, damping=10.0)
+    samples, train, validation = (
+        Labelled.of(pixels, labels, 2),
+        Labelled.of(pixels[:4], labels[:4], 2),
+        torch.arange(4, 6),
+    )
     for method in ("nystroem", "inverse-harmonic-mean"):
-        engine = PydvlEngine(method, head, train, damping=10.0, scope="model", backbone=backbone, rank=4)
-        averaged = engine.averaged(train, validation)
-        assert averaged.shape == (4,)
-        assert bool(torch.isfinite(averaged).all())
-    image = Labelled(pixels[:1], train.targets[:1])
-    assert engine.perturbation(image, validation).shape == (3, 32, 32)
+        engine = PydvlEngine(method, head, train, hessian, backbone, rank=4)
+        found = engine.averaged(samples, validation, samples.targets[validation])
+        assert found.values.shape == (6,)
+        assert bool(torch.isfinite(found.values).all())
+        assert found.residual is None
     monkeypatch.setattr("audit.influence.pydvl.MODEL_ITERATIONS", 2)
-    endless = PydvlEngine("cg", head, train, scope="model", backbone=backbone)
+    little = HeadHessian(z, probabilities(z, head.weight), head.l2)
+    endless = make_engine("pydvl-cg", head, samples, torch.arange(4), StableSolver(little), backbone)
     with pytest.raises(ConvergenceError, match=r"Reached max number of iterations .* or pydvl-nystroem"):
-        endless.averaged(train, validation)
+        endless.averaged(samples, validation, samples.targets[validation])
     for method, reason in (("direct", "millions of parameters"), ("ekfac", "linear layers"), ("lissa", "eigenvalue")):
         with pytest.raises(InputError, match=f"pydvl-{method} cannot take scope 'model': .*{reason}"):
-            PydvlEngine(method, head, train, scope="model", backbone=backbone)
-    with pytest.raises(InputError, match="needs backbone"):
-        PydvlEngine("cg", head, train, scope="model")
+            PydvlEngine(method, head, train, hessian, backbone)
 
 
-def test_what_cannot_be_done_is_refused_with_its_reason(problem: Problem) -> None:
+def test_what_cannot_be_done_is_refused_with_its_reason(problem: Peered) -> None:
+    samples, train, validation = problem.problem.everything()
+    solver = StableSolver(problem.hessian)
     with pytest.raises(InputError, match="'newton' is unknown; it takes direct, cg"):
-        PydvlEngine("newton", problem.head, problem.train)
-    with pytest.raises(InputError, match="scope 'body' is unknown"):
-        PydvlEngine("cg", problem.head, problem.train, scope="body")
-    with pytest.raises(InputError, match="has no sample weights"):
-        PydvlEngine("ekfac", problem.head, problem.train, weights=torch.ones(SAMPLES))
-    engine = PydvlEngine("direct", problem.head, problem.train)
-    with pytest.raises(InputError, match="no leave-one-out"):
-        engine.leave_one_out(problem.validation)
-    with pytest.raises(InputError, match="no validation samples"):
-        engine.averaged(problem.train, Labelled(problem.train.inputs[:0], problem.train.targets[:0]))
-    with pytest.raises(InputError, match="one image"):
-        engine.perturbation(problem.train, problem.validation)
+        problem.engine("newton")
+    elsewhere = Labelled(Stored([samples.inputs.numpy()], torch.float64, torch.device("cpu")), samples.targets)
+    with pytest.raises(InputError, match="'pydvl-cg' takes embeddings in memory"):
+        make_engine("pydvl-cg", problem.head, elsewhere, train, solver)
+    with pytest.raises(InputError, match="there are 0; give two or more"):
+        problem.engine("direct").averaged(samples, validation[:0], samples.targets[:0])
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "exact"])
-def test_an_audit_with_a_pydvl_engine_says_so(engine: str, problem: Problem) -> None:
+def test_an_audit_with_a_pydvl_engine_says_so(engine: str, problem: Peered) -> None:
     x, labels = problem.train.inputs.numpy(), problem.train.targets.argmax(1).numpy()
     exact = audit_embeddings(x, labels, config=AuditConfig(l2=1e-2))
     result = audit_embeddings(x, labels, config=AuditConfig(l2=1e-2, engine=engine))

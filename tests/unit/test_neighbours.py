@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 from audit.explain.influential import CG_STEPS, LEAST_FLOP, Wanted, neighbours, plan
 from audit.head.fit import probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
-from audit.influence.engine import helpful_and_harmful
-from audit.influence.pairwise import pairwise_influence
+from audit.head.stable import StableSolver
+from audit.influence.pairwise import influence_on_targets
+from audit.influence.ranking import helpful_and_harmful
 
 CLASSES = 10
 
@@ -32,7 +33,7 @@ def test_neighbours_are_the_strongest_of_the_pairwise_matrix(solver: str) -> Non
     names = ([str(row) for row in range(len(x))], np.arange(CLASSES))
     wanted = Wanted(["flagged"] * len(rows), rows, targets, 3)
     table = neighbours(hessian, z, p, wrong, train, [wanted], names, solver)
-    matrix = pairwise_influence(hessian, z[rows], wrong[rows], z[:1200], wrong[:1200])
+    matrix = influence_on_targets(StableSolver(hessian), z[rows], wrong[rows], z[:1200], wrong[:1200])
     assert list(pd.unique(table["target"])) == [names[0][row] for row in rows]
     found = table.set_index(["target", "kind", "rank"]).sort_index()
     for row, influence in zip(rows, matrix, strict=True):
