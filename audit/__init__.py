@@ -17,6 +17,7 @@ from audit.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
     from audit.data.samples import Samples
+    from audit.explain.matrix import influence_matrix
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
 
@@ -30,6 +31,7 @@ __all__ = [
     "Samples",
     "audit_embeddings",
     "audit_images",
+    "influence_matrix",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "Samples": "audit.data.samples",
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
+    "influence_matrix": "audit.explain.matrix",
 }
 
 

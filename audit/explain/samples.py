@@ -16,14 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from audit.config import AuditConfig
-from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.head.fit import Head, head_from_arrays, one_hot
+from audit.explain.audited import AuditedImages, audited_head
+from audit.head.fit import Head, one_hot
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.images.decoding import decode_image
-from audit.images.embedding import embed
 from audit.images.heat_map import HeatMaps, overlay
 from audit.influence.pairwise import influence_on_targets
 from audit.influence.ranking import helpful_and_harmful
@@ -133,36 +131,20 @@ class ResultExplainer:
     """
 
     def __init__(self, result: AuditResult, progress: ProgressCallback = silent) -> None:
-        from audit.images.backbone import load_backbone
-
-        described = result.summary["backbone"]
-        if described is None or not result.heads:
-            raise InputError("this audit was made of embeddings without images; only audits of images are explained")
-        config = AuditConfig.from_dict(result.summary["config"])
-        # What 'auto' took is known by now, and need not be looked for on the network again.
-        weights = described["weights"] if config.weights == "auto" else config.weights
-        self._backbone = load_backbone(
-            described["name"], weights, described["image_size"], config.device, precision=described["precision"]
-        )
-        if self._backbone.key != described["key"]:
-            raise InputError("the backbone's weights are not those of the audit any more; run the audit again")
-        self._config = config
+        self._images = AuditedImages(result)
         self._result = result
         self._scores = result.scores
         self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
         train = result.scores[result.scores["split"] == "train"]
-        embedded = embed(self._samples(train), self._backbone, config.batch_size, config.cache_dir, progress)
+        embedded = self._images.embed(train, progress)
         train = train.iloc[embedded.rows]
-        name = result.audited_head
-        described_head = result.summary["heads"][name]
-        head = head_from_arrays(result.heads[name], described_head["l2"], described_head["trainer"])
         labels = np.array([self._classes[label] for label in train["label"]])
         self._explainer = Explainer(
             list(train.index),
             embedded.values,
             labels,
-            head,
-            config.damping,
+            audited_head(result),
+            self._images.config.damping,
             lambda text: progress(Step("explanation", note=text)),
         )
 
@@ -229,7 +211,7 @@ class ResultExplainer:
             image = decode_image(row["filepath"].iloc[0] or "")
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"image of sample {sample_id} cannot be read ({error}); its heat map needs it") from None
-        return image, HeatMaps(self._result, self._backbone).of(image, row["label"].iloc[0])
+        return image, HeatMaps(self._result, self._images.backbone).of(image, row["label"].iloc[0])
 
     def _row(self, sample_id: str) -> pd.DataFrame:
         if sample_id not in self._scores.index:
@@ -239,16 +221,16 @@ class ResultExplainer:
     def _embedded(self, sample_id: str) -> tuple[np.ndarray, int]:
         """Embedding (d,) and class number."""
         row = self._row(sample_id)
-        embedded = embed(self._samples(row), self._backbone, 1, self._config.cache_dir)
+        embedded = self._images.embed(row)
         return embedded.values[0], self._classes[row["label"].iloc[0]]
 
     @cached_property
     def _validation(self) -> tuple[pd.DataFrame, np.ndarray]:
         rows = self._scores[self._scores["split"] == "validation"]
-        embedded = embed(self._samples(rows), self._backbone, self._config.batch_size, self._config.cache_dir)
+        embedded = self._images.embed(rows)
         rows = rows.iloc[embedded.rows]
         believed = rows["label"]
-        if not self._config.validation_trusted:
+        if not self._images.config.validation_trusted:
             believed = believed.where(~rows["flag"].to_numpy(dtype=bool), rows["suggested_label"])
         return pd.DataFrame({"id": rows.index.to_numpy(), "label": believed.to_numpy()}), embedded.values
 
@@ -256,7 +238,3 @@ class ResultExplainer:
         """The label that was audited, the suggested one, and its probability."""
         row = self._scores.loc[sample_id].to_dict()
         return row["label"], row["suggested_label"], float(row["suggested_probability"])
-
-    @staticmethod
-    def _samples(rows: pd.DataFrame) -> Samples:
-        return Samples(list(rows.index), [path or "" for path in rows["filepath"]], list(rows["label"]))

@@ -13,28 +13,66 @@ from integrations.command.outputs import check_file, is_heat_map, write_file
 if TYPE_CHECKING:
     import pandas as pd
 
+    from audit.result import AuditResult
+
 
 @cli.command()
 def explain(
     result_folder: Annotated[Path, typer.Argument(help="The folder that `influence-audit run` named.")],
-    sample: Annotated[str, typer.Argument(help="The sample's id, or the end of its file's path.")],
+    sample: Annotated[
+        str | None, typer.Argument(help="The sample's id, or the end of its file's path. Not needed with --matrix.")
+    ] = None,
     count: Annotated[int, typer.Option(help="How many samples of each kind, at most.", min=1)] = 6,
     heat_map: Annotated[
         Path | None,
         typer.Option(help="A .webp file to draw into where in the image its influence comes from.", dir_okay=False),
     ] = None,
+    matrix: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npy file for the influence of every training sample (columns) on every validation sample (rows). "
+            "Their ids are written beside it, as .parquet.",
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Say which training samples speak for and against a sample's label, and which validation samples it harms."""
-    from rich.console import Console
-
-    from audit.explain.samples import ResultExplainer
+    from audit.errors import InputError
     from audit.result import AuditResult
-    from integrations.terminal import StageDisplay
 
+    if sample is None and heat_map is not None:
+        raise InputError("--heat-map draws the image of one sample; give its id, too")
+    if sample is None and matrix is None:
+        raise InputError("nothing is asked for; give a sample's id, or --matrix FILE.npy")
     if heat_map is not None:
         check_file(heat_map, is_heat_map, "heat map", "--heat-map")
     result = AuditResult.load(result_folder)
-    sample_id = _identified(result.scores, sample)
+    if sample is not None:
+        _explain_sample(result, _identified(result.scores, sample), count, heat_map)
+    if matrix is not None:
+        _write_matrix(result, matrix)
+
+
+def _write_matrix(result: AuditResult, path: Path) -> None:
+    from rich.console import Console
+
+    from audit.explain.matrix import influence_matrix
+    from audit.explain.matrix_file import ids_path
+    from integrations.terminal import StageDisplay
+
+    with StageDisplay(Console(stderr=True)) as display:
+        values = influence_matrix(result, to=path, progress=display)
+    rows, columns = values.shape
+    print(f"matrix: {path.resolve()}: {rows} validation samples (rows) × {columns} training samples (columns)")
+    print(f"ids of rows and columns: {ids_path(path).resolve()}")
+
+
+def _explain_sample(result: AuditResult, sample_id: str, count: int, heat_map: Path | None) -> None:
+    from rich.console import Console
+
+    from audit.explain.samples import ResultExplainer
+    from integrations.terminal import StageDisplay
+
     with StageDisplay(Console(stderr=True)) as display:
         explainer = ResultExplainer(result, display)
     row = result.scores.loc[sample_id]

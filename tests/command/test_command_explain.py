@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audit import AuditConfig, AuditResult, audit_images
@@ -57,3 +58,25 @@ def test_the_command_explains_a_sample(result: AuditResult, tmp_path: Path) -> N
     assert unknown.returncode != 0
     assert len(unknown.stderr.strip().splitlines()) == 1
     assert "no id is this and no file's path ends so" in unknown.stderr
+
+
+def test_the_command_writes_the_influence_matrix(result: AuditResult, tmp_path: Path) -> None:
+    result.save(tmp_path / "result")
+    found = forked_command("explain", "result", "--matrix", "matrix.npy", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    split = result.scores["split"]
+    rows, columns = (split == "validation").sum(), (split == "train").sum()
+    assert f"matrix.npy: {rows} validation samples (rows) × {columns} training samples (columns)" in found.stdout
+    assert "matrix.parquet" in found.stdout
+    matrix = np.load(tmp_path / "matrix.npy")
+    scored = result.scores["influence"][split == "train"].to_numpy()
+    assert matrix.mean(0) == pytest.approx(scored, rel=1e-6, abs=1e-9 * np.abs(scored).max())
+    for arguments, problem in (
+        ((), "nothing is asked for"),
+        (("--heat-map", "heat.webp"), "of one sample"),
+        (("--matrix", "matrix.csv"), "a name that ends so"),
+    ):
+        refused = forked_command("explain", "result", *arguments, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert problem in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1

@@ -6,6 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+MEASURED = """
+import sys
+import numpy as np, audit, resource
+generator = np.random.default_rng(0)
+x = generator.normal(size=(16_000, 8))
+labels = (x[:, 0] + generator.normal(size=16_000) > 0).astype(int)
+settings = audit.AuditConfig(l2=1e-1, train_size=0.75, validation_size=0.2, test_size=0.05)
+result = audit.audit_embeddings(x, labels, config=settings)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+audit.influence_matrix(result, x, to=sys.argv[1], memory=160 << 20)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_an_influence_matrix_is_written_within_the_stated_memory(tmp_path: Path) -> None:
+    """307 MB of influences through 160 MiB; features and residuals of the samples come on top (3 MB)."""
+    matrix = tmp_path / "matrix.npy"
+    found = subprocess.run([sys.executable, "-c", MEASURED, str(matrix)], capture_output=True, text=True, check=True)
+    assert int(found.stdout) <= 160 + 32
+    assert matrix.stat().st_size == 3200 * 12_000 * 8 + 128
+
 
 def test_keeping_makes_no_second_copy_in_memory(tmp_path: Path) -> None:
     code = (
