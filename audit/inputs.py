@@ -26,7 +26,7 @@ from audit.data.left_out import (
 from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.data.split import check_validation, own_split, stratified_split
 from audit.errors import InputError
-from audit.head.fit import check_embeddings
+from audit.head.standardise import check_embeddings
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import Embedded, Workers, embed, fitted_pixels, remarks_note
 from audit.progress import Stages

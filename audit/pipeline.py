@@ -20,7 +20,8 @@ from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.flags.detectors import DETECTORS, Evidence
 from audit.flags.threshold import Flags, choose_flags
-from audit.head.fit import Head, Standardiser
+from audit.head.fit import Head
+from audit.head.standardise import Standardiser
 from audit.images.embedding import Workers
 from audit.images.heat_map import drawn_heat_maps
 from audit.images.thumbnails import shown_samples, thumbnails

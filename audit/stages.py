@@ -19,16 +19,9 @@ from audit.data.samples import MINIMUM_PER_CLASS
 from audit.explain.influential import neighbours, suspicious, worst_predicted
 from audit.flags.correction import Correction
 from audit.flags.detectors import Evidence
-from audit.head.fit import (
-    WEIGHT_TOLERANCE,
-    Head,
-    probabilities,
-    residuals,
-    targets_of,
-    train_head,
-    train_head_by_recipe,
-)
+from audit.head.fit import WEIGHT_TOLERANCE, Head, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
+from audit.head.recipe import train_head_by_recipe
 from audit.head.stable import StableSolver
 from audit.images.thumbnails import suspects
 from audit.influence.choice import make_engine

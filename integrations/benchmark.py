@@ -30,9 +30,11 @@ from audit.data.split import stratified_split
 from audit.errors import InputError
 from audit.flags.measures import detection_quality
 from audit.flags.threshold import Mistakes, choose_flags, suggest_labels
-from audit.head.fit import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, probabilities, train_head
-from audit.head.hessian import HeadHessian, SecondMoment
+from audit.head.factors import SecondMoment
+from audit.head.fit import choose_l2, cross_entropy, fit_softmax, one_hot, probabilities, train_head
+from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
+from audit.head.standardise import Standardiser
 from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.influence.choice import make_engine

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from audit.config import AuditConfig
-from audit.head.fit import Head, Standardiser, cross_entropy, fit_softmax, probabilities, residuals, train_head
-from audit.head.hessian import HeadHessian, SecondMoment
-from audit.head.leave_one_out import LeaveOneOut, leave_one_out
+from audit.head.factors import SecondMoment
+from audit.head.fit import Head, cross_entropy, fit_softmax, probabilities, residuals, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.common import LeaveOneOut
 from audit.head.stable import StableSolver
+from audit.head.standardise import Standardiser
 from audit.influence.averaged import inner_products, mean_gradient
 from audit.influence.engine import Labelled
 from audit.influence.pairwise import influence_on_targets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from audit.compute.matrix import Derived, Rows, blocks, brought, derive, each, hold, total
+from audit.compute.matrix import Derived, Rows, blocks, brought, derive, hold, total
 from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
-from audit.head.hessian import HeadHessian, KroneckerFactors, SecondMoment, conjugate_gradients
+from audit.head.factors import SecondMoment
+from audit.head.hessian import HeadHessian, conjugate_gradients
+from audit.head.objective import Objective, Point, approach
+from audit.head.standardise import Standardiser
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike
@@ -26,12 +28,8 @@ WEIGHT_TOLERANCE = 1e-6
 # Gradient norm down to which L-BFGS goes before Newton's steps: below it, small penalties cost it hundreds of passes
 # over the data, and where it ends follows the order of the sums.
 APPROACH = 1e-3
-APPROACH_STEPS = 1000
-REMEMBERED = 10  # steps, whose changes of the gradient tell of the curvature
 FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
 MAX_INNER_STEPS = 500
-SUFFICIENT = 1e-4  # share of the slope that a step has to fall by (Armijo 1966)
-SHORTEST = 1e-10  # share of a step, below which the objective cannot be made to fall
 PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
 PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
 L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
@@ -40,58 +38,7 @@ RISES_BEFORE_STOP = 2
 # between held-out losses, summed over their samples, do not tell penalties apart. Six samples that are all predicted
 # right would ask for no penalty at all.
 CHANCE_GAIN = 0.5
-USUAL_EXPONENT = 40  # of two: squares of embeddings up to there, either way, are well within single precision
-DWARFING = 1e6  # times the usual magnitude, beside which single precision sees hardly any difference between the others
-FAINT = 1e-28  # variance, below which its squares are too small for single precision
 PATH_SAMPLES = 50_000  # the path is walked on at most so many samples, evenly spaced
-
-
-@dataclass(frozen=True)
-class Standardiser:
-    """Centres and scales embeddings and appends a constant, so that one L2 penalty suits all features.
-
-    Attributes:
-        mean: (d,).
-        scale: (d,), 1 where a feature is constant.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def fit(cls, x: Rows) -> Standardiser:
-        """Mean and standard deviation of x (n, d)."""
-        (sums,) = total(_sums, (x,))
-        mean = (sums / len(x)).to(x.dtype)
-        (squares,) = total(_squares_around, (x,), mean)
-        faint = squares < FAINT * len(x)
-        if x.dtype == torch.float32 and bool(faint.any()):
-            squares = torch.where(faint, total(_squares_around, (x,), mean.double())[0], squares)
-        scale = (squares / len(x)).sqrt().to(x.dtype)
-        # A feature that varies by rounding alone would be blown up to noise.
-        constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
-        return cls(mean, torch.where(constant, torch.ones_like(scale), scale))
-
-    def __call__(self, x: Rows) -> Any:
-        """z (n, d + 1); read when it is asked for where x is not in memory."""
-        return derive(self._features, x, width=x.shape[1] + 1)
-
-    def _features(self, x: Tensor) -> Tensor:
-        return functional.pad((x - self.mean.to(x)).div_(self.scale.to(x)), (0, 1), value=1.0)
-
-
-def _sums(x: Rows) -> tuple[Tensor]:
-    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
-    for rows in blocks(x, x.shape[1]):
-        out += x[rows].sum(0, dtype=torch.float64)
-    return (out,)
-
-
-def _squares_around(x: Rows, mean: Tensor) -> tuple[Tensor]:
-    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
-    for rows in blocks(x, 3 * x.shape[1]):
-        out += ((x[rows] - mean) ** 2).sum(0, dtype=torch.float64)
-    return (out,)
 
 
 @dataclass(frozen=True)
@@ -349,14 +296,14 @@ def fit_softmax(
     goal = min(tolerance, goal or tolerance)
     weight = torch.zeros(targets.shape[1], z.shape[1], dtype=z.dtype, device=z.device) if initial is None else initial
     moment = moment or SecondMoment.of(z)
-    objective = _Objective(z, targets, l2, weights)
+    objective = Objective(z, targets, l2, weights)
     single = objective.single()
 
     def hessian_at(weight: Tensor) -> HeadHessian:
         p = hold(probabilities(single.z, weight))
         return HeadHessian(single.z, p, l2, weights=single.weights, moment=moment)
 
-    def seen(point: _Point) -> None:
+    def seen(point: Point) -> None:
         if watch:
             watch(point.weight.to(z.dtype), point.loss)
 
@@ -365,9 +312,31 @@ def fit_softmax(
     nearly = max(tolerance, APPROACH)
     if here.norm > nearly:
         start = replace(here, weight=weight.float())
-        here = _approach(start, single, hessian_at(weight).kfac, nearly, seen)
+        here = approach(start, single, hessian_at(weight).kfac, nearly, seen)
         if z.dtype != here.weight.dtype:
             here = objective.at(here.weight.to(z.dtype))
+    return _by_newton(objective, here, hessian_at, (goal, tolerance), max_steps, seen)
+
+
+def _by_newton(
+    objective: Objective,
+    here: Point,
+    hessian_at: Callable[[Tensor], HeadHessian],
+    norms: tuple[float, float],
+    max_steps: int,
+    seen: Callable[[Point], None],
+) -> tuple[Tensor, float]:
+    """W and the gradient norm there, by Newton's steps from a point near the optimum.
+
+    Args:
+        objective: to minimise.
+        here: where to start.
+        hessian_at: the Hessian at W, in single precision.
+        norms: gradient norms to go on to as far as rounding lets it, and to reach.
+        max_steps: most of them.
+        seen: is shown each point.
+    """
+    goal, tolerance = norms
     forcing = FIRST_FORCING
     for _ in range(max_steps):
         if here.norm <= goal:
@@ -389,204 +358,3 @@ def fit_softmax(
     raise ConvergenceError(
         f"training the head did not reach gradient norm {tolerance:.0e} in {max_steps} steps; use a larger L2"
     )
-
-
-@dataclass(frozen=True)
-class _Point:
-    """The objective at W (C, D): mean loss, value (with the penalty), gradient in double precision, and its norm."""
-
-    weight: Tensor
-    loss: float
-    value: float
-    gradient: Tensor
-    norm: float
-
-
-@dataclass(frozen=True)
-class _Objective:
-    """mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²."""
-
-    z: Rows
-    targets: Rows
-    l2: float
-    weights: Rows | None
-
-    def single(self) -> _Objective:
-        """The same in single precision."""
-        weights = None if self.weights is None else self.weights.float()
-        return _Objective(self.z.float(), self.targets.float(), self.l2, weights)
-
-    def at(self, weight: Tensor) -> _Point:
-        loss, gradient = total(_losses_and_gradient, (self.z, self.targets, self.weights), weight)
-        wide = weight.double()
-        gradient = gradient / len(self.z) + self.l2 * wide
-        loss = float(loss) / len(self.z)
-        value = loss + self.l2 / 2 * float((wide**2).sum())
-        return _Point(weight, loss, value, gradient, float(gradient.norm()))
-
-    def along(self, here: _Point, step: Tensor) -> _Point | None:
-        """Where the objective has fallen enough, at W − step or nearer; None if it cannot be made to fall."""
-        slope = _dot(here.gradient, step)
-        # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
-        # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
-        unseen = 500 * torch.finfo(self.z.dtype).eps * abs(here.value)
-        slack = unseen if slope <= unseen else 0.0
-        length = 1.0
-        while length >= SHORTEST:
-            there = self.at((here.weight - length * step).to(here.weight))
-            if there.value <= here.value - SUFFICIENT * length * slope + slack:
-                return there
-            length *= _lowest(there.value - here.value, -length * slope, -length * _dot(there.gradient, step))
-        return None
-
-
-def _lowest(rise: float, first: float, last: float) -> float:
-    """Where a cubic that starts with slope `first` < 0, and is higher by `rise` at 1 with slope `last`, is lowest.
-
-    Between 0.1 and 0.5 (Nocedal & Wright 2006, section 3.5).
-    """
-    bend = first + last - 3 * rise
-    root = math.sqrt(max(bend**2 - first * last, 0.0))
-    width = last - first + 2 * root
-    return min(max(1 - (last + root - bend) / width, 0.1), 0.5) if width > 0 else 0.5
-
-
-def _approach(
-    here: _Point, objective: _Objective, kfac: KroneckerFactors, tolerance: float, seen: Callable[[_Point], None]
-) -> _Point:
-    """Go by L-BFGS (Nocedal, Mathematics of Computation 35, 1980) until the gradient norm is within the tolerance.
-
-    A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. K-FAC
-    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding, or APPROACH_STEPS, end it
-    early, it returns the point that it has reached.
-    """
-    pairs: list[tuple[Tensor, Tensor, float]] = []
-    for _ in range(APPROACH_STEPS):
-        there = objective.along(here, _quasi_newton(here.gradient.to(here.weight), pairs, kfac))
-        if there is None:
-            break
-        moved, turned = there.weight - here.weight, (there.gradient - here.gradient).to(here.weight)
-        here = there
-        seen(here)
-        if here.norm <= tolerance:
-            break
-        product = _dot(moved, turned)
-        if product > 0:
-            pairs = [*pairs, (moved, turned, product)][-REMEMBERED:]
-    return here
-
-
-def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], kfac: KroneckerFactors) -> Tensor:
-    """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made.
-
-    Args:
-        gradient: g (C, D).
-        pairs: of the last steps, how W moved (C, D), how g turned (C, D), and the inner product of both.
-        kfac: H before any step.
-    """
-    step, shares = gradient.clone(), []
-    for moved, turned, product in reversed(pairs):
-        shares.append(_dot(moved, step) / product)
-        step -= shares[-1] * turned
-    step = kfac.solve(step[None])[0]
-    if pairs:
-        _, turned, product = pairs[-1]
-        step *= product / _dot(turned, kfac.solve(turned[None])[0])
-    for (moved, turned, product), share in zip(pairs, reversed(shares), strict=True):
-        step += (share - _dot(turned, step) / product) * moved
-    return step
-
-
-def _dot(u: Tensor, v: Tensor) -> float:
-    return float((u * v).sum())
-
-
-def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
-    loss = torch.zeros((), dtype=torch.float64, device=z.device)
-    gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
-    for rows in blocks(z, 4 * len(weight) + brought(z)):
-        z_rows = z[rows]
-        log_p = log_softmax(z_rows @ weight.T)
-        with one_thread(log_p.numel()):
-            t = targets[rows] if weights is None else targets[rows] * weights[rows][:, None]
-            loss -= (t * log_p).sum(dtype=torch.float64)
-            off = log_p.exp_().mul_(t.sum(1, keepdim=True)).sub_(t)
-        gradient += off.T @ z_rows
-    return loss, gradient
-
-
-def train_head_by_recipe(
-    x: Rows,
-    labels: Tensor,
-    x_validation: Rows,
-    labels_validation: Tensor,
-    classes: int,
-    epochs: int = 50,
-    learning_rate: float = 1e-3,
-    batch_size: int = 1000,
-    seed: int = 0,
-) -> Head:
-    """The original recipe: Adam on cross-entropy, no L2, a fixed number of epochs, embeddings as they are.
-
-    It does not converge; the gradient norm that is returned says how far from it.
-    """
-    zero = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
-    standardiser = Standardiser(zero, torch.ones_like(zero))
-    z, z_validation = standardiser(x), standardiser(x_validation)
-    targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
-    generator = torch.Generator().manual_seed(seed)
-    bound = 1 / math.sqrt(x.shape[1])  # torch.nn.Linear's own initialisation
-    weight = torch.empty(classes, z.shape[1], dtype=z.dtype).uniform_(-bound, bound, generator=generator)
-    weight = weight.to(z.device).requires_grad_(True)
-    optimiser = torch.optim.Adam([weight], lr=learning_rate)
-    curve: list[tuple[float, float]] = []
-    for _ in range(epochs):
-        for rows in torch.randperm(len(z), generator=generator).split(batch_size):
-            rows = rows.to(z.device)
-            optimiser.zero_grad()
-            functional.cross_entropy(z[rows] @ weight.T, targets[rows]).backward()
-            optimiser.step()
-        final = weight.detach()
-        curve.append((cross_entropy(z, final, targets), cross_entropy(z_validation, final, targets_validation)))
-    final = weight.detach()
-    return Head(final, standardiser, 0.0, "adam", _Objective(z, targets, 0.0, None).at(final).norm, curve)
-
-
-def check_embeddings(x: Rows, ids: Sequence[str]) -> int:
-    """Refuse embeddings that no head can be trained on.
-
-    Args:
-        x: (n, d), in double precision.
-        ids: of the n samples, for messages.
-
-    Returns:
-        The power of two to divide them by: 0, but for embeddings whose squares would be too large or too small for
-        single precision.
-
-    Raises:
-        InputError: if an embedding holds NaN or infinity, or dwarfs the others, with the first such row.
-    """
-    (largest,) = each(_largest, (x,))
-    finite = torch.isfinite(largest)
-    if not bool(finite.all()):
-        bad = torch.nonzero(~finite).flatten()
-        raise InputError(
-            f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {ids[int(bad[0])]}; leave them out"
-        )
-    usual = float(largest.median()) if len(largest) else 0.0
-    huge = torch.nonzero(largest > DWARFING * usual).flatten()
-    if usual and len(huge):
-        raise InputError(
-            f"{len(huge)} embedding(s) are more than {DWARFING:,.0f} times as large as usual, the first in row "
-            f"{ids[int(huge[0])]}, so that the others look alike beside them; leave them out"
-        )
-    exponent = math.frexp(float(largest.max()))[1] if len(largest) and float(largest.max()) else 0
-    return exponent if abs(exponent) > USUAL_EXPONENT else 0
-
-
-def _largest(x: Rows) -> tuple[Tensor]:
-    """The largest magnitude (n,) in each row; NaN where there is one."""
-    out = torch.empty(len(x), dtype=torch.float64)
-    for rows in blocks(x, 2 * x.shape[1]):
-        out[rows] = x[rows].abs().amax(1).double().cpu()
-    return (out,)

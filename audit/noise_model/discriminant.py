@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from audit.compute.matrix import Rows, derive, here, take
+from audit.head.factors import SecondMoment
 from audit.head.fit import logits
-from audit.head.hessian import SecondMoment, chunks
+from audit.head.hessian import chunks
 from audit.influence.averaged import mean_gradient
 from audit.noise_model.settings import DiscriminantSettings
 

@@ -11,9 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from audit.compute.matrix import Rows, derive, here, hold
-from audit.head.fit import Standardiser, fit_softmax, logits, probabilities, residuals
-from audit.head.hessian import HeadHessian, KroneckerFactors, SecondMoment
-from audit.head.leave_one_out import LeaveOneOut, approximation, leave_one_out
+from audit.head.factors import KroneckerFactors, SecondMoment
+from audit.head.fit import fit_softmax, logits, probabilities, residuals
+from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out.choice import approximation, leave_one_out
+from audit.head.leave_one_out.common import LeaveOneOut
+from audit.head.standardise import Standardiser
 from audit.noise_model.settings import HeadSettings
 
 

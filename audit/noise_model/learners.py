@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from audit.compute.matrix import Rows
+from audit.head.factors import KroneckerFactors
 from audit.head.fit import targets_of
-from audit.head.hessian import KroneckerFactors
 from audit.noise_model.discriminant import Discriminant, LeastSquares
 from audit.noise_model.heads import Features, FittedHead, HeadStart, fit_head
 from audit.noise_model.penalty import Penalty

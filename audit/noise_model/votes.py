@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from audit.compute.matrix import Rows, derive
-from audit.head.hessian import SecondMoment, chunks
+from audit.head.factors import SecondMoment
+from audit.head.hessian import chunks
 from audit.noise_model.settings import NeighbourSettings
 
 # Copies of the similarities that a chunk's memory is counted with. Smaller chunks stay in the cache until sorted.

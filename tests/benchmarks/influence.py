@@ -30,10 +30,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.config import AuditConfig
-from audit.head import leave_one_out as closed_forms
-from audit.head.fit import Head, Standardiser, fit_softmax, one_hot, probabilities, residuals, train_head
+from audit.head.fit import Head, fit_softmax, one_hot, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
+from audit.head.leave_one_out.choice import leave_one_out as closed_forms
 from audit.head.stable import StableSolver
+from audit.head.standardise import Standardiser
 from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
 from tests.benchmarks.data import data_set
@@ -291,7 +292,7 @@ def leave_one_out(device: str = "cpu") -> dict[str, Any]:
         def job() -> None:
             p = probabilities(z, weight)
             hessian = HeadHessian(z, p, l2)
-            left_out = closed_forms.leave_one_out(hessian, z, z @ weight.T, residuals(p, targets), method=method)
+            left_out = closed_forms(hessian, z, z @ weight.T, residuals(p, targets), method=method)
             found[method] = left_out.probabilities
 
         return job
@@ -338,7 +339,8 @@ SCALE = """
 import audit, json, sys, time, torch
 sys.path.insert(0, {root!r})
 from tests.benchmarks.influence import audited_influence, made
-from audit.head.fit import Head, Standardiser, fit_softmax, one_hot
+from audit.head.fit import Head, fit_softmax
+from audit.head.standardise import Standardiser
 from audit.influence.engine import Labelled
 n = {n}
 x, labels = made(n + 1000, 512, 100, dtype=torch.float32)

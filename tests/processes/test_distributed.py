@@ -22,7 +22,7 @@ from PIL import Image
 from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.head.hessian import SecondMoment
+from audit.head.factors import SecondMoment
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import embed
 from audit.pipeline import audit_images

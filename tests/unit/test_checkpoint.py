@@ -13,7 +13,8 @@ import torch
 from audit import AuditConfig, InputError, audit_embeddings
 from audit.checkpoint import KEPT_AT_MOST, Checkpoint, digest_of
 from audit.compute.matrix import ALIGNMENT
-from audit.head.fit import Head, Standardiser
+from audit.head.fit import Head
+from audit.head.standardise import Standardiser
 from audit.progress import Step
 
 

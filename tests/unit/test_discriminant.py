@@ -11,8 +11,9 @@ from sklearn.metrics import balanced_accuracy_score
 
 from audit.compute.matrix import Derived
 from audit.data.injection import inject_mislabels
-from audit.head.fit import Standardiser, one_hot
-from audit.head.hessian import SecondMoment
+from audit.head.factors import SecondMoment
+from audit.head.fit import one_hot
+from audit.head.standardise import Standardiser
 from audit.noise_model.discriminant import Discriminant, LeastSquares
 from audit.noise_model.model import NoiseModel
 from audit.noise_model.settings import NoiseSettings

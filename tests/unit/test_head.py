@@ -9,7 +9,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from audit.errors import ConvergenceError
-from audit.head.fit import Standardiser, choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.fit import choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.standardise import Standardiser
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from audit.errors import ConvergenceError, InputError
-from audit.head.fit import Standardiser, fit_softmax, one_hot
+from audit.head.fit import fit_softmax, one_hot
 from audit.head.hessian import HeadHessian
+from audit.head.standardise import Standardiser
 from tests.head_problems import digits_problem, made_problem, relative
 
 

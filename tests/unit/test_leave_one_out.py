@@ -14,7 +14,8 @@ from torch import Tensor
 
 from audit.head import hessian as module
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out import leave_one_out
+from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.class_blocks import bends_in_block, leverages_in_block
 from audit.influence.engine import Labelled
 from tests.head_problems import (
     Problem,
@@ -161,13 +162,13 @@ def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(
     error, in_sample = (float((values[rows] - real).abs().amax(1).mean()) for values in (found.probabilities, p))
     assert error < most
     assert error < 10 * most * in_sample
-    monkeypatch.setattr("audit.head.leave_one_out.LIKELY_CLASSES", 200)
+    for module_name in ("kfac", "class_blocks"):
+        monkeypatch.setattr(f"audit.head.leave_one_out.{module_name}.LIKELY_CLASSES", 200)
     all_likely = problem.left_out(method)
     assert float((found.probabilities - all_likely.probabilities).abs().max()) < of_unlikely
 
 
 def test_blocks_through_features_and_through_samples_are_the_same() -> None:
-    from audit.head.leave_one_out import _leverages_in_block
 
     generator = torch.Generator().manual_seed(0)
     makers, z = (torch.randn(rows, 40, generator=generator, dtype=torch.float64) for rows in (90, 70))
@@ -176,12 +177,11 @@ def test_blocks_through_features_and_through_samples_are_the_same() -> None:
         block = torch.diag(base) + (makers[some] * v[some, None]).T @ makers[some]
         expected = (z @ torch.linalg.inv(block) * z).sum(1)
         for dtype, allowed in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
-            found = _leverages_in_block(makers[some].to(dtype), v[some], base, z.to(dtype))
+            found = leverages_in_block(makers[some].to(dtype), v[some], base, z.to(dtype))
             torch.testing.assert_close(found.double(), expected, rtol=allowed, atol=0)
 
 
 def test_a_logit_is_followed_to_the_optimum_of_its_block_without_the_sample() -> None:
-    from audit.head.leave_one_out import _bends_in_block
 
     generator = torch.Generator().manual_seed(0)
     makers = torch.randn(30, 12, generator=generator, dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_a_logit_is_followed_to_the_optimum_of_its_block_without_the_sample() ->
     left_out = torch.tensor([3, 0, 7, 29])
     pulls = torch.tensor([-2.0, -0.9, -0.3, 0.6], dtype=torch.float64)
     itself = left_out[:, None] == torch.arange(30)
-    found = _bends_in_block(makers, p, w, base, makers[left_out], pulls, itself)
+    found = bends_in_block(makers, p, w, base, makers[left_out], pulls, itself)
     for number, row in enumerate(left_out.tolist()):
         others = torch.arange(30) != row
         m, weights = makers[others], w[others]

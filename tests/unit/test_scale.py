@@ -16,7 +16,8 @@ from audit.compute.matrix import Rows, Stored, Taken, positions, take
 from audit.errors import InputError
 from audit.head.fit import Head, logits, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out import LeaveOneOut, leave_one_out
+from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.common import LeaveOneOut
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
 

@@ -1,0 +1,202 @@
+"""Leverages by each class's own block of the Hessian, for classes of few samples ('blocks').
+
+Kronecker factors give all classes the features' moments over all samples. The block of a class of fewer samples than
+features, H_c = Σ_j w_j p_jc (1 − p_jc) z_j z_jᵀ / n + λ I, is far from that mean. The leverages are zᵀ (n H_c)⁻¹ z
+instead, and what couples classes is left out. With 10 samples in each of 300 classes of 48 features, the probability
+of the label is then off by .004 on average, by Kronecker factors by .13, and without leaving anything out by .20.
+
+A block is made of the samples for which the class is among the LIKELY_CLASSES likeliest. The mean stands for the
+others. That takes about 4 n D² LIKELY_CLASSES + C D³ FLOP.
+
+Where few samples hold a class, leaving one out changes the curvature that the others have. After one Newton step a
+wrong label has up to a hundred times the probability that it has without the sample, as much as chance mistakes have.
+So the label's own logit is followed to the optimum of its block without the sample, wherever that step is large. The
+mean log-probability of wrong labels is then -9.6, by refits -9.7, and after one step -5.4 (500 classes of 4 samples,
+64 features).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.head.hessian import HeadHessian, chunks
+from audit.head.leave_one_out.common import LIKELY_CLASSES, diagonals, own_class, without_itself
+
+LITTLE = 0.01  # share of what is usual for a class, or most for a sample, below which its own block makes no difference
+LARGE_STEP = 1.0  # of a label's logit (nats), from where on it is followed to the optimum
+BENT_MAKERS = 64  # samples of the largest curvature in a block; their part of it is what the logit is followed through
+BLOCK_STEPS = 10  # of Newton's, at most; some three are taken
+BLOCK_HALVINGS = 5  # of a step that raises the objective
+ROUNDING = 1e-9  # of an objective, by which it may rise
+BLOCK_SETTLED = 0.05  # nats: the largest change of a logit, below which no further step is made
+LEAST_PROBABILITY = 1e-9  # in odds
+
+
+def leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Diagonals of M (n, C) by each class's own block of H, and `_bends` (n,), for samples in memory of weights (n,).
+
+    A sample has those of the classes that its residuals are largest for, its label's and the likeliest, from the
+    blocks; of the others, that move next to nothing, from Kronecker factors.
+    """
+    likely = min(LIKELY_CLASSES, hessian.classes)
+    curvature = hessian.p[:] * (1 - hessian.p[:])
+    if hessian.w is not None:
+        curvature = curvature * hessian.w[:, None]
+    off = residuals.abs()
+    makers = _by_class(curvature, likely, LITTLE * curvature.mean(0))
+    evaluated = _by_class(off, likely, LITTLE * off.amax(1, keepdim=True))
+    del off
+    leverages = diagonals(z, hessian.kronecker(apart=True), hessian.n)
+    # In the coordinates in which the mean moment is diagonal, so is what the other samples and λ bring into a block.
+    rotated = hessian.moment.rotate(z)
+    made_of = rotated if z is hessian.z else hessian.moment.rotate(hessian.z)
+    whole = curvature.sum(0, dtype=torch.float64)
+    bases = torch.empty(hessian.classes, hessian.features, dtype=torch.float64, device=z.device)
+    for number, (rows, own) in enumerate(zip(makers, evaluated, strict=True)):
+        v = curvature[rows, number].double()
+        rest = (whole[number] - v.sum()).clamp_min(0)
+        bases[number] = rest * hessian.moment.values + hessian.n * hessian.ridge
+        makers_z = made_of[rows]
+        own_z = makers_z if made_of is rotated and torch.equal(rows, own) else rotated[own]
+        leverages[own, number] = leverages_in_block(makers_z, v, bases[number], own_z).to(leverages)
+    bends = torch.zeros(len(z), dtype=z.dtype, device=z.device)
+    if z is not hessian.z:  # which of its samples is left out is not known
+        return leverages, bends
+    label_class = own_class(residuals)
+    places = torch.arange(len(z), device=z.device)
+    p, own = hessian.p[:][places, label_class], leverages[places, label_class]
+    pulls = (weights * residuals[places, label_class]).double()
+    large = (without_itself(own, weights * p * (1 - p)) * pulls).abs() >= LARGE_STEP
+    for number in label_class[large].unique().tolist():
+        rows, left_out = makers[number], (large & (label_class == number)).nonzero()[:, 0]
+        if len(rows) > BENT_MAKERS:
+            rows = rows[curvature[rows, number].topk(BENT_MAKERS).indices]
+        bends[left_out] = bends_in_block(
+            rotated[rows],
+            hessian.p[rows, number].double(),
+            weights[rows].double(),
+            bases[number],
+            rotated[left_out],
+            pulls[left_out],
+            left_out[:, None] == rows,
+        ).to(bends)
+    return leverages, bends
+
+
+def leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> Tensor:
+    """zᵀ (diag base + Σ_j v_j m_j m_jᵀ)⁻¹ z (k,) for samples z (k, D), with m (r, D), v (r,) ≥ 0 and base (D,) > 0.
+
+    Through a matrix of D × D, or of r × r where that takes less; in double precision where single does not do.
+    """
+    r, features = makers.shape
+    by_features = 2 * r * features**2 + 4 * features**3 / 3 + 2 * len(z) * features**2
+    by_makers = r**3 / 3 + r * len(z) * (r + 2 * features)
+    root, scale = v.sqrt().to(z), base.rsqrt().to(z)
+    scaled_z = z * scale
+    scaled = root[:, None] * (scaled_z if makers is z else makers * scale)
+    if by_features <= by_makers:
+        lower, info = _cholesky_beside_identity(scaled.T @ scaled)
+        inverse_root = torch.linalg.solve_triangular(
+            lower, torch.eye(features, dtype=lower.dtype, device=lower.device), upper=False
+        ).to(z)
+        found = ((scaled_z @ inverse_root.T) ** 2).sum(1)
+    else:
+        products = scaled @ scaled_z.T
+        lower, info = _cholesky_beside_identity(products * root if makers is z else scaled @ scaled.T)
+        seen = torch.linalg.solve_triangular(lower, products.double(), upper=False)
+        found = (scaled_z**2).sum(1) - (seen**2).sum(0)
+    if info and z.dtype != torch.float64:
+        return leverages_in_block(makers.double(), v, base, z.double())
+    return found.clamp_min(0)
+
+
+def bends_in_block(
+    makers: Tensor, p: Tensor, w: Tensor, base: Tensor, z: Tensor, pulls: Tensor, itself: Tensor
+) -> Tensor:
+    """How much farther than one Newton step a class's logit moves (k,) when samples are left out, one at a time.
+
+    Without sample i, the class's weights move by δ to the minimum of ½ δᵀ diag(base) δ − w_i r_i z_iᵀδ + Σ_j≠i w_j
+    (ℓ(u_j + m_jᵀδ) − p_j m_jᵀδ): a logistic regression on the makers j, what else the logits are made of staying as it
+    is. δ = base⁻¹ (w_i r_i z_i + Σ_j c_j m_j) with c_j = w_j (p_j − p_j(δ)), so that all is done in c by products of
+    samples.
+
+    Args:
+        makers, p, w: of the samples whose curvature makes the block, features (r, D), probabilities of the class (r,)
+            and weights (r,).
+        base: (D,) > 0, the curvature of all else.
+        z, pulls: features (k, D) and w_i r_i (k,) of the samples that are left out.
+        itself: bool (k, r), the maker is the sample that is left out.
+    """
+    root = base.rsqrt()
+    scaled, scaled_z = makers.double() * root, z.double() * root
+    products = scaled @ scaled.T
+    across = scaled_z @ scaled.T
+    u = p.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
+    w = w * ~itself
+    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    found = torch.empty_like(pulls)
+    for part in chunks(len(z), 3 * len(p) ** 2 + 10 * len(p)):
+        found[part] = _bends(products, across[part], u, w[part], (scaled_z[part] ** 2).sum(1), pulls[part], eye)
+    return found
+
+
+def _bends(
+    products: Tensor, across: Tensor, u: Tensor, w: Tensor, squares: Tensor, pulls: Tensor, eye: Tensor
+) -> Tensor:
+    """`bends_in_block` (k,) from products of makers (r, r), and of samples with them (k, r) and themselves (k,)."""
+    p = u.sigmoid()
+
+    def moved(c: Tensor) -> Tensor:
+        return c @ products + pulls[:, None] * across
+
+    def objective(c: Tensor, a: Tensor) -> Tensor:
+        """Up to ½ w_i² r_i² z_iᵀ diag(base)⁻¹ z_i."""
+        losses = torch.nn.functional.softplus(u + a) - torch.nn.functional.softplus(u) - p * a
+        return (c * (c @ products)).sum(1) / 2 + (w * losses).sum(1)
+
+    def newton(a: Tensor) -> Tensor:
+        now = (u + a).sigmoid()
+        curvature = w * now * (1 - now)
+        root, held = curvature.sqrt(), w * (p - now) + curvature * a
+        lower, _ = torch.linalg.cholesky_ex(eye + root[:, :, None] * products * root[:, None, :])
+        return held - root * torch.cholesky_solve((root * moved(held))[:, :, None], lower)[:, :, 0]
+
+    def logit(c: Tensor) -> Tensor:
+        return (c * across).sum(1) + pulls * squares
+
+    c = newton(torch.zeros_like(w))
+    first = now = logit(c)
+    going = torch.ones_like(pulls, dtype=torch.bool)
+    for _ in range(BLOCK_STEPS):
+        a = moved(c)
+        step, value = newton(a) - c, objective(c, a)
+        for _ in range(BLOCK_HALVINGS):
+            raised = objective(c + step, moved(c + step)) > value * (1 + ROUNDING)
+            if not bool(raised.any()):
+                break
+            step = torch.where(raised[:, None], step / 2, step)
+        c = torch.where(going[:, None], c + step, c)
+        now, before = logit(c), now
+        going &= (now - before).abs() > BLOCK_SETTLED
+        if not bool(going.any()):
+            break
+    return now - first
+
+
+def _cholesky_beside_identity(products: Tensor) -> tuple[Tensor, bool]:
+    """The factor of I + products, in double precision, and whether rounding in them has kept it from being made."""
+    matrix = products.double()
+    matrix.diagonal().add_(1)
+    lower, info = torch.linalg.cholesky_ex(matrix)
+    return lower, bool(info)
+
+
+def _by_class(values: Tensor, most: int, least: Tensor) -> list[Tensor]:
+    """For each class of values (n, C), the samples for which it is among those of the `most` largest values, and whose
+    values are not below `least` (n, 1) or (C,)."""
+    largest, classes = values.masked_fill(values < least, -1).topk(most, dim=1, sorted=False)
+    samples, places = (largest >= 0).nonzero(as_tuple=True)
+    classes = classes[samples, places]
+    order = torch.argsort(classes, stable=True)
+    return list(samples[order].split(torch.bincount(classes, minlength=values.shape[1]).tolist()))

@@ -1,0 +1,71 @@
+"""What the methods of leaving a sample out have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.compute.matrix import Rows
+from audit.head.factors import KroneckerFactors
+
+LIKELY_CLASSES = 32  # of a sample; of more, the couplings between them make no difference any more
+MOST_SEEN = 0.999  # a sample's own part of what it is seen through is below one; rounding must not make it one
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Predictions without the sample.
+
+    Attributes:
+        probabilities: (n, C).
+        self_influence: rᵀ M r (n,), ≥ 0: about the rise of the sample's own loss on leaving it out (nats); NaN where
+            only predictions were asked for.
+        method: 'exact' leverages, those of the self-consistent Kronecker-factored Hessian ('kfac'), or those of each
+            class's own block of it ('blocks').
+        factors: in whose coordinates 'kfac' has the leverages; None with the others.
+    """
+
+    probabilities: Tensor
+    self_influence: Tensor
+    method: str
+    factors: KroneckerFactors | None = None
+
+
+def nothing_yet(z: Rows, logits: Rows) -> tuple[Tensor, Tensor]:
+    """Room for probabilities (n, C), and self-influence (n,) that is NaN until it is known."""
+    probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
+    return probabilities, torch.full((len(z),), torch.nan, dtype=z.dtype, device=z.device)
+
+
+def weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
+    """(k,) in z's precision, 0 for samples that were not in training."""
+    ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
+    w = ones if weights is None else weights[rows].to(ones)
+    return w if trained_on is None else torch.where(trained_on[rows], w, 0)
+
+
+def diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
+    """Of M for samples z (k, D), (k, C − 1); sums of squares, to which single precision does no harm."""
+    return sums_of_squares(squares_of(z, kfac), kfac, n).to(z.dtype)
+
+
+def squares_of(z: Tensor, kfac: KroneckerFactors) -> Tensor:
+    """Of z (k, D) in the eigenvectors of the features, which factors of the same features share."""
+    return kfac.rotate(z.float()) ** 2
+
+
+def sums_of_squares(squares: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
+    """Diagonals of M (k, C − 1) from `squares_of` (k, D)."""
+    return squares @ kfac.scales.float().T / n
+
+
+def without_itself(leverages: Tensor, curvature: Tensor) -> Tensor:
+    """Diagonals of M₋ᵢ from those of M and the samples' own curvature, w p (1 − p)."""
+    return leverages / (1 - (curvature * leverages).clamp_max(MOST_SEEN))
+
+
+def own_class(residuals: Tensor) -> Tensor:
+    """The class (k,) that residuals p − t (k, C) say is the label."""
+    return residuals.argmin(1)

@@ -1,0 +1,144 @@
+"""The head's objective at a point and along a line, and L-BFGS down to where Newton's steps pay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audit.compute.matrix import Rows, blocks, brought, total
+from audit.compute.threads import log_softmax, one_thread
+from audit.head.factors import KroneckerFactors
+
+APPROACH_STEPS = 1000
+REMEMBERED = 10  # steps, whose changes of the gradient tell of the curvature
+SUFFICIENT = 1e-4  # share of the slope that a step has to fall by (Armijo 1966)
+SHORTEST = 1e-10  # share of a step, below which the objective cannot be made to fall
+
+
+@dataclass(frozen=True)
+class Point:
+    """The objective at W (C, D): mean loss, value (with the penalty), gradient in double precision, and its norm."""
+
+    weight: Tensor
+    loss: float
+    value: float
+    gradient: Tensor
+    norm: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²."""
+
+    z: Rows
+    targets: Rows
+    l2: float
+    weights: Rows | None
+
+    def single(self) -> Objective:
+        """The same in single precision."""
+        weights = None if self.weights is None else self.weights.float()
+        return Objective(self.z.float(), self.targets.float(), self.l2, weights)
+
+    def at(self, weight: Tensor) -> Point:
+        """The objective at W (C, D): one pass over z."""
+        loss, gradient = total(_losses_and_gradient, (self.z, self.targets, self.weights), weight)
+        wide = weight.double()
+        gradient = gradient / len(self.z) + self.l2 * wide
+        loss = float(loss) / len(self.z)
+        value = loss + self.l2 / 2 * float((wide**2).sum())
+        return Point(weight, loss, value, gradient, float(gradient.norm()))
+
+    def along(self, here: Point, step: Tensor) -> Point | None:
+        """Where the objective has fallen enough, at W − step or nearer; None if it cannot be made to fall."""
+        slope = _dot(here.gradient, step)
+        # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
+        # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
+        unseen = 500 * torch.finfo(self.z.dtype).eps * abs(here.value)
+        slack = unseen if slope <= unseen else 0.0
+        length = 1.0
+        while length >= SHORTEST:
+            there = self.at((here.weight - length * step).to(here.weight))
+            if there.value <= here.value - SUFFICIENT * length * slope + slack:
+                return there
+            length *= _lowest(there.value - here.value, -length * slope, -length * _dot(there.gradient, step))
+        return None
+
+
+def _lowest(rise: float, first: float, last: float) -> float:
+    """Where a cubic that starts with slope `first` < 0, and is higher by `rise` at 1 with slope `last`, is lowest.
+
+    Between 0.1 and 0.5 (Nocedal & Wright 2006, section 3.5).
+    """
+    bend = first + last - 3 * rise
+    root = math.sqrt(max(bend**2 - first * last, 0.0))
+    width = last - first + 2 * root
+    return min(max(1 - (last + root - bend) / width, 0.1), 0.5) if width > 0 else 0.5
+
+
+def approach(
+    here: Point, objective: Objective, kfac: KroneckerFactors, tolerance: float, seen: Callable[[Point], None]
+) -> Point:
+    """Go by L-BFGS (Nocedal, Mathematics of Computation 35, 1980) until the gradient norm is within the tolerance.
+
+    A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. K-FAC
+    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding, or APPROACH_STEPS, end it
+    early, it returns the point that it has reached.
+    """
+    pairs: list[tuple[Tensor, Tensor, float]] = []
+    for _ in range(APPROACH_STEPS):
+        there = objective.along(here, _quasi_newton(here.gradient.to(here.weight), pairs, kfac))
+        if there is None:
+            break
+        moved, turned = there.weight - here.weight, (there.gradient - here.gradient).to(here.weight)
+        here = there
+        seen(here)
+        if here.norm <= tolerance:
+            break
+        product = _dot(moved, turned)
+        if product > 0:
+            pairs = [*pairs, (moved, turned, product)][-REMEMBERED:]
+    return here
+
+
+def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], kfac: KroneckerFactors) -> Tensor:
+    """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made.
+
+    Args:
+        gradient: g (C, D).
+        pairs: of the last steps, how W moved (C, D), how g turned (C, D), and the inner product of both.
+        kfac: H before any step.
+    """
+    step, shares = gradient.clone(), []
+    for moved, turned, product in reversed(pairs):
+        shares.append(_dot(moved, step) / product)
+        step -= shares[-1] * turned
+    step = kfac.solve(step[None])[0]
+    if pairs:
+        _, turned, product = pairs[-1]
+        step *= product / _dot(turned, kfac.solve(turned[None])[0])
+    for (moved, turned, product), share in zip(pairs, reversed(shares), strict=True):
+        step += (share - _dot(turned, step) / product) * moved
+    return step
+
+
+def _dot(u: Tensor, v: Tensor) -> float:
+    return float((u * v).sum())
+
+
+def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
+    loss = torch.zeros((), dtype=torch.float64, device=z.device)
+    gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
+    for rows in blocks(z, 4 * len(weight) + brought(z)):
+        z_rows = z[rows]
+        log_p = log_softmax(z_rows @ weight.T)
+        with one_thread(log_p.numel()):
+            t = targets[rows] if weights is None else targets[rows] * weights[rows][:, None]
+            loss -= (t * log_p).sum(dtype=torch.float64)
+            off = log_p.exp_().mul_(t.sum(1, keepdim=True)).sub_(t)
+        gradient += off.T @ z_rows
+    return loss, gradient

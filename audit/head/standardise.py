@@ -1,0 +1,107 @@
+"""Embeddings to the features that a head is trained on, and embeddings that no head can be trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audit.compute.matrix import Rows, blocks, derive, each, total
+from audit.errors import InputError
+
+USUAL_EXPONENT = 40  # of two: squares of embeddings up to there, either way, are well within single precision
+DWARFING = 1e6  # times the usual magnitude, beside which single precision sees hardly any difference between the others
+FAINT = 1e-28  # variance, below which its squares are too small for single precision
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Centres and scales embeddings and appends a constant, so that one L2 penalty suits all features.
+
+    Attributes:
+        mean: (d,).
+        scale: (d,), 1 where a feature is constant.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, x: Rows) -> Standardiser:
+        """Mean and standard deviation of x (n, d)."""
+        (sums,) = total(_sums, (x,))
+        mean = (sums / len(x)).to(x.dtype)
+        (squares,) = total(_squares_around, (x,), mean)
+        faint = squares < FAINT * len(x)
+        if x.dtype == torch.float32 and bool(faint.any()):
+            squares = torch.where(faint, total(_squares_around, (x,), mean.double())[0], squares)
+        scale = (squares / len(x)).sqrt().to(x.dtype)
+        # A feature that varies by rounding alone would be blown up to noise.
+        constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
+        return cls(mean, torch.where(constant, torch.ones_like(scale), scale))
+
+    def __call__(self, x: Rows) -> Any:
+        """z (n, d + 1); read when it is asked for where x is not in memory."""
+        return derive(self._features, x, width=x.shape[1] + 1)
+
+    def _features(self, x: Tensor) -> Tensor:
+        return functional.pad((x - self.mean.to(x)).div_(self.scale.to(x)), (0, 1), value=1.0)
+
+
+def _sums(x: Rows) -> tuple[Tensor]:
+    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for rows in blocks(x, x.shape[1]):
+        out += x[rows].sum(0, dtype=torch.float64)
+    return (out,)
+
+
+def _squares_around(x: Rows, mean: Tensor) -> tuple[Tensor]:
+    out = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for rows in blocks(x, 3 * x.shape[1]):
+        out += ((x[rows] - mean) ** 2).sum(0, dtype=torch.float64)
+    return (out,)
+
+
+def check_embeddings(x: Rows, ids: Sequence[str]) -> int:
+    """Refuse embeddings that no head can be trained on.
+
+    Args:
+        x: (n, d), in double precision.
+        ids: of the n samples, for messages.
+
+    Returns:
+        The power of two to divide them by: 0, but for embeddings whose squares would be too large or too small for
+        single precision.
+
+    Raises:
+        InputError: if an embedding holds NaN or infinity, or dwarfs the others, with the first such row.
+    """
+    (largest,) = each(_largest, (x,))
+    finite = torch.isfinite(largest)
+    if not bool(finite.all()):
+        bad = torch.nonzero(~finite).flatten()
+        raise InputError(
+            f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {ids[int(bad[0])]}; leave them out"
+        )
+    usual = float(largest.median()) if len(largest) else 0.0
+    huge = torch.nonzero(largest > DWARFING * usual).flatten()
+    if usual and len(huge):
+        raise InputError(
+            f"{len(huge)} embedding(s) are more than {DWARFING:,.0f} times as large as usual, the first in row "
+            f"{ids[int(huge[0])]}, so that the others look alike beside them; leave them out"
+        )
+    exponent = math.frexp(float(largest.max()))[1] if len(largest) and float(largest.max()) else 0
+    return exponent if abs(exponent) > USUAL_EXPONENT else 0
+
+
+def _largest(x: Rows) -> tuple[Tensor]:
+    """The largest magnitude (n,) in each row; NaN where there is one."""
+    out = torch.empty(len(x), dtype=torch.float64)
+    for rows in blocks(x, 2 * x.shape[1]):
+        out[rows] = x[rows].abs().amax(1).double().cpu()
+    return (out,)
