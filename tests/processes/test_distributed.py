@@ -109,10 +109,9 @@ def test_an_audit_on_workers_is_that_of_one_process(client: Client, tmp_path: Pa
     samples = Samples(
         [str(row) for row in range(len(chosen))], [one.image for one in chosen], [one.label for one in chosen]
     )
-    settings = config(tmp_path)
+    settings = config(tmp_path).replace(l2=1e-4)  # a small one, of which the optimum is the least certain
     alone = audit_images(samples, settings)
     spread = audit_images(samples, settings, workers=DaskWorkers(client))
-    assert alone.summary["heads"]["given"]["l2"] < 1e-3  # a small one, of which the optimum is the least certain
     for column in ("influence", "self_influence", "loo_probability", "suspicion"):
         scale = alone.scores[column].abs().max()
         assert (spread.scores[column] - alone.scores[column]).abs().max() <= 1e-6 * scale, column
