@@ -177,7 +177,9 @@ class PatientBrowser:
         return page
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while Playwright is open its event loop runs, in which FiftyOne's operators of a
+# later test in the same process would return tasks in place of results.
+@pytest.fixture(scope="module")
 def _opened_browser() -> Iterator[PatientBrowser]:
     from playwright.sync_api import sync_playwright
 

@@ -198,7 +198,7 @@ def test_a_file_that_a_killed_process_left_goes_at_once_and_one_being_written_st
         result.save(tmp_path)
         assert not killed.exists()
         assert going_on.read_text() == "half"
-        assert {path.name for path in tmp_path.glob(".*")} == {going_on.name}
+        assert {path.name for path in tmp_path.glob(".*.tmp")} == {going_on.name}
     finally:
         for process in processes:
             process.kill()
