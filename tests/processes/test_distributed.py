@@ -29,7 +29,7 @@ from audit.pipeline import audit_images
 from audit.progress import Step
 from integrations.dask import DaskWorkers, workers_at
 from integrations.sources.digits import digits
-from tests.unit.test_scale import N, everything_of, material
+from tests.slow.test_scale import N, everything_of, material
 
 __all__ = ["material"]
 IMAGES = 40

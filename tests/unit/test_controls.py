@@ -6,12 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import sklearn.datasets
 import torch
-from sklearn.metrics import average_precision_score
 
 import audit
-from audit.data.injection import inject_mislabels
 from audit.flags.threshold import Recall, best_threshold, choose_flags, count_mistakes, expected_mistakes
 from audit.head.fit import one_hot
 from audit.noise_model.controls import ADDED, KINDS, LOOK_ALIKE, NONE, SLIP, Controls, spike_in
@@ -19,48 +16,15 @@ from audit.noise_model.count import count_by_controls, slip_share
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.mixture import fit_mixture
-from audit.noise_model.model import Fitted, NoiseModel
+from audit.noise_model.model import NoiseModel
 from audit.noise_model.readings import Readings
 from audit.noise_model.settings import NeighbourSettings, NoiseSettings, RoundSettings
 from audit.noise_model.transition import estimate_transition
 from audit.noise_model.votes import NeighbourVotes, largest, principal
+from tests.noise_problems import CLASSES, N, diagnosed, fitted_to, pictures, suspicion_of, with_slips
 
-CLASSES = 5
-N = 1000
 SETTINGS = NoiseSettings()
 NEIGHBOURS = SETTINGS.neighbours.count
-
-
-def pictures(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (N, 16) around a centre for each class, and the classes."""
-    rng = np.random.default_rng(seed)
-    true = rng.integers(CLASSES, size=N)
-    centres = rng.normal(size=(CLASSES, 16))
-    return centres[true] + 1.2 * rng.normal(size=(N, 16)), true
-
-
-def with_slips(true: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Labels of which a fraction is another class at random."""
-    rng = np.random.default_rng(seed)
-    labels = true.copy()
-    wrong = rng.choice(N, round(fraction * N), replace=False)
-    labels[wrong] = (true[wrong] + rng.integers(1, CLASSES, len(wrong))) % CLASSES
-    return labels
-
-
-def fitted_to(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[NoiseModel, Fitted, torch.Tensor]:
-    model = NoiseModel(torch.from_numpy(x), int(labels.max()) + 1, seed)
-    given = torch.from_numpy(labels)
-    return model, model.fit(given), given
-
-
-def diagnosed(x: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Diagnosis, torch.Tensor]:
-    _, fitted, given = fitted_to(x, labels, seed)
-    return fitted.diagnosis, given
-
-
-def suspicion_of(diagnosis: Diagnosis, labels: torch.Tensor) -> np.ndarray:
-    return (1 - diagnosis.posterior.double().gather(1, labels[:, None])[:, 0]).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -180,55 +144,6 @@ def test_copies_without_known_mislabels_are_judged_as_the_labels_are() -> None:
     assert ((again >= 0.5) == (once >= 0.5)).mean() > 0.99
 
 
-def test_many_classes_of_few_samples_are_judged_by_what_each_class_shows() -> None:
-    """Where classes have fewer samples than features, the features' moments over all samples say little of a class."""
-    rng = np.random.default_rng(1)
-    groups = rng.normal(size=(20, 128)).repeat(5, axis=0)
-    true = rng.permutation(np.arange(1000) % 100)
-    x = (groups + 0.6 * rng.normal(size=(100, 128)))[true] + 0.8 * rng.normal(size=(1000, 128))
-    wrong = rng.random(1000) < 0.1
-    given = np.where(wrong, (true + rng.integers(1, 100, 1000)) % 100, true)
-    model, fitted, labels = fitted_to(x, given)
-    diagnosis = fitted.diagnosis
-    assert diagnosis.method == "blocks"
-    suspicion = suspicion_of(diagnosis, labels)
-    assert average_precision_score(wrong, suspicion) > 0.99
-    count = count_by_controls(spike_in(model, fitted, labels, seed=2), diagnosis, labels, suspicion)
-    assert count.mistakes.number == pytest.approx(wrong.sum(), rel=0.05)
-    flags = choose_flags(suspicion, mistakes=count.mistakes)
-    assert wrong[flags.flag].mean() > 0.97
-
-
-def test_mistakes_in_classes_of_four_samples_are_found() -> None:
-    """There, what a wrong label leaves behind in a single Newton step is as much as chance mistakes have."""
-    rng = np.random.default_rng(0)
-    true = rng.permutation(np.arange(1200) % 300)
-    x = rng.normal(size=(300, 64))[true] + 0.6 * rng.normal(size=(1200, 64))
-    wrong = rng.random(1200) < 0.1
-    given = np.where(wrong, (true + rng.integers(1, 300, 1200)) % 300, true)
-    diagnosis, labels = diagnosed(x, given)
-    assert diagnosis.method == "blocks"
-    suspicion = suspicion_of(diagnosis, labels)
-    assert average_precision_score(wrong, suspicion) > 0.99
-    assert suspicion.sum() == pytest.approx(wrong.sum(), rel=0.15)
-
-
-def test_systematic_mistakes_are_looked_for_longer() -> None:
-    classes, share = 10, 0.3
-    found, rounds = [], []
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        true = rng.integers(classes, size=3000)
-        x = rng.normal(size=(classes, 256))[true] + 5.5 * rng.normal(size=(len(true), 256))
-        uniform = np.where(rng.random(len(true)) < 0.1, rng.integers(classes, size=len(true)), true)
-        systematic = np.where((true % 2 == 0) & (rng.random(len(true)) < share), true + 1, true)
-        diagnosis = diagnosed(x, systematic, seed)[0]
-        found.append(1 - diagnosis.transition.diagonal()[::2].numpy())
-        rounds.append((len(diagnosed(x, uniform, seed)[0].rounds), len(diagnosis.rounds)))
-    assert np.mean(found) == pytest.approx(share, abs=0.02)  # after three rounds .27
-    assert all(of_uniform < of_systematic <= SETTINGS.rounds.most for of_uniform, of_systematic in rounds)
-
-
 def test_mistakes_that_the_picture_suggests_are_told_from_slips(
     slips: tuple[Diagnosis, torch.Tensor, Controls],
 ) -> None:
@@ -255,33 +170,6 @@ def test_mistakes_that_the_picture_suggests_are_told_from_slips(
 
     all_slips, half, none = (share_of_slips(look_alikes) for look_alikes in (0.0, 0.5, 1.0))
     assert none + 0.2 < half < all_slips - 0.2
-
-
-def test_labels_that_are_known_to_be_right_are_certain_and_help_with_the_others() -> None:
-    gained = []
-    for seed in range(6):
-        x, true = pictures(seed)
-        x += 1.5 * np.random.default_rng(seed).normal(size=x.shape)
-        labels = with_slips(true, 0.4, seed)
-        known = np.arange(N) < N // 5
-        labels[known] = true[known]
-        given, trusted = torch.from_numpy(labels), torch.from_numpy(known)
-        model = NoiseModel(torch.from_numpy(x), CLASSES, seed, trusted)
-        fitted = model.fit(given)
-        aware = fitted.diagnosis
-        assert (suspicion_of(aware, given)[known] == 0).all()
-        wrong = (labels != true)[~known]
-        # Right labels among the others do not pass for a sign that few are wrong.
-        assert 1 - float(aware.transition.diagonal().mean()) == pytest.approx(wrong.mean(), abs=0.06)
-        controls = spike_in(model, fitted, given, seed)
-        assert set(controls.rows) == set(np.flatnonzero(~known))
-        assert (controls.labels != labels[controls.rows]).sum() == controls.known.sum() > 0
-        unaware = diagnosed(x, labels, seed)[0]
-        gained.append(
-            average_precision_score(wrong, suspicion_of(aware, given)[~known])
-            - average_precision_score(wrong, suspicion_of(unaware, given)[~known])
-        )
-    assert np.mean(gained) > 0
 
 
 def test_two_classes_leave_no_choice_of_a_wrong_label() -> None:
@@ -359,26 +247,6 @@ def test_the_result_keeps_the_controls(tmp_path: object) -> None:
     assert summary["detection"]["precision"] == pytest.approx(summary["detection"]["true_positive"] / flagged.sum())
     assert (table.loc[table["spiked"], "label"] != table.loc[table["spiked"], "original_label"]).all()
     assert {kind: found["added"] for kind, found in summary["kinds"].items()}.keys() == set(KINDS[1:])
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "fraction", "seed", "least"),
-    [
-        ("iris", "uniform", 0.05, 10, 0.85),
-        ("iris", "uniform", 0.2, 20, 0.8),
-        ("iris", "class-pair", 0.15, 22, 0.85),
-        ("breast_cancer", "uniform", 0.05, 11, 0.9),
-        ("wine", "uniform", 0.1, 11, 0.95),
-    ],
-)
-def test_mistakes_in_small_data_are_ranked_before_the_rest(
-    name: str, kind: str, fraction: float, seed: int, least: float
-) -> None:
-    data = getattr(sklearn.datasets, f"load_{name}")()
-    true, x = data.target, (data.data - data.data.mean(0)) / data.data.std(0)
-    labels = inject_mislabels(true, true.max() + 1, fraction, kind, seed, embeddings=x)
-    diagnosis, given = diagnosed(x, labels, seed)
-    assert average_precision_score(labels != true, suspicion_of(diagnosis, given)) > least
 
 
 def test_a_model_without_mistakes_still_ranks() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,121 +19,20 @@ from audit.result import SCORE_MEANINGS, AuditResult
 from integrations.command.audits import cli
 from integrations.command.summary_tables import show_summary
 from reports import verdict
-from reports.galleries import MAX_GALLERY_CLASSES, THUMBNAIL_BUDGET, gallery_values
+from reports.galleries import gallery_values
 from reports.html import render_report, write_report
 from reports.known_mislabels import compare_with_known
 from reports.markdown import render_markdown
 from reports.threshold import threshold_values
 from reports.where import pairs_in_words, where, wrong_by_class
-from tests.digits_result import CLASSES, HOSTILE_CLASSES, digits_result, many_classes_result
-
-
-@pytest.fixture(scope="module")
-def injected() -> AuditResult:
-    return digits_result()
-
-
-@pytest.fixture(scope="module")
-def plain() -> AuditResult:
-    return digits_result(inject=0)
-
-
-@pytest.fixture(scope="module")
-def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
-    """The audit without injection, with the injected one as the copy that holds the known mislabels."""
-    columns = {"injected": "spiked", "label": "label", "original_label": "original_label", "suspicion": "suspicion"}
-    table = injected.scores[list(columns)].rename(columns=columns)
-    kinds = np.where(np.arange(len(table)) % 3, "slip", "look-alike")
-    result = replace(plain)
-    result.controls = table.assign(copy=0, kind=np.where(table["spiked"], kinds, ""))
-    return result
-
-
-@pytest.fixture(scope="module")
-def hostile() -> AuditResult:
-    return digits_result(classes=HOSTILE_CLASSES)
-
-
-@pytest.fixture(scope="module")
-def many() -> AuditResult:
-    return many_classes_result()
-
-
-@pytest.fixture(scope="module")
-def reports(
-    tmp_path_factory: pytest.TempPathFactory,
-    injected: AuditResult,
-    plain: AuditResult,
-    controls: AuditResult,
-    hostile: AuditResult,
-    many: AuditResult,
-) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("reports")
-    results = {
-        "injected": injected,
-        "plain": plain,
-        "controls": controls,
-        "hostile": hostile,
-        "many": many,
-        "nothing flagged": nothing_flagged(plain),
-    }
-    return {name: write_report(result, folder / f"{name}.html") for name, result in results.items()}
-
-
-def nothing_flagged(result: AuditResult) -> AuditResult:
-    """No flags, no pictures, no explanations, no curves: the least that a report is made of."""
-    summary = json.loads(json.dumps(result.summary))
-    summary["counts"]["flagged"] = 0
-    summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
-    summary |= {
-        "threshold": 1.0,
-        "threshold_rule": "The threshold was given by the user.",
-        "backbone": None,
-        "notes": [],
-    }
-    del summary["source"]
-    summary["correction"] = None
-    return replace(
-        result,
-        scores=result.scores.assign(flag=False),
-        summary=summary,
-        curves=result.curves.iloc[:0],
-        explanations=result.explanations.iloc[:0],
-        skipped=result.skipped.iloc[:0],
-        thumbnails=result.thumbnails.iloc[:0],
-    )
-
-
-class _Page(HTMLParser):
-    """Text, tags and scripts of a page, as a browser would take them apart."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.data = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = "data" if dict(attrs).get("id") == "page-data" else tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "data":
-            self.data += data
-        elif self._inside not in ("script", "style"):
-            self.text += f" {data}"
-
+from tests.digits_result import CLASSES, HOSTILE_CLASSES
+from tests.made_reports import ReportText, nothing_flagged
 
 # -- the file
 
 
 def test_is_one_file_that_refers_to_nothing_outside_itself(reports: dict[str, Path]) -> None:
-    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "data")]
     assert references
     assert all(reference is not None and reference.startswith("#") for reference in references)
@@ -166,21 +64,11 @@ def test_a_report_that_fails_leaves_the_old_one(injected: AuditResult, tmp_path:
         write_report(tmp_path, path)
 
 
-def test_a_thousand_flagged_samples_stay_under_15_megabytes(reports: dict[str, Path], many: AuditResult) -> None:
-    assert len(many.flagged) == 1000
-    assert reports["many"].stat().st_size < 15e6
-    heavy = many.thumbnails.assign(image=[image + bytes(20_000) for image in many.thumbnails["image"]])
-    values = gallery_values(replace(many, thumbnails=heavy))
-    assert values["thumbnails_left_out"] > 0
-    assert sum(map(len, values["thumbnails"])) <= THUMBNAIL_BUDGET * 4 / 3 + 4 * len(values["thumbnails"])
-    assert len(render_report(replace(many, thumbnails=heavy)).encode()) < 15e6
-
-
 # -- what it says
 
 
 def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, reports: dict[str, Path]) -> None:
-    page = _Page(reports["injected"].read_text(encoding="utf-8"))
+    page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
     detection, estimates = injected.summary["detection"], injected.summary["estimates"]
     assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
@@ -216,7 +104,7 @@ def test_estimates_look_different_from_measurements(plain: AuditResult, injected
 
 
 def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, Path]) -> None:
-    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    text = " ".join(ReportText(reports["plain"].read_text(encoding="utf-8")).text.split())
     assert "There is no measurement in this report" in text
     assert "Only 12 known mislabels of a kind could be added." in text
     assert "influence-audit run fiftyone:influence-audit-demo --inject 0.1" in text
@@ -228,7 +116,7 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
 def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResult, labels: str, tmp_path: Path) -> None:
     summary = plain.summary | {"influence": plain.summary["influence"] | {"validation_labels": labels}}
     report = write_report(replace(plain, summary=summary), tmp_path / "report.html")
-    text = " ".join(_Page(report.read_text(encoding="utf-8")).text.split())
+    text = " ".join(ReportText(report.read_text(encoding="utf-8")).text.split())
     assert ("with the classes that are expected of their images" in text) == (labels == "believed")
     assert ("with their labels as given, which are trusted" in text) == (labels == "given")
     assert ("trusted: none is flagged" in text) == (labels == "given")
@@ -323,7 +211,7 @@ def test_the_classes_come_to_the_number_in_the_verdict(plain: AuditResult, repor
     assert wrong.sum() == pytest.approx(mistakes)
     suspicions = plain.scores.groupby("label")["suspicion"].sum()
     np.testing.assert_allclose(wrong[suspicions.index] / suspicions, 1.25)
-    text = " ".join(_Page(reports["plain"].read_text(encoding="utf-8")).text.split())
+    text = " ".join(ReportText(reports["plain"].read_text(encoding="utf-8")).text.split())
     places = [text.index(f" {label} ", text.index("Where the wrong labels are")) for label in suspicions.index]
     assert np.array_equal(np.argsort(places), np.argsort(-suspicions.to_numpy()))
 
@@ -360,14 +248,14 @@ def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) ->
 
 
 def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
-    text = " ".join(_Page(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
+    text = " ".join(ReportText(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
     assert "No label of 1,797 looks wrong." in text
     assert "No sample reaches the threshold of 1.00." in text
 
 
 def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> None:
     source = reports["hostile"].read_text(encoding="utf-8")
-    page = _Page(source)
+    page = ReportText(source)
     assert not [attrs for tag, attrs in page.tags if tag in ("img", "b") or "onerror" in attrs]
     assert sum(tag == "script" for tag, _ in page.tags) == 4
     for name in HOSTILE_CLASSES:
@@ -400,13 +288,6 @@ def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
     assert len(values["neighbours"]) == 50
     for position, entry in values["neighbours"].items():
         assert [ids[i] for i, _ in entry["harmful"]] == known["flagged", ids[position], "harmful"]
-
-
-def test_many_classes_are_limited_and_counted(many: AuditResult, reports: dict[str, Path]) -> None:
-    assert len(gallery_values(many)["classes"]) == MAX_GALLERY_CLASSES
-    text = " ".join(_Page(reports["many"].read_text(encoding="utf-8")).text.split())
-    assert f"{MAX_GALLERY_CLASSES} of 200 classes are here" in text
-    assert "the 20 classes with most confusions of 200, as the audit flagged" in text
 
 
 # -- the threshold slider
