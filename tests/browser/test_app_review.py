@@ -17,7 +17,7 @@ import pytest
 from fiftyone import ViewField as F
 from PIL import Image, ImageDraw, ImageFont
 
-from integrations.fiftyone.audit_job import results_home
+from integrations.fiftyone.background_audit import results_home
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.review import decisions
 from integrations.sources.digits import digits

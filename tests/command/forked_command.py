@@ -55,7 +55,7 @@ def _run(words: list[str], cwd: str, stdout: str, stderr: str, environment: dict
         os.close(file)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for as long as the process lives
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-    from integrations.command import main
+    from integrations.cli import main
 
     try:
         main()

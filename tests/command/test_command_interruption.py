@@ -86,7 +86,7 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
 
 FINALISER = """
 import os, signal
-from integrations.command.interruption import Interruption
+from integrations.cli.interruption import Interruption
 
 class Finalised:
     def __del__(self):

@@ -17,8 +17,8 @@ import pytest
 
 from audit.config import AuditConfig
 from audit.result import AuditResult
-from integrations.command.audits import run
-from integrations.command.layers import option_kinds, read_options_file
+from integrations.cli.options_file import option_kinds, read_options_file
+from integrations.cli.run import run
 from reports.index import IndexEntry, write_index
 from tests.command.command_process import command
 from tests.command.forked_command import forked_command

@@ -14,7 +14,7 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 
-from integrations.command.outputs import is_export
+from integrations.cli.outputs import is_export
 from integrations.fiftyone.review import EXPORT_COLUMNS
 from integrations.sources.digits import digits
 from tests.command.command_process import COMMAND, command, environment_of

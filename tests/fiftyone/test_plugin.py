@@ -25,7 +25,7 @@ from fiftyone.operators.executor import ExecutionRunState, Executor
 from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.fiftyone import write_result
-from integrations.fiftyone.audit_job import DONE, RUNNING, audit_in_app, find_job, results_home
+from integrations.fiftyone.background_audit import DONE, RUNNING, audit_in_app, find_job, results_home
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin

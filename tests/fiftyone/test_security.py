@@ -81,14 +81,14 @@ HOSTILE = ("../up", "..", "/etc/passwd", "a/../../b", "a\\..\\b", ".hidden", "a\
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_from_outside_cannot_leave_their_folder(name: str, dataset_name: Names, tmp_path: Path) -> None:
-    from integrations.command.orders import _folder_name, orders_of
-    from integrations.fiftyone.audit_job import results_home
+    from integrations.cli.job import _folder_name, jobs_of
+    from integrations.fiftyone.background_audit import results_home
     from integrations.fiftyone.importing import _image_folder, image_home
 
     options: dict[str, Any] = {"source": "digits", "audit_key": name, "keep_labels": None}
     options |= dict.fromkeys(("label_field", "dataset", "view", "image_column", "label_column"))
     with pytest.raises(InputError, match="no identifier") as error:
-        orders_of(options, {}, None)
+        jobs_of(options, {}, None)
     assert "\n" not in str(error.value)
     root = tmp_path.resolve()
     inside = (root / _folder_name(name) / "audit").resolve()
@@ -159,15 +159,15 @@ def addresses(command: list[str], tmp_path: Path, **environment: str) -> set[str
 def test_an_audit_asks_nobody_outside_this_machine_for_anything(tmp_path: Path, dataset_name: Names) -> None:
     arguments = ["run", "digits", "--keep-labels", "3,8", "--weights", "bundled", "-o", "result"]
     arguments += ["--dataset", dataset_name("watched"), "--quiet"]
-    program = [sys.executable, "-c", "from integrations.command import main; main()"]
+    program = [sys.executable, "-c", "from integrations.cli import main; main()"]
     assert addresses([*program, *arguments], tmp_path) == set()
 
 
 @pytest.mark.parametrize("wanted", ["true", "false"])
 def test_fiftyones_tracking_stays_as_the_user_set_it(wanted: str, tmp_path: Path) -> None:
     code = (
-        "import fiftyone as fo, integrations.fiftyone.dataset, integrations.fiftyone.app, integrations.command.audits\n"
-        "from integrations.command.cli import quieten_fiftyone\n"
+        "import fiftyone as fo, integrations.fiftyone.dataset, integrations.fiftyone.app, integrations.cli.run\n"
+        "from integrations.cli.root import quieten_fiftyone\n"
         "quieten_fiftyone()\n"
         "import os; print(fo.config.do_not_track, os.environ['FIFTYONE_DO_NOT_TRACK'])"
     )
@@ -196,7 +196,7 @@ def test_the_app_listens_to_this_machine_only(dataset_name: Names, tmp_path: Pat
     write = made_up_result(dataset)
     assert len(write.scores) == 3
     arguments = ["app", dataset.name, "--port", str(free_port()), "--no-browser"]
-    program = "from integrations.command import main; main()"
+    program = "from integrations.cli import main; main()"
     server = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -13,14 +13,14 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import Step
 from audit.result import AuditResult
-from integrations.command.batch import audit_one
-from integrations.command.orders import Order
+from integrations.cli.batch import audit_one
+from integrations.cli.job import AuditJob
+from integrations.cli.terminal import Verbosity
 from integrations.fiftyone import audit_dataset
 from integrations.fiftyone.source_datasets import image_home, source_of
 from integrations.sources import resolve_source
 from integrations.sources.digits import digits
 from integrations.sources.resolve import Source
-from integrations.terminal import Manner
 
 Names = Callable[[str], str]
 SETTINGS = {"weights": "bundled", "device": "cpu"}
@@ -45,10 +45,10 @@ def digits_folder(root: Path, per_class: int = 4, classes: tuple[str, ...] = ("0
     return root
 
 
-def order(source: Path | str, root: Path, **given: object) -> Order:
+def job(source: Path | str, root: Path, **given: object) -> AuditJob:
     settings = {name: value for name, value in given.items() if name not in CHOICES}
     choices = CHOICES | {name: value for name, value in given.items() if name in CHOICES}
-    return Order(str(source), "audit", AuditConfig(**(SETTINGS | settings)), choices, root)  # type: ignore[arg-type]
+    return AuditJob(str(source), "audit", AuditConfig(**(SETTINGS | settings)), choices, root)  # type: ignore[arg-type]
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -119,12 +119,12 @@ def test_labels_that_cannot_be_audited_are_refused_before_anything_is_made(tmp_p
 
 def test_a_refused_audit_leaves_no_dataset_and_no_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cuda:99"):
-        audit_one(order("digits", tmp_path, device="cuda:99", dataset="refused", keep_labels=["0", "1"]), Manner(True))
+        audit_one(job("digits", tmp_path, device="cuda:99", dataset="refused", keep_labels=["0", "1"]), Verbosity(True))
     assert not fo.dataset_exists("refused")
     assert not (image_home() / "refused").exists()
     kept = resolve_source("digits", dataset="refused", keep_labels=["0", "1"]).open()._root_dataset
     with pytest.raises(InputError, match="cuda:99"):
-        audit_one(order("digits", tmp_path, device="cuda:99", dataset="refused"), Manner(True))
+        audit_one(job("digits", tmp_path, device="cuda:99", dataset="refused"), Verbosity(True))
     kept.reload()
     assert all(map(Path.is_file, map(Path, kept.values("filepath"))))
 
@@ -139,9 +139,9 @@ def test_what_the_source_leaves_out_reaches_the_result_and_a_strict_audit_refuse
         (folder / "raw" / f"{number}.cr2").write_bytes(b"II*\0")
     (folder / "1" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"3 \.cr2 files left out \(class 'raw': 3\)"):
-        audit_one(order(folder, tmp_path, strict=True), Manner(True))
+        audit_one(job(folder, tmp_path, strict=True), Verbosity(True))
     assert not fo.dataset_exists("photos")
-    summary = audit_one(order(folder, tmp_path), Manner(True))
+    summary = audit_one(job(folder, tmp_path), Verbosity(True))
     assert (summary["counts"]["samples"], summary["counts"]["unreadable"]) == (60, 4)
     assert any("3 .cr2 files left out (class 'raw': 3)" in note for note in summary["notes"])
     result = AuditResult.load(tmp_path / "photos" / "audit")

@@ -21,19 +21,11 @@ import audit
 from audit.config import AuditConfig
 from audit.data.injection import inject_mislabels
 from audit.result import SCORE_MEANINGS
-from integrations.command import (  # noqa: F401  # importing a subcommand registers it
-    audits,
-    benchmark,
-    explanation,
-    export,
-    fiftyone_app,
-    layers,
-    machine,
-    results,
-    settings_file,
-)
-from integrations.command.cli import cli
+from integrations.cli import add_subcommands, options_file, run
+from integrations.cli.root import cli
 from tests import ROOT
+
+add_subcommands()
 
 README = ROOT / "README.md"
 DOCUMENTS = (README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -174,7 +166,7 @@ def test_commands_have_the_options_that_are_named(path: Path) -> None:
 
 @every_document
 def test_environment_variables_that_are_named_are_read(path: Path) -> None:
-    options = {layers.environment_name(option) for option in layers.option_kinds(audits.run)}
+    options = {options_file.environment_name(option) for option in options_file.option_kinds(run.run)}
     code = "\n".join(
         file.read_text() for room in ("audit", "integrations", "tests") for file in (ROOT / room).rglob("*.py")
     )
@@ -186,7 +178,7 @@ def test_the_options_file_of_the_guide_is_read(tmp_path: Path) -> None:
     (options,) = blocks(ROOT / "docs" / "guide.md", "toml")
     file = tmp_path / "audit.toml"
     file.write_text(options)
-    assert len(layers.read_options_file(file, audits.run).audits) == 2
+    assert len(options_file.read_options_file(file, run.run).audits) == 2
 
 
 def test_the_workflow_of_the_guide_installs_caches_and_has_a_gate() -> None:

@@ -16,8 +16,8 @@ from rich.console import Console
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
-from integrations.command.audits import cli
-from integrations.command.summary_tables import show_summary
+from integrations.cli.run import cli
+from integrations.cli.summary_tables import show_summary
 from reports import verdict
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report

@@ -10,7 +10,7 @@ import pytest
 import audit
 from audit.errors import InputError
 from audit.files.result_folder import MARKER, is_result_folder, refuse_others_folder
-from integrations.command.outputs import check_figures, check_file, check_page, is_export, is_heat_map, is_page
+from integrations.cli.outputs import check_figures, check_file, check_page, is_export, is_heat_map, is_page
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_figures_go_beside_a_report_only(result: audit.AuditResult, tmp_path: Pa
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet", "cleanlab"])
 @pytest.mark.parametrize("every", [True, False])
 def test_exports_know_their_own_kind(kind: str, every: bool, result: audit.AuditResult, tmp_path: Path) -> None:
-    from integrations.command.export import _of_result, _writer
+    from integrations.cli.export import _of_result, _writer
 
     path = tmp_path / "table"
     path.write_bytes(_writer(kind)(_of_result(result, every, kind == "cleanlab")))

@@ -191,8 +191,8 @@ TOML_VALUES = st.one_of(
     )
 )
 def test_a_config_file_of_any_content_is_read_or_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
-    from integrations.command.audits import run
-    from integrations.command.layers import read_options_file
+    from integrations.cli.options_file import read_options_file
+    from integrations.cli.run import run
 
     path = tmp_path / "audit.toml"
     path.write_bytes(content)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from integrations.command.standard_streams import PLAIN, _in_plain_characters, as_json
+from integrations.cli.standard_streams import PLAIN, _in_plain_characters, as_json
 from tests import ROOT
 
 SCRIPT = """
 import sys
-from integrations.command.standard_streams import prepare, write_bytes
+from integrations.cli.standard_streams import prepare, write_bytes
 prepare()
 print("≈ 3 ≥ 2 → é … カ │", sys.argv[1])
 print("a" * 200_000)

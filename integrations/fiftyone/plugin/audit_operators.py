@@ -16,7 +16,7 @@ from audit.config import INJECTION_STRATEGIES, AuditConfig, help_of
 from audit.errors import InputError
 from audit.progress import Step
 from integrations.fiftyone.appearance import VIEWS, check_view_names
-from integrations.fiftyone.audit_job import (
+from integrations.fiftyone.background_audit import (
     audit_in_app,
     describe,
     share,

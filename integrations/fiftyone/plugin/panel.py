@@ -14,7 +14,15 @@ from fiftyone.operators import types
 from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.appearance import make_editable, most_suspicious_first
-from integrations.fiftyone.audit_job import DONE, FAILED, RUNNING, AuditJob, find_job, forget_job, running_jobs
+from integrations.fiftyone.background_audit import (
+    DONE,
+    FAILED,
+    RUNNING,
+    BackgroundAudit,
+    find_job,
+    forget_job,
+    running_jobs,
+)
 from integrations.fiftyone.decision_log import as_read
 from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
@@ -428,7 +436,7 @@ class LabelAuditPanel(foo.Panel):
 
     def _look_at_jobs(self, ctx: Any, dataset: fo.Dataset, state: Draft, reload: bool = True) -> None:
         """Show a running audit; once it has ended, show what came of it and load it."""
-        watched: AuditJob | None = find_job(dataset, state.job["audit_key"]) if state.job else None
+        watched: BackgroundAudit | None = find_job(dataset, state.job["audit_key"]) if state.job else None
         if watched is None or watched.state == RUNNING:
             running = running_jobs(dataset)
             state.job = asdict(running[0]) if running else None

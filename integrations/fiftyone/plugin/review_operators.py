@@ -13,7 +13,7 @@ from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
-from integrations.fiftyone.audit_job import (
+from integrations.fiftyone.background_audit import (
     results_home,
 )
 from integrations.fiftyone.decision_log import Decided, audit_config

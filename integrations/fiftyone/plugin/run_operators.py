@@ -11,7 +11,7 @@ from fiftyone.operators import types
 from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.appearance import VIEWS, check_view_names
-from integrations.fiftyone.audit_job import (
+from integrations.fiftyone.background_audit import (
     RUNNING,
     find_job,
 )

@@ -7,18 +7,25 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from enum import IntEnum
 from typing import Any
 
 import typer
 
 from audit.errors import InputError, WriteError
-from integrations.command.layers import origin
-from integrations.command.standard_streams import as_json, problem_at_the_end
+from integrations.cli.options_file import origin
+from integrations.cli.standard_streams import as_json, problem_at_the_end
 from integrations.fiftyone.database import DatabaseError
 
-DONE, FAILED, MISTAKEN, ABOVE_LIMIT, SOME_FAILED = range(5)
-"""Exit codes: done, failed, a mistake in what was asked, more wrong labels than --fail-above allows, and some of
-several audits failed. An interruption is 128 + the signal's number."""
+
+class ExitCode(IntEnum):
+    """What the command ends with. An interruption ends with 128 + the signal's number."""
+
+    DONE = 0
+    FAILED = 1
+    MISTAKE = 2  # in what was asked
+    ABOVE_LIMIT = 3  # more wrong labels than --fail-above allows
+    SOME_FAILED = 4  # of several audits
 
 
 _UNREACHABLE = ("ServerSelectionTimeout", "AutoReconnect", "NetworkTimeout", "ConnectionFailure")
@@ -32,16 +39,16 @@ def exit_code_of(work: Callable[[], object]) -> int:
     except typer.Exit as error:
         return error.exit_code
     except SystemExit as error:  # shell completion ends so
-        return error.code if isinstance(error.code, int) else FAILED if error.code else DONE
+        return error.code if isinstance(error.code, int) else ExitCode.FAILED if error.code else ExitCode.DONE
     except Exception as error:
         if os.environ.get("INFLUENCE_AUDIT_DEBUG"):
             raise
         say(one_line(error))
-        return MISTAKEN if is_mistake(error) else FAILED
+        return ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
     if problem := problem_at_the_end():
         say(f"failed: standard output cannot be written ({problem}); send it elsewhere, or make room")
-        return FAILED
-    return code if isinstance(code, int) else DONE
+        return ExitCode.FAILED
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def is_mistake(error: Exception) -> bool:

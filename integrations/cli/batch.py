@@ -13,32 +13,28 @@ from rich.console import Console
 
 from audit.errors import InputError
 from audit.progress import Step
-from integrations.command.ending import (
-    ABOVE_LIMIT,
-    DONE,
-    FAILED,
-    MISTAKEN,
-    SOME_FAILED,
+from integrations.cli.exit_codes import (
+    ExitCode,
     is_mistake,
     one_line,
     print_json,
     say,
 )
-from integrations.command.orders import INDEX_FILE, Order
-from integrations.command.summary_tables import show_batch, show_summary
+from integrations.cli.job import INDEX_FILE, AuditJob
+from integrations.cli.summary_tables import show_batch, show_summary
+from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import Audited, audit_and_report
-from integrations.terminal import Manner, StageDisplay
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
     from audit.images.embedding import Workers
 
 
-def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dict[str, Any]:
+def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> dict[str, Any]:
     """Audit, and say what was found and where it is; the summary."""
-    audited = _perform(order, manner, set(), scheduler)
-    show_summary(Console(stderr=manner.json), audited.result, audited.report)
-    if manner.json:
+    audited = _perform(job, verbosity, set(), scheduler)
+    show_summary(Console(stderr=verbosity.json), audited.result, audited.report)
+    if verbosity.json:
         print_json(audited.result.summary)
     if audited.problem is not None:
         raise audited.problem
@@ -46,43 +42,43 @@ def audit_one(order: Order, manner: Manner, scheduler: str | None = None) -> dic
 
 
 def audit_all(
-    orders: Sequence[Order], manner: Manner, fail_above: float | None = None, scheduler: str | None = None
+    jobs: Sequence[AuditJob], verbosity: Verbosity, fail_above: float | None = None, scheduler: str | None = None
 ) -> int:
     """Audit one after the other, whatever becomes of each, with one page over their reports; the exit code.
 
     The page is written before the first audit and after each, so that an interrupted call leaves one that says what is
     done and what is not.
     """
-    root = orders[0].root
+    root = jobs[0].root
     taken: set[Path] = set()
-    entries = [IndexEntry(order.source, order.label_field, order.audit_key, None) for order in orders]
+    entries = [IndexEntry(job.source, job.label_field, job.audit_key, None) for job in jobs]
     path = write_index(entries, root / INDEX_FILE, fail_above)
-    for number, order in enumerate(orders, 1):
-        if not manner.quiet:
-            say(f"audit {number} of {len(orders)}: {order.source}")
+    for number, job in enumerate(jobs, 1):
+        if not verbosity.quiet:
+            say(f"audit {number} of {len(jobs)}: {job.source}")
         try:
-            audited = _perform(order, manner, taken, scheduler)
+            audited = _perform(job, verbosity, taken, scheduler)
         except Exception as error:
-            if manner.verbose:
+            if verbosity.verbose:
                 traceback.print_exc()
             say(one_line(error))
-            code = MISTAKEN if is_mistake(error) else FAILED
+            code = ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
             ended = replace(entries[number - 1], exit_code=code, error=one_line(error))
         else:
-            code = ABOVE_LIMIT if is_above(audited.result.summary, fail_above) else DONE
+            code = ExitCode.ABOVE_LIMIT if is_above(audited.result.summary, fail_above) else ExitCode.DONE
             ended = replace(entries[number - 1], exit_code=code, summary=audited.result.summary, report=audited.report)
             if audited.problem is not None:
                 say(one_line(audited.problem))
-                ended = replace(ended, exit_code=FAILED, error=one_line(audited.problem))
+                ended = replace(ended, exit_code=ExitCode.FAILED, error=one_line(audited.problem))
         entries[number - 1] = ended
         write_index(entries, path, fail_above)
-    show_batch(Console(stderr=manner.json), entries, path)
-    if manner.json:
+    show_batch(Console(stderr=verbosity.json), entries, path)
+    if verbosity.json:
         print_json({"audits": [entry.to_dict() for entry in entries]})
     codes = {entry.exit_code for entry in entries}
-    if codes & {FAILED, MISTAKEN}:
-        return SOME_FAILED
-    return ABOVE_LIMIT if ABOVE_LIMIT in codes else DONE
+    if codes & {ExitCode.FAILED, ExitCode.MISTAKE}:
+        return ExitCode.SOME_FAILED
+    return ExitCode.ABOVE_LIMIT if ExitCode.ABOVE_LIMIT in codes else ExitCode.DONE
 
 
 def is_above(summary: dict[str, Any], limit: float | None) -> bool:
@@ -109,29 +105,29 @@ def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers |
         yield workers
 
 
-def _perform(order: Order, manner: Manner, taken: set[Path], scheduler: str | None) -> Audited:
+def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: str | None) -> Audited:
     """Open the source, audit it, write FiftyOne and the report; the folder of the result becomes taken."""
     with ExitStack() as opened:
-        display = opened.enter_context(StageDisplay(Console(stderr=True), manner))
+        display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display))
-        order.check_writable()
-        source = order.resolve()
+        job.check_writable()
+        source = job.resolve()
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
         dataset = collection._root_dataset.name
-        folder = order.folder_for(dataset)
-        order.refuse_others_files(folder)
+        folder = job.folder_for(dataset)
+        job.refuse_others_files(folder)
         if folder in taken:
             raise InputError(
-                f"dataset {dataset!r} was audited under {order.audit_key!r} already in this call; "
+                f"dataset {dataset!r} was audited under {job.audit_key!r} already in this call; "
                 "give one of the two another audit_key"
             )
         taken.add(folder)
         return audit_and_report(
             collection,
             source.label_field,
-            order.audit_key,
-            order.config,
+            job.audit_key,
+            job.config,
             folder,
             display,
             workers,

@@ -34,7 +34,7 @@ SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass
-class AuditJob:
+class BackgroundAudit:
     """One audit in a process of its own.
 
     Attributes:
@@ -67,7 +67,7 @@ def results_home(dataset: fo.Dataset, audit_key: str) -> Path:
     return Path(home).expanduser().absolute() / "results" / to_slug(dataset.name) / audit_key
 
 
-def start_job(collection: SampleCollection, label_field: str, audit_key: str, config: AuditConfig) -> AuditJob:
+def start_job(collection: SampleCollection, label_field: str, audit_key: str, config: AuditConfig) -> BackgroundAudit:
     """Start an audit as its own process.
 
     Raises:
@@ -78,13 +78,13 @@ def start_job(collection: SampleCollection, label_field: str, audit_key: str, co
     if running is not None and running.state == RUNNING:
         raise InputError(f"audit {audit_key!r} of dataset {dataset.name!r} is running already; wait for it to end")
     view = collection._serialize() if isinstance(collection, DatasetView) else None
-    job = AuditJob(audit_key, label_field, config.to_dict(), view)
+    job = BackgroundAudit(audit_key, label_field, config.to_dict(), view)
     _save(dataset, job)
     folder = results_home(dataset, audit_key)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "audit.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "integrations.fiftyone.audit_job", dataset.name, audit_key],
+            [sys.executable, "-m", "integrations.fiftyone.background_audit", dataset.name, audit_key],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -94,18 +94,18 @@ def start_job(collection: SampleCollection, label_field: str, audit_key: str, co
     return job
 
 
-def find_job(dataset: fo.Dataset, audit_key: str) -> AuditJob | None:
+def find_job(dataset: fo.Dataset, audit_key: str) -> BackgroundAudit | None:
     """The job under a key as it is now; one whose process is gone without a word has failed."""
     stored = _store(dataset).get(audit_key)
     if stored is None:
         return None
-    job = AuditJob(**stored)
+    job = BackgroundAudit(**stored)
     if job.state == RUNNING and not _is_alive(job):
         job.state, job.message = FAILED, "its process ended without a word (out of memory?)"
     return job
 
 
-def running_jobs(dataset: fo.Dataset) -> list[AuditJob]:
+def running_jobs(dataset: fo.Dataset) -> list[BackgroundAudit]:
     """The jobs of a dataset that are running."""
     jobs = [find_job(dataset, key) for key in _store(dataset).list_keys()]
     return [job for job in jobs if job is not None and job.state == RUNNING]
@@ -165,7 +165,7 @@ def run_job(dataset: fo.Dataset, audit_key: str) -> None:
 
 def describe(step: Step) -> str:
     """A step of an audit in words."""
-    from integrations.terminal import STAGE_NAMES
+    from integrations.cli.terminal import STAGE_NAMES
 
     if step.note:
         return step.note
@@ -182,11 +182,11 @@ def _store(dataset: fo.Dataset) -> ExecutionStore:
     return ExecutionStore.create(STORE, dataset._doc.id)
 
 
-def _save(dataset: fo.Dataset, job: AuditJob) -> None:
+def _save(dataset: fo.Dataset, job: BackgroundAudit) -> None:
     _store(dataset).set(job.audit_key, asdict(job))
 
 
-def _is_alive(job: AuditJob) -> bool:
+def _is_alive(job: BackgroundAudit) -> bool:
     if not job.pid:
         return time.time() - job.started < 60  # the process says its number once it has imported what it needs
     try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from integrations.command.cli import cli
-from integrations.command.outputs import check_file, is_heat_map, write_file
+from integrations.cli.outputs import check_file, is_heat_map, write_file
+from integrations.cli.root import cli
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def _write_matrix(result: AuditResult, path: Path) -> None:
 
     from audit.explain.matrix import influence_matrix
     from audit.explain.matrix_file import ids_path
-    from integrations.terminal import StageDisplay
+    from integrations.cli.terminal import StageDisplay
 
     with StageDisplay(Console(stderr=True)) as display:
         values = influence_matrix(result, to=path, progress=display)
@@ -71,7 +71,7 @@ def _explain_sample(result: AuditResult, sample_id: str, count: int, heat_map: P
     from rich.console import Console
 
     from audit.explain.samples import ResultExplainer
-    from integrations.terminal import StageDisplay
+    from integrations.cli.terminal import StageDisplay
 
     with StageDisplay(Console(stderr=True)) as display:
         explainer = ResultExplainer(result, display)

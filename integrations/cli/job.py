@@ -1,4 +1,4 @@
-"""What a call of `run` asks for: one order an audit."""
+"""What a call of `run` asks for: one job for each audit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURES_FOLDER = "figures"
 
 
 @dataclass(frozen=True)
-class Order:
+class AuditJob:
     """One audit.
 
     Attributes:
@@ -96,8 +96,8 @@ class Order:
         return self.folder or self.root / _folder_name(dataset) / self.audit_key
 
 
-def orders_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Path | None) -> list[Order]:
-    """One order for each source and label field.
+def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Path | None) -> list[AuditJob]:
+    """One job for each source and label field.
 
     Args:
         options: of `run`, all but the settings: source and label_field may hold several.
@@ -120,7 +120,7 @@ def orders_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: P
             f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out: each gets its own name"
         )
     return [
-        Order(
+        AuditJob(
             source,
             options["audit_key"] if len(fields) == 1 else f"{options['audit_key']}_{_identifier(str(field))}",
             config,

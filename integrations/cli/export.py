@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audit.errors import InputError
-from integrations.command.cli import cli, quieten_fiftyone
-from integrations.command.ending import say
-from integrations.command.outputs import check_file, is_export, write_file
-from integrations.command.standard_streams import write_bytes
+from integrations.cli.exit_codes import say
+from integrations.cli.outputs import check_file, is_export, write_file
+from integrations.cli.root import cli, quieten_fiftyone
+from integrations.cli.standard_streams import write_bytes
 from integrations.fiftyone.database import connect
 
 if TYPE_CHECKING:

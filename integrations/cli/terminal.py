@@ -49,7 +49,7 @@ STAGE_NAMES = {
 
 
 @dataclass(frozen=True)
-class Manner:
+class Verbosity:
     """How much is shown while an audit works, and where.
 
     Attributes:
@@ -77,12 +77,12 @@ class StageDisplay:
 
     Args:
         console: where to draw.
-        manner: how much.
+        verbosity: how much.
     """
 
-    def __init__(self, console: Console, manner: Manner = Manner()) -> None:
+    def __init__(self, console: Console, verbosity: Verbosity = Verbosity()) -> None:
         self._console = console
-        self._manner = manner
+        self._verbosity = verbosity
         self._bars = Progress(
             SpinnerColumn(finished_text="[green]✓[/green]"),
             TextColumn("{task.description}"),
@@ -92,7 +92,7 @@ class StageDisplay:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=manner.quiet or not console.is_terminal or console.is_dumb_terminal,
+            disable=verbosity.quiet or not console.is_terminal or console.is_dumb_terminal,
         )
         self._began = time.perf_counter()
         self._stage = ""
@@ -129,7 +129,7 @@ class StageDisplay:
         self._counted = False
         name = STAGE_NAMES.get(step.stage, step.stage)
         if self._bars.disable:
-            if not self._manner.quiet:
+            if not self._verbosity.quiet:
                 self._console.print(f"{name} ...", highlight=False)
             return
         self._task = self._bars.add_task(name, total=step.total or None, unit=step.unit)
@@ -140,6 +140,6 @@ class StageDisplay:
             self._bars.update(self._task, total=task.total or 1, completed=task.total or 1)
 
     def _say_seconds(self) -> None:
-        if self._manner.verbose and self._bars.disable and self._stage:
+        if self._verbosity.verbose and self._bars.disable and self._stage:
             name = STAGE_NAMES.get(self._stage, self._stage)
             self._console.print(f"{name}: {time.perf_counter() - self._began:.2f} s", highlight=False)

@@ -19,7 +19,7 @@ from audit.config import (
     TRAINERS,
     AuditConfig,
 )
-from integrations.command.layers import environment_name
+from integrations.cli.options_file import environment_name
 
 WHERE = "Where labels come from and results go"
 MEASURING = "Measuring the audit"

@@ -37,11 +37,11 @@ from audit.images.thumbnails import MOST_SUSPECTS, NOT_FLAGGED
 from audit.inputs import split_samples
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
-from integrations.command.ending import print_json
-from integrations.command.orders import Order
+from integrations.cli.exit_codes import print_json
+from integrations.cli.job import AuditJob
+from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import REPORT_FILE
 from integrations.sources import FiftyOneSource, Source
-from integrations.terminal import Manner, StageDisplay
 
 MEASURED_IMAGES = 64
 TRIED = (256, 1024)
@@ -116,17 +116,17 @@ class _Content:
     notes: tuple[str, ...] = ()
 
 
-def show_plans(orders: Sequence[Order], manner: Manner) -> None:
-    """Say what each order would do.
+def show_plans(jobs: Sequence[AuditJob], verbosity: Verbosity) -> None:
+    """Say what each job would do.
 
     Raises:
         InputError: where the audit itself would raise it before it computes anything.
     """
     plans = []
-    for order in orders:
-        with StageDisplay(Console(stderr=True), manner) as display:
-            plans.append(plan_of(order, display))
-    if manner.json:
+    for job in jobs:
+        with StageDisplay(Console(stderr=True), verbosity) as display:
+            plans.append(plan_of(job, display))
+    if verbosity.json:
         values = [dataclasses.asdict(plan) | {"seconds": plan.seconds} for plan in plans]
         print_json(values[0] if len(values) == 1 else {"plans": values})
         return
@@ -137,17 +137,17 @@ def show_plans(orders: Sequence[Order], manner: Manner) -> None:
         console.print(f"{len(plans)} audits, about {_duration(sum(plan.seconds for plan in plans))} in all")
 
 
-def plan_of(order: Order, display: StageDisplay) -> Plan:
+def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
     """Look at the source, measure on some of its images, and estimate the rest."""
     from integrations.fiftyone.fields import ALL_FIELDS, HEAT_MAP, INJECTION_FIELDS
 
-    config, notes = order.config, []
+    config, notes = job.config, []
 
     def note(text: str) -> None:
         notes.append(text)
         display(Step("backbone", note=text))
 
-    source = order.resolve()
+    source = job.resolve()
     display(Step("samples"))
     content = _look_at(source)
     labelled = [row for row, label in enumerate(content.labels) if label is not None]
@@ -170,13 +170,13 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
     n, d, c = len(labels), backbone.features, len(classes)
     check_fits(n, c, backbone.device)
     resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    folder = order.folder_for(content.dataset)
+    folder = job.folder_for(content.dataset)
     without = (HEAT_MAP,) if config.inject else (HEAT_MAP, *INJECTION_FIELDS)
     return Plan(
         source=source.description,
         dataset=content.dataset,
         label_field=source.label_field,
-        audit_key=order.audit_key,
+        audit_key=job.audit_key,
         samples=n,
         without_label=len(content.labels) - len(labelled),
         in_small_classes=int((~kept).sum()),
@@ -201,7 +201,7 @@ def plan_of(order: Order, display: StageDisplay) -> Plan:
         left_out=[*content.notes],
         output=str(folder),
         replaces=(folder / REPORT_FILE).exists(),
-        fields=[field.name(order.audit_key) for field in ALL_FIELDS if field not in without],
+        fields=[field.name(job.audit_key) for field in ALL_FIELDS if field not in without],
         notes=notes,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from integrations.command.cli import cli, quieten_fiftyone
+from integrations.cli.root import cli, quieten_fiftyone
 
 
 @cli.command()
@@ -14,7 +14,7 @@ def doctor() -> None:
     from rich.markup import escape
 
     quieten_fiftyone()
-    from integrations.doctor import examine
+    from integrations.cli.machine import examine
 
     console = Console()
     marks = {"ok": "[green]✓[/green]", "note": "[yellow]–[/yellow]", "problem": "[red]✗[/red]"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from integrations.command.audits import run
-from integrations.command.cli import cli
-from integrations.command.layers import KINDS, option_kinds
+from integrations.cli.options_file import KINDS, option_kinds
+from integrations.cli.root import cli
+from integrations.cli.run import run
 
 WIDTH = 100
 

@@ -1,4 +1,4 @@
-"""The subcommands that bring FiftyOne's App: `app` and `plugin`."""
+"""The subcommand `app`: FiftyOne's App on an audited dataset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from integrations.command.cli import cli, quieten_fiftyone
+from integrations.cli.root import cli, quieten_fiftyone
 from integrations.fiftyone.database import connect
 
 
@@ -35,16 +35,3 @@ def open_dataset(
         browser=browser,
         ready=lambda url: print(f"FiftyOne App: {url}", flush=True),
     )
-
-
-plugin_cli = typer.Typer(help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True)
-cli.add_typer(plugin_cli, name="plugin")
-
-
-@plugin_cli.command(name="install")
-def install() -> None:
-    """Make the plugin available to FiftyOne, however the App is started. `influence-audit app` does so too."""
-    quieten_fiftyone()
-    from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
-
-    print(f"{PLUGIN}: {install_plugin(enable=True)}")

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.errors import InputError
-from integrations.command.cli import cli, quieten_fiftyone
-from integrations.command.ending import ABOVE_LIMIT, DONE, standard_output_for_json
-from integrations.command.interruption import Interruption
-from integrations.command.layers import layer_of, origin, read_options_file
-from integrations.command.options import WHERE, Output, Quiet, Verbose, takes_settings
-from integrations.command.orders import INDEX_FILE, Order, orders_of
-from integrations.command.outputs import check_page
+from integrations.cli.exit_codes import ExitCode, standard_output_for_json
+from integrations.cli.interruption import Interruption
+from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
+from integrations.cli.options import WHERE, Output, Quiet, Verbose, takes_settings
+from integrations.cli.options_file import layer_of, origin, read_options_file
+from integrations.cli.outputs import check_page
+from integrations.cli.root import cli, quieten_fiftyone
 from integrations.fiftyone.database import connect
 from integrations.sources.split_names import LAYOUTS
 
 if TYPE_CHECKING:
-    from integrations.terminal import Manner
+    from integrations.cli.terminal import Verbosity
 
 DEMO_DATASET = "influence-audit-demo"
 GIVEN = ("environment", "commandline")
@@ -150,17 +150,17 @@ def run(
         "layout": layout,
         "audit_key": audit_key,
     }
-    orders = _orders(context, config, options, settings, output)
+    jobs = _jobs(context, config, options, settings, output)
     if fail_above is not None and not 0 <= fail_above < 1:
         raise InputError(f"--fail-above is {fail_above}; it takes a share of the labels, from 0 to below 1")
-    if fail_above is not None and any(order.config.inject for order in orders):
+    if fail_above is not None and any(job.config.inject for job in jobs):
         raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
     quieten_fiftyone()
-    from integrations.terminal import Manner
+    from integrations.cli.terminal import Verbosity
 
-    manner = Manner(quiet, verbose, json)
+    verbosity = Verbosity(quiet, verbose, json)
     with standard_output_for_json(json):
-        code = _carry_out(orders, manner, fail_above, dry_run, scheduler, context.obj)
+        code = _carry_out(jobs, verbosity, fail_above, dry_run, scheduler, context.obj)
     raise typer.Exit(code)
 
 
@@ -177,33 +177,33 @@ def demo(
     """Audit scikit-learn's handwritten digits with a tenth of the labels made wrong on purpose. Needs no network."""
     options = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit", "keep_labels": None}
     options |= dict.fromkeys(("view", "label_field", "image_column", "label_column", "layout"))
-    orders = _orders(context, None, options, settings, output)
+    jobs = _jobs(context, None, options, settings, output)
     quieten_fiftyone()
     connect()
-    from integrations.command.batch import audit_one
-    from integrations.terminal import Manner
+    from integrations.cli.batch import audit_one
+    from integrations.cli.terminal import Verbosity
 
-    orders[0].refuse_others_files()
-    _watch(context.obj, orders)
-    audit_one(orders[0], Manner(quiet, verbose))
+    jobs[0].refuse_others_files()
+    _watch(context.obj, jobs)
+    audit_one(jobs[0], Verbosity(quiet, verbose))
 
 
-def _orders(
+def _jobs(
     context: typer.Context,
     config: Path | None,
     options: dict[str, Any],
     settings: dict[str, Any],
     output: Path | None,
-) -> list[Order]:
+) -> list[AuditJob]:
     """What is asked for in all layers together."""
     tables: list[dict[str, Any]] = read_options_file(config, run).audits if config is not None else []
     if tables and layer_of(context, "source") in GIVEN:
         raise InputError(f"{config} says in [[audit]] what to audit; leave the sources out of the call, or the file")
-    orders = []
+    jobs = []
     for table in tables or [{}]:
         own = {name: value for name, value in table.items() if layer_of(context, name) not in GIVEN}
         try:
-            orders += orders_of(
+            jobs += jobs_of(
                 {name: own.get(name, value) for name, value in options.items()},
                 {name: own.get(name, value) for name, value in settings.items()},
                 output,
@@ -213,15 +213,15 @@ def _orders(
                 raise
             where = f" (in an [[audit]] of {config})" if error.setting in own else origin(context, error.setting)
             raise InputError(f"{error}{where}") from None
-    return [dataclasses.replace(orders[0], folder=output)] if len(orders) == 1 else orders
+    return [dataclasses.replace(jobs[0], folder=output)] if len(jobs) == 1 else jobs
 
 
-def _watch(interruption: Interruption, orders: list[Order]) -> None:
+def _watch(interruption: Interruption, jobs: list[AuditJob]) -> None:
     """Say where files are written, so that an interruption leaves no half of one."""
     from audit.images.embedding import default_cache_dir
 
-    for order in orders:
-        interruption.folders |= {order.folder or order.root, Path(order.config.cache_dir or default_cache_dir())}
+    for job in jobs:
+        interruption.folders |= {job.folder or job.root, Path(job.config.cache_dir or default_cache_dir())}
 
 
 def _check_current_folder() -> None:
@@ -237,8 +237,8 @@ def _check_current_folder() -> None:
 
 
 def _carry_out(
-    orders: list[Order],
-    manner: Manner,
+    jobs: list[AuditJob],
+    verbosity: Verbosity,
     fail_above: float | None,
     dry_run: bool,
     scheduler: str | None,
@@ -246,20 +246,20 @@ def _carry_out(
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
     _check_current_folder()
-    for order in orders:
-        order.refuse_others_files()
-    if len(orders) > 1:
-        check_page(orders[0].root / INDEX_FILE)
+    for job in jobs:
+        job.refuse_others_files()
+    if len(jobs) > 1:
+        check_page(jobs[0].root / INDEX_FILE)
     if dry_run:
-        from integrations.command.dry_run import show_plans
+        from integrations.cli.dry_run import show_plans
 
-        show_plans(orders, manner)
-        return DONE
+        show_plans(jobs, verbosity)
+        return ExitCode.DONE
     connect()  # before seconds of imports, and before anything is computed
-    from integrations.command.batch import audit_all, audit_one, is_above
+    from integrations.cli.batch import audit_all, audit_one, is_above
 
-    _watch(interruption, orders)
-    if len(orders) > 1:
-        interruption.page = orders[0].root / INDEX_FILE
-        return audit_all(orders, manner, fail_above, scheduler)
-    return ABOVE_LIMIT if is_above(audit_one(orders[0], manner, scheduler), fail_above) else DONE
+    _watch(interruption, jobs)
+    if len(jobs) > 1:
+        interruption.page = jobs[0].root / INDEX_FILE
+        return audit_all(jobs, verbosity, fail_above, scheduler)
+    return ExitCode.ABOVE_LIMIT if is_above(audit_one(jobs[0], verbosity, scheduler), fail_above) else ExitCode.DONE

@@ -10,9 +10,9 @@ import typer
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.files.result_folder import refuse_others_files
-from integrations.command.cli import cli, quieten_fiftyone
-from integrations.command.options import Quiet, takes_settings
-from integrations.command.outputs import is_benchmark
+from integrations.cli.options import Quiet, takes_settings
+from integrations.cli.outputs import is_benchmark
+from integrations.cli.root import cli, quieten_fiftyone
 
 if TYPE_CHECKING:
     from integrations.benchmark import Measurement
@@ -53,10 +53,10 @@ def benchmark(
         refuse_others_files(output, ("measurements.json", "table.md", "figure.html"), " with --output")
     from rich.console import Console
 
-    from integrations.terminal import Manner, StageDisplay
+    from integrations.cli.terminal import StageDisplay, Verbosity
 
     quieten_fiftyone()
-    with StageDisplay(Console(stderr=True), Manner(quiet)) as display:
+    with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:
         from audit.images.backbone import load_backbone
         from audit.progress import Step
         from integrations.benchmark import run_cases, save_measurements, source_cases
