@@ -34,6 +34,7 @@ class Diagnosis:
             (nats, over all samples). Where there are fewer samples than features, it is at most the same for a head on
             held-out labels.
         tells: whether that evidence is decisive. Where it is not, labels are believed as they are given.
+        trusted_weight: exponent of the head of the trusted labels alone; 0 where it adds nothing.
     """
 
     prior: Tensor
@@ -50,3 +51,4 @@ class Diagnosis:
     rounds: list[dict[str, float]]
     evidence: float = math.inf
     tells: bool = True
+    trusted_weight: float = 0.0

@@ -49,6 +49,7 @@ from audit.noise_model.mixture import MixtureFit
 from audit.noise_model.rounds import Mixture, Predictors, Round, StoppingRule, mix
 from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.too_little import evidence_over_frequencies, frequencies, labels_as_given, slips_alone
+from audit.noise_model.trusted import TrustedHead
 from audit.noise_model.votes import NeighbourVotes, principal
 from audit.progress import ProgressCallback, Step, silent
 
@@ -61,11 +62,13 @@ class Fitted:
         diagnosis: of the given labels.
         learners: as the last round left them.
         mixtures: the fit of each round's mixture.
+        trusted_head: of the trusted labels, where it adds something to the readings.
     """
 
     diagnosis: Diagnosis
     learners: Learners
     mixtures: tuple[MixtureFit, ...]
+    trusted_head: TrustedHead | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,11 @@ class NoiseModel:
         evidence = self._evidence(labels, rounds.reported, held_out_evidence)
         tells = evidence > self.settings.decisive_for(len(labels))
         mixture = rounds.mixture if tells else self._believe_as_given(rounds.mixture, labels)
-        look_alikes = LookAlikes.none()
+        look_alikes, trusted_head = LookAlikes.none(), None
         if tells:
+            trusted_head = TrustedHead.of(self.features, mixture.prior, given, self.order, self.settings)
+            if trusted_head is not None:
+                mixture = trusted_head.applied(mixture, self.features, given, self.settings)
             prior, posterior, transition = mixture.prior, mixture.posterior, mixture.transition
             look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
@@ -141,8 +147,9 @@ class NoiseModel:
             rounds=[asdict(reported) for reported in rounds.reported],
             evidence=evidence,
             tells=tells,
+            trusted_weight=0.0 if trusted_head is None else trusted_head.exponents[1],
         )
-        return Fitted(diagnosis, rounds.learners, rounds.mixtures)
+        return Fitted(diagnosis, rounds.learners, rounds.mixtures, trusted_head)
 
     def rediagnose(self, fitted: Fitted, labels: Tensor) -> tuple[Tensor, Fitted]:
         """Diagnose other labels in the place of those that the model was fitted to.
@@ -168,6 +175,8 @@ class NoiseModel:
         left_out, learners = fitted.learners.left_out_by_given(labels)
         rounds = self._run_rounds(left_out, given, learners, known)
         mixture, look_alikes = rounds.mixture, fitted.diagnosis.look_alikes
+        if fitted.trusted_head is not None:
+            mixture = fitted.trusted_head.applied(mixture, self.features, given, self.settings)
         posterior = look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given)
         return posterior, replace(fitted, learners=rounds.learners)
 

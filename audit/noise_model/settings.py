@@ -150,6 +150,18 @@ class LookAlikeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustedSettings:
+    """How a head of the trusted labels alone is used."""
+
+    # Parts of the trusted samples that are held out in turn. Each class needs as many trusted samples.
+    folds: int = 5
+    # Steps of EM for T, at most.
+    steps: int = 100
+    # Change of an entry of T below which EM ends.
+    settled: float = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlSettings:
     """How many known mislabels are added, and when the estimates that rest on them need a caution."""
 
@@ -182,6 +194,7 @@ class NoiseSettings:
     transition: TransitionSettings = field(default_factory=TransitionSettings)
     discriminant: DiscriminantSettings = field(default_factory=DiscriminantSettings)
     look_alikes: LookAlikeSettings = field(default_factory=LookAlikeSettings)
+    trusted: TrustedSettings = field(default_factory=TrustedSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
 
     def decisive_for(self, samples: int) -> float:

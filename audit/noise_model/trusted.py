@@ -1,0 +1,168 @@
+"""What labels that are known to be right say of the true classes, beside the readings.
+
+Wrong labels may lie together: then the labels around a wrong one are as wrong as it is, all readings agree with it, and
+the likelihood of the given labels prefers hard pictures to mistakes. Trusted labels tell the two apart. A head that is
+trained on them alone has learnt no mistake. It joins the readings as one more factor,
+
+    P(true | x) ∝ readings(x)^a · trusted head(x)^b,
+
+where the trusted labels, predicted by heads that have not seen them, are likelier with it than without. Both
+exponents maximise their likelihood. T is fitted to the given labels again, which say nothing of the exponents then.
+
+On the development data with labels that are wrong at random, at the nearest class or by people, b is nearly always 0: the
+readings, which learn from all labels, leave nothing for the trusted head to add.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from torch import Tensor
+
+from audit.compute.matrix import here, take
+from audit.head.factors import SecondMoment
+from audit.head.fit import fit_softmax, one_hot, probabilities
+from audit.head.hessian import chunks
+from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
+from audit.noise_model.heads import Features
+from audit.noise_model.penalty import Penalty
+from audit.noise_model.rounds import Mixture
+from audit.noise_model.settings import NoiseSettings
+from audit.noise_model.transition import estimate_transition
+
+
+@dataclass(frozen=True)
+class TrustedHead:
+    """A head of the trusted labels alone, and what it counts.
+
+    Attributes:
+        weight: W (C, D).
+        rows: (k,) positions of the trusted samples.
+        held_out: (k, C) predictions for them, each from a head without the sample.
+        exponents: a of the readings, and b of this head.
+        evidence: nats of log-likelihood of the trusted labels that this head adds to the readings.
+    """
+
+    weight: Tensor
+    rows: Tensor
+    held_out: Tensor
+    exponents: tuple[float, float]
+    evidence: float
+
+    @classmethod
+    def of(
+        cls, features: Features, prior: Tensor, labels: GivenLabels, order: Tensor, settings: NoiseSettings
+    ) -> TrustedHead | None:
+        """The head of the trusted labels; None where it adds nothing, or they lack a class.
+
+        Args:
+            features: of the n samples.
+            prior: (n, C) what the readings say of each sample.
+            labels: of the n samples.
+            order: (n,) positions of the samples in random order.
+            settings: of the noise model.
+        """
+        if labels.trusted is None:
+            return None
+        classes = prior.shape[1]
+        rows = order[labels.trusted[order]]
+        numbers = labels.numbers[rows]
+        folds = settings.trusted.folds
+        if int(torch.bincount(numbers, minlength=classes).min()) < folds:
+            return None
+        weight, held_out = _trained(here(take(features.z, rows)), numbers, classes, settings)
+        some = slice(0, settings.mixture.few_samples(classes))
+        logs = torch.stack([prior[rows][some], held_out[some]]).double().clamp_min(FLOOR).log()
+        _, without = _fit_exponents(logs[:1], numbers[some], settings)
+        exponents, both = _fit_exponents(logs, numbers[some], settings)
+        evidence = both - without
+        if evidence <= math.log(len(numbers[some])) / 2:  # what Schwarz's criterion asks of one more exponent
+            return None
+        return cls(weight, rows, held_out, (exponents[0], exponents[1]), evidence)
+
+    def applied(self, mixture: Mixture, features: Features, labels: GivenLabels, settings: NoiseSettings) -> Mixture:
+        """A round's mixture with this head among the readings, and T fitted again.
+
+        The mixture's prior and posterior are written over: there may be no memory for two more (n, C).
+        """
+        prior, posterior = mixture.prior, mixture.posterior
+        parts = chunks(len(prior), 6 * prior.shape[1], 4)
+        place = torch.full((len(prior),), -1, device=prior.device)
+        place[self.rows] = torch.arange(len(self.rows), device=prior.device)
+        a, b = self.exponents
+        for rows in parts:
+            own = here(probabilities(features.z[rows], self.weight)).to(prior)
+            trusted = place[rows] >= 0
+            own[trusted] = self.held_out[place[rows][trusted]]
+            prior[rows] = (a * prior[rows].clamp_min(FLOOR).log() + b * own.clamp_min(FLOOR).log()).softmax(1)
+        transition = _fit_transition(prior, labels, settings)
+        log_likelihood = 0.0
+        for rows in parts:
+            after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
+            posterior[rows] = after.T
+            log_likelihood += float(evidence.log().sum(dtype=torch.float64))
+        # The trusted labels say how sharp the prior is, so there is one sharpness.
+        return replace(mixture, transition=transition, likeliest_share=1.0, log_likelihood=log_likelihood / len(prior))
+
+
+def _trained(z: Tensor, numbers: Tensor, classes: int, settings: NoiseSettings) -> tuple[Tensor, Tensor]:
+    """W (C, D) of a head of the trusted samples, and predictions (k, C) for each by a head without its fold.
+
+    Args:
+        z: (k, D) features of the trusted samples, in random order.
+        numbers: (k,) their class numbers.
+        classes: C.
+        settings: of the noise model.
+    """
+    moment = SecondMoment.of(z)
+    features = Features(z, moment, more_than_samples=len(z) < z.shape[1])
+    order = torch.arange(len(z), device=z.device)
+    penalty = Penalty.choose(features, numbers, classes, order, settings.head)
+    targets, tolerance = one_hot(numbers, classes, z.dtype), settings.head.tolerance
+    fold = order % settings.trusted.folds
+    held_out = torch.empty_like(targets)
+    for number in range(settings.trusted.folds):
+        kept = fold != number
+        without, _ = fit_softmax(z[kept], targets[kept], penalty.l2, initial=penalty.weight, tolerance=tolerance)
+        held_out[~kept] = probabilities(z[~kept], without)
+    weight, _ = fit_softmax(z, targets, penalty.l2, initial=penalty.weight, tolerance=tolerance, moment=moment)
+    return weight, held_out
+
+
+def _fit_exponents(logs: Tensor, numbers: Tensor, settings: NoiseSettings) -> tuple[list[float], float]:
+    """The exponents of r predictions under which labels are likeliest, and the log-likelihood (nats) there.
+
+    Args:
+        logs: (r, k, C) logarithms of the predictions.
+        numbers: (k,) class numbers.
+        settings: of the noise model.
+    """
+    values, own = logs.cpu().numpy(), logs.gather(2, numbers.expand(len(logs), -1)[:, :, None])[:, :, 0].cpu().numpy()
+
+    def likelihood(exponents: np.ndarray) -> float:
+        return float((exponents @ own).sum() - logsumexp(np.tensordot(exponents, values, 1), axis=1).sum())
+
+    def loss(exponents: np.ndarray) -> float:
+        return float((exponents**2).sum()) / 2 / settings.mixture.exponent_spread**2 - likelihood(exponents)
+
+    start = np.full(len(values), 1 / len(values))
+    found = minimize(loss, start, bounds=[(0.0, settings.mixture.exponent_most)] * len(values)).x
+    return found.tolist(), likelihood(found)
+
+
+def _fit_transition(prior: Tensor, labels: GivenLabels, settings: NoiseSettings) -> Tensor:
+    """T (C, C) of labels by EM, given P(true | x) (n, C) alone."""
+    # From the T that the pictures alone expect: from one without mistakes, EM is slow to find any.
+    transition = estimate_transition(labels.settle(prior), labels, settings.transition)
+    for _ in range(settings.trusted.steps):
+        posterior, _ = posterior_and_evidence(prior.T, transition, labels)
+        following = estimate_transition(posterior.T, labels, settings.transition)
+        change, transition = float((following - transition).abs().max()), following
+        if change < settings.trusted.settled:
+            break
+    return transition

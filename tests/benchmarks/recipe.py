@@ -1,0 +1,95 @@
+"""Whether the original recipe's mislabels are found: `python -m tests.benchmarks.recipe`.
+
+INFLUENCE_AUDIT_DATA names the folder of the development data. The recipe makes a tenth of the training labels wrong,
+those of the samples that help most, and trusts the validation labels. Other mislabels are measured beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import audit
+from integrations.benchmark import labelled_samples
+from integrations.sources import resolve_source
+from tests.benchmarks.data import data_set
+from tests.benchmarks.detection import bundled
+from tests.benchmarks.influence import described, machine
+
+PAGE = Path(__file__).with_suffix(".md")
+SEEDS = range(5)
+RECIPE = {"inject": 0.1, "inject_strategy": "most-influential", "inject_into": "train"}
+ADAM = {"trainer": "adam", "damping": 1e-3}
+TRUSTED = {"validation_trusted": True}
+AUDITS: dict[str, dict[str, object]] = {
+    "the original recipe (Adam), trusted": RECIPE | ADAM | TRUSTED,
+    "most influential, trusted": RECIPE | TRUSTED,
+    "uniform, trusted": RECIPE | TRUSTED | {"inject_strategy": "uniform"},
+    "nearest class, trusted": RECIPE | TRUSTED | {"inject_strategy": "class-pair"},
+    "the original recipe (Adam), not trusted": RECIPE | ADAM,
+    "most influential, not trusted": RECIPE,
+}
+INTRODUCTION = """# The original recipe
+
+Made by `python -m tests.benchmarks.recipe` on the development data ({samples} images of {classes}; {backbone}),
+{machine}.
+
+Each row is one audit with a tenth of the training labels wrong. *Trusted* means `--validation-trusted`. Precision and
+recall are those of the flags, "ranking" is the average precision of the suspicion, and F1 that of the head on the test
+split. The original's own figures are F1 .906 on given and .854 on corrupted labels, and mean influences of -0.41
+(clean) and -13.0 (corrupted) of tables, -0.54 and -13.1 of boats. Its influence is that of the whole network,
+on another scale.
+"""
+COLUMNS = (
+    "mislabels",
+    "seed",
+    "wrong",
+    "estimated",
+    "flags",
+    "precision",
+    "recall",
+    "ranking",
+    "F1, given labels",
+    "F1, corrupted labels",
+    "mean influence, clean",
+    "mean influence, corrupted",
+)
+
+
+def measured(x: np.ndarray, labels: np.ndarray, settings: dict[str, object], seed: int) -> list[str]:
+    """The figures of one audit, from its third column on."""
+    summary = audit.audit_embeddings(x, labels, config=audit.AuditConfig(seed=seed, **settings)).summary  # type: ignore[arg-type]
+    found, estimates, influence = summary["detection"], summary["estimates"], summary["influence_by_class"][-1]
+    return [
+        f"{found['injected']}",
+        f"{estimates['mistakes']:.0f} ({estimates['mistakes_low']:.0f} to {estimates['mistakes_high']:.0f})",
+        f"{summary['counts']['flagged']}",
+        f"{found['precision']:.2f}",
+        f"{found['recall']:.2f}",
+        f"{found['average_precision']:.3f}",
+        f"{summary['heads']['given']['test']['f1']:.3f}",
+        f"{summary['heads']['corrupted']['test']['f1']:.3f}",
+        f"{influence['clean']:+.2f}",
+        f"{influence['corrupted']:+.2f}",
+    ]
+
+
+def main() -> None:
+    backbone, embedded = bundled()
+    samples = labelled_samples(resolve_source(str(data_set("tiny-imagenet-tables-boats"))))
+    x = np.asarray(embedded(samples))
+    classes, labels = np.unique([str(label) for label in samples.labels], return_inverse=True)
+    rows = [
+        [name, str(seed), *measured(x, labels, settings, seed)] for name, settings in AUDITS.items() for seed in SEEDS
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
+    text = INTRODUCTION.format(
+        samples=len(labels), classes=" and ".join(classes), backbone=backbone, machine=described(machine())
+    )
+    PAGE.write_text("\n".join([text, *lines]) + "\n")
+    print(PAGE.read_text())
+
+
+if __name__ == "__main__":
+    main()
