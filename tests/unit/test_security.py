@@ -230,7 +230,7 @@ def test_every_page_has_a_policy_that_lets_nothing_in_and_escapes_what_it_shows(
 
     assert page.environment().autoescape is True
     templates = ROOT / "reports" / "templates"
-    for template in templates.glob("*.j2"):
+    for template in templates.rglob("*.j2"):
         text = template.read_text(encoding="utf-8")
         assert "|safe" not in text.replace(" ", "")
         assert "autoescape false" not in text
