@@ -16,8 +16,8 @@ from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
 from audit.result import SUMMARY_FILE
 from integrations.fiftyone.appearance import show_fields
-from integrations.fiftyone.decision_log import audit_config
 from integrations.fiftyone.fields import HEAT_MAP, declare
+from integrations.fiftyone.runs import audit_config
 
 if TYPE_CHECKING:
     import pandas as pd

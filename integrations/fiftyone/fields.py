@@ -46,36 +46,36 @@ class AuditField:
         return f"{key}_{self.suffix}"
 
 
-FIELDS = (
-    AuditField("suspicion", fo.FloatField, SCORE_MEANINGS["suspicion"]),
-    AuditField(
-        "suggested",
-        fo.Classification,
-        f"{SCORE_MEANINGS['suggested_label']} Its confidence: {SCORE_MEANINGS['suggested_probability']}",
-    ),
-    AuditField("flag", fo.BooleanField, SCORE_MEANINGS["flag"]),
-    AuditField("influence", fo.FloatField, SCORE_MEANINGS["influence"]),
-    AuditField("self_influence", fo.FloatField, SCORE_MEANINGS["self_influence"]),
-    AuditField("loo_probability", fo.FloatField, SCORE_MEANINGS["loo_probability"]),
-    AuditField("split", fo.StringField, SCORE_MEANINGS["split"]),
-    AuditField(
-        "findings",
-        fo.ListField,
-        "What was found beside the label: identical images with different labels (duplicate-labels), identical images "
-        "in training and held-out splits (split-leak), or why the sample was left out of the audit.",
-        fo.StringField,
-    ),
+SUSPICION = AuditField("suspicion", fo.FloatField, SCORE_MEANINGS["suspicion"])
+SUGGESTED = AuditField(
+    "suggested",
+    fo.Classification,
+    f"{SCORE_MEANINGS['suggested_label']} Its confidence: {SCORE_MEANINGS['suggested_probability']}",
 )
+FLAG = AuditField("flag", fo.BooleanField, SCORE_MEANINGS["flag"])
+INFLUENCE = AuditField("influence", fo.FloatField, SCORE_MEANINGS["influence"])
+SELF_INFLUENCE = AuditField("self_influence", fo.FloatField, SCORE_MEANINGS["self_influence"])
+LOO_PROBABILITY = AuditField("loo_probability", fo.FloatField, SCORE_MEANINGS["loo_probability"])
+SPLIT = AuditField("split", fo.StringField, SCORE_MEANINGS["split"])
+FINDINGS = AuditField(
+    "findings",
+    fo.ListField,
+    "What was found beside the label: identical images with different labels (duplicate-labels), identical images "
+    "in training and held-out splits (split-leak), or why the sample was left out of the audit.",
+    fo.StringField,
+)
+
+FIELDS = (SUSPICION, SUGGESTED, FLAG, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS)
 """What every audit writes, beside the status."""
 
-INJECTION_FIELDS = (
-    AuditField("injected", fo.BooleanField, SCORE_MEANINGS["injected"]),
-    AuditField(
-        "injected_label",
-        fo.Classification,
-        "The label that was audited where this audit changed it on purpose; your own labels are untouched.",
-    ),
+INJECTED = AuditField("injected", fo.BooleanField, SCORE_MEANINGS["injected"])
+INJECTED_LABEL = AuditField(
+    "injected_label",
+    fo.Classification,
+    "The label that was audited where this audit changed it on purpose; your own labels are untouched.",
 )
+
+INJECTION_FIELDS = (INJECTED, INJECTED_LABEL)
 """What an audit that injects mislabels writes besides."""
 
 STATUS = AuditField("status", fo.StringField, f"What a person decided: {', '.join(STATUSES)}.")
@@ -102,10 +102,13 @@ HEAT_MAP = AuditField(
 )
 """What explaining a sample writes where it is asked for."""
 
-INDEXED = ("suspicion", "status", "flag")
+INDEXED = (SUSPICION, STATUS, FLAG)
 """What the panel and the App filter and sort by; the queue of unreviewed samples has an index of its own."""
 
-ALL_FIELDS = (*FIELDS[:3], STATUS, CORRECTED, *FIELDS[3:], *INJECTION_FIELDS, HEAT_MAP, ORIGINAL, DECISIONS)
+ALL_FIELDS = (
+    *(SUSPICION, SUGGESTED, FLAG, STATUS, CORRECTED, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS),
+    *(INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS),
+)
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 
 
@@ -116,7 +119,7 @@ def check_audit_key(dataset: fo.Dataset, key: str, label_field: str) -> None:
         InputError: if the key is no identifier, or a field, run or label field of that name is in the way.
     """
     try:
-        validate_field_name(f"{key}_flag")
+        validate_field_name(FLAG.name(key))
         valid = key.isidentifier() and len(key) <= LONGEST_KEY
     except ValueError:
         valid = False
@@ -161,11 +164,11 @@ def declare(dataset: fo.Dataset, key: str, fields: tuple[AuditField, ...]) -> No
 
 def index_fields(dataset: fo.Dataset, key: str) -> None:
     """Make the database find samples by what the panel asks for."""
-    for suffix in INDEXED:
-        dataset.create_index(f"{key}_{suffix}")
-    order = [(f"{key}_suspicion", -1), ("id", 1)]
+    for field in INDEXED:
+        dataset.create_index(field.name(key))
+    order = [(SUSPICION.name(key), -1), ("id", 1)]
     dataset.create_index(order)
-    dataset.create_index([(f"{key}_status", 1), *order])
+    dataset.create_index([(STATUS.name(key), 1), *order])
 
 
 def drop_indexes(dataset: fo.Dataset, key: str) -> None:

@@ -11,7 +11,7 @@ from audit.data.samples import Samples, check_classes
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
 from integrations.fiftyone.dataset import read_samples
-from integrations.fiftyone.decision_log import audit_config
+from integrations.fiftyone.runs import audit_config
 
 INFO_KEY = "influence_audit_injection"
 

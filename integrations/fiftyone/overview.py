@@ -18,8 +18,7 @@ import pandas as pd
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import AuditResult
-from integrations.fiftyone.decision_log import audit_config
-from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig
+from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig, audit_config
 
 OVERVIEWS_KEPT = 4
 

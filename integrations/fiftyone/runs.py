@@ -6,12 +6,16 @@ and keep their names.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 from fiftyone.core.runs import Run, RunConfig
 
+from audit.errors import InputError
 from integrations.fiftyone.appearance import delete_views, forget_fields, rename_group, save_views
 from integrations.fiftyone.fields import INFO_KEY, audit_fields, drop_indexes, index_fields
 
@@ -19,6 +23,8 @@ METHOD = "influence-audit"
 WRITING = "writing"
 COMPLETE = "complete"
 FAILED = "failed"
+
+_AS_READ: ContextVar[fo.Dataset | None] = ContextVar("as_read", default=None)
 
 
 class LabelAuditConfig(RunConfig):
@@ -89,6 +95,35 @@ class LabelAudit(Run):
         index_fields(dataset, new_key)
         rename_group(dataset, key, new_key)
         save_views(dataset, new_key)
+
+
+@contextmanager
+def as_read(dataset: fo.Dataset) -> Iterator[None]:
+    """For one request, take a dataset as it has just been read: reading it anew takes some 15 ms, many times."""
+    token = _AS_READ.set(dataset)
+    try:
+        yield
+    finally:
+        _AS_READ.reset(token)
+
+
+def audit_config(dataset: fo.Dataset, audit_key: str) -> LabelAuditConfig:
+    """The config of an audit's run, from the dataset read anew, but for `as_read`.
+
+    Raises:
+        InputError: if the dataset is gone or has no such audit.
+    """
+    try:
+        if _AS_READ.get() is not dataset:
+            dataset.reload()
+    except ValueError:
+        raise InputError(f"dataset {dataset.name!r} was deleted; there is nothing to review") from None
+    keys = dataset.list_runs(method=METHOD)
+    if audit_key not in keys:
+        raise InputError(
+            f"dataset {dataset.name!r} has no label audit {audit_key!r}; it has: {', '.join(keys) or 'none'}"
+        )
+    return dataset.get_run_info(audit_key).config
 
 
 def _root(samples: SampleCollection) -> fo.Dataset:

@@ -23,12 +23,11 @@ from integrations.fiftyone.background_audit import (
     forget_job,
     running_jobs,
 )
-from integrations.fiftyone.decision_log import as_read
 from integrations.fiftyone.explanations import explain_in_background, is_being_explained
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import Overview, audit_overview
-from integrations.fiftyone.runs import COMPLETE
+from integrations.fiftyone.runs import COMPLETE, as_read
 
 from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of, show_changed_fields
 from .panel_layout import PanelLayout

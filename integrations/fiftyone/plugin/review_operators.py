@@ -16,7 +16,8 @@ from integrations.fiftyone import review
 from integrations.fiftyone.background_audit import (
     results_home,
 )
-from integrations.fiftyone.decision_log import Decided, audit_config
+from integrations.fiftyone.review.log import Decided
+from integrations.fiftyone.runs import audit_config
 
 from .forms import (
     AuditOperator,

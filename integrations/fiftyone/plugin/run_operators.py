@@ -15,9 +15,9 @@ from integrations.fiftyone.background_audit import (
     RUNNING,
     find_job,
 )
-from integrations.fiftyone.decision_log import audit_config
 from integrations.fiftyone.fields import check_audit_key
 from integrations.fiftyone.lock import one_at_a_time
+from integrations.fiftyone.runs import audit_config
 
 from .forms import (
     PANEL,

@@ -1,0 +1,53 @@
+"""What people decide about flagged labels: confirm, dismiss, accept, relabel, undo, apply, export.
+
+Each sample carries its state and the log of every decision on it, and every decision is one atomic update of each
+sample in the database: it appends to the log and sets the state in the same step, taking what was there before from
+the database and not from the caller. So two windows that review at once lose nothing, decisions outlive the App and
+the database server, and any of them can be undone.
+
+- `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right one is known) or
+  dismissed (it is right).
+- `<key>_corrected`: the right label of relabelled samples.
+- `<key>_decisions`: the log.
+- The user's label field is written by `apply_corrections` alone, which keeps the label that it overwrites in
+  `<key>_original` and can be undone as any other decision.
+"""
+
+from integrations.fiftyone.review.decide import (
+    accept,
+    apply_corrections,
+    confirm,
+    dismiss,
+    label_of,
+    note_label_by_hand,
+    relabel,
+)
+from integrations.fiftyone.review.export import EXPORT_COLUMNS, EXPORT_FORMATS, corrections, export_corrections
+from integrations.fiftyone.review.log import Decided, corrected_since, decisions
+from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, review_progress
+from integrations.fiftyone.review.queue import count_suspects, next_to_review
+from integrations.fiftyone.review.undo import Undone, undo_last
+
+__all__ = [
+    "EXPORT_COLUMNS",
+    "EXPORT_FORMATS",
+    "Decided",
+    "ReviewProgress",
+    "Undone",
+    "accept",
+    "apply_corrections",
+    "confirm",
+    "corrected_since",
+    "corrections",
+    "count_suspects",
+    "decisions",
+    "dismiss",
+    "export_corrections",
+    "keep_progress",
+    "label_of",
+    "next_to_review",
+    "note_label_by_hand",
+    "relabel",
+    "review_progress",
+    "undo_last",
+]

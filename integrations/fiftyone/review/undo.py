@@ -1,0 +1,116 @@
+"""Taking decisions back: a sample gets the state, or the label, that it had without them.
+
+A decision that is undone stays in the log, with who undid it and when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+
+from integrations.fiftyone.review.log import SETS_STATE, STANDS, Action, DecisionLog, entries_of, this_user
+from integrations.fiftyone.review.progress import bring_up_to_date
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What was taken back: the decision, who had made it, on how many samples, and the id of one of them."""
+
+    action: Action
+    by: str
+    count: int
+    sample: str
+
+
+def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Undone | None:
+    """Take the last decision back that was not taken back yet, with all samples that it was made on at once.
+
+    A sample gets the state of the latest decision on it that still stands, so that a decision of someone else on the
+    same sample is kept. Applied corrections give the old labels back, except where the label was edited since.
+
+    Args:
+        dataset: the audited dataset.
+        audit_key: of the audit.
+        by: only look at decisions of this person; by default at everybody's.
+
+    Returns:
+        What was undone; None where there is nothing to undo.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(dataset, audit_key)
+    last = _last_decision(log, by)
+    if last is None:
+        return None
+    batch = last["batch"]
+    standing = {log.decisions: {"$elemMatch": {"batch": batch, "undone_at": None}}}
+    applied = last["action"] == "apply"
+    values = _labels_before(log, batch, last["field"]) if applied else _state_without(log, batch)
+    values |= {log.decisions: _log_with_undone(log, batch, by), "last_modified_at": "$$NOW"}
+    count = log.samples.update_many(standing, [{"$set": values}]).modified_count
+    bring_up_to_date(log)
+    return Undone(last["action"], last["by"], count, last["sample"]) if count else None
+
+
+def _last_decision(log: DecisionLog, by: str | None) -> dict[str, Any] | None:
+    """The newest log entry that was not undone, with the id of a sample that it is on."""
+    whose = {} if by is None else {"by": by}
+    found = log.samples.aggregate(
+        [
+            {"$match": {log.decisions: {"$elemMatch": {"undone_at": None, **whose}}}},
+            {"$project": {"entry": f"${log.decisions}"}},
+            {"$unwind": "$entry"},
+            {"$match": {"entry.undone_at": None, **{f"entry.{name}": value for name, value in whose.items()}}},
+            {"$sort": {"entry.at": -1, "entry.batch": 1}},
+            {"$limit": 1},
+        ],
+        allowDiskUse=True,
+    )
+    return next(({**newest["entry"], "sample": str(newest["_id"])} for newest in found), None)
+
+
+def _log_with_undone(log: DecisionLog, batch: str, by: str | None) -> dict[str, Any]:
+    """The log with a batch's entries marked as undone."""
+    undone = {"undone_at": "$$NOW", "undone_by": {"$literal": by or this_user()}}
+    marked = {"$mergeObjects": ["$$entry", undone]}
+    choice = {"$cond": [{"$eq": ["$$entry.batch", batch]}, marked, "$$entry"]}
+    return {"$map": {"input": f"${log.decisions}", "as": "entry", "in": choice}}
+
+
+def _state_without(log: DecisionLog, batch: str) -> dict[str, Any]:
+    """Status and corrected label by the latest decision that stands without a batch's, or as before the first."""
+    deciding = entries_of(f"${log.decisions}", SETS_STATE)
+    standing = entries_of("$$deciding", {"$and": [{"$ne": ["$$entry.batch", batch]}, STANDS]})
+    latest = {"$arrayElemAt": ["$$standing", -1]}
+    first = {"$arrayElemAt": ["$$deciding", 0]}
+
+    def of_state(name: str) -> dict[str, Any]:
+        after = {"$let": {"vars": {"latest": latest}, "in": f"$$latest.after.{name}"}}
+        before = {"$let": {"vars": {"first": first}, "in": f"$$first.before.{name}"}}
+        value = {"$cond": [{"$eq": [{"$size": "$$standing"}, 0]}, before, after]}
+        return {
+            "$let": {
+                "vars": {"deciding": deciding},
+                "in": {"$let": {"vars": {"standing": standing}, "in": {"$ifNull": [value, None]}}},
+            }
+        }
+
+    return {log.status: of_state("status"), log.corrected: of_state("corrected")}
+
+
+def _labels_before(log: DecisionLog, batch: str, field: str) -> dict[str, Any]:
+    """The labels as they were before a batch of corrections was applied, unless they were edited since."""
+    entry = {"$first": entries_of(f"${log.decisions}", {"$eq": ["$$entry.batch", batch]})}
+
+    def unless_edited(name: str, otherwise: str) -> dict[str, Any]:
+        untouched = {"$eq": [f"${field}.label", "$$entry.label_after"]}
+        value = {"$cond": [untouched, f"$$entry.{name}", otherwise]}
+        return {"$let": {"vars": {"entry": entry}, "in": {"$ifNull": [value, None]}}}
+
+    values = {field: unless_edited("label_before", f"${field}")}
+    if field == log.label_field:
+        values[log.original] = unless_edited("original_before", f"${log.original}")
+    return values
