@@ -13,7 +13,7 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
-from integrations.fiftyone.appearance import VIEWS
+from integrations.fiftyone.appearance import FLAGGED
 from integrations.fiftyone.dataset import load_collection
 from integrations.fiftyone.runs import METHOD
 
@@ -67,7 +67,7 @@ def opening_view(dataset_name: str) -> SampleCollection:
     keys = dataset.list_runs(method=METHOD)
     if keys:
         newest = max(keys, key=lambda key: dataset.get_run_info(key).timestamp)
-        flagged = VIEWS[0].name(newest)
+        flagged = FLAGGED.name(newest)
         if dataset.has_saved_view(flagged):
             return dataset.load_saved_view(flagged)
     return dataset

@@ -11,13 +11,28 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
-from integrations.fiftyone.fields import ALL_FIELDS, DISMISSED, UNREVIEWED, WRONG, audit_fields, owner
+from integrations.fiftyone.fields import (
+    ALL_FIELDS,
+    DISMISSED,
+    FINDINGS,
+    FLAG,
+    INFLUENCE,
+    INJECTED,
+    INJECTED_LABEL,
+    STATUS,
+    SUGGESTED,
+    SUSPICION,
+    UNREVIEWED,
+    WRONG,
+    audit_fields,
+    owner,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXTREMES = 100  # how many samples 'most harmful' and 'most helpful' hold
-ON_IMAGES = {"suspicion": "#FF6D04", "suggested": "#2E8B57", "injected_label": "#8B5CF6"}
+ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
 GIVEN_COLOR = "#3B82F6"  # of the label field, which is shown beside them
 
@@ -47,44 +62,52 @@ class AuditView:
 
 def most_suspicious_first(samples: SampleCollection, key: str) -> fo.DatasetView:
     """The order of the grid and of the queue of samples to review; many have the same suspicion of 1."""
-    return samples.sort_by([(f"{key}_suspicion", -1), ("id", 1)])
+    return samples.sort_by([(SUSPICION.name(key), -1), ("id", 1)])
 
+
+FLAGGED = AuditView(
+    "flagged",
+    "Labels that are probably wrong, the most suspicious first.",
+    "#FF6D04",
+    lambda dataset, key: most_suspicious_first(dataset.match(F(FLAG.name(key)) == True), key),  # noqa: E712
+)
+
+TO_REVIEW = AuditView(
+    "to review",
+    "Flagged labels that nobody has decided on yet, the most suspicious first.",
+    "#FFB682",
+    lambda dataset, key: most_suspicious_first(
+        dataset.match((F(FLAG.name(key)) == True) & (F(STATUS.name(key)) == UNREVIEWED)),  # noqa: E712
+        key,
+    ),
+)
+
+CONFIRMED_MISTAKES = AuditView(
+    "confirmed mistakes",
+    "Labels that a reviewer found wrong, with a correction or without.",
+    "#C026D3",
+    lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)).is_in(list(WRONG))), key),
+)
+
+DISMISSED_FLAGS = AuditView(
+    "dismissed",
+    "Labels that a reviewer found right.",
+    "#6D7888",
+    lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)) == DISMISSED), key),
+)
+
+REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS)
+"""The views that a review goes through."""
 
 VIEWS = (
-    AuditView(
-        "flagged",
-        "Labels that are probably wrong, the most suspicious first.",
-        "#FF6D04",
-        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_flag") == True), key),  # noqa: E712
-    ),
-    AuditView(
-        "to review",
-        "Flagged labels that nobody has decided on yet, the most suspicious first.",
-        "#FFB682",
-        lambda dataset, key: most_suspicious_first(
-            dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_status") == UNREVIEWED)),  # noqa: E712
-            key,
-        ),
-    ),
-    AuditView(
-        "confirmed mistakes",
-        "Labels that a reviewer found wrong, with a correction or without.",
-        "#C026D3",
-        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_status").is_in(list(WRONG))), key),
-    ),
-    AuditView(
-        "dismissed",
-        "Labels that a reviewer found right.",
-        "#6D7888",
-        lambda dataset, key: most_suspicious_first(dataset.match(F(f"{key}_status") == DISMISSED), key),
-    ),
+    *REVIEW_VIEWS,
     AuditView(
         "most harmful",
         f"The {EXTREMES} samples that raise the validation loss most, the worst first.",
         "#EE0000",
         lambda dataset, key: (
-            dataset.match((F(f"{key}_influence") != None) & (F(f"{key}_influence") < 0))  # noqa: E711
-            .sort_by(f"{key}_influence")
+            dataset.match((F(INFLUENCE.name(key)) != None) & (F(INFLUENCE.name(key)) < 0))  # noqa: E711
+            .sort_by(INFLUENCE.name(key))
             .limit(EXTREMES)
         ),
     ),
@@ -93,21 +116,21 @@ VIEWS = (
         f"The {EXTREMES} samples that lower the validation loss most, the best first.",
         "#499CEF",
         lambda dataset, key: (
-            dataset.match(F(f"{key}_influence") > 0).sort_by(f"{key}_influence", reverse=True).limit(EXTREMES)
+            dataset.match(F(INFLUENCE.name(key)) > 0).sort_by(INFLUENCE.name(key), reverse=True).limit(EXTREMES)
         ),
     ),
     AuditView(
         "findings",
         "Duplicates that disagree, leaks between splits, and samples that were left out of the audit.",
         "#D97706",
-        lambda dataset, key: dataset.match(F(f"{key}_findings").length() > 0),
+        lambda dataset, key: dataset.match(F(FINDINGS.name(key)).length() > 0),
     ),
     AuditView(
         "injected and missed",
         "Labels that the audit changed on purpose and did not flag, the most suspicious first.",
         "#8B5CF6",
         lambda dataset, key: most_suspicious_first(
-            dataset.match((F(f"{key}_injected") == True) & (F(f"{key}_flag") == False)),  # noqa: E712
+            dataset.match((F(INJECTED.name(key)) == True) & (F(FLAG.name(key)) == False)),  # noqa: E712
             key,
         ),
         needs_injection=True,
@@ -117,7 +140,7 @@ VIEWS = (
         "Labels that the audit flagged and had not changed: false alarms, or mistakes that were there before.",
         "#10B981",
         lambda dataset, key: most_suspicious_first(
-            dataset.match((F(f"{key}_flag") == True) & (F(f"{key}_injected") != True)),  # noqa: E712
+            dataset.match((F(FLAG.name(key)) == True) & (F(INJECTED.name(key)) != True)),  # noqa: E712
             key,
         ),
         needs_injection=True,
@@ -148,7 +171,7 @@ def check_view_names(dataset: fo.Dataset, key: str) -> None:
 
 def save_views(dataset: fo.Dataset, key: str) -> None:
     """Save the audit's views; those that do not apply (any more) are deleted."""
-    has_injection = dataset.has_field(f"{key}_injected")
+    has_injection = dataset.has_field(INJECTED.name(key))
     for view in VIEWS:
         if has_injection or not view.needs_injection:
             made = view.make(dataset, key)
@@ -189,7 +212,7 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
     ours.paths = names
     config.sidebar_groups = groups
     if first_time:
-        colors = {f"{key}_{suffix}": color for suffix, color in ON_IMAGES.items() if f"{key}_{suffix}" in names}
+        colors = {field.name(key): color for field, color in ON_IMAGES.items() if field.name(key) in names}
         _activate(dataset, list(colors))
         _color(dataset, {label_field: GIVEN_COLOR, **colors})
     dataset.save()

@@ -154,7 +154,7 @@ def test_a_download_of_the_repository_installs_the_plugin(tmp_path: Path) -> Non
         subprocess.run([fiftyone, "plugins", "download", address], check=True, env=environment, capture_output=True)
         server.shutdown()
     (metadata,) = (tmp_path / "plugins").rglob("fiftyone.yml")
-    assert (metadata.parent / "operators.py").is_file()
+    assert (metadata.parent / "operators" / "__init__.py").is_file()
     assert not metadata.parent.is_symlink()
     listing = (
         "import json, fiftyone.operators as foo; registry = foo.OperatorRegistry(); "

@@ -101,7 +101,7 @@ def test_names_from_outside_cannot_leave_their_folder(name: str, dataset_name: N
 
 
 def test_a_path_that_is_given_in_the_app_stays_in_the_audits_folder(tmp_path: Path) -> None:
-    from integrations.fiftyone.plugin.forms import path_to_write
+    from integrations.fiftyone.plugin.operators.files import path_to_write
 
     def context(path: str, app: bool) -> Any:
         request = {"operator_uri": "x"} if app else {}

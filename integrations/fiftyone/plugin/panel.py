@@ -29,9 +29,11 @@ from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import Overview, audit_overview
 from integrations.fiftyone.runs import COMPLETE, as_read
 
-from .forms import ICON, MISTAKES, PANEL, PLUGIN, audit_keys, dataset_of, show_changed_fields
+from .operators.inputs import audit_keys
+from .operators.operator import ICON, MISTAKES, dataset_of
+from .operators.sentences import said, undone_said
+from .operators.window import PANEL, PLUGIN, show_changed_fields
 from .panel_layout import PanelLayout
-from .review_operators import said, undone_said
 
 HELP = """
 **Label audit** finds labels that are probably wrong and lets you decide on them.

@@ -12,7 +12,7 @@ from integrations.fiftyone.explanations import NEIGHBOURS
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review import ReviewProgress
 
-from .forms import counted
+from .operators.sentences import counted
 
 if TYPE_CHECKING:
     from .panel import LabelAuditPanel

@@ -1,10 +1,9 @@
-"""Operators that decide on samples, take decisions back, apply and export them."""
+"""Operators that decide on samples, take decisions back and apply them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -13,33 +12,18 @@ from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
-from integrations.fiftyone.background_audit import (
-    results_home,
-)
-from integrations.fiftyone.review.log import Decided
 from integrations.fiftyone.runs import audit_config
 
-from .forms import (
-    AuditOperator,
-    FileOperator,
-    chosen_key,
-    counted,
-    file_input,
-    in_app,
-    key_input,
-    offer_download,
-    path_to_write,
-    refresh,
-    show_changed_fields,
-    target_input,
-    target_samples,
-)
+from .inputs import VIEW, chosen_key, key_input, target_input, target_samples
+from .operator import AuditOperator
+from .sentences import counted, said, undone_said
+from .window import in_app, refresh, show_changed_fields
 
 
 class _Decision(AuditOperator):
     """One of the decisions on samples: `decision` is what the library does."""
 
-    decision: Callable[[fo.Dataset, str, Any, str | None], Decided]
+    decision: Callable[[fo.Dataset, str, Any, str | None], review.Decided]
 
     def __call__(
         self,
@@ -67,7 +51,7 @@ class _Decision(AuditOperator):
         """
         if samples is None and isinstance(sample_collection, fo.Dataset):
             raise InputError("no samples were named; give their ids, or a view to decide on as a whole")
-        params = {"samples": samples, "target": "view" if samples is None else None, "audit_key": audit_key, "by": by}
+        params = {"samples": samples, "target": VIEW if samples is None else None, "audit_key": audit_key, "by": by}
         return self.call(sample_collection, {**params, **more}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
@@ -90,28 +74,9 @@ class _Decision(AuditOperator):
             ctx.ops.clear_selected_samples()  # or else the next decision would be on them, too
         return asdict(decided)
 
-    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: SampleCollection | list[str]) -> Decided:
+    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: SampleCollection | list[str]) -> review.Decided:
         """Call the library."""
         return type(self).decision(dataset, key, samples, ctx.params.get("by"))
-
-
-VERBS = {
-    "confirm": "confirmed as a mistake",
-    "dismiss": "dismissed: the label is right",
-    "accept": "relabelled as suggested",
-    "relabel": "relabelled",
-    "apply": "corrected in the label field",
-}
-
-
-def said(decided: Decided) -> str:
-    """What came of a decision, in a sentence."""
-    text = f"{counted(decided.count, 'sample')} {VERBS[decided.action]}"
-    if decided.unchanged:
-        text += f"; {decided.unchanged:,} stay as they were" + (
-            " (already so, not audited, or nothing suggested)" if decided.action == "accept" else ""
-        )
-    return f"{text}."
 
 
 class Confirm(_Decision):
@@ -162,7 +127,7 @@ class Relabel(_Decision):
         if ctx.params.get("label") is not None and not str(ctx.params["label"]).strip():
             prop.invalid, prop.error_message = True, "the new label is blank; give the name of a class"
 
-    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: Any) -> Decided:
+    def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: Any) -> review.Decided:
         """Relabel."""
         return review.relabel(dataset, key, samples, ctx.params.get("label") or "", ctx.params.get("by"))
 
@@ -195,13 +160,6 @@ class UndoLastDecision(AuditOperator):
         ctx.ops.notify(undone_said(undone), variant="info")
         refresh(ctx)
         return {"action": None, "by": None, "count": 0, "sample": None} if undone is None else asdict(undone)
-
-
-def undone_said(undone: review.Undone | None) -> str:
-    """What was undone, in a sentence."""
-    if undone is None:
-        return "There is no decision to undo."
-    return f"Undone: {counted(undone.count, 'sample')} {VERBS[undone.action]} by {undone.by}."
 
 
 class ApplyCorrections(AuditOperator):
@@ -252,31 +210,3 @@ class ApplyCorrections(AuditOperator):
         if in_app(ctx):
             show_changed_fields(ctx, dataset)
         return asdict(decided)
-
-
-class ExportCorrections(FileOperator):
-    """Write what was decided to a file."""
-
-    name_ = "export_corrections"
-    label = "Export corrections"
-    description = "Write what was decided, by whom and when, with old and new labels, to a CSV or JSON file"
-    icon = "download"
-    risk = types.RiskLevel.LOW
-
-    def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit, and to which file."""
-        key = key_input(ctx, dataset, inputs)
-        default = results_home(dataset, key) / "corrections.csv"
-        prop = file_input(inputs, default, "A .csv or .json file")
-        path = ctx.params.get("path")
-        if path and Path(path).suffix.lower() not in review.EXPORT_FORMATS:
-            prop.invalid, prop.error_message = True, "the file is neither .csv nor .json; name one that is"
-
-    def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
-        """Export, and offer the file for download."""
-        key = chosen_key(ctx, dataset)
-        path = path_to_write(ctx, results_home(dataset, key), "corrections.csv")
-        count = review.export_corrections(dataset, key, path)
-        ctx.ops.notify(f"{counted(count, 'decision')} written to {path}.", variant="success")
-        offer_download(ctx, path)
-        return {"path": str(path), "count": count}

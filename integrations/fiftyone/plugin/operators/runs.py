@@ -10,26 +10,16 @@ from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
-from integrations.fiftyone.appearance import VIEWS, check_view_names
-from integrations.fiftyone.background_audit import (
-    RUNNING,
-    find_job,
-)
-from integrations.fiftyone.fields import check_audit_key
+from integrations.fiftyone.appearance import REVIEW_VIEWS, check_view_names
+from integrations.fiftyone.background_audit import RUNNING, find_job
+from integrations.fiftyone.fields import ORIGINAL, UNREVIEWED, check_audit_key
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.runs import audit_config
 
-from .forms import (
-    PANEL,
-    PLUGIN,
-    AuditOperator,
-    chosen_key,
-    counted,
-    in_app,
-    is_view_of,
-    key_input,
-    show_changed_fields,
-)
+from .inputs import chosen_key, key_input
+from .operator import AuditOperator
+from .sentences import counted
+from .window import PANEL, PLUGIN, in_app, is_view_of, show_changed_fields
 
 
 class LoadAudit(AuditOperator):
@@ -52,7 +42,7 @@ class LoadAudit(AuditOperator):
         key_input(ctx, dataset, inputs)
         choices = types.RadioGroup()
         choices.add_choice("all", label="all audited samples")
-        for view in VIEWS[:4]:
+        for view in REVIEW_VIEWS:
             choices.add_choice(view.title, label=view.title)
         inputs.enum("show", choices.values(), default="all", label="Show", view=choices)
 
@@ -134,8 +124,8 @@ class DeleteAudit(AuditOperator):
         """Which audit, and what goes with it."""
         key = key_input(ctx, dataset, inputs)
         progress = review.review_progress(dataset, key)
-        decided = sum(count for status, count in progress.statuses.items() if status != "unreviewed")
-        originals = len(dataset.exists(f"{key}_original"))
+        decided = sum(count for status, count in progress.statuses.items() if status != UNREVIEWED)
+        originals = len(dataset.exists(ORIGINAL.name(key)))
         if decided or originals:
             inputs.view(
                 "loss",

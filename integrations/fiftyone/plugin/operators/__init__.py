@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from .audit_operators import AuditLabels, ExplainSample, InjectMislabels, MakeReport
-from .review_operators import (
+from .audit import AuditLabels
+from .explain import ExplainSample
+from .files import ExportCorrections, MakeReport
+from .inject import InjectMislabels
+from .review import (
     AcceptSuggestion,
     ApplyCorrections,
     Confirm,
     Dismiss,
-    ExportCorrections,
     Relabel,
     UndoLastDecision,
 )
-from .run_operators import DeleteAudit, LoadAudit, RenameAudit
+from .runs import DeleteAudit, LoadAudit, RenameAudit
 
 OPERATORS = (
     AuditLabels,

@@ -1,0 +1,203 @@
+"""The operator that audits: its form, and the audit here, in the background or as a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection
+from fiftyone.operators import types
+
+from audit.config import AuditConfig
+from audit.errors import InputError
+from audit.progress import Step
+from integrations.fiftyone.appearance import FLAGGED, check_view_names
+from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job
+from integrations.fiftyone.dataset import read_samples
+from integrations.fiftyone.fields import check_audit_key
+
+from .inputs import audit_keys, check_samples, label_field_input, target_collection_input
+from .operator import MISTAKES, AuditOperator, refuse
+from .settings import audit_config_of, settings_inputs
+from .window import PANEL, in_app, show_changed_fields
+
+OWN_PROCESS_FROM = 5000
+"""From so many samples on, an audit is by default a process of its own: the App cuts what takes ten minutes."""
+
+
+class AuditLabels(AuditOperator):
+    """Audit the labels of the dataset, the view or the selection."""
+
+    name_ = "audit_labels"
+    label = "Audit labels"
+    description = "Find labels that are probably wrong, and write scores, flags and suggestions into the dataset"
+    generator = True
+
+    def __call__(
+        self,
+        sample_collection: SampleCollection,
+        label_field: str = "ground_truth",
+        audit_key: str = "audit",
+        replace: bool = False,
+        own_process: bool = False,
+        delegate: bool = False,
+        **settings: Any,
+    ) -> Any:
+        """Audit from Python.
+
+        Args:
+            sample_collection: a dataset or view.
+            label_field: the field with the labels.
+            audit_key: of the audit.
+            replace: replace an earlier audit under this key; decisions are kept.
+            own_process: start it as its own process and return at once.
+            delegate: queue it for `fiftyone delegated launch`.
+            **settings: of `audit.AuditConfig`.
+
+        Raises:
+            InputError: if the dataset, a setting or the key cannot be used.
+        """
+        params = {
+            "label_field": label_field,
+            "audit_key": audit_key,
+            "replace": replace,
+            "own_process": own_process,
+            "view_target": "CURRENT_VIEW" if not isinstance(sample_collection, fo.Dataset) else "DATASET",
+            **settings,
+        }
+        return self.call(sample_collection, params, delegate)
+
+    def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
+        """What to audit, under which key, how, and where."""
+        target = target_collection_input(ctx, dataset, inputs)
+        field = label_field_input(ctx, dataset, inputs)
+        _audit_key_input(ctx, dataset, inputs)
+        if field is not None:
+            check_samples(target, field, inputs)
+        inputs.float(
+            "inject",
+            default=0.0,
+            min=0,
+            max=0.5,
+            label="Inject mislabels",
+            description="Share of labels to change on purpose in a copy, to measure how far to trust the flags, e.g. "
+            "0.1. Your own labels are not touched.",
+        )
+        count = len(target)
+        inputs.bool(
+            "own_process",
+            default=count > OWN_PROCESS_FROM,
+            label="Run as its own process",
+            description="Goes on when the App is closed, and is not cut after ten minutes; the panel shows its "
+            "progress. Otherwise you wait here.",
+            view=types.CheckboxView(),
+        )
+        inputs.bool("more", default=False, label="More settings", view=types.SwitchView())
+        if ctx.params.get("more"):
+            settings_inputs(inputs)
+        try:
+            audit_config_of(ctx.params)
+        except InputError as error:
+            refuse(inputs, str(error), "settings_problem")
+
+    def work(self, ctx: Any, dataset: fo.Dataset) -> Any:
+        """Audit here and now, or start a process; in the App, as a generator that yields progress."""
+        params = ctx.params
+        collection = ctx.target_view()
+        key = params.get("audit_key") or "audit"
+        field = params.get("label_field") or "ground_truth"
+        if key in audit_keys(dataset) and not params.get("replace"):
+            raise InputError(_key_taken(dataset, key))
+        config = audit_config_of(params)
+        if params.get("own_process") and not ctx.delegated:
+            read_samples(collection, field)
+            check_audit_key(dataset, key, field)
+            start_job(collection, field, key, config)
+            message = f"Audit {key!r} has started; the panel 'Label audit' shows its progress."
+            ctx.ops.notify(message, variant="info")
+            if in_app(ctx):
+                ctx.ops.open_panel(PANEL, layout="horizontal")
+            return {"audit_key": key, "started": True}
+        if in_app(ctx):
+            return _audit_with_progress(ctx, collection, field, key, config)
+
+        def tell(step: Step) -> None:
+            if not step.note:
+                ctx.set_progress(share(step), describe(step))
+
+        return {"audit_key": key, "message": audit_in_app(collection, field, key, config, tell)}
+
+
+def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
+    keys = audit_keys(dataset)
+    taken = {*keys, *dataset.list_runs()}
+    free = next(name for number in range(1, len(taken) + 2) if (name := _numbered(number)) not in taken)
+    key = ctx.params.get("audit_key") or free
+    prop = inputs.str(
+        "audit_key",
+        default=free,
+        required=True,
+        label="Audit key",
+        description="The audit's fields are called <key>_suspicion, <key>_flag, ... Two audits live side by side "
+        "under two keys.",
+    )
+    if key in keys:
+        replaces = inputs.bool(
+            "replace",
+            default=False,
+            label=f"Replace audit {key!r}",
+            description="Scores and flags are made anew; decisions of reviewers are kept.",
+            view=types.CheckboxView(),
+        )
+        if not ctx.params.get("replace"):
+            replaces.invalid = True
+            replaces.error_message = _key_taken(dataset, key)
+        return
+    try:
+        check_audit_key(dataset, key, ctx.params.get("label_field") or "")
+        check_view_names(dataset, key)
+        if key in dataset.list_runs():
+            raise InputError(f"another tool's run is called {key!r}; choose another key")
+    except InputError as error:
+        prop.invalid = True
+        prop.error_message = str(error)
+
+
+def _numbered(number: int) -> str:
+    return "audit" if number == 1 else f"audit_{number}"
+
+
+def _key_taken(dataset: fo.Dataset, key: str) -> str:
+    return f"dataset {dataset.name!r} has an audit {key!r} already; tick 'replace', or choose another key"
+
+
+def _audit_with_progress(
+    ctx: Any, collection: SampleCollection, field: str, key: str, config: AuditConfig
+) -> Iterator[Any]:
+    """Audit in a thread and yield what the App is to show meanwhile."""
+    messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
+    dataset = collection._root_dataset
+
+    def audit() -> None:
+        try:
+            messages.put(audit_in_app(collection, field, key, config, messages.put))
+        except BaseException as error:
+            messages.put(error)
+
+    Thread(target=audit, name="label-audit", daemon=True).start()
+    while isinstance(message := messages.get(), Step):
+        if not message.note:
+            yield ctx.ops.set_progress(label=describe(message), progress=share(message))
+    if isinstance(message, MISTAKES):
+        yield ctx.ops.notify(str(message), variant="error")
+        return
+    if isinstance(message, BaseException):
+        yield ctx.ops.notify(f"The audit failed: {type(message).__name__}: {message}", variant="error")
+        raise message
+    yield ctx.ops.set_progress(label=f"{message}.", progress=1.0)
+    yield from show_changed_fields(ctx, dataset, key)
+    yield ctx.ops.set_view(view=dataset.load_saved_view(FLAGGED.name(key)))
+    yield ctx.ops.open_panel(PANEL, layout="horizontal")

@@ -1,0 +1,137 @@
+"""The inputs that forms share: which audit, which labels, which samples; and what was chosen there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection
+from fiftyone.operators import types
+
+from audit.errors import InputError
+from integrations.fiftyone.fields import owner
+from integrations.fiftyone.runs import METHOD
+
+from .operator import refuse
+from .sentences import counted
+
+CURRENT, SELECTED, VIEW = "current", "selected", "view"
+
+
+def audit_keys(dataset: fo.Dataset) -> list[str]:
+    """The dataset's audits, the newest first."""
+    keys = dataset.list_runs(method=METHOD)
+    return sorted(keys, key=lambda key: dataset.get_run_info(key).timestamp, reverse=True)
+
+
+def chosen_key(ctx: Any, dataset: fo.Dataset) -> str:
+    """The audit that the parameters name, by default the newest.
+
+    Raises:
+        InputError: if the dataset has none, or not this one.
+    """
+    keys = audit_keys(dataset)
+    if not keys:
+        raise InputError(f"dataset {dataset.name!r} has no label audit yet; run 'Audit labels' first")
+    key = ctx.params.get("audit_key") or keys[0]
+    if key not in keys:
+        raise InputError(f"dataset {dataset.name!r} has no label audit {key!r}; it has: {', '.join(keys)}")
+    return key
+
+
+def key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> str:
+    """A choice among the dataset's audits; the one that is chosen."""
+    key = chosen_key(ctx, dataset)
+    keys = audit_keys(dataset)
+    choices = types.DropdownView()
+    for name in keys:
+        config = dataset.get_run_info(name).config
+        flagged = (config.summary.get("counts") or {}).get("flagged")
+        about = f"labels of {config.label_field!r}" + ("" if flagged is None else f", {flagged} flagged")
+        choices.add_choice(name, label=name, description=about)
+    inputs.enum("audit_key", keys, default=key, label="Audit", view=choices)
+    return key
+
+
+def label_field_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> str | None:
+    """A choice of the field with the labels; what is chosen, or None where that cannot be.
+
+    Raises:
+        InputError: if the dataset has no field with labels.
+    """
+    schema = dataset.get_field_schema(ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    fields = [name for name, field in schema.items() if owner(field) is None]
+    if not fields:
+        raise InputError(f"dataset {dataset.name!r} has no field with classifications; label some images first")
+    field = ctx.params.get("label_field") or ("ground_truth" if "ground_truth" in fields else fields[0])
+    prop = inputs.enum("label_field", fields, default=field, label="Label field", view=types.DropdownView())
+    if field in fields:
+        return field
+    prop.invalid = True
+    prop.error_message = f"label field {field!r} is not on dataset {dataset.name!r}; it has: {', '.join(fields)}"
+    return None
+
+
+def target_collection_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> SampleCollection:
+    """FiftyOne's choice of dataset, view or selection; what is chosen.
+
+    The dataset comes first: the panel's filters are a view too, and auditing what they leave would be an accident.
+    """
+    inputs.view_target(ctx, default_target="DATASET", action_description="Take")
+    chosen = ctx.request_params.get("view_target")
+    return ctx.target_view() if chosen else dataset
+
+
+def target_input(ctx: Any, inputs: types.Object) -> str:
+    """A choice of the samples to decide on; what is chosen."""
+    choices = types.RadioGroup(orientation="horizontal")
+    if ctx.current_sample:
+        choices.add_choice(CURRENT, label="The open sample")
+    if ctx.selected:
+        choices.add_choice(SELECTED, label=f"{counted(len(ctx.selected), 'selected sample')}")
+    choices.add_choice(VIEW, label="The whole current view")
+    default = choices.values()[0]
+    chosen = ctx.params.get("target") or default
+    inputs.enum("target", choices.values(), default=default, label="Which samples", view=choices)
+    if chosen == VIEW:
+        inputs.view("view_size", types.Notice(label=f"The current view has {counted(len(ctx.view), 'sample')}."))
+    return chosen
+
+
+def target_samples(ctx: Any) -> SampleCollection | list[str]:
+    """The samples that the parameters name: `samples` by id, or the choice of `target_input`.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if ids := ctx.params.get("samples"):
+        return [ids] if isinstance(ids, str) else list(ids)
+    default = CURRENT if ctx.current_sample else SELECTED if ctx.selected else VIEW
+    target = ctx.params.get("target") or default
+    if target == CURRENT and ctx.current_sample:
+        return [ctx.current_sample]
+    if target == SELECTED and ctx.selected:
+        return list(ctx.selected)
+    if target != VIEW:
+        raise InputError("no sample is selected; select some, or choose the whole current view")
+    if not len(ctx.view):
+        raise InputError("the current view holds no samples; choose another view")
+    return ctx.view
+
+
+def check_samples(collection: SampleCollection, field: str, inputs: types.Object) -> None:
+    """Refuse what cannot be audited as soon as it is chosen; the images themselves are looked at by the audit."""
+    try:
+        if not len(collection):
+            raise InputError("there are no samples in what you chose; choose the dataset or another view")
+        classes = collection.count_values(f"{field}.label")
+        named = {label: count for label, count in classes.items() if label}
+        if len(named) < 2:
+            raise InputError(f"field {field!r} holds {counted(len(named), 'class')} there; an audit needs two or more")
+        missing = len(collection) - sum(named.values())
+        if missing:
+            inputs.view(
+                "missing", types.Notice(label=f"{counted(missing, 'sample')} without a label will be left out.")
+            )
+    except InputError as error:
+        refuse(inputs, str(error), "samples_problem")
