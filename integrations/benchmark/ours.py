@@ -1,0 +1,70 @@
+"""The audit itself on a case, and influence without it, as the textbook has it and as the audit does."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from audit.data.split import stratified_split
+from audit.flags.threshold import choose_flags, suggest_labels
+from audit.head.fit import one_hot, probabilities, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.stable import StableSolver
+from audit.influence.choice import make_engine
+from audit.influence.engine import Labelled
+from audit.noise_model.controls import spike_in
+from audit.noise_model.count import count_by_controls
+from audit.noise_model.model import NoiseModel
+from integrations.benchmark.cases import Case, Verdict
+
+
+def audited(case: Case) -> Verdict:
+    """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
+    x, given = case.tensors()
+    model = NoiseModel(x, case.classes, case.seed)
+    fitted = model.fit(given)
+    diagnosis = fitted.diagnosis
+    posterior = diagnosis.posterior.double().numpy()
+    suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
+    controls = spike_in(model, fitted, given, case.seed)
+    mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
+    flags = choose_flags(suspicion, mistakes=mistakes)
+    precision = flags.estimates["precision"]
+    assert not isinstance(precision, str)
+    return Verdict(suspicion, flags.flag, precision, mistakes, suggest_labels(posterior, case.given, flags.flag))
+
+
+def split_of(case: Case) -> np.ndarray:
+    """The split (n,) of averaged influence: a tenth to validate on, a tenth to test on."""
+    return stratified_split(case.given, (0.8, 0.1, 0.1), case.seed)
+
+
+def averaged_influence(case: Case, held_out_labels: str, on: str = "validation") -> np.ndarray:
+    """Influence (n,) on the mean loss of a held-out split, positive = helps.
+
+    Args:
+        case: to measure.
+        held_out_labels: 'given' (the textbook way, and what pyDVL computes), 'true' (as if they had been checked) or
+            'believed' (the audit's way: what it expects of the pictures, without their labels).
+        on: the split, 'validation' or 'test'.
+    """
+    x, given = case.tensors()
+    split = split_of(case)
+    train, validation, measured = (
+        torch.from_numpy(np.flatnonzero(split == name)) for name in ("train", "validation", on)
+    )
+    head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
+    held_out = one_hot(torch.from_numpy(case.true if held_out_labels == "true" else case.given), case.classes, x.dtype)
+    if held_out_labels == "believed":
+        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(x.dtype)
+    samples = Labelled.of(x, given, case.classes)
+    z = head.features(x[train])
+    hessian = HeadHessian(z, probabilities(z, head.weight), head.l2)
+    engine = make_engine("exact", head, samples, train, StableSolver(hessian))
+    return engine.averaged(samples, measured, held_out[measured]).values.numpy()
+
+
+def self_influence(case: Case) -> Verdict:
+    """By what a sample does for its own loss."""
+    x, given = case.tensors()
+    return Verdict(NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence.double().numpy())
