@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -110,72 +111,109 @@ def embed_readable(
     """As `embed`, where it may be that no image can be read."""
     cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
-    keys = np.zeros((len(samples), KEY_BYTES), dtype=np.uint8)
-    readable = np.zeros(len(samples), dtype=bool)
-    skipped: list[tuple[int, str]] = []
-    found: dict[int, bytes] = {}
-    repeated: dict[int, int] = {}
-    first_rows: dict[bytes, int] = {}
-    remarks: list[tuple[int, str]] = []
-    computed = 0
-
-    def read(row: int) -> tuple[int, bytes, np.ndarray | None] | tuple[int, str]:
-        image = samples.images[row]
-        try:
-            content = image_bytes(image)
-            key = content_key(content)
-            if key in cache:
-                return row, key, None
-            decoded = decode_image(content if isinstance(image, str | Path) else image)
-            remarks.extend((row, text) for text in heard())
-            return row, key, fitted_pixels(decoded, backbone)
-        except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
-            return row, _reason(error)
-
+    seen = _Seen(len(samples))
+    read = partial(_read_image, samples, backbone, cache)
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool, cache, listening():
-        chunks = [range(s, min(s + batch_size, len(samples))) for s in range(0, len(samples), batch_size)]
-        ahead = [pool.submit(read, row) for row in chunks[0]] if chunks else []
-        for number, chunk in enumerate(chunks):
-            current = ahead
-            if number + 1 < len(chunks):  # decode the next batch while the network works on this one
-                ahead = [pool.submit(read, row) for row in chunks[number + 1]]
-            fresh: list[tuple[int, bytes, np.ndarray]] = []
-            for future in current:
-                outcome = future.result()
-                if len(outcome) == 2:
-                    skipped.append(outcome)
-                    continue
-                row, key, pixels = outcome
-                readable[row] = True
-                keys[row] = np.frombuffer(key, dtype=np.uint8)
-                # An image that repeats is embedded once, however far ahead it was read: so a batch holds the same
-                # images whether or not an earlier run was interrupted, and embeddings are the same to the last bit.
-                first = first_rows.setdefault(key, row)
-                if first != row:
-                    repeated[row] = first
-                elif pixels is None:
-                    found[row] = key
-                else:
-                    fresh.append((row, key, pixels))
+        for chunk, images in _read_ahead(pool, read, len(samples), batch_size):
+            fresh = [(image.row, image.key, pixels) for image in images if (pixels := seen.note(image)) is not None]
             if fresh:
                 rows = [row for row, _, _ in fresh]
                 values[rows] = backbone.embed(torch.from_numpy(np.stack([p for _, _, p in fresh]))).numpy()
                 cache.add([key for _, key, _ in fresh], values[rows])
-                computed += len(fresh)
+                seen.computed += len(fresh)
             progress(Step("embedding", chunk.stop, len(samples), "images"))
-    cache.read(found, values)
-    values[list(repeated)] = values[list(repeated.values())]
-    kept = np.flatnonzero(readable)
-    every = len(kept) == len(values)
-    return Embedded(
-        values if every else values[kept],
-        kept,
-        keys if every else keys[kept],
-        skipped,
-        computed,
-        len(kept) - computed,
-        sorted(remarks),
-    )
+    cache.read(seen.cached, values)
+    values[list(seen.repeated)] = values[list(seen.repeated.values())]
+    return seen.embedded(values)
+
+
+@dataclass(frozen=True)
+class _ReadImage:
+    """One image: its content key, its pixels unless its embedding is in the cache, or why it cannot be read."""
+
+    row: int
+    key: bytes = b""
+    pixels: np.ndarray | None = None
+    problem: str | None = None
+    remarks: list[str] = field(default_factory=list)
+
+
+def _read_image(samples: Samples, backbone: Backbone, cache: EmbeddingCache, row: int) -> _ReadImage:
+    image = samples.images[row]
+    remarks: list[str] = []
+    try:
+        content = image_bytes(image)
+        key = content_key(content)
+        if key in cache:
+            return _ReadImage(row, key)
+        decoded = decode_image(content if isinstance(image, str | Path) else image)
+        remarks = list(heard())
+        return _ReadImage(row, key, fitted_pixels(decoded, backbone), remarks=remarks)
+    except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
+        return _ReadImage(row, problem=_reason(error), remarks=remarks)
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[int], _ReadImage], count: int, batch_size: int
+) -> Iterator[tuple[range, list[_ReadImage]]]:
+    """The images a batch at a time; the next one is decoded while the network works on this one."""
+    chunks = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    ahead = [pool.submit(read, row) for row in chunks[0]] if chunks else []
+    for number, chunk in enumerate(chunks):
+        current = ahead
+        if number + 1 < len(chunks):
+            ahead = [pool.submit(read, row) for row in chunks[number + 1]]
+        yield chunk, [future.result() for future in current]
+
+
+class _Seen:
+    """What became of n images so far: which could be read, and where each embedding comes from."""
+
+    def __init__(self, count: int) -> None:
+        self._keys = np.zeros((count, KEY_BYTES), dtype=np.uint8)
+        self._readable = np.zeros(count, dtype=bool)
+        self._first_rows: dict[bytes, int] = {}
+        self._skipped: list[tuple[int, str]] = []
+        self._remarks: list[tuple[int, str]] = []
+        self.cached: dict[int, bytes] = {}
+        """The key of each row whose embedding is in the cache."""
+        self.repeated: dict[int, int] = {}
+        """For each row whose content came before, the row where it did."""
+        self.computed = 0
+        """How many went through the backbone."""
+
+    def note(self, image: _ReadImage) -> np.ndarray | None:
+        """Take note of an image; its pixels, where it has to go through the backbone."""
+        self._remarks.extend((image.row, text) for text in image.remarks)
+        if image.problem is not None:
+            self._skipped.append((image.row, image.problem))
+            return None
+        self._readable[image.row] = True
+        self._keys[image.row] = np.frombuffer(image.key, dtype=np.uint8)
+        # An image that repeats is embedded once, however far ahead it was read: so a batch holds the same images
+        # whether or not an earlier run was interrupted, and embeddings are the same to the last bit.
+        first = self._first_rows.setdefault(image.key, image.row)
+        if first != image.row:
+            self.repeated[image.row] = first
+        elif image.pixels is None:
+            self.cached[image.row] = image.key
+        else:
+            return image.pixels
+        return None
+
+    def embedded(self, values: np.ndarray) -> Embedded:
+        """The outcome, given the embeddings (n, d) of all images that could be read."""
+        kept = np.flatnonzero(self._readable)
+        every = len(kept) == len(values)
+        return Embedded(
+            values if every else values[kept],
+            kept,
+            self._keys if every else self._keys[kept],
+            self._skipped,
+            self.computed,
+            len(kept) - self.computed,
+            sorted(self._remarks),
+        )
 
 
 def remarks_note(remarks: Sequence[tuple[int, str]], samples: Samples) -> str:
