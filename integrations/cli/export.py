@@ -105,7 +105,7 @@ def _of_review(dataset: str, audit_key: str) -> pd.DataFrame:
 
     quieten_fiftyone()
     connect()
-    from integrations.fiftyone.dataset import load_collection
+    from integrations.fiftyone.read import load_collection
     from integrations.fiftyone.review import EXPORT_COLUMNS, corrections
 
     loaded = load_collection(dataset)

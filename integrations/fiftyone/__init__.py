@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from integrations.fiftyone.dataset import audit_dataset, read_samples, write_result
+    from integrations.fiftyone.dataset import audit_dataset, write_result
+    from integrations.fiftyone.read import read_samples
 
 __all__ = ["audit_dataset", "read_samples", "write_result"]
 
@@ -17,6 +18,6 @@ def __getattr__(name: str) -> Any:
     """Import FiftyOne only when it is needed."""
     if name not in __all__:
         raise AttributeError(f"module 'integrations.fiftyone' has no attribute {name!r}")
-    from integrations.fiftyone import dataset
+    from integrations.fiftyone import dataset, read
 
-    return getattr(dataset, name)
+    return getattr(read if name == "read_samples" else dataset, name)

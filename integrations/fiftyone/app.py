@@ -14,7 +14,7 @@ from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from integrations.fiftyone.appearance import FLAGGED
-from integrations.fiftyone.dataset import load_collection
+from integrations.fiftyone.read import load_collection
 from integrations.fiftyone.runs import METHOD
 
 FOREVER = -1

@@ -1,10 +1,10 @@
-"""Reading labelled images from FiftyOne, and writing what an audit found back."""
+"""Auditing a FiftyOne dataset, and writing what an audit found into it."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +12,18 @@ import fiftyone as fo
 import pymongo
 from bson import ObjectId
 from fiftyone import ViewField as F
-from fiftyone.core.clips import ClipsView
 from fiftyone.core.collections import SampleCollection
-from fiftyone.core.patches import PatchesView
-from fiftyone.core.video import FramesView
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 import audit
 from audit.config import AuditConfig
-from audit.data.samples import Samples, is_missing, standard_split
 from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
-from integrations.fiftyone.database import address_of, connect
+from integrations.fiftyone.database import address_of
 from integrations.fiftyone.fields import (
     FIELDS,
+    FLAG,
     HEAT_MAP,
     INJECTION_FIELDS,
     REVIEW_FIELDS,
@@ -36,11 +33,11 @@ from integrations.fiftyone.fields import (
 )
 from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
 from integrations.fiftyone.overview import keep_overview, overview_of
+from integrations.fiftyone.read import load_dataset, read_samples, root_of
 from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 from integrations.fiftyone.source_datasets import source_of
-from integrations.sources.class_choice import chosen_classes
 from integrations.sources.left_out import LeftOutImage, list_left_out, refuse_left_out
 
 if TYPE_CHECKING:
@@ -50,74 +47,6 @@ if TYPE_CHECKING:
 
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
 """What of an audit's summary its run keeps in the dataset: the numbers that the App shows."""
-
-
-def dataset_names() -> list[str]:
-    """The names of the FiftyOne datasets that there are."""
-    connect()
-    return fo.list_datasets()
-
-
-def close_to(name: str, names: list[str]) -> str:
-    """' (did you mean ...?)' where a name is like some that exist, else ''."""
-    close = difflib.get_close_matches(name, names, n=3)
-    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
-
-
-def load_collection(
-    dataset: str, view: str | None = None, label_field: str = "ground_truth", keep_labels: tuple[str, ...] = ()
-) -> SampleCollection:
-    """A FiftyOne dataset, one of its saved views, or the part of either that has certain labels.
-
-    Args:
-        dataset: the dataset's name.
-        view: the saved view's name.
-        label_field: the field with the labels.
-        keep_labels: the class names to keep; all by default.
-
-    Raises:
-        InputError: if there is no such dataset, view, field or class.
-    """
-    collection: SampleCollection = _load_dataset(dataset)
-    if view is not None:
-        views = collection.list_saved_views()
-        if view not in views:
-            raise InputError(f"dataset {dataset!r} has no saved view {view!r}; it has: {', '.join(views) or 'none'}")
-        collection = collection.load_saved_view(view)
-    if keep_labels:
-        _check_label_field(collection, label_field)
-        classes = collection.distinct(f"{label_field}.label")
-        kept = chosen_classes(keep_labels, classes, f"field {label_field!r} of dataset {dataset!r}")
-        collection = collection.match(F(f"{label_field}.label").is_in(list(kept or ())))
-    return collection
-
-
-def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_truth") -> Samples:
-    """The labelled images of a FiftyOne dataset or view.
-
-    Ids are FiftyOne's sample ids. A split is what a sample has exactly one tag for (train, val, test, ...). Missing
-    and blank labels are None.
-
-    Raises:
-        InputError: if there are no samples, they are no images, or the field has no classifications.
-    """
-    if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
-        raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
-    name = _root(dataset_or_view).name
-    _check_label_field(dataset_or_view, label_field)
-    if not dataset_or_view:
-        raise InputError(f"there are no samples to audit in {_name(dataset_or_view)}; choose another view")
-    if dataset_or_view.media_type != fo.core.media.IMAGE:
-        raise InputError(
-            f"dataset {name!r} holds {dataset_or_view.media_type} samples; an audit needs images "
-            "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
-        )
-    ids, filepaths, given, tags = dataset_or_view.values(["id", "filepath", f"{label_field}.label", "tags"])
-    labels = [None if is_missing(label) else str(label) for label in given]
-    if all(label is None for label in labels):
-        raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
-    splits = [_split_of(sample_tags or ()) for sample_tags in tags]
-    return Samples(ids, filepaths, labels, splits if any(splits) else None)
 
 
 def audit_dataset(
@@ -158,35 +87,60 @@ def audit_dataset(
     """
     from audit.checkpoint import checkpoint_for
 
-    collection = _load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
-    dataset = _root(collection)
-    if config is not None and config.strict:
-        refuse_left_out(source_of(dataset) or dataset.name, left_out)
-    _check_writable(dataset, audit_key, label_field)
-    kept_stages = checkpoint or checkpoint_for(config or AuditConfig())
-    with audit_lock(dataset, audit_key):
-        samples = read_samples(collection, label_field)
+    collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
+    job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out)
+    job.check(config)
+    stages = checkpoint or checkpoint_for(config or AuditConfig())
+    with audit_lock(root_of(collection), audit_key):
+        result = job.run(config, progress, stages, workers)
+    if checkpoint is None and not result.summary["failed_stages"]:
+        stages.discard()
+    return result
 
-        def keep(result: AuditResult) -> None:
-            _name_source(result, collection, label_field, audit_key, part)
-            list_left_out(result, left_out)
-            if save_to is not None:
-                result.save(save_to)
 
-        result = audit.audit_images(samples, config, progress, kept_stages, workers, scored=keep)
-        if save_to is not None:
-            result.save(save_to)
+@dataclass(frozen=True)
+class _DatasetAudit:
+    """What `audit_dataset` audits, and where it puts the result; the attributes are its arguments."""
+
+    collection: SampleCollection
+    label_field: str
+    audit_key: str
+    save_to: str | Path | None
+    part: Mapping[str, str | list[str]] | None
+    left_out: Sequence[LeftOutImage]
+
+    def check(self, config: AuditConfig | None) -> None:
+        """Refuse, before anything is computed, what could not be written, or what a strict audit does not take."""
+        dataset = root_of(self.collection)
+        if config is not None and config.strict:
+            refuse_left_out(source_of(dataset) or dataset.name, self.left_out)
+        _check_writable(dataset, self.audit_key, self.label_field)
+
+    def run(
+        self, config: AuditConfig | None, progress: ProgressCallback, stages: Checkpoint, workers: Workers | None
+    ) -> AuditResult:
+        """Audit, save and write, for who holds the lock."""
+        samples = read_samples(self.collection, self.label_field)
+        result = audit.audit_images(samples, config, progress, stages, workers, scored=self._keep)
+        self._save(result)
         try:
-            _write(collection, result, audit_key, label_field, progress, save_to)
+            _write(self.collection, result, self.audit_key, self.label_field, progress, self.save_to)
         except (InputError, WriteError) as error:
             error.result = result
             result.summary["failed_stages"].append(failed_stage("fiftyone", "fields in FiftyOne", error))
-            if save_to is not None:
-                result.save(save_to)
+            self._save(result)
             raise
-    if checkpoint is None and not result.summary["failed_stages"]:
-        kept_stages.discard()
-    return result
+        return result
+
+    def _keep(self, result: AuditResult) -> None:
+        """Complete and save the scores as soon as there are any."""
+        _name_source(result, self.collection, self.label_field, self.audit_key, self.part)
+        list_left_out(result, self.left_out)
+        self._save(result)
+
+    def _save(self, result: AuditResult) -> None:
+        if self.save_to is not None:
+            result.save(self.save_to)
 
 
 def _name_source(
@@ -196,7 +150,7 @@ def _name_source(
     audit_key: str,
     part: Mapping[str, str | list[str]] | None,
 ) -> None:
-    dataset = _root(collection)
+    dataset = root_of(collection)
     if part is None and len(collection) < len(dataset):
         part = {"view": collection.name} if collection.name else None
     else:
@@ -237,7 +191,7 @@ def write_result(
         InputError: if the dataset is gone, the key would overwrite something else, or another audit under it is on.
         WriteError: if the database or the dataset went away meanwhile.
     """
-    dataset = _root(dataset_or_view)
+    dataset = root_of(dataset_or_view)
     _check_writable(dataset, audit_key, label_field)
     with audit_lock(dataset, audit_key):
         _write(dataset_or_view, result, audit_key, label_field, progress, saved_to)
@@ -252,7 +206,7 @@ def _write(
     saved_to: str | Path | None,
 ) -> None:
     """`write_result` for who holds the lock."""
-    dataset = _root(dataset_or_view)
+    dataset = root_of(dataset_or_view)
     where = f"the result is in {str(saved_to)!r}; " if saved_to is not None else ""
     run = LabelAuditConfig(
         label_field,
@@ -327,7 +281,7 @@ def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dic
     former = dataset.get_run_info(audit_key)
     if former.config.state != COMPLETE:
         return {}
-    before = set(dataset.match(F(f"{audit_key}_flag") == True).values("id"))  # noqa: E712
+    before = set(dataset.match(F(FLAG.name(audit_key)) == True).values("id"))  # noqa: E712
     now = set(result.flagged.index)
     return {
         "since_last": {
@@ -352,61 +306,3 @@ def _check_writable(dataset: fo.Dataset, audit_key: str, label_field: str) -> No
             f"dataset {dataset.name!r} has another tool's run under the key {audit_key!r}; "
             "choose another with --audit-key"
         )
-
-
-def _check_label_field(collection: SampleCollection, label_field: str) -> None:
-    field = collection.get_field(label_field) if label_field else None
-    schema = collection.get_field_schema(ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    names = ", ".join(schema) or "none"
-    if field is None:
-        raise InputError(f"label field {label_field!r} is not on dataset {_root(collection).name!r}; it has: {names}")
-    is_label = isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
-    if not is_label:
-        kind = getattr(field, "document_type", type(field)).__name__
-        raise InputError(
-            f"field {label_field!r} of dataset {_root(collection).name!r} is a {kind}; an audit needs a "
-            f"Classification, and it has: {names}{_conversion(_root(collection).name, label_field, field)}"
-        )
-
-
-def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
-    """How to make a label field of one that holds text, numbers, or lists of one label; '' for another field."""
-    label: str | None = None
-    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField | fo.FloatField):
-        label = "str(v)"
-    elif isinstance(field, fo.ListField) and isinstance(field.field, fo.StringField):
-        label = "v[0] if len(v) == 1 else None"
-    elif isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classifications):
-        label = "v.classifications[0].label if len(v.classifications) == 1 else None"
-    if label is None:
-        return ""
-    new = f"{label_field.replace('.', '_')}_class"
-    code = f"[None if v is None else fo.Classification(label={label}) for v in d.values({label_field!r})]"
-    return (
-        f"; make one in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); d.set_values({new!r}, {code})"
-        f"; then use --label-field {new}"
-    )
-
-
-def _load_dataset(name: str) -> fo.Dataset:
-    connect()
-    try:
-        return fo.load_dataset(name)
-    except ValueError:
-        names = dataset_names()
-        listed = close_to(name, names) or f"; there are: {', '.join(names[:10]) or 'none'}"
-        raise InputError(f"there is no FiftyOne dataset {name!r}{listed}") from None
-
-
-def _root(collection: SampleCollection) -> fo.Dataset:
-    return collection if isinstance(collection, fo.Dataset) else fo.load_dataset(collection.dataset_name)
-
-
-def _name(collection: SampleCollection) -> str:
-    kind = "dataset" if isinstance(collection, fo.Dataset) else "the view of dataset"
-    return f"{kind} {_root(collection).name!r}"
-
-
-def _split_of(tags: list[str] | tuple[str, ...]) -> str | None:
-    splits = {split for tag in tags if (split := standard_split(tag)) is not None}
-    return splits.pop() if len(splits) == 1 else None

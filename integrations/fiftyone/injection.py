@@ -10,7 +10,7 @@ from audit.config import AuditConfig
 from audit.data.samples import Samples, check_classes
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
-from integrations.fiftyone.dataset import read_samples
+from integrations.fiftyone.read import read_samples
 from integrations.fiftyone.runs import audit_config
 
 INFO_KEY = "influence_audit_injection"

@@ -93,8 +93,8 @@ class ImportedSource:
         Raises:
             InputError: if the dataset cannot be made or updated, or would be new and its labels cannot be audited.
         """
-        from integrations.fiftyone.dataset import dataset_names
         from integrations.fiftyone.importing import import_images
+        from integrations.fiftyone.read import dataset_names
         from integrations.fiftyone.source_datasets import dataset_name
 
         if self.label_field == DEFAULT_LABEL_FIELD and dataset_name(self.images, self.dataset) not in dataset_names():
@@ -165,7 +165,7 @@ class FiftyOneSource:
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Load the dataset or view."""
-        from integrations.fiftyone.dataset import load_collection
+        from integrations.fiftyone.read import load_collection
 
         return load_collection(self.dataset, self.view, self.label_field, self.keep_labels)
 
@@ -279,7 +279,7 @@ def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
 
 
 def _kind_of_name(text: str) -> str:
-    from integrations.fiftyone.dataset import close_to, dataset_names
+    from integrations.fiftyone.read import close_to, dataset_names
 
     names = dataset_names()
     if text in names:

@@ -16,8 +16,8 @@ from audit.errors import InputError
 from audit.progress import Step
 from integrations.fiftyone.appearance import FLAGGED, check_view_names
 from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job
-from integrations.fiftyone.dataset import read_samples
 from integrations.fiftyone.fields import check_audit_key
+from integrations.fiftyone.read import read_samples
 
 from .inputs import audit_keys, check_samples, label_field_input, target_collection_input
 from .operator import MISTAKES, AuditOperator, refuse

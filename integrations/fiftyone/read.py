@@ -1,0 +1,149 @@
+"""Reading labelled images from FiftyOne: its datasets, their saved views, and the samples to audit."""
+
+from __future__ import annotations
+
+import difflib
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+from fiftyone.core.clips import ClipsView
+from fiftyone.core.collections import SampleCollection
+from fiftyone.core.patches import PatchesView
+from fiftyone.core.video import FramesView
+
+from audit.data.samples import Samples, is_missing, standard_split
+from audit.errors import InputError
+from integrations.fiftyone.database import connect
+from integrations.sources.class_choice import chosen_classes
+
+
+def dataset_names() -> list[str]:
+    """The names of the FiftyOne datasets that there are."""
+    connect()
+    return fo.list_datasets()
+
+
+def close_to(name: str, names: list[str]) -> str:
+    """' (did you mean ...?)' where a name is like some that exist, else ''."""
+    close = difflib.get_close_matches(name, names, n=3)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def load_collection(
+    dataset: str, view: str | None = None, label_field: str = "ground_truth", keep_labels: tuple[str, ...] = ()
+) -> SampleCollection:
+    """A FiftyOne dataset, one of its saved views, or the part of either that has certain labels.
+
+    Args:
+        dataset: the dataset's name.
+        view: the saved view's name.
+        label_field: the field with the labels.
+        keep_labels: the class names to keep; all by default.
+
+    Raises:
+        InputError: if there is no such dataset, view, field or class.
+    """
+    collection: SampleCollection = load_dataset(dataset)
+    if view is not None:
+        views = collection.list_saved_views()
+        if view not in views:
+            raise InputError(f"dataset {dataset!r} has no saved view {view!r}; it has: {', '.join(views) or 'none'}")
+        collection = collection.load_saved_view(view)
+    if keep_labels:
+        _check_label_field(collection, label_field)
+        classes = collection.distinct(f"{label_field}.label")
+        kept = chosen_classes(keep_labels, classes, f"field {label_field!r} of dataset {dataset!r}")
+        collection = collection.match(F(f"{label_field}.label").is_in(list(kept or ())))
+    return collection
+
+
+def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_truth") -> Samples:
+    """The labelled images of a FiftyOne dataset or view.
+
+    Ids are FiftyOne's sample ids. A split is what a sample has exactly one tag for (train, val, test, ...). Missing
+    and blank labels are None.
+
+    Raises:
+        InputError: if there are no samples, they are no images, or the field has no classifications.
+    """
+    if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
+        raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
+    name = root_of(dataset_or_view).name
+    _check_label_field(dataset_or_view, label_field)
+    if not dataset_or_view:
+        raise InputError(f"there are no samples to audit in {_name(dataset_or_view)}; choose another view")
+    if dataset_or_view.media_type != fo.core.media.IMAGE:
+        raise InputError(
+            f"dataset {name!r} holds {dataset_or_view.media_type} samples; an audit needs images "
+            "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
+        )
+    ids, filepaths, given, tags = dataset_or_view.values(["id", "filepath", f"{label_field}.label", "tags"])
+    labels = [None if is_missing(label) else str(label) for label in given]
+    if all(label is None for label in labels):
+        raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
+    splits = [_split_of(sample_tags or ()) for sample_tags in tags]
+    return Samples(ids, filepaths, labels, splits if any(splits) else None)
+
+
+def load_dataset(name: str) -> fo.Dataset:
+    """The dataset of a name.
+
+    Raises:
+        InputError: if there is none, with the names that are like it.
+    """
+    connect()
+    try:
+        return fo.load_dataset(name)
+    except ValueError:
+        names = dataset_names()
+        listed = close_to(name, names) or f"; there are: {', '.join(names[:10]) or 'none'}"
+        raise InputError(f"there is no FiftyOne dataset {name!r}{listed}") from None
+
+
+def root_of(collection: SampleCollection) -> fo.Dataset:
+    """The dataset that a view is of, or the dataset itself."""
+    return collection if isinstance(collection, fo.Dataset) else fo.load_dataset(collection.dataset_name)
+
+
+def _check_label_field(collection: SampleCollection, label_field: str) -> None:
+    field = collection.get_field(label_field) if label_field else None
+    schema = collection.get_field_schema(ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    names = ", ".join(schema) or "none"
+    if field is None:
+        raise InputError(f"label field {label_field!r} is not on dataset {root_of(collection).name!r}; it has: {names}")
+    is_label = isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
+    if not is_label:
+        kind = getattr(field, "document_type", type(field)).__name__
+        raise InputError(
+            f"field {label_field!r} of dataset {root_of(collection).name!r} is a {kind}; an audit needs a "
+            f"Classification, and it has: {names}{_conversion(root_of(collection).name, label_field, field)}"
+        )
+
+
+def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
+    """How to make a label field of one that holds text, numbers, or lists of one label; '' for another field."""
+    label: str | None = None
+    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField | fo.FloatField):
+        label = "str(v)"
+    elif isinstance(field, fo.ListField) and isinstance(field.field, fo.StringField):
+        label = "v[0] if len(v) == 1 else None"
+    elif isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classifications):
+        label = "v.classifications[0].label if len(v.classifications) == 1 else None"
+    if label is None:
+        return ""
+    new = f"{label_field.replace('.', '_')}_class"
+    code = f"[None if v is None else fo.Classification(label={label}) for v in d.values({label_field!r})]"
+    return (
+        f"; make one in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); d.set_values({new!r}, {code})"
+        f"; then use --label-field {new}"
+    )
+
+
+def _name(collection: SampleCollection) -> str:
+    kind = "dataset" if isinstance(collection, fo.Dataset) else "the view of dataset"
+    return f"{kind} {root_of(collection).name!r}"
+
+
+def _split_of(tags: list[str] | tuple[str, ...]) -> str | None:
+    splits = {split for tag in tags if (split := standard_split(tag)) is not None}
+    return splits.pop() if len(splits) == 1 else None
