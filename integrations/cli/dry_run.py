@@ -26,24 +26,21 @@ from rich.console import Console
 
 from audit.compute.memory import check_fits, free_memory
 from audit.config import SPLITS, AuditConfig
-from audit.data.samples import Samples, auditable_classes, content_key, image_bytes
-from audit.errors import InputError
+from audit.data.samples import Samples, content_key, image_bytes
 from audit.explain.influential import VALIDATION_SAMPLES
 from audit.explain.influential import plan as plan_of_explanations
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
 from audit.images.thumbnails import MOST_SUSPECTS, NOT_FLAGGED
-from audit.inputs import split_samples
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
+from integrations.cli.dry_run_samples import AuditedPart, audited_part, look_at
 from integrations.cli.exit_codes import print_json
 from integrations.cli.job import AuditJob
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import REPORT_FILE
-from integrations.sources import FiftyOneSource, Source
 
-MEASURED_IMAGES = 64
 TRIED = (256, 1024)
 """Samples of the small audits."""
 
@@ -104,18 +101,6 @@ class Plan:
         return self.embedding_seconds + self.audit_seconds + self.start_and_write_seconds
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What is known of a source's samples before an audit: labels, splits, and some of the images."""
-
-    dataset: str
-    labels: list[str | None]
-    splits: list[str | None] | None
-    images: list[Any]
-    layout: str = ""
-    notes: tuple[str, ...] = ()
-
-
 def show_plans(jobs: Sequence[AuditJob], verbosity: Verbosity) -> None:
     """Say what each job would do.
 
@@ -139,8 +124,6 @@ def show_plans(jobs: Sequence[AuditJob], verbosity: Verbosity) -> None:
 
 def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
     """Look at the source, measure on some of its images, and estimate the rest."""
-    from integrations.fiftyone.fields import ALL_FIELDS, HEAT_MAP, INJECTION_FIELDS
-
     config, notes = job.config, []
 
     def note(text: str) -> None:
@@ -149,45 +132,75 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
 
     source = job.resolve()
     display(Step("samples"))
-    content = _look_at(source)
-    labelled = [row for row, label in enumerate(content.labels) if label is not None]
-    if not labelled:
-        raise InputError(f"none of the {len(content.labels)} samples has a label; an audit needs labels")
-    labels = np.array([content.labels[row] for row in labelled])
-    classes = auditable_classes(labels)
-    kept = np.isin(labels, classes)
-    labels = labels[kept]
-    splits = None if content.splits is None else [content.splits[row] for row in np.array(labelled)[kept]]
-    split = Counter(split_samples(labels, splits if config.use_splits else None, config))
+    content = look_at(source)
+    audited = audited_part(content, config)
     display(Step("backbone"))
     backbone = load_backbone(
         config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
     )
     display(Step("measuring"))
-    started = time.time() - _process_began()
-    cached = _cached_share(content.images, backbone, config)
-    pace = _images_per_second(content.images, backbone, config.batch_size)
-    n, d, c = len(labels), backbone.features, len(classes)
-    check_fits(n, c, backbone.device)
-    resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cost = _cost(audited, content.images, backbone, config)
     folder = job.folder_for(content.dataset)
-    without = (HEAT_MAP,) if config.inject else (HEAT_MAP, *INJECTION_FIELDS)
     return Plan(
         source=source.description,
         dataset=content.dataset,
         label_field=source.label_field,
         audit_key=job.audit_key,
-        samples=n,
-        without_label=len(content.labels) - len(labelled),
-        in_small_classes=int((~kept).sum()),
-        classes={str(name): int(count) for name, count in sorted(Counter(labels.tolist()).items())},
-        splits={name: split[name] for name in SPLITS},
+        samples=len(audited.labels),
+        without_label=audited.without_label,
+        in_small_classes=audited.in_small_classes,
+        classes={str(name): count for name, count in sorted(Counter(audited.labels).items())},
+        splits={name: audited.splits.count(name) for name in SPLITS},
         backbone=backbone.name,
         weights=backbone.weights,
         image_size=backbone.image_size,
         device=str(backbone.device),
-        cached_share=cached,
+        cached_share=cost.cached_share,
         images_measured=len(content.images),
+        images_per_second=cost.images_per_second,
+        embedding_seconds=cost.embedding_seconds,
+        audit_seconds=cost.audit_seconds,
+        start_and_write_seconds=cost.start_and_write_seconds,
+        memory_bytes=cost.memory_bytes,
+        free_memory_bytes=free_memory(torch.device("cpu")),
+        layout=content.layout,
+        left_out=[*content.notes],
+        output=str(folder),
+        replaces=(folder / REPORT_FILE).exists(),
+        fields=_fields(job),
+        notes=notes,
+    )
+
+
+def _fields(job: AuditJob) -> list[str]:
+    """The fields of the dataset that the audit would write."""
+    from integrations.fiftyone.fields import ALL_FIELDS, HEAT_MAP, INJECTION_FIELDS
+
+    without = (HEAT_MAP,) if job.config.inject else (HEAT_MAP, *INJECTION_FIELDS)
+    return [field.name(job.audit_key) for field in ALL_FIELDS if field not in without]
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What an audit would take; the attributes are those of its plan."""
+
+    cached_share: float
+    images_per_second: float
+    embedding_seconds: float
+    audit_seconds: float
+    start_and_write_seconds: float
+    memory_bytes: float
+
+
+def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone, config: AuditConfig) -> _Cost:
+    started = time.time() - _process_began()
+    cached = _cached_share(images, backbone, config)
+    pace = _images_per_second(images, backbone, config.batch_size)
+    n, d, c = len(audited.labels), backbone.features, len(set(audited.labels))
+    check_fits(n, c, backbone.device)
+    resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _Cost(
+        cached_share=cached,
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
         audit_seconds=_audit_seconds(n, d, c, config),
@@ -196,49 +209,7 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
         + 8 * COPIES * n * (d + c)
         + _factor_bytes(n, d, c, config)
         + BYTES_A_PIXEL * min(n, config.batch_size) * backbone.image_size**2,
-        free_memory_bytes=free_memory(torch.device("cpu")),
-        layout=content.layout,
-        left_out=[*content.notes],
-        output=str(folder),
-        replaces=(folder / REPORT_FILE).exists(),
-        fields=[field.name(job.audit_key) for field in ALL_FIELDS if field not in without],
-        notes=notes,
     )
-
-
-def _look_at(source: Source) -> _Content:
-    from integrations.fiftyone.dataset import dataset_names, read_samples
-    from integrations.fiftyone.source_datasets import dataset_name
-    from integrations.sources import ImportedSource
-    from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD
-
-    if isinstance(source, ImportedSource):
-        name = dataset_name(source.images, source.dataset)
-        if source.label_field == DEFAULT_LABEL_FIELD or name not in dataset_names():
-            labels, splits, images = [], [], []
-            chosen = set(_evenly(len(source.images)))
-            for row, image in enumerate(source.images):
-                if image.image is None:
-                    continue
-                labels.append(image.label)
-                splits.append(image.split)
-                if row in chosen:
-                    images.append(image.image)
-            own = splits if any(splits) else None
-            return _Content(name, labels, own, images, source.images.layout, source.images.notes)
-        source = FiftyOneSource(name, label_field=source.label_field)
-    collection = source.open()
-    samples = read_samples(collection, source.label_field)
-    return _Content(
-        collection._root_dataset.name,
-        list(samples.labels),
-        None if samples.splits is None else list(samples.splits),
-        [samples.images[row] for row in _evenly(len(samples))],
-    )
-
-
-def _evenly(count: int) -> list[int]:
-    return sorted(set(np.linspace(0, count - 1, min(count, MEASURED_IMAGES)).round().astype(int).tolist()))
 
 
 def _cached_share(images: Sequence[Any], backbone: Backbone, config: AuditConfig) -> float:

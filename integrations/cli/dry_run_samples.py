@@ -1,0 +1,102 @@
+"""What `run --dry-run` finds out about a source's samples without auditing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audit.config import AuditConfig
+from audit.data.samples import auditable_classes
+from audit.errors import InputError
+from audit.inputs import split_samples
+from integrations.sources import FiftyOneSource, Source
+
+MEASURED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of a source's samples before an audit: labels, splits, and some of the images."""
+
+    dataset: str
+    labels: list[str | None]
+    splits: list[str | None] | None
+    images: list[Any]
+    layout: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AuditedPart:
+    """The samples that would be audited, and how many would be left out.
+
+    Attributes:
+        labels: of the n samples.
+        splits: of the n samples, 'train', 'validation' or 'test'.
+        without_label: samples that are left out because they have none.
+        in_small_classes: samples that are left out because their class has too few.
+    """
+
+    labels: list[str]
+    splits: list[str]
+    without_label: int
+    in_small_classes: int
+
+
+def look_at(source: Source) -> Content:
+    """The samples of a source, without importing them.
+
+    Raises:
+        InputError: if the source cannot be read.
+    """
+    from integrations.fiftyone.read import dataset_names, read_samples
+    from integrations.fiftyone.source_datasets import dataset_name
+    from integrations.sources import ImportedSource
+    from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD
+
+    if isinstance(source, ImportedSource):
+        name = dataset_name(source.images, source.dataset)
+        if source.label_field == DEFAULT_LABEL_FIELD or name not in dataset_names():
+            labels, splits, images = [], [], []
+            chosen = set(_evenly(len(source.images)))
+            for row, image in enumerate(source.images):
+                if image.image is None:
+                    continue
+                labels.append(image.label)
+                splits.append(image.split)
+                if row in chosen:
+                    images.append(image.image)
+            own = splits if any(splits) else None
+            return Content(name, labels, own, images, source.images.layout, source.images.notes)
+        source = FiftyOneSource(name, label_field=source.label_field)
+    collection = source.open()
+    samples = read_samples(collection, source.label_field)
+    return Content(
+        collection._root_dataset.name,
+        list(samples.labels),
+        None if samples.splits is None else list(samples.splits),
+        [samples.images[row] for row in _evenly(len(samples))],
+    )
+
+
+def audited_part(content: Content, config: AuditConfig) -> AuditedPart:
+    """Split the samples that have a label and are in large enough classes, as the audit would.
+
+    Raises:
+        InputError: if no sample has a label, or the classes are too few or too small.
+    """
+    labelled = [row for row, label in enumerate(content.labels) if label is not None]
+    if not labelled:
+        raise InputError(f"none of the {len(content.labels)} samples has a label; an audit needs labels")
+    labels = np.array([content.labels[row] for row in labelled])
+    kept = np.isin(labels, auditable_classes(labels))
+    own = None if content.splits is None else [content.splits[row] for row in np.array(labelled)[kept]]
+    splits = split_samples(labels[kept], own if config.use_splits else None, config)
+    without_label = len(content.labels) - len(labelled)
+    return AuditedPart(labels[kept].tolist(), splits.tolist(), without_label, int((~kept).sum()))
+
+
+def _evenly(count: int) -> list[int]:
+    return sorted(set(np.linspace(0, count - 1, min(count, MEASURED_IMAGES)).round().astype(int).tolist()))
