@@ -13,7 +13,7 @@ from torch import Tensor
 from audit.compute.matrix import Stored, take
 from audit.config import AuditConfig
 from audit.data.arrays import read_arrays, read_validation, rows_of
-from audit.data.findings import row_keys
+from audit.data.copies import row_keys
 from audit.data.left_out import (
     NO_LABEL,
     RARE_CLASS,
@@ -107,6 +107,11 @@ class Material:
     def numbers(self) -> np.ndarray:
         """The given labels as class numbers (n,)."""
         return np.searchsorted(self.classes, self.labels)
+
+    @property
+    def audited(self) -> str:
+        """What the samples are: 'images', or 'rows' of an array."""
+        return "rows" if self.pictures is None else "images"
 
     @property
     def made_by(self) -> str:

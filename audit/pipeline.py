@@ -17,6 +17,7 @@ import torch
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.compute.memory import check_fits
 from audit.config import AuditConfig
+from audit.data.copies import Copies
 from audit.data.samples import Samples
 from audit.flags.detectors import DETECTORS, Evidence
 from audit.flags.threshold import Flags, choose_flags
@@ -28,7 +29,7 @@ from audit.images.thumbnails import shown_samples, thumbnails
 from audit.influence.engine import Influence
 from audit.inputs import Material, Pictures, material_of_arrays, material_of_images
 from audit.noise_model.controls import Controls
-from audit.noise_model.copies import Copies, contradicted
+from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
@@ -62,7 +63,7 @@ def audit_embeddings(
 ) -> AuditResult:
     """Audit labels on embeddings of your own.
 
-    Identical rows count as copies of one sample (`audit.noise_model.copies`), unless most of them carry different
+    Identical rows count as copies of one sample (`audit.data.copies`), unless most of them carry different
     labels: then the embeddings do not tell samples apart.
 
     Args:

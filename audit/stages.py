@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audit.compute.matrix import Rows, Spread, here, take
 from audit.config import AuditConfig
+from audit.data.copies import Copies
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
 from audit.explain.influential import neighbours, suspicious, worst_predicted
@@ -28,7 +29,7 @@ from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
 from audit.inputs import Material
 from audit.noise_model.controls import Controls, spike_in
-from audit.noise_model.copies import Copies, diagnosis_of_copies
+from audit.noise_model.copies import diagnosis_of_copies
 from audit.noise_model.model import Diagnosis, NoiseModel
 from audit.progress import ProgressCallback
 

@@ -16,6 +16,7 @@ import torch
 from audit import __version__
 from audit.compute.matrix import Rows
 from audit.config import AuditConfig
+from audit.data.copies import Copies
 from audit.data.findings import find, summarise
 from audit.data.left_out import LeftOut
 from audit.explain.influential import no_explanations
@@ -28,7 +29,7 @@ from audit.images.backbone import Backbone
 from audit.influence.engine import Influence
 from audit.inputs import Material
 from audit.noise_model.controls import KINDS, Controls
-from audit.noise_model.copies import Copies, describe_copies
+from audit.noise_model.copies import describe_copies
 from audit.noise_model.count import Count, cautions, describe_controls
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
@@ -81,7 +82,9 @@ class Scored:
 
 def result_of(material: Material, scored: Scored, config: AuditConfig, stages: Stages) -> AuditResult:
     """The result with scores and flags, to which explanations, correction and pictures are added as they are made."""
-    findings = find(material.ids, material.labels, material.split, material.keys, material.every_label)
+    findings = find(
+        material.ids, material.labels, material.split, material.keys, material.every_label, material.audited
+    )
     scores = scores_table(material, scored, config)
     with stages.stage("evaluation"):
         summary = _summary(material, scored, config, stages, scores)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from audit.data.class_names import doubtful_names
-
-if TYPE_CHECKING:
-    from audit.compute.matrix import Rows
+from audit.data.copies import Copies
 
 DUPLICATE_LABELS = "duplicate-labels"
 SPLIT_LEAK = "split-leak"
@@ -29,8 +26,8 @@ FINDING_TITLES = {
 """What each kind of finding is called where people read it."""
 
 FINDING_MEANINGS = {
-    DUPLICATE_LABELS: "Identical images have different labels: at most one of the labels can be right.",
-    SPLIT_LEAK: "Identical images are in the training split and in a held-out one: the head is measured on what it "
+    DUPLICATE_LABELS: "Identical samples have different labels: at most one of the labels can be right.",
+    SPLIT_LEAK: "Identical samples are in the training split and in a held-out one: the head is measured on what it "
     "was trained on.",
     CLASS_NAMES: "Class names that are probably one class, or no class at all: they were audited as they are.",
     NO_VALIDATION: "Classes without a validation sample: the influence of their samples says nothing about them.",
@@ -47,7 +44,12 @@ def no_findings() -> pd.DataFrame:
 
 
 def find(
-    ids: Sequence[str], labels: np.ndarray, split: np.ndarray, keys: np.ndarray, every_label: np.ndarray
+    ids: Sequence[str],
+    labels: np.ndarray,
+    split: np.ndarray,
+    keys: np.ndarray,
+    every_label: np.ndarray,
+    audited: str,
 ) -> pd.DataFrame:
     """Look for all kinds of findings.
 
@@ -57,6 +59,7 @@ def find(
         split: (n,) 'train', 'validation' or 'test'.
         keys: uint8 (n, 16); samples with the same content have the same.
         every_label: (m,) distinct labels of all samples, those that are left out included.
+        audited: what the samples are, 'images' or 'rows'.
 
     Returns:
         `AuditResult.findings`: columns kind, finding (its number, from 0), id (of a sample, None for a finding about
@@ -68,17 +71,17 @@ def find(
         number = rows[-1][1] + 1 if rows else 0
         rows.extend((kind, number, member, detail) for member in members)
 
-    duplicates = _repeated(keys)
+    duplicates = Copies.of(keys).groups()
     for group in duplicates:
         counts = Counter(labels[group].tolist())
         if len(counts) > 1:
             shown = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(EXAMPLES))
-            add(DUPLICATE_LABELS, [ids[row] for row in group], f"{len(group)} identical images are labelled {shown}")
+            add(DUPLICATE_LABELS, [ids[row] for row in group], f"{len(group)} identical {audited} are labelled {shown}")
     for group in duplicates:
         counts = Counter(split[group].tolist())
         if "train" in counts and len(counts) > 1:
             held_out = " and ".join(f"{counts[name]} in {name}" for name in ("validation", "test") if counts[name])
-            detail = f"{counts['train']} of {len(group)} identical images are in train, {held_out}"
+            detail = f"{counts['train']} of {len(group)} identical {audited} are in train, {held_out}"
             add(SPLIT_LEAK, [ids[row] for row in group], detail)
     if every_label.dtype.kind in "UO":
         for detail in doubtful_names(set(map(str, every_label))):
@@ -102,24 +105,3 @@ def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
         for kind, table in by_kind.items()
         if len(table)
     ]
-
-
-def row_keys(x: Rows) -> np.ndarray:
-    """uint8 (n, 16): what identifies each row of x (n, d), as `content_key` does an image."""
-    from audit.compute.matrix import blocks  # torch, which nobody pays for who only reads results
-
-    digests = b"".join(
-        hashlib.blake2b(row.tobytes(), digest_size=16).digest()
-        for rows in blocks(x, 2 * x.shape[1])
-        for row in x[rows].cpu().numpy()
-    )
-    return np.frombuffer(digests, dtype=np.uint8).reshape(len(x), 16)
-
-
-def _repeated(keys: np.ndarray) -> list[np.ndarray]:
-    """Positions of the samples that share their content, a group each, in the order of their first."""
-    whole = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
-    order = np.argsort(whole, kind="stable")
-    starts = np.flatnonzero(np.r_[True, whole[order][1:] != whole[order][:-1]])
-    groups = (group for group in np.split(order, starts[1:]) if len(group) > 1)
-    return sorted(groups, key=lambda group: int(group[0]))

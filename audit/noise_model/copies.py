@@ -1,4 +1,4 @@
-"""Exact copies: samples with the same content, which the noise model counts as one sample.
+"""What exact copies (`audit.data.copies`) are to the noise model, which counts them as one sample.
 
 Copies that carry the same label hide a mistake: without one of them, the other one still teaches head and neighbours
 the label. So the noise model sees each content once, with its most frequent label. What it says of the content holds
@@ -11,78 +11,16 @@ P(true = k | x, y_1, y_2, ...) ∝ P(true = k | x) T_k,y_1 T_k,y_2 ... over the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.data.copies import Copies
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import FLOOR
 from audit.noise_model.votes import NeighbourVotes
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Which of n samples have the same content.
-
-    Attributes:
-        content: (n,) number of each sample's content, from 0, in the order of their first samples.
-        first: (u,) position of the first sample of each content.
-    """
-
-    content: np.ndarray
-    first: np.ndarray
-
-    @classmethod
-    def of(cls, keys: np.ndarray) -> Copies:
-        """The copies, by uint8 keys (n, 16) that are equal for equal content."""
-        whole = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
-        _, first, content = np.unique(whole, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        number = np.empty_like(order)
-        number[order] = np.arange(len(order))
-        return cls(number[content], first[order])
-
-    @classmethod
-    def none(cls, samples: int) -> Copies:
-        """No two samples have the same content."""
-        return cls(np.arange(samples), np.arange(samples))
-
-    def __bool__(self) -> bool:
-        return len(self.first) < len(self.content)
-
-    def conflicting(self, labels: np.ndarray) -> list[np.ndarray]:
-        """Positions of the samples of each content whose labels (n,) are not all the same."""
-        differ = np.zeros(len(self.first), dtype=bool)
-        differ[self.content[labels != labels[self.first][self.content]]] = True
-        rows = np.flatnonzero(differ[self.content])
-        rows = rows[np.argsort(self.content[rows], kind="stable")]
-        return np.split(rows, np.flatnonzero(np.diff(self.content[rows])) + 1) if len(rows) else []
-
-    def proven_mistakes(self, labels: np.ndarray) -> int:
-        """The least number of wrong labels (n,): of each content, all but those with the most frequent label."""
-        return sum(len(group) - int(np.bincount(labels[group]).max()) for group in self.conflicting(labels))
-
-    def representatives(self, labels: np.ndarray, trusted: np.ndarray | None) -> np.ndarray:
-        """The sample (u,) that stands for each content: one with a trusted label, else with the most frequent one.
-
-        Args:
-            labels: (n,) class numbers.
-            trusted: bool (n,), whose labels are known to be right; None where none is.
-        """
-        chosen = self.first.copy()
-        for group in self.conflicting(labels):
-            known = group if trusted is None or not trusted[group].any() else group[trusted[group]]
-            counts = np.bincount(labels[known])
-            chosen[self.content[group[0]]] = known[counts[labels[known]].argmax()]
-        return chosen
-
-    def trusted_of_each(self, trusted: np.ndarray) -> np.ndarray:
-        """Bool (u,): whether any sample of a content is trusted, bool (n,)."""
-        found = np.zeros(len(self.first), dtype=bool)
-        found[self.content[trusted]] = True
-        return found
 
 
 def diagnosis_of_copies(

@@ -7,7 +7,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import audit
-from audit.noise_model.copies import Copies, contradicted, describe_copies
+from audit.data.copies import Copies
+from audit.noise_model.copies import contradicted, describe_copies
 from reports.verdict import copies_sentences
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -61,6 +62,10 @@ def test_a_picture_under_two_labels_is_a_proven_mistake_and_the_wrong_one_is_fla
     assert not result.scores["flag"].to_numpy()[right].any()
     assert result.summary["estimates"]["mistakes_low"] >= 5
     assert "At least 5 labels are certainly wrong" in " ".join(copies_sentences(result.summary))
+    found = result.findings[result.findings["kind"] == "duplicate-labels"]
+    assert found["finding"].nunique() == 5
+    assert found["detail"].str.startswith("2 identical rows are labelled ").all()
+    assert "image" not in " ".join(kind["meaning"] for kind in result.summary["findings"])
 
 
 def test_where_nothing_tells_which_label_is_right_both_are_flagged() -> None:
@@ -116,6 +121,7 @@ def test_which_samples_are_copies_and_what_they_prove() -> None:
     assert copies.content.tolist() == [0, 1, 0, 2, 1, 0]
     assert copies.first.tolist() == [0, 1, 3]
     labels = np.array([4, 7, 5, 7, 7, 5])
+    assert [group.tolist() for group in copies.groups()] == [[0, 2, 5], [1, 4]]
     assert [group.tolist() for group in copies.conflicting(labels)] == [[0, 2, 5]]
     assert copies.proven_mistakes(labels) == 1
     assert copies.representatives(labels, None).tolist() == [2, 1, 3]  # two of three say 5
@@ -131,6 +137,7 @@ def test_which_samples_are_copies_and_what_they_prove() -> None:
         "leaked": 1,
     }
     assert not Copies.none(6)
+    assert Copies.none(6).groups() == []
 
 
 def test_a_million_copies_are_counted_in_seconds() -> None:
