@@ -61,6 +61,24 @@ def many() -> AuditResult:
     return many_classes_result()
 
 
+@pytest.fixture(scope="session")
+def corrected() -> tuple[AuditResult, AuditResult]:
+    """Digits with wrong labels, and the same after most flagged ones got their suggestions and the seed changed."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    import audit
+
+    x, true = load_digits(n_class=4, return_X_y=True)
+    labels = np.array([f"digit {label}" for label in true], dtype=object)
+    wrong = np.random.default_rng(0).choice(len(labels), 60, replace=False)
+    labels[wrong] = [f"digit {(true[row] + 1) % 4}" for row in wrong]
+    first = audit.audit_embeddings(x, labels.astype(str))
+    corrected = first.flagged[::3].index.union(first.flagged[1::3].index)
+    labels[corrected.astype(int)] = first.scores.loc[corrected, "suggested_label"].to_numpy()
+    return first, audit.audit_embeddings(x, labels.astype(str), config=audit.AuditConfig(seed=1))
+
+
 class Reports(dict[str, Path]):
     """The reports by name, each written when it is first asked for.
 

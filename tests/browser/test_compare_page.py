@@ -8,11 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
-import audit
 from audit.result import AuditResult
 from reports.compare import compare, headline, render_comparison, write_comparison
 from reports.index import IndexEntry, write_index
@@ -22,19 +19,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 Results = tuple[AuditResult, AuditResult]
-
-
-@pytest.fixture(scope="module")
-def corrected() -> Results:
-    """Digits with wrong labels, and the same after most flagged ones got their suggestions and the seed changed."""
-    x, true = load_digits(n_class=4, return_X_y=True)
-    labels = np.array([f"digit {label}" for label in true], dtype=object)
-    wrong = np.random.default_rng(0).choice(len(labels), 60, replace=False)
-    labels[wrong] = [f"digit {(true[row] + 1) % 4}" for row in wrong]
-    first = audit.audit_embeddings(x, labels.astype(str))
-    corrected = first.flagged[::3].index.union(first.flagged[1::3].index)
-    labels[corrected.astype(int)] = first.scores.loc[corrected, "suggested_label"].to_numpy()
-    return first, audit.audit_embeddings(x, labels.astype(str), config=audit.AuditConfig(seed=1))
 
 
 def test_the_command_writes_the_page_and_prints_the_comparison(

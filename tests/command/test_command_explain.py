@@ -7,40 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audit import AuditConfig, AuditResult, audit_images
+from audit import AuditResult
 from audit.data.samples import Samples
 from tests.command.forked_command import forked_command
-
-COUNT = 90
+from tests.explained_digits import audited, digit_files
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """The digits 3 and 8 as files."""
-    from integrations.sources.digits import digits
-
-    folder = tmp_path_factory.mktemp("images")
-    images = list(digits(["3", "8"]))[:COUNT]
-    paths = [folder / f"{number}.png" for number in range(COUNT)]
-    for path, image in zip(paths, images, strict=True):
-        path.write_bytes(image.image)
-    return Samples([f"s{number}" for number in range(COUNT)], paths, [image.label for image in images])
+    return digit_files(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
 def result(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
-    config = AuditConfig(
-        weights="bundled",
-        device="cpu",
-        l2=1e-1,
-        inject=0.2,
-        max_review=12,
-        heat_maps=3,
-        validation_size=0.2,
-        train_size=0.7,
-        cache_dir=str(tmp_path_factory.mktemp("cache")),
-    )
-    return audit_images(samples, config)
+    return audited(samples, tmp_path_factory.mktemp("cache"))
 
 
 def test_the_command_explains_a_sample(result: AuditResult, tmp_path: Path) -> None:

@@ -17,41 +17,28 @@ from random import Random
 import fiftyone as fo
 import psutil
 import pytest
-from fiftyone.core.odm import get_db_conn
 
 import audit
 from audit.errors import InputError
 from audit.result import CHANGING
-from integrations.fiftyone.importing import import_images
-from integrations.fiftyone.lock import COLLECTION
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.command.command_process import COMMAND, command
 from tests.command.forked_command import forked_command, start_forked
+from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
 from tests.ports import free_port
 
 Names = Callable[[str], str]
-QUIET = os.environ | {"FIFTYONE_DATABASE_VALIDATION": "false"}  # or FiftyOne's first line is about MongoDB's age
 KILLS = 20
 
 
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
-    """Sixty digits of three classes."""
-    name = dataset_name("faulty digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    return fo.load_dataset(name)
+    return sixty_digits(dataset_name("faulty digits"))
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """Whatever goes wrong, no lock, no staged scores and no sample collection without a dataset is left."""
     yield
-    database = get_db_conn()
-    left = [name for name in database.list_collection_names() if name.startswith("influence_audit.staged")]
-    assert left == []
-    assert database[COLLECTION].count_documents({}) == 0
+    check_nothing_stays()
 
 
 # --- all at once, or not at all -------------------------------------------------------------------------------------

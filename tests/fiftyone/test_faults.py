@@ -22,31 +22,23 @@ from integrations.fiftyone.lock import COLLECTION, audit_lock
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
+from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
 from tests.fiftyone.made_up import made_up_result
 from tests.mongod import Mongod
 from tests.waiting import wait_until
 
 Names = Callable[[str], str]
-QUIET = os.environ | {"FIFTYONE_DATABASE_VALIDATION": "false"}  # or FiftyOne's first line is about MongoDB's age
 
 
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
-    """Sixty digits of three classes."""
-    name = dataset_name("faulty digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    return fo.load_dataset(name)
+    return sixty_digits(dataset_name("faulty digits"))
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """Whatever goes wrong, no lock, no staged scores and no sample collection without a dataset is left."""
     yield
-    database = get_db_conn()
-    left = [name for name in database.list_collection_names() if name.startswith("influence_audit.staged")]
-    assert left == []
-    assert database[COLLECTION].count_documents({}) == 0
+    check_nothing_stays()
 
 
 def nothing_runs() -> bool:

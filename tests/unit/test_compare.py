@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.datasets import load_digits
 
-import audit
 from audit.errors import InputError
 from audit.result import AuditResult
 from reports.compare import compare, headline
 
-if TYPE_CHECKING:
-    pass
-
 Results = tuple[AuditResult, AuditResult]
-
-
-@pytest.fixture(scope="module")
-def corrected() -> Results:
-    """Digits with wrong labels, and the same after most flagged ones got their suggestions and the seed changed."""
-    x, true = load_digits(n_class=4, return_X_y=True)
-    labels = np.array([f"digit {label}" for label in true], dtype=object)
-    wrong = np.random.default_rng(0).choice(len(labels), 60, replace=False)
-    labels[wrong] = [f"digit {(true[row] + 1) % 4}" for row in wrong]
-    first = audit.audit_embeddings(x, labels.astype(str))
-    corrected = first.flagged[::3].index.union(first.flagged[1::3].index)
-    labels[corrected.astype(int)] = first.scores.loc[corrected, "suggested_label"].to_numpy()
-    return first, audit.audit_embeddings(x, labels.astype(str), config=audit.AuditConfig(seed=1))
 
 
 def test_the_comparison_counts_what_the_results_say(corrected: Results) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from audit import AuditConfig, AuditResult, audit_embeddings, audit_images
+from audit import AuditConfig, AuditResult, audit_embeddings
 from audit.data.samples import Samples, decode_image
 from audit.errors import InputError
 from audit.explain.samples import ResultExplainer
@@ -21,38 +21,18 @@ from audit.images.heat_map import heat_map
 from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
 from reports.galleries import gallery_values
+from tests.explained_digits import audited, digit_files
 from tests.head_problems import Problem
-
-COUNT = 90
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """The digits 3 and 8 as files."""
-    from integrations.sources.digits import digits
-
-    folder = tmp_path_factory.mktemp("images")
-    images = list(digits(["3", "8"]))[:COUNT]
-    paths = [folder / f"{number}.png" for number in range(COUNT)]
-    for path, image in zip(paths, images, strict=True):
-        path.write_bytes(image.image)
-    return Samples([f"s{number}" for number in range(COUNT)], paths, [image.label for image in images])
+    return digit_files(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
 def result(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
-    config = AuditConfig(
-        weights="bundled",
-        device="cpu",
-        l2=1e-1,
-        inject=0.2,
-        max_review=12,
-        heat_maps=3,
-        validation_size=0.2,
-        train_size=0.7,
-        cache_dir=str(tmp_path_factory.mktemp("cache")),
-    )
-    return audit_images(samples, config)
+    return audited(samples, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
