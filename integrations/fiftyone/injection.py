@@ -10,6 +10,7 @@ from audit.config import AuditConfig
 from audit.data.samples import Samples, check_classes
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
+from integrations.fiftyone.fields import INFLUENCE, SPLIT
 from integrations.fiftyone.read import read_samples
 from integrations.fiftyone.runs import audit_config
 
@@ -54,8 +55,19 @@ def inject_into_field(
     classes = check_classes(labels)
     given = np.searchsorted(classes, labels)
     changed = _changed(dataset, samples, given, len(classes), config, audit_key, progress)
+    _declare(dataset, label_field, into, config)
+    values = {
+        sample: fo.Classification(label=str(classes[number]))
+        for sample, number in zip(samples.ids, changed, strict=True)
+    }
+    dataset.set_values(into, values, key_field="id", validate=False)
+    return int((changed != given).sum())
+
+
+def _declare(dataset: fo.Dataset, label_field: str, into: str, config: AuditConfig) -> None:
+    """Make the field anew, with a note of what is done to its labels."""
     try:
-        if existing is not None:
+        if dataset.get_field(into) is not None:
             dataset.delete_sample_field(into)
         dataset.add_sample_field(
             into,
@@ -73,12 +85,6 @@ def inject_into_field(
         )
     except ValueError as error:
         raise InputError(f"field {into!r} cannot be made ({error}); name another") from None
-    values = {
-        sample: fo.Classification(label=str(classes[number]))
-        for sample, number in zip(samples.ids, changed, strict=True)
-    }
-    dataset.set_values(into, values, key_field="id", validate=False)
-    return int((changed != given).sum())
 
 
 def _changed(
@@ -121,8 +127,8 @@ def _influence(dataset: fo.Dataset, samples: Samples, audit_key: str | None) -> 
             "run 'Audit labels' first, or choose another strategy"
         )
     audit_config(dataset, audit_key)
-    trained = dataset.select(samples.ids).match({f"{audit_key}_split": "train"})
-    ids, values = trained.values(["id", f"{audit_key}_influence"])
+    trained = dataset.select(samples.ids).match({SPLIT.name(audit_key): "train"})
+    ids, values = trained.values(["id", INFLUENCE.name(audit_key)])
     known = dict(zip(ids, values, strict=True))
     influence = np.array([known.get(sample, np.nan) for sample in samples.ids], dtype=float)
     if not np.isfinite(influence).any():

@@ -18,6 +18,7 @@ import pandas as pd
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import AuditResult
+from integrations.fiftyone.fields import FLAG, INFLUENCE, INJECTED, INJECTED_LABEL, SUGGESTED, SUSPICION
 from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig, audit_config
 
 OVERVIEWS_KEPT = 4
@@ -151,17 +152,17 @@ def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> Au
 
 
 def _result_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> AuditResult:
-    scored = dataset.exists(f"{key}_suspicion")
+    scored = dataset.exists(SUSPICION.name(key))
     names = {
         "label": f"{config.label_field}.label",
-        "influence": f"{key}_influence",
-        "suspicion": f"{key}_suspicion",
-        "flag": f"{key}_flag",
-        "suggested_label": f"{key}_suggested.label",
+        "influence": INFLUENCE.name(key),
+        "suspicion": SUSPICION.name(key),
+        "flag": FLAG.name(key),
+        "suggested_label": f"{SUGGESTED.name(key)}.label",
     }
-    injected = dataset.has_field(f"{key}_injected")
+    injected = dataset.has_field(INJECTED.name(key))
     if injected:
-        names |= {"injected": f"{key}_injected", "injected_label": f"{key}_injected_label.label"}
+        names |= {"injected": INJECTED.name(key), "injected_label": f"{INJECTED_LABEL.name(key)}.label"}
     ids, *columns = scored.values(["id", *names.values()])
     scores = pd.DataFrame(dict(zip(names, columns, strict=True)), index=pd.Index(ids, name="id", dtype=object))
     scores["influence"] = scores["influence"].astype(float)

@@ -19,20 +19,35 @@ from fiftyone.core.odm import get_db_conn
 from pymongo.errors import PyMongoError
 
 from audit.progress import ProgressCallback, Step, silent
-from integrations.fiftyone.fields import STATUS, UNREVIEWED
+from integrations.fiftyone.fields import (
+    FINDINGS,
+    FLAG,
+    INFLUENCE,
+    INJECTED,
+    INJECTED_LABEL,
+    LOO_PROBABILITY,
+    SELF_INFLUENCE,
+    SPLIT,
+    STATUS,
+    SUGGESTED,
+    SUSPICION,
+    UNREVIEWED,
+    AuditField,
+)
 from integrations.fiftyone.lock import FAREWELL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
 STAGE = "fiftyone"
 SAMPLES_AT_ONCE = 5_000
 _STAGED = "influence_audit.staged."
 _LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores one; id, label and confidence are ours
-_NUMBERS = ("influence", "self_influence", "suspicion", "loo_probability")
+_NUMBERS = (INFLUENCE, SELF_INFLUENCE, SUSPICION, LOO_PROBABILITY)  # named as the scores' columns
 
 
 def write_scores(
@@ -59,44 +74,63 @@ def write_scores(
     samples = database[dataset._sample_collection_name]
     staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
     staged.drop()  # what an interrupted audit left
-    status, remark = STATUS.name(audit_key), f"{audit_key}_findings"
-    columns = {f"{audit_key}_{suffix}": values for suffix, values in _columns(scores).items()}
+    columns = {field.name(audit_key): values for field, values in _columns(scores).items()}
+    columns[FINDINGS.name(audit_key)] = [remarks.get(sample) for sample in scores.index]
     try:
         ids = [ObjectId(sample) for sample in scores.index]
-        columns[remark] = [remarks.get(sample) for sample in scores.index]
-        for start in range(0, len(ids), SAMPLES_AT_ONCE):
-            part = slice(start, start + SAMPLES_AT_ONCE)
-            rows = zip(ids[part], *(column[part] for column in columns.values()), strict=True)
-            staged.insert_many(
-                [{"_id": sample, "new": dict(zip(columns, row, strict=True)), "scored": True} for sample, *row in rows],
-                ordered=False,
-            )
-            progress(Step(STAGE, min(start + SAMPLES_AT_ONCE, len(ids)), len(ids), "samples"))
-        others = {
-            found["_id"] for found in samples.find({"$or": [{status: {"$ne": None}}, {remark: {"$ne": None}}]}, ["_id"])
-        }
-        others = others.union(map(ObjectId, remarks)).difference(ids)
+        _stage_scored(staged, ids, columns, progress)
+        others = _scored_before(samples, audit_key).union(map(ObjectId, remarks)).difference(ids)
         nothing = dict.fromkeys(columns)
-        for start in range(0, len(unscored := list(others)), SAMPLES_AT_ONCE):
-            staged.insert_many(
-                [
-                    {"_id": sample, "new": nothing | {remark: remarks.get(str(sample))}, "scored": False}
-                    for sample in unscored[start : start + SAMPLES_AT_ONCE]
-                ],
-                ordered=False,
-            )
-        # The server decides on the status, so that decisions that people make meanwhile are seen.
-        undecided = {"$cond": [{"$eq": [f"${status}", UNREVIEWED]}, None, f"${status}"]}
-        decided = {"$cond": ["$$new.scored", {"$ifNull": [f"${status}", UNREVIEWED]}, undecided]}
-        now = {"last_modified_at": "$$NOW"}
-        merged = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", {status: decided}, now]}}]
-        into = {"into": samples.name, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
-        staged.aggregate([{"$merge": into}])
+        _stage_unscored(
+            staged, {sample: nothing | {FINDINGS.name(audit_key): remarks.get(str(sample))} for sample in others}
+        )
+        _merge(staged, samples.name, STATUS.name(audit_key))
     finally:
         # The server may be gone: what is left there goes with the next audit.
         with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
             staged.drop()
     dataset.reload()  # and with it the samples that this process holds
+
+
+def _stage_scored(
+    staged: Collection, ids: list[ObjectId], columns: Mapping[str, list[Any]], progress: ProgressCallback
+) -> None:
+    """Stage the values of each field, in the order of the ids."""
+    for start in range(0, len(ids), SAMPLES_AT_ONCE):
+        part = slice(start, start + SAMPLES_AT_ONCE)
+        rows = zip(ids[part], *(column[part] for column in columns.values()), strict=True)
+        staged.insert_many(
+            [{"_id": sample, "new": dict(zip(columns, row, strict=True)), "scored": True} for sample, *row in rows],
+            ordered=False,
+        )
+        progress(Step(STAGE, min(start + SAMPLES_AT_ONCE, len(ids)), len(ids), "samples"))
+
+
+def _scored_before(samples: Collection, audit_key: str) -> set[ObjectId]:
+    """Samples that a former audit under the key said something of."""
+    something = [{field.name(audit_key): {"$ne": None}} for field in (STATUS, FINDINGS)]
+    return {found["_id"] for found in samples.find({"$or": something}, ["_id"])}
+
+
+def _stage_unscored(staged: Collection, values: Mapping[ObjectId, dict[str, Any]]) -> None:
+    """Stage the fields of samples that this audit has not scored."""
+    unscored = list(values)
+    for start in range(0, len(unscored), SAMPLES_AT_ONCE):
+        part = unscored[start : start + SAMPLES_AT_ONCE]
+        staged.insert_many([{"_id": sample, "new": values[sample], "scored": False} for sample in part], ordered=False)
+
+
+def _merge(staged: Collection, samples: str, status: str) -> None:
+    """Let the server merge what is staged into the samples.
+
+    The server decides on the status, so that decisions that people make meanwhile are seen.
+    """
+    undecided = {"$cond": [{"$eq": [f"${status}", UNREVIEWED]}, None, f"${status}"]}
+    decided = {"$cond": ["$$new.scored", {"$ifNull": [f"${status}", UNREVIEWED]}, undecided]}
+    now = {"last_modified_at": "$$NOW"}
+    merged = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", {status: decided}, now]}}]
+    into = {"into": samples, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
+    staged.aggregate([{"$merge": into}])
 
 
 def drop_orphans(database: Database) -> None:
@@ -108,16 +142,16 @@ def drop_orphans(database: Database) -> None:
             database.drop_collection(name)
 
 
-def _columns(scores: pd.DataFrame) -> dict[str, list[Any]]:
+def _columns(scores: pd.DataFrame) -> dict[AuditField, list[Any]]:
     """The values of each field but the status as the database has them, in the order of the scores."""
-    columns: dict[str, list[Any]] = {name: _numbers(scores[name]) for name in _NUMBERS}
-    columns["flag"] = scores["flag"].astype(bool).tolist()
-    columns["suggested"] = _labels(scores["suggested_label"], _numbers(scores["suggested_probability"]))
-    columns["split"] = _texts(scores["split"])
+    columns: dict[AuditField, list[Any]] = {field: _numbers(scores[field.suffix]) for field in _NUMBERS}
+    columns[FLAG] = scores["flag"].astype(bool).tolist()
+    columns[SUGGESTED] = _labels(scores["suggested_label"], _numbers(scores["suggested_probability"]))
+    columns[SPLIT] = _texts(scores["split"])
     if "injected" in scores.columns:
         injected = scores["injected"].astype(bool)
-        columns["injected"] = injected.tolist()
-        columns["injected_label"] = _labels(scores["label"].where(injected), [None] * len(scores))
+        columns[INJECTED] = injected.tolist()
+        columns[INJECTED_LABEL] = _labels(scores["label"].where(injected), [None] * len(scores))
     return columns
 
 
