@@ -9,8 +9,8 @@ trained on them alone has learnt no mistake. It joins the readings as one more f
 where the trusted labels, predicted by heads that have not seen them, are likelier with it than without. Both
 exponents maximise their likelihood. T is fitted to the given labels again, which say nothing of the exponents then.
 
-On the development data with labels that are wrong at random, at the nearest class or by people, b is nearly always 0: the
-readings, which learn from all labels, leave nothing for the trusted head to add.
+On the development data with labels that are wrong at random, at the nearest class or by people, b is nearly always 0:
+the readings, which learn from all labels, leave nothing for the trusted head to add.
 """
 
 from __future__ import annotations
