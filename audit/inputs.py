@@ -26,6 +26,7 @@ from audit.data.left_out import (
 from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
 from audit.data.split import check_validation, own_split, stratified_split
 from audit.errors import InputError
+from audit.extras import require_engine
 from audit.head.standardise import check_embeddings
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import Embedded, Workers, embed, fitted_pixels, remarks_note
@@ -123,6 +124,7 @@ def material_of_arrays(
     x: Any, labels: Any, validation: tuple[Any, Any] | None, config: AuditConfig, stages: Stages
 ) -> Material:
     """Embeddings of the caller's own; arguments and errors as those of `audit.audit_embeddings`."""
+    require_engine(config.engine)
     if config.scope == "model" or config.heat_maps:
         asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
         raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
@@ -169,6 +171,7 @@ def material_of_arrays(
 
 def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None) -> Material:
     """Images through the backbone; arguments and errors as those of `audit.audit_images`."""
+    require_engine(config.engine)
     left_out = LeftOut(samples.ids, [_path(image) for image in samples.images], config.strict)
     labelled = _labelled(samples, left_out, stages)
     every_label = np.array(sorted({samples.labels[row] for row in labelled}))

@@ -21,22 +21,28 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import torch
-from dask.sizeof import sizeof
-from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
-from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
-from distributed.comm.core import CommClosedError
 from torch import Tensor
 
 from audit.compute.matrix import Derived, Rows, Spread, Stored, Taken, derive, hold, positions, take
 from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
+from audit.extras import require
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import Embedded, default_cache_dir, embed_readable
 from audit.progress import ProgressCallback, Step
+
+try:
+    import dask
+    from dask.sizeof import sizeof
+    from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
+    from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
+    from distributed.comm.core import CommClosedError
+except ImportError:
+    require("dask", "an audit on Dask workers")
+    raise
 
 IMAGES_PER_SHARD = 1024  # the unit of work that moves on when a worker dies
 PARTS_PER_WORKER = 2

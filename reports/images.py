@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from audit.errors import InputError
+from audit.extras import require
 from audit.files.storage import replace_file
 from audit.result import AuditResult
 from reports.html import fitting_plots
@@ -26,10 +27,12 @@ def write_figures(result: AuditResult, folder: Path, kind: str) -> list[Path]:
         kind: 'svg' or 'png'.
 
     Raises:
-        InputError: if the format is another, no browser starts, or the folder cannot be written.
+        InputError: if the format is another, the extra `figures` is missing, no browser starts, or the folder cannot
+            be written.
     """
     if kind not in FORMATS:
         raise InputError(f"figures cannot be written as {kind!r}; it takes {' or '.join(FORMATS)}")
+    require("figures", "writing figures")
     import plotly.io
 
     plots = fitting_plots(result)

@@ -6,10 +6,11 @@ starts Ghostscript) or have decoders that are rarely tested. So only the formats
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from functools import cache
 from typing import TYPE_CHECKING
+
+from audit.extras import EXTRAS, problem_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +23,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000"
 HEIF = "HEIF"
 """The format of .heic and .heif files, which is opened where `pillow-heif` is installed."""
 
-HEIF_REMEDY = "install pillow-heif (pip install 'influence-audit[heic]')"
+HEIF_REMEDY = EXTRAS["heic"].remedy
 
 _REFUSED = {
     b"%!PS": "PostScript",
@@ -76,7 +77,7 @@ def opened_formats() -> tuple[str, ...]:
     import PIL.Image
 
     PIL.Image.init()
-    if importlib.util.find_spec("pillow_heif") is not None:
+    if problem_of("heic") is None:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()

@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from audit.compute.matrix import here
 from audit.config import HEAD_ONLY
 from audit.errors import ConvergenceError, InputError
+from audit.extras import require_engine
 from audit.head.fit import Head
 from audit.head.hessian import CHUNK_BYTES, HeadHessian
 from audit.influence.averaged import merge_halves
@@ -231,12 +232,7 @@ def _check_method(method: str, backbone: Backbone | None) -> None:
     if backbone is not None and f"pydvl-{method}" in HEAD_ONLY:
         able = ", ".join(name for name in METHODS if f"pydvl-{name}" not in HEAD_ONLY)
         raise InputError(f"pydvl-{method} cannot take scope 'model': {HEAD_ONLY[f'pydvl-{method}']}; these can: {able}")
-    try:
-        import pydvl.influence.torch  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"pyDVL cannot be imported ({error}); install pydvl[influence], or use engine 'exact'"
-        ) from None
+    require_engine(f"pydvl-{method}")
 
 
 def equal_batches(x: Tensor, targets: Tensor, size: int) -> DataLoader:

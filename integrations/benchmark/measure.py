@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from audit.errors import InputError
+from audit.extras import require
 from audit.flags.measures import detection_quality
 from audit.progress import ProgressCallback, Step, silent
 from integrations.benchmark.cases import Case, Verdict
@@ -64,10 +63,7 @@ def run_cases(cases: Sequence[Case], progress: ProgressCallback = silent) -> lis
     Raises:
         InputError: if a peer is not installed.
     """
-    if find_spec("cleanlab") is None:
-        raise InputError(
-            "cleanlab is not installed; install it beside this package: pip install 'influence-audit[benchmark]'"
-        )
+    require("benchmark", "the comparison with cleanlab")
     measurements = []
     for number, case in enumerate(cases):
         progress(Step("benchmark", number, len(cases), "cases"))

@@ -9,6 +9,7 @@ import typer
 
 from audit.config import AuditConfig
 from audit.errors import InputError
+from audit.extras import require
 from audit.files.result_folder import refuse_others_files
 from integrations.cli.options import Quiet, takes_settings
 from integrations.cli.outputs import is_benchmark
@@ -47,6 +48,7 @@ def benchmark(
 ) -> None:
     """Compare the audit with cleanlab, FiftyOne Brain and others, on the same embeddings and labels."""
     config = AuditConfig(**settings)
+    require("benchmark", "`influence-audit benchmark`")
     noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
     numbers = _seeds(seeds)
     if not is_benchmark(output):

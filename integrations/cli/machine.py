@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from audit.errors import first_line
+from audit.extras import EXTRAS, problem_of
 
-NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "pydvl", "datasets", "numpy", "pandas", "scikit-learn")
+NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "datasets", "numpy", "pandas", "scikit-learn")
 LEAST_FREE_GIB = 2.0
 
 
@@ -46,9 +47,9 @@ def examine() -> Iterator[Finding]:
 
 def _python() -> Finding:
     found = platform.python_version()
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding("Python", "ok", found)
-    return Finding("Python", "problem", found, "use Python 3.11 or 3.12")
+    return Finding("Python", "problem", found, "use Python 3.11, 3.12 or 3.13")
 
 
 def _packages() -> Finding:
@@ -126,6 +127,22 @@ def _disk() -> Finding:
     return Finding("disk", "ok", text)
 
 
+def _extras() -> Finding:
+    problems = {name: problem_of(name) for name in EXTRAS}
+    found = [
+        f"{name} ({EXTRAS[name].package} {version(EXTRAS[name].package)})" for name in EXTRAS if not problems[name]
+    ]
+    text = ", ".join(found) or "none"
+    lacking = [name for name in EXTRAS if problems[name]]
+    able = [name for name in lacking if EXTRAS[name].is_for_this_python]
+    if lacking:
+        reasons = [f"{name} ({problems[name] if name in able else EXTRAS[name].remedy})" for name in lacking]
+        text += f"; without {', '.join(reasons)}"
+    if not able:
+        return Finding("extras", "ok", text)
+    return Finding("extras", "note", text, f"where you need them: pip install 'influence-audit[{','.join(able)}]'")
+
+
 _CHECKS: dict[str, Callable[[], Finding]] = {
     "Python": _python,
     "packages": _packages,
@@ -133,4 +150,5 @@ _CHECKS: dict[str, Callable[[], Finding]] = {
     "weights": _weights,
     "MongoDB": _mongodb,
     "disk": _disk,
+    "extras": _extras,  # last: where importlib-metadata is too new, FiftyOne cannot be imported after Dask
 }

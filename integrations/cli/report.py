@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from audit.extras import require
 from integrations.cli.job import FIGURES_FOLDER
 from integrations.cli.outputs import check_figures, check_page
 from integrations.cli.root import cli
@@ -26,6 +27,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the HTML report of a saved result again; it needs nothing but the folder."""
+    if figures is not None:
+        require("figures", "--figures")
     from audit.result import AuditResult
     from reports.html import write_report
 

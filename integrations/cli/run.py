@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.errors import InputError
+from audit.extras import require, require_engine
 from integrations.cli.exit_codes import ExitCode, standard_output_for_json
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
@@ -246,7 +247,10 @@ def _carry_out(
 ) -> int:
     """Do what was ordered, or say what would be done; the exit code."""
     _check_current_folder()
+    if scheduler is not None:
+        require("dask", "--scheduler")
     for job in jobs:
+        require_engine(job.config.engine)
         job.refuse_others_files()
     if len(jobs) > 1:
         check_page(jobs[0].root / INDEX_FILE)

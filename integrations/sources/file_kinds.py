@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from enum import Enum
 from functools import cache
 
+from audit.extras import EXTRAS, problem_of
 from integrations.sources.labelled_images import IMAGE_SUFFIXES
 
 HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 AVIF_SUFFIXES = frozenset((".avif",))
-HEIC_REMEDY = "pip install 'influence-audit[heic]' to read them"
+HEIC_REMEDY = f"{EXTRAS['heic'].remedy} to read them"
 CONVERT_REMEDY = "convert them to JPEG or PNG"
 RENAME_REMEDY = "rename them to the suffix of their format, such as .jpg"
 
@@ -74,7 +74,7 @@ def readable_suffixes() -> frozenset[str]:
     suffixes = IMAGE_SUFFIXES
     if not _pillow_reads_avif():
         suffixes = suffixes - AVIF_SUFFIXES
-    return suffixes | HEIF_SUFFIXES if importlib.util.find_spec("pillow_heif") else suffixes
+    return suffixes | HEIF_SUFFIXES if problem_of("heic") is None else suffixes
 
 
 def kind_of_file(path: str) -> FileKind:

@@ -155,7 +155,7 @@ def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path:
 def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     done = command("doctor", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("Python", "packages", "GPU", "weights", "MongoDB", "disk"):
+    for name in ("Python", "packages", "GPU", "weights", "MongoDB", "disk", "extras"):
         assert re.search(rf"^[✓–] {name}", done.stdout, re.MULTILINE)
 
 

@@ -12,32 +12,11 @@ def test_importing_the_audit_is_cheap_and_brings_nothing_from_above() -> None:
     code = (
         "import sys, audit; cheap = 'torch' not in sys.modules and 'pandas' not in sys.modules\n"
         "import audit.pipeline\n"
-        "above = {'fiftyone', 'datasets', 'plotly', 'dask', 'integrations', 'reports'} & set(sys.modules)\n"
+        "above = {'fiftyone', 'datasets', 'plotly', 'dask', 'pydvl', 'integrations', 'reports'} & set(sys.modules)\n"
         "print(cheap, sorted(above))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
-
-
-def test_audit_does_not_need_pydvl() -> None:
-    code = """
-import sys
-
-from tests import ROOT
-for name in ("pydvl", "fiftyone", "datasets"):
-    sys.modules[name] = None
-import numpy as np, audit
-from audit.errors import InputError
-from audit.influence.pydvl import PydvlEngine
-x = np.random.default_rng(0).normal(size=(60, 4))
-audit.audit_embeddings(x, np.arange(60) % 2)
-try:
-    PydvlEngine("cg", None, None, None)
-except InputError as error:
-    print(error)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "install pydvl[influence], or use engine 'exact'" in found.stdout
 
 
 def test_the_files_of_the_quick_tests_can_be_read_without_fiftyone() -> None:

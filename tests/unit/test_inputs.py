@@ -203,7 +203,7 @@ def test_what_are_no_embeddings_is_refused_in_one_line(x: Any, message: str) -> 
         ([b"\xff", *LABELS.astype(str)[1:]], "not UTF-8"),
         ([Colour.RED, Colour.BLUE] * 45, r"of type Colour; give its name \(label.name\)"),
         ([Size.SMALL, Size.LARGE] * 45, "of type Size"),
-        (LABELS + 2**64, "not whole ones of 64 bits"),
+        (LABELS.astype(object) + 2**64, "not whole ones of 64 bits"),
         (LABELS + 1j, "of type complex"),
         (LABELS.astype("M8[D]"), "of type datetime64"),
         ([None, {}, *LABELS[2:].tolist()], "a label is of type dict"),

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from integrations.fiftyone.app_server import shorten_pauses
+try:
+    from integrations.fiftyone.app_server import shorten_pauses
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"the plugin needs the package influence-audit ({error}); install it into the Python that runs FiftyOne"
+    ) from None
 
 from .operators import OPERATORS
 from .panel import LabelAuditPanel

@@ -1,0 +1,99 @@
+"""The optional parts of the installation, and the one line that says which of them is missing.
+
+`pip install influence-audit` brings what an audit needs from its source to FiftyOne and the report. All else is an
+extra: pip install 'influence-audit[NAME]'.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+
+from audit.errors import InputError, first_line
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One optional part.
+
+    Attributes:
+        name: what pip calls it.
+        package: the package that it brings, as pip spells it.
+        modules: what is imported of it; all of them must be there.
+        before: the first version of Python that the package cannot be installed on; None where there is none.
+    """
+
+    name: str
+    package: str
+    modules: tuple[str, ...]
+    before: tuple[int, int] | None = None
+
+    @property
+    def is_for_this_python(self) -> bool:
+        """Whether pip can install it here."""
+        return self.before is None or sys.version_info[:2] < self.before
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it is missing."""
+        if self.before is not None and not self.is_for_this_python:
+            major, minor = self.before
+            return f"use Python {major}.{minor - 1} or earlier"
+        return f"pip install 'influence-audit[{self.name}]'"
+
+
+EXTRAS = {
+    extra.name: extra
+    for extra in (
+        Extra("pydvl", "pydvl", ("pydvl.influence.torch",), before=(3, 13)),
+        Extra("dask", "distributed", ("dask", "distributed")),
+        Extra("figures", "kaleido", ("kaleido",)),
+        Extra("heic", "pillow-heif", ("pillow_heif",)),
+        Extra("benchmark", "cleanlab", ("cleanlab",)),
+    )
+}
+"""By name; `pyproject.toml` says which packages each one brings."""
+
+
+def problem_of(extra: str) -> str | None:
+    """Why an extra cannot be imported, in a few words; None where it can. Importing it may take seconds."""
+    found = EXTRAS[extra]
+    for module in found.modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            return f"the module {error.name or module!r} is not installed"
+        except Exception as error:  # a package that does not fit its neighbours fails in many ways
+            return f"{found.package} cannot be imported: {first_line(error)}"
+    return None
+
+
+def require(extra: str, what: str, otherwise: str = "") -> None:
+    """Refuse in one line what needs an extra that is missing.
+
+    Args:
+        extra: one of EXTRAS.
+        what: what was asked for, as the user wrote it, e.g. "engine 'pydvl-cg'".
+        otherwise: another way out, e.g. "use engine 'exact'".
+
+    Raises:
+        InputError: if the extra cannot be imported, with the reason and the command that installs it.
+    """
+    problem = problem_of(extra)
+    if problem is not None:
+        ways_out = ", or ".join(filter(None, (EXTRAS[extra].remedy, otherwise)))
+        raise InputError(f"{what} needs the extra {extra!r} ({problem}); {ways_out}")
+
+
+def require_engine(name: str) -> None:
+    """Refuse an engine of pyDVL's where the extra `pydvl` is missing.
+
+    Args:
+        name: one of `audit.config.ENGINES`.
+
+    Raises:
+        InputError: as `require`.
+    """
+    if name.startswith("pydvl-"):
+        require("pydvl", f"engine {name!r}", "use engine 'exact'")
