@@ -172,6 +172,11 @@ def material_of_arrays(
 def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None) -> Material:
     """Images through the backbone; arguments and errors as those of `audit.audit_images`."""
     require_engine(config.engine)
+    if workers is not None and config.engine != "exact":
+        raise InputError(
+            f"engine {config.engine!r} takes embeddings in memory, and workers would hold them; use engine 'exact', "
+            "or audit without workers"
+        )
     left_out = LeftOut(samples.ids, [_path(image) for image in samples.images], config.strict)
     labelled = _labelled(samples, left_out, stages)
     every_label = np.array(sorted({samples.labels[row] for row in labelled}))

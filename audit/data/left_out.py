@@ -177,6 +177,8 @@ def _plain(label: Any) -> Any:
         )
     if getattr(label, "shape", None) == () and label is not np.ma.masked and not isinstance(label, np.generic):
         label = label.item()
+    if isinstance(label, np.float16):  # NumPy 2 cannot compare it with 64-bit numbers without an overflow
+        return float(label)
     if isinstance(label, bytes):
         try:
             return bytes(label).decode()

@@ -214,6 +214,16 @@ def test_a_scheduler_that_is_lost_between_sums_is_the_same_line(tmp_path: Path) 
                 deque((SecondMoment.of(spread) for _ in range(1000)), maxlen=0)
 
 
+def test_an_engine_that_needs_the_embeddings_here_is_refused_before_any_image_is_read(
+    client: Client, pictures: Samples, tmp_path: Path
+) -> None:
+    steps: list[Step] = []
+    settings = config(tmp_path).replace(engine="pydvl-cg")
+    with pytest.raises(InputError, match="'pydvl-cg' takes embeddings in memory, and workers would hold them; use"):
+        audit_images(pictures, settings, steps.append, workers=DaskWorkers(client))
+    assert not steps
+
+
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
