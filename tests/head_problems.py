@@ -14,6 +14,7 @@ from audit.head.fit import Head, cross_entropy, fit_softmax, probabilities, resi
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choice import leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
+from audit.head.settings import LeaveOneOutSettings
 from audit.head.stable import StableSolver
 from audit.head.standardise import Standardiser
 from audit.influence.averaged import inner_products, mean_gradient
@@ -67,10 +68,11 @@ class Problem:
             StableSolver(self.hessian, solver), *self.material(validation), *self.material(samples)
         )
 
-    def left_out(self, method: str = "auto") -> LeaveOneOut:
+    def left_out(self, method: str = "auto", settings: LeaveOneOutSettings = LeaveOneOutSettings()) -> LeaveOneOut:
         """Of the training samples."""
         z, wrong = self.hessian.z, self.material(self.train)[1]
-        return leave_one_out(self.hessian, z, z @ self.head.weight.T, wrong, self.weights, method=method)
+        logits = z @ self.head.weight.T
+        return leave_one_out(self.hessian, z, logits, wrong, self.weights, method=method, settings=settings)
 
     def everything(self) -> tuple[Labelled, Tensor, Tensor]:
         """Training and validation samples together, and the positions of either."""

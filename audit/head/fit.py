@@ -18,6 +18,7 @@ from audit.errors import ConvergenceError, InputError
 from audit.head.factors import SecondMoment
 from audit.head.hessian import HeadHessian, conjugate_gradients
 from audit.head.objective import Objective, Point, approach
+from audit.head.settings import FitSettings, PathSettings
 from audit.head.standardise import Standardiser
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
@@ -25,20 +26,6 @@ GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
 # to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up. A head whose predictions
 # alone are looked at ends where its gradient is small.
 WEIGHT_TOLERANCE = 1e-6
-# Gradient norm down to which L-BFGS goes before Newton's steps: below it, small penalties cost it hundreds of passes
-# over the data, and where it ends follows the order of the sums.
-APPROACH = 1e-3
-FIRST_FORCING = 0.1  # relative residual of the first Newton step's linear system
-MAX_INNER_STEPS = 500
-PATH_TOLERANCE = 1e-4  # enough to rank penalties by validation loss
-PATH_LOSS = 1e-5  # nats above the optimum at which a fit on the path may end: its gradient norm² / 2λ
-L2_PATH = tuple(10 ** (k / 2) for k in range(0, -15, -1))  # 1 down to 1e-7
-RISES_BEFORE_STOP = 2
-# What fitting one number, as λ is, gains in log-likelihood by chance on average (nats, Wilks 1938): smaller differences
-# between held-out losses, summed over their samples, do not tell penalties apart. Six samples that are all predicted
-# right would ask for no penalty at all.
-CHANCE_GAIN = 0.5
-PATH_SAMPLES = 50_000  # the path is walked on at most so many samples, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -154,6 +141,7 @@ def train_head(
     classes: int,
     l2: float | None = None,
     weight_tolerance: float = WEIGHT_TOLERANCE,
+    path_settings: PathSettings = PathSettings(),
 ) -> Head:
     """Train a head to convergence, its L2 chosen by validation loss unless given.
 
@@ -163,6 +151,7 @@ def train_head(
         classes: C.
         l2: λ; None to choose it from 1 to 1e-7 (`strongest_as_good`).
         weight_tolerance: how far from the optimum it may end, in double precision.
+        path_settings: how L2 is chosen.
     """
     standardiser = Standardiser.fit(x)
     z, z_validation = standardiser(x), standardiser(x_validation)
@@ -171,16 +160,18 @@ def train_head(
     path: list[tuple[float, float]] = []
     initial = None
     if l2 is None:
-        part, targets_part = _part(z), _part(targets)
-        z_held, targets_held = _part(z_validation), _part(targets_validation)
+        most = path_settings.samples
+        part, targets_part = _evenly_spaced(z, most), _evenly_spaced(targets, most)
+        z_held, targets_held = _evenly_spaced(z_validation, most), _evenly_spaced(targets_validation, most)
         _, path = choose_l2(
             part,
             targets_part,
             lambda weight: cross_entropy(z_held, weight, targets_held),
             moment=moment,
             samples=len(z),
+            settings=path_settings,
         )
-        l2 = strongest_as_good(path, len(z_held))
+        l2 = strongest_as_good(path, len(z_held), path_settings.chance_gain)
         if len(part) < len(z):  # its optimum is near that of all
             initial, _ = fit_softmax(part, targets_part, l2 * len(z) / len(part), moment=moment)
     curve: list[tuple[float, float]] = []
@@ -193,20 +184,23 @@ def train_head(
     return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
 
 
-def strongest_as_good(path: list[tuple[float, float]], samples: int) -> float:
+def strongest_as_good(
+    path: list[tuple[float, float]], samples: int, chance_gain: float = PathSettings.chance_gain
+) -> float:
     """The strongest penalty whose held-out loss is no larger than the smallest but for chance.
 
     Args:
         path: penalties, with the mean loss (nats) of each.
         samples: how many were held out.
+        chance_gain: see `PathSettings`.
     """
-    allowed = min(loss for _, loss in path) + CHANCE_GAIN / samples
+    allowed = min(loss for _, loss in path) + chance_gain / samples
     return max(l2 for l2, loss in path if loss <= allowed)
 
 
-def _part(rows: Rows) -> Rows:
-    """All rows, or evenly spaced ones where there are more than PATH_SAMPLES."""
-    return rows if len(rows) <= PATH_SAMPLES else rows[:: math.ceil(len(rows) / PATH_SAMPLES)]
+def _evenly_spaced(rows: Rows, most: int) -> Rows:
+    """All rows, or `most` evenly spaced ones of more."""
+    return rows if len(rows) <= most else rows[:: math.ceil(len(rows) / most)]
 
 
 def choose_l2(
@@ -215,6 +209,7 @@ def choose_l2(
     held_out_loss: Callable[[Tensor], float],
     moment: SecondMoment | None = None,
     samples: int | None = None,
+    settings: PathSettings = PathSettings(),
 ) -> tuple[float, list[tuple[float, float]]]:
     """Walk the penalties from strong to weak, each fit starting from the last, and take the best.
 
@@ -225,18 +220,19 @@ def choose_l2(
         moment: the factorised second moment of z, where it is known already.
         samples: how many samples λ is for, where z is a part of them: λ n, the penalty beside the sum of the losses, is
             what carries over. None for z's own n.
+        settings: which penalties are tried, and how exactly.
 
     Returns:
         The λ of the smallest held-out loss, and all that were tried with theirs; the walk ends once the loss has
-        risen RISES_BEFORE_STOP times in a row, or a fit does not converge.
+        risen `settings.rises` times in a row, or a fit does not converge.
     """
     path: list[tuple[float, float]] = []
     moment = moment or SecondMoment.of(z)
     share = len(z) / (samples or len(z))
     weight = None
     best, rises = math.inf, 0
-    for l2 in L2_PATH:
-        tolerance = max(PATH_TOLERANCE, math.sqrt(2 * l2 * PATH_LOSS))
+    for l2 in settings.penalties:
+        tolerance = max(settings.gradient_norm, math.sqrt(2 * l2 * settings.excess_loss))
         try:
             weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
         except ConvergenceError:
@@ -247,7 +243,7 @@ def choose_l2(
         path.append((l2 * share, loss))
         rises = 0 if loss < best else rises + 1
         best = min(best, loss)
-        if rises == RISES_BEFORE_STOP:
+        if rises == settings.rises:
             break
     return min(path, key=lambda pair: pair[1])[0], path
 
@@ -259,10 +255,10 @@ def fit_softmax(
     weights: Rows | None = None,
     initial: Tensor | None = None,
     tolerance: float | None = None,
-    max_steps: int = 100,
     moment: SecondMoment | None = None,
     watch: Callable[[Tensor, float], None] | None = None,
     goal: float | None = None,
+    settings: FitSettings = FitSettings(),
 ) -> tuple[Tensor, float]:
     """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: by L-BFGS to near the optimum, on by Newton.
 
@@ -278,10 +274,10 @@ def fit_softmax(
         weights: w (n,) ≥ 0; None for ones.
         initial: start (C, D); None for zeros.
         tolerance: gradient norm to reach; None for GRADIENT_TOLERANCE of z's precision.
-        max_steps: most Newton steps.
         moment: the factorised second moment of z, where it is known already.
         watch: is shown W and the mean loss there (nats), before the first step and after each.
         goal: gradient norm below the tolerance to go on to, as far as rounding lets it; None for the tolerance.
+        settings: how the optimum is approached.
 
     Returns:
         W (C, D) and the gradient norm there.
@@ -307,54 +303,55 @@ def fit_softmax(
         if watch:
             watch(point.weight.to(z.dtype), point.loss)
 
-    here = objective.at(weight)
-    seen(here)
-    nearly = max(tolerance, APPROACH)
-    if here.norm > nearly:
-        start = replace(here, weight=weight.float())
-        here = approach(start, single, hessian_at(weight).kfac, nearly, seen)
-        if z.dtype != here.weight.dtype:
-            here = objective.at(here.weight.to(z.dtype))
-    return _by_newton(objective, here, hessian_at, (goal, tolerance), max_steps, seen)
+    point = objective.at(weight)
+    seen(point)
+    nearly = max(tolerance, settings.newton_from)
+    if point.norm > nearly:
+        start = replace(point, weight=weight.float())
+        point = approach(start, single, hessian_at(weight).kfac, nearly, seen, settings)
+        if z.dtype != point.weight.dtype:
+            point = objective.at(point.weight.to(z.dtype))
+    return _by_newton(objective, point, hessian_at, (goal, tolerance), settings, seen)
 
 
 def _by_newton(
     objective: Objective,
-    here: Point,
+    point: Point,
     hessian_at: Callable[[Tensor], HeadHessian],
     norms: tuple[float, float],
-    max_steps: int,
+    settings: FitSettings,
     seen: Callable[[Point], None],
 ) -> tuple[Tensor, float]:
     """W and the gradient norm there, by Newton's steps from a point near the optimum.
 
     Args:
         objective: to minimise.
-        here: where to start.
+        point: where to start.
         hessian_at: the Hessian at W, in single precision.
         norms: gradient norms to go on to as far as rounding lets it, and to reach.
-        max_steps: most of them.
+        settings: most steps, and how exactly each is solved.
         seen: is shown each point.
     """
     goal, tolerance = norms
-    forcing = FIRST_FORCING
-    for _ in range(max_steps):
-        if here.norm <= goal:
-            return here.weight, here.norm
-        unit = (here.gradient / here.norm).float()
+    forcing = settings.first_residual
+    for _ in range(settings.newton_steps):
+        if point.norm <= goal:
+            return point.weight, point.norm
+        unit = (point.gradient / point.norm).float()
         # No further than the last step needs, and no further than single precision goes.
-        accuracy = max(forcing, 0.3 * goal / here.norm, 1e-5)
-        step = conjugate_gradients(hessian_at(here.weight), unit[None], accuracy, MAX_INNER_STEPS)[0][0]
-        there = objective.along(here, step.double() * here.norm)
-        if here.norm <= tolerance and (there is None or there.norm > here.norm / 2):
-            return here.weight, here.norm
-        if there is None:
+        accuracy = max(forcing, 0.3 * goal / point.norm, 1e-5)
+        step = conjugate_gradients(hessian_at(point.weight), unit[None], accuracy, settings.cg_steps)[0][0]
+        following = objective.along(point, step.double() * point.norm)
+        if point.norm <= tolerance and (following is None or following.norm > point.norm / 2):
+            return point.weight, point.norm
+        if following is None:
             raise ConvergenceError(
-                f"training the head stalled at gradient norm {here.norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
+                f"training the head stalled at gradient norm {point.norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
             )
-        forcing = min(FIRST_FORCING, 0.9 * (there.norm / here.norm) ** 2)
-        here = there
-        seen(here)
+        forcing = min(settings.first_residual, 0.9 * (following.norm / point.norm) ** 2)
+        point = following
+        seen(point)
     raise ConvergenceError(
-        f"training the head did not reach gradient norm {tolerance:.0e} in {max_steps} steps; use a larger L2"
+        f"training the head did not reach gradient norm {tolerance:.0e} in {settings.newton_steps} steps; "
+        "use a larger L2"
     )

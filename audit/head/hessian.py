@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,15 +27,9 @@ from audit.compute.matrix import Rows, Spread, blocks, brought, hold, slices, to
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError, InputError
 from audit.head.factors import KroneckerFactors, SecondMoment, contrasts, kronecker_factors
+from audit.head.settings import HessianSettings
 
-DENSE_PARAMETERS = 6000  # up to here 'auto' factorises H: 6000² float64 are 288 MB
-DOUBLE_FLOP = 2e10  # a factorisation up to this size is made in double precision, beyond it in single
-CHUNK_BYTES = 64 * 2**20
-CG_STEPS = 20  # conjugate-gradient steps that a solution usually takes, for choosing the cheaper way
-# With more, what K-FAC has between classes is not made: each then has next to nothing of another's probability,
-# conjugate gradients take as many steps without, and the eigenvectors of C × C take longer than the steps.
-CLASSES_APART = 200
-BLOCKS = 4  # a symmetric product computes (BLOCKS + 1) / (2 · BLOCKS) of its entries
+CHUNK_BYTES = 64 * 2**20  # temporaries of one block of rows (`chunks`); larger ones gain no speed
 
 
 @dataclass(frozen=True)
@@ -71,9 +65,14 @@ class HeadHessian:
         damping: added to the diagonal beside λ.
         moment: the factorised second moment of z, where it is known already.
 
+    Attributes:
+        settings: how systems with H are solved; the same for all.
+
     Raises:
         InputError: if l2 + damping is not above 0, since H is singular then.
     """
+
+    settings: ClassVar[HessianSettings] = HessianSettings()
 
     def __init__(
         self,
@@ -123,7 +122,7 @@ class HeadHessian:
     @cached_property
     def kfac(self) -> KroneckerFactors:
         """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n; of many classes, the diagonal of G."""
-        return self.kronecker(apart=self.classes > CLASSES_APART)
+        return self.kronecker(apart=self.classes > self.settings.coupled_classes)
 
     def kronecker(self, apart: bool) -> KroneckerFactors:
         """K-FAC on contrasts between classes, or with the diagonal of G."""
@@ -134,7 +133,8 @@ class HeadHessian:
     def factor_flop(self) -> float:
         """What making the dense factor costs."""
         size = float((self.classes - 1) * self.features)
-        return self.n * size**2 * (BLOCKS + 1) / (2 * BLOCKS) + size**3 / 3
+        product_blocks = self.settings.product_blocks
+        return self.n * size**2 * (product_blocks + 1) / (2 * product_blocks) + size**3 / 3
 
     @cached_property
     def factor(self) -> DenseFactor:
@@ -143,7 +143,7 @@ class HeadHessian:
         Raises:
             ConvergenceError: if H is not positive definite in double precision.
         """
-        if self.factor_flop > DOUBLE_FLOP:
+        if self.factor_flop > self.settings.double_flop:
             factor = DenseFactor.of(self, torch.float32)
             if factor is not None:
                 return factor
@@ -160,8 +160,9 @@ class HeadHessian:
             return False
         if "factor" in self.__dict__:
             return True
-        steps = CG_STEPS * 4.0 * self.n * self.parameters * right_hand_sides
-        return self.parameters <= DENSE_PARAMETERS and self.factor_flop <= max(steps, DOUBLE_FLOP / 20)
+        limits = self.settings
+        steps = limits.usual_cg_steps * 4.0 * self.n * self.parameters * right_hand_sides
+        return self.parameters <= limits.dense_parameters and self.factor_flop <= max(steps, limits.double_flop / 20)
 
     def solve(self, b: Tensor, method: str = "auto", tolerance: float = 1e-8, max_iterations: int = 1000) -> Solution:
         """Solve H S = B for B (k, C, D).
@@ -269,7 +270,9 @@ class DenseFactor:
         if dtype == torch.float64:
             kfac = _identity_factors(hessian)
         else:
-            found = hessian.kfac if hessian.classes <= CLASSES_APART else hessian.kronecker(apart=False)
+            found = (
+                hessian.kfac if hessian.classes <= hessian.settings.coupled_classes else hessian.kronecker(apart=False)
+            )
             vectors = hessian.moment.vectors
             kfac = KroneckerFactors(
                 found.contrasts.to(dtype),
@@ -329,7 +332,8 @@ def _identity_factors(hessian: HeadHessian) -> KroneckerFactors:
 def _add_symmetric_product(out: Tensor, z: Tensor, a: Tensor) -> None:
     """Add zᵀ diag(a) z to out (D, D), on and above its diagonal (some of what is below is touched too)."""
     scaled = a[:, None] * z
-    edges = [round(part * z.shape[1] / BLOCKS) for part in range(BLOCKS + 1)]
+    count = HeadHessian.settings.product_blocks
+    edges = [round(part * z.shape[1] / count) for part in range(count + 1)]
     for start, stop in pairwise(edges):
         out[start:stop, start:].addmm_(z[:, start:stop].T, scaled[:, start:])
 

@@ -12,11 +12,7 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, brought, total
 from audit.compute.threads import log_softmax, one_thread
 from audit.head.factors import KroneckerFactors
-
-APPROACH_STEPS = 1000
-REMEMBERED = 10  # steps, whose changes of the gradient tell of the curvature
-SUFFICIENT = 1e-4  # share of the slope that a step has to fall by (Armijo 1966)
-SHORTEST = 1e-10  # share of a step, below which the objective cannot be made to fall
+from audit.head.settings import FitSettings
 
 
 @dataclass(frozen=True)
@@ -53,19 +49,26 @@ class Objective:
         value = loss + self.l2 / 2 * float((wide**2).sum())
         return Point(weight, loss, value, gradient, float(gradient.norm()))
 
-    def along(self, here: Point, step: Tensor) -> Point | None:
-        """Where the objective has fallen enough, at W − step or nearer; None if it cannot be made to fall."""
-        slope = _dot(here.gradient, step)
+    def along(self, point: Point, step: Tensor, sufficient: float = 1e-4, shortest: float = 1e-10) -> Point | None:
+        """The point W − step, or one nearer to W, where the objective has fallen enough; None if there is none.
+
+        Args:
+            point: the objective at W.
+            step: downhill, (C, D).
+            sufficient: share of the slope by which the objective has to fall (Armijo 1966).
+            shortest: share of the step below which the search gives up.
+        """
+        slope = _dot(point.gradient, step)
         # Near the optimum the objective cannot be seen to fall any more, though the gradient still does; farther off it
         # has to fall, or steps that overshoot for a few outlying samples would take turns for ever.
-        unseen = 500 * torch.finfo(self.z.dtype).eps * abs(here.value)
+        unseen = 500 * torch.finfo(self.z.dtype).eps * abs(point.value)
         slack = unseen if slope <= unseen else 0.0
         length = 1.0
-        while length >= SHORTEST:
-            there = self.at((here.weight - length * step).to(here.weight))
-            if there.value <= here.value - SUFFICIENT * length * slope + slack:
-                return there
-            length *= _lowest(there.value - here.value, -length * slope, -length * _dot(there.gradient, step))
+        while length >= shortest:
+            tried = self.at((point.weight - length * step).to(point.weight))
+            if tried.value <= point.value - sufficient * length * slope + slack:
+                return tried
+            length *= _lowest(tried.value - point.value, -length * slope, -length * _dot(tried.gradient, step))
         return None
 
 
@@ -81,28 +84,33 @@ def _lowest(rise: float, first: float, last: float) -> float:
 
 
 def approach(
-    here: Point, objective: Objective, kfac: KroneckerFactors, tolerance: float, seen: Callable[[Point], None]
+    point: Point,
+    objective: Objective,
+    kfac: KroneckerFactors,
+    tolerance: float,
+    seen: Callable[[Point], None],
+    settings: FitSettings = FitSettings(),
 ) -> Point:
     """Go by L-BFGS (Nocedal, Mathematics of Computation 35, 1980) until the gradient norm is within the tolerance.
 
     A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. K-FAC
-    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding, or APPROACH_STEPS, end it
-    early, it returns the point that it has reached.
+    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding or the limit on steps ends
+    it early, it returns the point that it has reached.
     """
     pairs: list[tuple[Tensor, Tensor, float]] = []
-    for _ in range(APPROACH_STEPS):
-        there = objective.along(here, _quasi_newton(here.gradient.to(here.weight), pairs, kfac))
-        if there is None:
+    for _ in range(settings.lbfgs_steps):
+        following = objective.along(point, _quasi_newton(point.gradient.to(point.weight), pairs, kfac))
+        if following is None:
             break
-        moved, turned = there.weight - here.weight, (there.gradient - here.gradient).to(here.weight)
-        here = there
-        seen(here)
-        if here.norm <= tolerance:
+        moved, turned = following.weight - point.weight, (following.gradient - point.gradient).to(point.weight)
+        point = following
+        seen(point)
+        if point.norm <= tolerance:
             break
         product = _dot(moved, turned)
         if product > 0:
-            pairs = [*pairs, (moved, turned, product)][-REMEMBERED:]
-    return here
+            pairs = [*pairs, (moved, turned, product)][-settings.lbfgs_memory :]
+    return point
 
 
 def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], kfac: KroneckerFactors) -> Tensor:

@@ -12,10 +12,7 @@ from torch import Tensor
 
 from audit.compute.matrix import Spread
 from audit.errors import ConvergenceError
-from audit.head.hessian import DENSE_PARAMETERS, HeadHessian, Solution
-
-DAMPING_STEP = 10.0  # factor on the ridge (L2 and damping) from one try to the next
-MOST_RIDGE = 1.0  # as large as the curvature of standardised features, so that H is well-conditioned
+from audit.head.hessian import HeadHessian, Solution
 
 
 class StableSolver:
@@ -25,16 +22,25 @@ class StableSolver:
         hessian: H.
         method: 'auto', 'cholesky' or 'cg'.
         note: is told once, in a sentence, where damping had to be added.
+        damping_step: factor on the ridge (L2 and damping) from one try to the next.
+        most_ridge: the largest ridge to try; 1 is as large as the curvature of standardised features, so that H is
+            well-conditioned.
 
     Attributes:
         hessian: the one that was solved with last: damped, where that was needed.
     """
 
     def __init__(
-        self, hessian: HeadHessian, method: str = "auto", note: Callable[[str], None] = lambda text: None
+        self,
+        hessian: HeadHessian,
+        method: str = "auto",
+        note: Callable[[str], None] = lambda text: None,
+        damping_step: float = 10.0,
+        most_ridge: float = 1.0,
     ) -> None:
         self.hessian = hessian
         self._given, self._method, self._note = hessian, method, note
+        self._damping_step, self._most_ridge = damping_step, most_ridge
 
     @property
     def damping(self) -> float:
@@ -45,14 +51,14 @@ class StableSolver:
         """Solve H S = B for B (k, C, D), as `HeadHessian.solve`.
 
         Raises:
-            ConvergenceError: if no damping up to MOST_RIDGE helps.
+            ConvergenceError: if no ridge up to `most_ridge` helps.
         """
         while True:
             try:
                 return self._as_it_is(b, tolerance)
             except ConvergenceError as error:
-                ridge = DAMPING_STEP * self.hessian.ridge
-                if ridge > MOST_RIDGE:
+                ridge = self._damping_step * self.hessian.ridge
+                if ridge > self._most_ridge:
                     raise
                 self._damp(ridge, error)
 
@@ -61,7 +67,7 @@ class StableSolver:
             return self.hessian.solve(b, self._method, tolerance)
         except ConvergenceError:
             dense = self._method == "cholesky" or isinstance(self.hessian.z, Spread)
-            if dense or self.hessian.parameters > DENSE_PARAMETERS:
+            if dense or self.hessian.parameters > self.hessian.settings.dense_parameters:
                 raise
             self._method = "cholesky"
             return self.hessian.solve(b, self._method, tolerance)

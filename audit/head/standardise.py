@@ -14,10 +14,6 @@ from torch.nn import functional
 from audit.compute.matrix import Rows, blocks, derive, each, total
 from audit.errors import InputError
 
-USUAL_EXPONENT = 40  # of two: squares of embeddings up to there, either way, are well within single precision
-DWARFING = 1e6  # times the usual magnitude, beside which single precision sees hardly any difference between the others
-FAINT = 1e-28  # variance, below which its squares are too small for single precision
-
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -37,7 +33,7 @@ class Standardiser:
         (sums,) = total(_sums, (x,))
         mean = (sums / len(x)).to(x.dtype)
         (squares,) = total(_squares_around, (x,), mean)
-        faint = squares < FAINT * len(x)
+        faint = squares < 1e-28 * len(x)  # their squares are too small for single precision
         if x.dtype == torch.float32 and bool(faint.any()):
             squares = torch.where(faint, total(_squares_around, (x,), mean.double())[0], squares)
         scale = (squares / len(x)).sqrt().to(x.dtype)
@@ -67,12 +63,15 @@ def _squares_around(x: Rows, mean: Tensor) -> tuple[Tensor]:
     return (out,)
 
 
-def check_embeddings(x: Rows, ids: Sequence[str]) -> int:
+def check_embeddings(x: Rows, ids: Sequence[str], most_times_usual: float = 1e6, usual_exponent: int = 40) -> int:
     """Refuse embeddings that no head can be trained on.
 
     Args:
         x: (n, d), in double precision.
         ids: of the n samples, for messages.
+        most_times_usual: how many times the usual magnitude an embedding may have. Beside a larger one, single
+            precision sees hardly any difference between the others.
+        usual_exponent: embeddings between 2 to plus and minus this power need no division.
 
     Returns:
         The power of two to divide them by: 0, but for embeddings whose squares would be too large or too small for
@@ -89,14 +88,14 @@ def check_embeddings(x: Rows, ids: Sequence[str]) -> int:
             f"{len(bad)} embedding(s) hold NaN or infinity, the first in row {ids[int(bad[0])]}; leave them out"
         )
     usual = float(largest.median()) if len(largest) else 0.0
-    huge = torch.nonzero(largest > DWARFING * usual).flatten()
+    huge = torch.nonzero(largest > most_times_usual * usual).flatten()
     if usual and len(huge):
         raise InputError(
-            f"{len(huge)} embedding(s) are more than {DWARFING:,.0f} times as large as usual, the first in row "
+            f"{len(huge)} embedding(s) are more than {most_times_usual:,.0f} times as large as usual, the first in row "
             f"{ids[int(huge[0])]}, so that the others look alike beside them; leave them out"
         )
     exponent = math.frexp(float(largest.max()))[1] if len(largest) and float(largest.max()) else 0
-    return exponent if abs(exponent) > USUAL_EXPONENT else 0
+    return exponent if abs(exponent) > usual_exponent else 0
 
 
 def _largest(x: Rows) -> tuple[Tensor]:

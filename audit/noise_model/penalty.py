@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from audit.compute.matrix import here, take
-from audit.head.fit import CHANCE_GAIN, PATH_SAMPLES, choose_l2, cross_entropies, one_hot
+from audit.head.fit import choose_l2, cross_entropies, one_hot
+from audit.head.settings import PathSettings
 from audit.noise_model.heads import Features
 from audit.noise_model.settings import HeadSettings
 from audit.noise_model.too_little import evidence_over_frequencies
@@ -33,7 +34,7 @@ class Penalty:
     def choose(cls, features: Features, labels: Tensor, classes: int, order: Tensor, settings: HeadSettings) -> Penalty:
         """The strongest λ with nearly the smallest held-out loss.
 
-        "Nearly" is within some standard errors on average, or within CHANCE_GAIN in all. Held-out samples are as
+        "Nearly" is within some standard errors on average, or within `chance_gain` in all. Held-out samples are as
         noisily labelled as the rest, and a head that fits systematic mistakes predicts them too. So the smallest loss
         asks for too weak a penalty (after Breiman et al. 1984, section 3.4.3).
 
@@ -60,7 +61,7 @@ class Penalty:
 def _nearly(loss: Tensor, smallest: Tensor, standard_errors: float) -> bool:
     """Whether losses (k,) are nearly as small as the smallest ones (k,)."""
     excess = loss - smallest
-    allowed = max(standard_errors * float(excess.std()) / len(excess) ** 0.5, CHANCE_GAIN / len(excess))
+    allowed = max(standard_errors * float(excess.std()) / len(excess) ** 0.5, PathSettings.chance_gain / len(excess))
     return float(excess.mean()) <= allowed
 
 
@@ -76,8 +77,9 @@ class _Walk:
 def _walk(features: Features, labels: Tensor, classes: int, order: Tensor, held_out: slice) -> _Walk:
     """Walk the penalties for a head without a part of the order of samples."""
     z = features.z
-    held = order[held_out][:PATH_SAMPLES]
-    kept = torch.cat([order[held_out.stop :], order[: held_out.start]])[:PATH_SAMPLES]
+    most = PathSettings.samples
+    held = order[held_out][:most]
+    kept = torch.cat([order[held_out.stop :], order[: held_out.start]])[:most]
     z_kept, z_held = (here(take(z, part)) for part in (kept, held))
     targets_kept, targets_held = (one_hot(labels[part], classes, z.dtype) for part in (kept, held))
     losses: list[Tensor] = []

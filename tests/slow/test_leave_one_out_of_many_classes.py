@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from audit.head.settings import LeaveOneOutSettings
 from tests.head_problems import made_problem, refit_without
 
 
 @pytest.mark.parametrize(("method", "most", "of_unlikely"), [("kfac", 0.03, 0.001), ("blocks", 0.005, 0.01)])
 def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(
-    method: str, most: float, of_unlikely: float, monkeypatch: pytest.MonkeyPatch
+    method: str, most: float, of_unlikely: float
 ) -> None:
     """200 classes in 40 groups that are hard to tell apart, 6 samples each."""
     generator = torch.Generator().manual_seed(0)
@@ -27,7 +28,5 @@ def test_leave_one_out_of_many_classes_that_are_alike_is_near_refits(
     error, in_sample = (float((values[rows] - real).abs().amax(1).mean()) for values in (found.probabilities, p))
     assert error < most
     assert error < 10 * most * in_sample
-    for module_name in ("kfac", "class_blocks"):
-        monkeypatch.setattr(f"audit.head.leave_one_out.{module_name}.LIKELY_CLASSES", 200)
-    all_likely = problem.left_out(method)
+    all_likely = problem.left_out(method, LeaveOneOutSettings(likely_classes=200))
     assert float((found.probabilities - all_likely.probabilities).abs().max()) < of_unlikely

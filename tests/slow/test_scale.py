@@ -18,6 +18,7 @@ from audit.head.fit import Head, logits, probabilities, residuals, targets_of, t
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choice import leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
+from audit.head.settings import PathSettings
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
 
@@ -112,10 +113,10 @@ def test_out_of_core_is_what_memory_gives(material: Any, files: list[Path]) -> N
     assert float((left_out_stored.self_influence - left_out.self_influence).abs().max()) < 1e-5
 
 
-def test_l2_of_a_part_stands_for_all(material: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_l2_of_a_part_stands_for_all(material: Any) -> None:
     x, labels = torch.from_numpy(material[0]).double(), material[1]
-    monkeypatch.setattr("audit.head.fit.PATH_SAMPLES", 140)
-    head = train_head(x[:560], labels[:560], x[560:], labels[560:], C)
+    few = PathSettings(samples=140)
+    head = train_head(x[:560], labels[:560], x[560:], labels[560:], C, path_settings=few)
     strongest, best = head.l2_path[0][0], min(head.l2_path, key=lambda pair: pair[1])[0]
     assert strongest == pytest.approx(140 / 560)
     assert head.l2 == best

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from audit.errors import ConvergenceError
 from audit.head.fit import choose_l2, cross_entropy, fit_softmax, one_hot, train_head
+from audit.head.settings import FitSettings
 from audit.head.standardise import Standardiser
 
 
@@ -147,4 +148,4 @@ def test_few_samples_that_believe_in_little_are_fitted(digits: tuple[torch.Tenso
 def test_running_out_of_steps_is_an_error_that_says_what_to_do(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, labels = digits
     with pytest.raises(ConvergenceError, match="in 2 steps; use a larger L2"):
-        fit_softmax(Standardiser.fit(x)(x), one_hot(labels, 10, x.dtype), 1e-4, max_steps=2)
+        fit_softmax(Standardiser.fit(x)(x), one_hot(labels, 10, x.dtype), 1e-4, settings=FitSettings(newton_steps=2))

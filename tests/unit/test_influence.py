@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from audit import AuditConfig, audit_embeddings
 from audit.errors import InputError
 from audit.head.fit import fit_softmax, train_head
+from audit.head.hessian import HeadHessian
+from audit.head.settings import HessianSettings
 from audit.head.stable import StableSolver
 from audit.images.backbone import load_backbone
 from audit.influence.averaged import inner_products, mean_gradient
@@ -195,7 +197,7 @@ def test_two_to_a_thousand_classes(classes: int) -> None:
 def test_classes_that_are_taken_apart_lead_to_the_same_influence(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = made_problem(n=240, m=20, features=12, classes=60)
     together, left_out = asked(problem, "cg").values, problem.left_out("kfac").probabilities
-    monkeypatch.setattr("audit.head.hessian.CLASSES_APART", 30)
+    monkeypatch.setattr(HeadHessian, "settings", HessianSettings(coupled_classes=30))
     other = replace(problem)  # with a Hessian of its own
     apart, left_out_apart = asked(other, "cg").values, other.left_out("kfac").probabilities
     torch.testing.assert_close(apart, together, rtol=1e-6, atol=1e-7)

@@ -16,6 +16,7 @@ from audit.head import hessian as module
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choice import leave_one_out
 from audit.head.leave_one_out.class_blocks import bends_in_block, leverages_in_block
+from audit.head.settings import HessianSettings
 from audit.influence.engine import Labelled
 from tests.head_problems import (
     Problem,
@@ -65,7 +66,7 @@ def test_kronecker_leave_one_out_is_near_the_exact_one_and_far_from_in_sample(ma
 def test_factor_in_single_precision_gives_the_same_leave_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for flop in (0.0, 1e18):
-        monkeypatch.setattr(module, "DOUBLE_FLOP", flop)
+        monkeypatch.setattr(HeadHessian, "settings", HessianSettings(double_flop=flop))
         problem = digits_problem()
         problem.__dict__.pop("hessian", None)  # with a factor of its own
         found.append(problem.left_out("exact"))

@@ -11,9 +11,7 @@ from audit.compute.matrix import Rows, blocks
 from audit.compute.threads import one_thread, softmax
 from audit.head.factors import KroneckerFactors
 from audit.head.leave_one_out.common import diagonals, nothing_yet, own_class, weights_of, without_itself
-
-SEEN_TOLERANCE = 1e-5  # of the residual
-SEEN_STEPS = 100
+from audit.head.settings import LeaveOneOutSettings
 
 
 def left_out_approximately(
@@ -30,7 +28,7 @@ def left_out_approximately(
 
     `bend` (n,) is what one step misses of the logit of `own_class`.
     """
-    kfac, n, predictions_only = common
+    kfac, n, predictions_only, settings = common
     probabilities, self_influence = nothing_yet(z, logits)
     for rows in blocks(z, 3 * z.shape[1] + 10 * logits.shape[1]):
         z_rows, logits_rows = z[rows], logits[rows]
@@ -43,7 +41,7 @@ def left_out_approximately(
                 left_out.scatter_add_(1, own_class(residuals[rows])[:, None], bend[rows, None])
             probabilities[rows] = softmax(left_out)
             if not predictions_only:
-                self_influence[rows] = _seen(p, m, w, r, kfac).clamp_min_(0)
+                self_influence[rows] = _self_influence(p, m, w, r, kfac, settings).clamp_min_(0)
     return probabilities, self_influence
 
 
@@ -53,7 +51,9 @@ def _curved(p: Tensor, v: Tensor, kfac: KroneckerFactors) -> Tensor:
     return kfac.contrast(weighted - p * weighted.sum(1, keepdim=True))
 
 
-def _seen(p: Tensor, m: Tensor, w: Tensor, r: Tensor, kfac: KroneckerFactors) -> Tensor:
+def _self_influence(
+    p: Tensor, m: Tensor, w: Tensor, r: Tensor, kfac: KroneckerFactors, settings: LeaveOneOutSettings
+) -> Tensor:
     """rᵀ (M₋ᵢ⁻¹ + w A_i)⁻¹ r (k,), the self-influence: with the sample in, for M₋ᵢ = diag m without it.
 
     By conjugate gradients on (I + w √M A √M) t = √M r for all samples at once; the eigenvalues lie between 1 and
@@ -64,9 +64,9 @@ def _seen(p: Tensor, m: Tensor, w: Tensor, r: Tensor, kfac: KroneckerFactors) ->
     t, residual = torch.zeros_like(b), b.clone()
     direction = b.clone()
     rs = (b * b).sum(1, keepdim=True)
-    limit = SEEN_TOLERANCE**2 * rs
+    limit = settings.self_influence_residual**2 * rs
     tiny = torch.finfo(b.dtype).tiny
-    for _ in range(SEEN_STEPS):
+    for _ in range(settings.self_influence_steps):
         if bool((rs <= limit).all()):
             break
         moved = direction + w * root * _curved(p, root * direction, kfac)

@@ -22,11 +22,7 @@ from audit.head.leave_one_out.class_blocks import leverages_by_class
 from audit.head.leave_one_out.common import LeaveOneOut, weights_of
 from audit.head.leave_one_out.exact import left_out_exactly
 from audit.head.leave_one_out.kfac import without_the_sample
-
-EXACT_FLOP = 1e12  # 'auto' affords the exact leverages up to n (C·D)² of this: some 5 s on two cores
-# With more, on made-up data, mistakes were missed, or five times as many were expected as there are. With fewer, blocks
-# are still nearer to refits, but take longer, and find no more mistakes.
-MOST_PARAMETERS = 2.0
+from audit.head.settings import LeaveOneOutSettings
 
 
 def leave_one_out(
@@ -39,6 +35,7 @@ def leave_one_out(
     method: str = "auto",
     start: KroneckerFactors | None = None,
     predictions_only: bool = False,
+    settings: LeaveOneOutSettings = LeaveOneOutSettings(),
 ) -> LeaveOneOut:
     """Leave-one-out predictions of samples.
 
@@ -52,43 +49,46 @@ def leave_one_out(
         method: 'exact', 'kfac', 'blocks', or 'auto': 'exact' where that is affordable, else `approximation`.
         start: the `factors` of a head that was much like this one, on the same features with the same L2: one step of
             the fixed point, from there, then does.
-        predictions_only: all else, which takes up to a third of the time, is left out.
+        predictions_only: leave out the self-influence, which takes up to a third of the time.
+        settings: what 'auto' affords, and how exactly the methods compute.
 
     Raises:
         ConvergenceError: if the Hessian is not positive definite.
     """
     if method == "auto":
         flop = len(z) * float(hessian.parameters) ** 2
-        affordable = hessian.use_cholesky("auto") and flop <= EXACT_FLOP
-        method = "exact" if affordable else approximation(hessian)
+        affordable = hessian.use_cholesky("auto") and flop <= settings.exact_flop
+        method = "exact" if affordable else approximation(hessian, settings)
     samples: list[Rows | None] = [z, logits, residuals]
     if method == "kfac" and not isinstance(z, Tensor):
         samples = [z.float(), logits.float(), residuals.float()]
     samples += [weights, trained_on]
     factors = None
     if method == "kfac":
-        factors = without_the_sample(hessian, start)
-        found = each(left_out_approximately, [*samples, None, None], factors, hessian.n, predictions_only)
+        factors = without_the_sample(hessian, start, settings)
+        common = (factors, hessian.n, predictions_only, settings)
+        found = each(left_out_approximately, [*samples, None, None], *common)
     elif method == "blocks":
         apart = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
         w = weights_of(slice(0, len(z)), z, weights, trained_on)
-        leverages, bend = leverages_by_class(hessian, here(z), here(residuals), w)
-        found = each(left_out_approximately, [*samples, leverages, bend], apart, hessian.n, predictions_only)
+        leverages, bend = leverages_by_class(hessian, here(z), here(residuals), w, settings)
+        common = (apart, hessian.n, predictions_only, settings)
+        found = each(left_out_approximately, [*samples, leverages, bend], *common)
     else:
         found = each(left_out_exactly, samples, hessian, predictions_only)
     probabilities, self_influence = found
     return LeaveOneOut(probabilities, self_influence, method, factors)
 
 
-def approximation(hessian: HeadHessian) -> str:
+def approximation(hessian: HeadHessian, settings: LeaveOneOutSettings = LeaveOneOutSettings()) -> str:
     """What stands for exact leverages where these are not affordable: 'kfac', or 'blocks' where that cannot be right.
 
-    It cannot where, by Kronecker factors, the head has more than MOST_PARAMETERS effective parameters a sample: the
-    trace of (H − λ) H⁻¹, over n. Two classes, which one contrast couples, and features that are not in memory are
-    always for 'kfac'.
+    It cannot where, by Kronecker factors, the head has more than `parameters_per_sample` effective parameters for each
+    sample: the trace of (H − λ) H⁻¹, over n. Two classes, which one contrast couples, and features that are not in
+    memory always take 'kfac'.
     """
     if hessian.classes == 2 or not isinstance(hessian.z, Tensor):
         return "kfac"
     scales = hessian.kronecker(apart=True).scales.double()
     effective = float((1 - hessian.ridge * scales).sum()) / hessian.n
-    return "blocks" if effective > MOST_PARAMETERS else "kfac"
+    return "blocks" if effective > settings.parameters_per_sample else "kfac"

@@ -5,8 +5,8 @@ features, H_c = Σ_j w_j p_jc (1 − p_jc) z_j z_jᵀ / n + λ I, is far from th
 instead, and what couples classes is left out. With 10 samples in each of 300 classes of 48 features, the probability
 of the label is then off by .004 on average, by Kronecker factors by .13, and without leaving anything out by .20.
 
-A block is made of the samples for which the class is among the LIKELY_CLASSES likeliest. The mean stands for the
-others. That takes about 4 n D² LIKELY_CLASSES + C D³ FLOP.
+A block is made of the samples for which the class is among the `likely_classes` likeliest. The mean stands for the
+others. That takes about 4 n D² likely_classes + C D³ FLOP.
 
 Where few samples hold a class, leaving one out changes the curvature that the others have. After one Newton step a
 wrong label has up to a hundred times the probability that it has without the sample, as much as chance mistakes have.
@@ -21,31 +21,29 @@ import torch
 from torch import Tensor
 
 from audit.head.hessian import HeadHessian, chunks
-from audit.head.leave_one_out.common import LIKELY_CLASSES, diagonals, own_class, without_itself
-
-LITTLE = 0.01  # share of what is usual for a class, or most for a sample, below which its own block makes no difference
-LARGE_STEP = 1.0  # of a label's logit (nats), from where on it is followed to the optimum
-BENT_MAKERS = 64  # samples of the largest curvature in a block; their part of it is what the logit is followed through
-BLOCK_STEPS = 10  # of Newton's, at most; some three are taken
-BLOCK_HALVINGS = 5  # of a step that raises the objective
-ROUNDING = 1e-9  # of an objective, by which it may rise
-BLOCK_SETTLED = 0.05  # nats: the largest change of a logit, below which no further step is made
-LEAST_PROBABILITY = 1e-9  # in odds
+from audit.head.leave_one_out.common import diagonals, own_class, without_itself
+from audit.head.settings import ClassBlockSettings, LeaveOneOutSettings
 
 
-def leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def leverages_by_class(
+    hessian: HeadHessian,
+    z: Tensor,
+    residuals: Tensor,
+    weights: Tensor,
+    settings: LeaveOneOutSettings = LeaveOneOutSettings(),
+) -> tuple[Tensor, Tensor]:
     """Diagonals of M (n, C) by each class's own block of H, and `_bends` (n,), for samples in memory of weights (n,).
 
     A sample has those of the classes that its residuals are largest for, its label's and the likeliest, from the
     blocks; of the others, that move next to nothing, from Kronecker factors.
     """
-    likely = min(LIKELY_CLASSES, hessian.classes)
+    limits, likely = settings.blocks, min(settings.likely_classes, hessian.classes)
     curvature = hessian.p[:] * (1 - hessian.p[:])
     if hessian.w is not None:
         curvature = curvature * hessian.w[:, None]
     off = residuals.abs()
-    makers = _by_class(curvature, likely, LITTLE * curvature.mean(0))
-    evaluated = _by_class(off, likely, LITTLE * off.amax(1, keepdim=True))
+    makers = _by_class(curvature, likely, limits.least_share * curvature.mean(0))
+    evaluated = _by_class(off, likely, limits.least_share * off.amax(1, keepdim=True))
     del off
     leverages = diagonals(z, hessian.kronecker(apart=True), hessian.n)
     # In the coordinates in which the mean moment is diagonal, so is what the other samples and λ bring into a block.
@@ -67,11 +65,11 @@ def leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weigh
     places = torch.arange(len(z), device=z.device)
     p, own = hessian.p[:][places, label_class], leverages[places, label_class]
     pulls = (weights * residuals[places, label_class]).double()
-    large = (without_itself(own, weights * p * (1 - p)) * pulls).abs() >= LARGE_STEP
+    large = (without_itself(own, weights * p * (1 - p)) * pulls).abs() >= limits.large_step
     for number in label_class[large].unique().tolist():
         rows, left_out = makers[number], (large & (label_class == number)).nonzero()[:, 0]
-        if len(rows) > BENT_MAKERS:
-            rows = rows[curvature[rows, number].topk(BENT_MAKERS).indices]
+        if len(rows) > limits.followed_samples:
+            rows = rows[curvature[rows, number].topk(limits.followed_samples).indices]
         bends[left_out] = bends_in_block(
             rotated[rows],
             hessian.p[rows, number].double(),
@@ -80,6 +78,7 @@ def leverages_by_class(hessian: HeadHessian, z: Tensor, residuals: Tensor, weigh
             rotated[left_out],
             pulls[left_out],
             left_out[:, None] == rows,
+            limits,
         ).to(bends)
     return leverages, bends
 
@@ -112,7 +111,14 @@ def leverages_in_block(makers: Tensor, v: Tensor, base: Tensor, z: Tensor) -> Te
 
 
 def bends_in_block(
-    makers: Tensor, p: Tensor, w: Tensor, base: Tensor, z: Tensor, pulls: Tensor, itself: Tensor
+    makers: Tensor,
+    p: Tensor,
+    w: Tensor,
+    base: Tensor,
+    z: Tensor,
+    pulls: Tensor,
+    itself: Tensor,
+    limits: ClassBlockSettings = ClassBlockSettings(),
 ) -> Tensor:
     """How much farther than one Newton step a class's logit moves (k,) when samples are left out, one at a time.
 
@@ -127,25 +133,26 @@ def bends_in_block(
         base: (D,) > 0, the curvature of all else.
         z, pulls: features (k, D) and w_i r_i (k,) of the samples that are left out.
         itself: bool (k, r), the maker is the sample that is left out.
+        limits: how many Newton steps follow, and how exactly.
     """
     root = base.rsqrt()
     scaled, scaled_z = makers.double() * root, z.double() * root
     products = scaled @ scaled.T
     across = scaled_z @ scaled.T
-    u = p.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
+    u = p.clamp(limits.least_probability, 1 - limits.least_probability).logit()
     w = w * ~itself
-    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
     found = torch.empty_like(pulls)
     for part in chunks(len(z), 3 * len(p) ** 2 + 10 * len(p)):
-        found[part] = _bends(products, across[part], u, w[part], (scaled_z[part] ** 2).sum(1), pulls[part], eye)
+        found[part] = _bends(products, across[part], u, w[part], (scaled_z[part] ** 2).sum(1), pulls[part], limits)
     return found
 
 
 def _bends(
-    products: Tensor, across: Tensor, u: Tensor, w: Tensor, squares: Tensor, pulls: Tensor, eye: Tensor
+    products: Tensor, across: Tensor, u: Tensor, w: Tensor, squares: Tensor, pulls: Tensor, limits: ClassBlockSettings
 ) -> Tensor:
     """`bends_in_block` (k,) from products of makers (r, r), and of samples with them (k, r) and themselves (k,)."""
     p = u.sigmoid()
+    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
 
     def moved(c: Tensor) -> Tensor:
         return c @ products + pulls[:, None] * across
@@ -168,17 +175,17 @@ def _bends(
     c = newton(torch.zeros_like(w))
     first = now = logit(c)
     going = torch.ones_like(pulls, dtype=torch.bool)
-    for _ in range(BLOCK_STEPS):
+    for _ in range(limits.newton_steps):
         a = moved(c)
         step, value = newton(a) - c, objective(c, a)
-        for _ in range(BLOCK_HALVINGS):
-            raised = objective(c + step, moved(c + step)) > value * (1 + ROUNDING)
+        for _ in range(limits.halvings):
+            raised = objective(c + step, moved(c + step)) > value * (1 + limits.rounding)
             if not bool(raised.any()):
                 break
             step = torch.where(raised[:, None], step / 2, step)
         c = torch.where(going[:, None], c + step, c)
         now, before = logit(c), now
-        going &= (now - before).abs() > BLOCK_SETTLED
+        going &= (now - before).abs() > limits.settled
         if not bool(going.any()):
             break
     return now - first

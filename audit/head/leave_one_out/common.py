@@ -10,9 +10,6 @@ from torch import Tensor
 from audit.compute.matrix import Rows
 from audit.head.factors import KroneckerFactors
 
-LIKELY_CLASSES = 32  # of a sample; of more, the couplings between them make no difference any more
-MOST_SEEN = 0.999  # a sample's own part of what it is seen through is below one; rounding must not make it one
-
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -61,9 +58,13 @@ def sums_of_squares(squares: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
     return squares @ kfac.scales.float().T / n
 
 
-def without_itself(leverages: Tensor, curvature: Tensor) -> Tensor:
-    """Diagonals of M₋ᵢ from those of M and the samples' own curvature, w p (1 − p)."""
-    return leverages / (1 - (curvature * leverages).clamp_max(MOST_SEEN))
+def without_itself(leverages: Tensor, curvature: Tensor, most: float = 0.999) -> Tensor:
+    """Diagonals of M₋ᵢ from those of M and the samples' own curvature, w p (1 − p).
+
+    The product of both, a sample's share of the curvature that it is seen through, is below 1; `most` keeps rounding
+    from making it 1.
+    """
+    return leverages / (1 - (curvature * leverages).clamp_max(most))
 
 
 def own_class(residuals: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks
 from audit.compute.threads import softmax
 from audit.head.factors import KroneckerFactors
-from audit.head.hessian import BLOCKS, HeadHessian
+from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.common import nothing_yet, weights_of
 
 
@@ -52,7 +52,8 @@ def _exact(hessian: HeadHessian, z: Rows) -> Iterator[tuple[slice, KroneckerFact
     factor = hessian.factor
     inverse = factor.inverse
     groups, features = factor.kfac.scales.shape
-    edges = [round(part * features / BLOCKS) for part in range(BLOCKS + 1)]
+    count = hessian.settings.product_blocks
+    edges = [round(part * features / count) for part in range(count + 1)]
     for rows in blocks(z, 3 * features + 3 * groups**2):
         part = factor.kfac.rotate(z[rows].to(inverse.dtype))
         m = part.new_zeros(len(part), groups, groups)

@@ -6,8 +6,8 @@ singular for samples of high leverage. So G is the mean of w_i A_i (I + w_i M₋
 the others see it. It is the fixed point of some steps, as in the deterministic equivalents of El Karoui (Probability
 Theory and Related Fields 170, 2018).
 
-With n samples this takes about n (D² + 20 C²) FLOP. Of more than CLASSES_APART classes only the diagonal of G is
-taken, which takes n D (D + 2 C).
+With n samples this takes about n (D² + 20 C²) FLOP. Of more than `coupled_classes` classes only the diagonal of G is
+computed, which takes n D (D + 2 C).
 """
 
 from __future__ import annotations
@@ -19,38 +19,41 @@ from audit.compute.matrix import blocks
 from audit.compute.threads import one_thread
 from audit.head.factors import KroneckerFactors, kronecker_factors
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.common import LIKELY_CLASSES, squares_of, sums_of_squares
-
-FIXED_POINT_STEPS = 3
-FIXED_POINT_SAMPLES = 4000  # the mean curvature is taken over about as many, evenly spaced, samples
+from audit.head.leave_one_out.common import squares_of, sums_of_squares
+from audit.head.settings import LeaveOneOutSettings
 
 
-def without_the_sample(hessian: HeadHessian, start: KroneckerFactors | None) -> KroneckerFactors:
-    """The factors in whose coordinates M₋ᵢ are nearly diagonal; by FIXED_POINT_STEPS from K-FAC, or one from others."""
+def without_the_sample(
+    hessian: HeadHessian, start: KroneckerFactors | None, settings: LeaveOneOutSettings = LeaveOneOutSettings()
+) -> KroneckerFactors:
+    """The factors in whose coordinates M₋ᵢ are nearly diagonal, by fixed-point steps from K-FAC or one from `start`."""
     kfac = start or hessian.kfac
-    every = max(1, round(hessian.n / FIXED_POINT_SAMPLES))
+    every = max(1, round(hessian.n / settings.fixed_point_samples))
     squares, p = squares_of(hessian.z[::every], kfac), hessian.p[::every].double()
     w = None if hessian.w is None else hessian.w[::every]
-    step = _seen_by_others_apart if kfac.g_vectors is None else _seen_by_others
-    for _ in range(1 if start else FIXED_POINT_STEPS):
-        kfac = step(hessian, kfac, squares, p, w)
+    for _ in range(1 if start else settings.fixed_point_steps):
+        if kfac.g_vectors is None:
+            kfac = _seen_by_others_apart(hessian, kfac, squares, p, w)
+        else:
+            kfac = _seen_by_others(hessian, kfac, squares, p, w, settings.likely_classes)
     return kfac
 
 
 def _seen_by_others(
-    hessian: HeadHessian, kfac: KroneckerFactors, squares: Tensor, p: Tensor, w: Tensor | None
+    hessian: HeadHessian, kfac: KroneckerFactors, squares: Tensor, p: Tensor, w: Tensor | None, likely_classes: int
 ) -> KroneckerFactors:
     """Kronecker factors whose G is the mean of w A_i (I + w M₋ᵢ A_i)⁻¹ over k samples.
 
     Of these come their `squares_of` (k, D), p (k, C) and w (k,).
 
     On contrasts the pseudo-inverse of A_i = diag p − ppᵀ is diag 1/p, so that the mean is of Q − Q11ᵀQ / 1ᵀQ1 with
-    Q = (diag 1/(w p) + M₋ᵢ)⁻¹. Of M₋ᵢ, what couples a sample's LIKELY_CLASSES likeliest classes is kept; of the others,
-    whose p is next to nothing, the diagonal. That takes about C² + LIKELY_CLASSES² C FLOP a sample and not C³.
+    Q = (diag 1/(w p) + M₋ᵢ)⁻¹. Of M₋ᵢ, the couplings between a sample's `likely_classes` likeliest classes are
+    kept; of the others, whose p is next to nothing, only the diagonal. That takes about C² + likely_classes² C FLOP for
+    each sample, and not C³.
     """
     basis = kfac.contrasts.double()
     classes, groups = basis.shape
-    likely = min(LIKELY_CLASSES, classes)
+    likely = min(likely_classes, classes)
     total = torch.zeros(classes, classes, dtype=basis.dtype, device=p.device)
     basis_squares = (basis**2).T
     for rows in blocks(p, 6 * classes + 2 * likely * groups + 4 * likely**2):
