@@ -30,9 +30,6 @@ from audit.errors import InputError
 from audit.files.storage import whole_file
 from audit.images.embedding import default_cache_dir
 
-KEPT_AT_MOST = 8  # checkpoints of other audits, the newest
-KEPT_SECONDS = 30 * 24 * 3600.0
-
 _KINDS = {
     "f8": "F64",
     "f4": "F32",
@@ -57,10 +54,13 @@ class Checkpoint:
 
     Args:
         folder: holds the checkpoints of all audits, one folder each.
+        most_others: how many checkpoints of other audits are kept, the newest ones.
+        most_days: how long they are kept.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, most_others: int = 8, most_days: float = 30.0) -> None:
         self._folder = Path(folder)
+        self._most_others, self._most_seconds = most_others, most_days * 24 * 3600
         self._own: Path | None = None
         self._types: dict[str, type] = {}
         self._note: Callable[[str, str], None] = lambda stage, text: None
@@ -124,7 +124,7 @@ class Checkpoint:
                 continue  # its audit has ended meanwhile
         others = [(age, folder) for age, folder in sorted(found, reverse=True) if folder != self._own]
         for place, (age, folder) in enumerate(others):
-            if place >= KEPT_AT_MOST or time.time() - age > KEPT_SECONDS:
+            if place >= self._most_others or time.time() - age > self._most_seconds:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _write(self, path: Path, tree: str, kept: dict[str, np.ndarray | Tensor]) -> None:

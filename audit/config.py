@@ -34,7 +34,6 @@ HEAD_ONLY = {
 """Why an engine cannot take the whole model."""
 PRECISIONS = ("float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
-LARGEST = 1e15  # of any number
 INJECTION_TARGETS = ("all", "train")
 
 
@@ -230,7 +229,7 @@ def _check_kind(setting: dataclasses.Field[Any], value: Any) -> None:
         return
     ok = isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
     if ok and kind in ("int", "float"):
-        ok = abs(value) < LARGEST  # neither NaN nor infinite
+        ok = abs(value) < 1e15  # neither NaN nor infinite, and a float64 holds every whole number up to there
     if ok and kind == "str":
         ok = value.isprintable()
     _check(ok, setting.name, value, _KIND_NAMES[kind] + (" or nothing" if rest else ""))

@@ -32,9 +32,6 @@ from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import Embedded, Workers, embed, fitted_pixels, remarks_note
 from audit.progress import Stages
 
-PIXEL_BYTES = 4 * 2**30  # of images that are held for influence through the whole model
-MANY_CLASSES = 1000  # as many as ImageNet has; an audit of 10,000 takes an hour or more (tests/benchmarks/classes.md)
-
 
 @dataclass(frozen=True)
 class Pictures:
@@ -52,18 +49,18 @@ class Pictures:
     computed: int
     cached: int
 
-    def pixels(self) -> Tensor:
+    def pixels(self, most_bytes: int = 4 * 2**30) -> Tensor:
         """float32 (n, 3, size, size) in [0, 1], on the backbone's device.
 
         Raises:
-            InputError: if they take more than PIXEL_BYTES.
+            InputError: if they take more than `most_bytes`.
         """
         side = self.backbone.image_size
         size = 12 * len(self.samples) * side**2
-        if size > PIXEL_BYTES:
+        if size > most_bytes:
             raise InputError(
                 f"scope 'model' holds all images in memory: {len(self.samples)} of {side} × {side} pixels take "
-                f"{size / 2**30:.1f} GiB, more than {PIXEL_BYTES / 2**30:.0f}; take fewer, or scope 'head'"
+                f"{size / 2**30:.1f} GiB, more than {most_bytes / 2**30:.0f}; take fewer, or scope 'head'"
             )
         images = [fitted_pixels(decode_image(image), self.backbone) for image in self.samples.images]
         pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
@@ -258,7 +255,7 @@ def _of_auditable_classes(
             f"{len(rare)} samples of {count} class(es) with fewer than {MINIMUM_PER_CLASS} samples each are left out "
             "(listed in the result); add samples or merge classes to have them audited",
         )
-    if len(classes) > MANY_CLASSES:
+    if len(classes) > 1000:  # as many as ImageNet has; an audit of 10,000 takes an hour (tests/benchmarks/classes.md)
         stages.note(
             "samples",
             f"the labels are {len(classes)} classes, which take very long: time grows with samples × classes. "

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.images.thumbnails import COMPARED
+from audit.images.thumbnails import ThumbnailSettings
 from audit.images.thumbnails import suspects as most_suspicious
 from audit.result import AuditResult
 
@@ -40,8 +40,8 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
     ranked = len(suspects)
     if "injected" in result.scores:
         by_suspicion = result.scores.sort_values("suspicion", ascending=False, kind="stable")
-        missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(COMPARED)
-        unexpected = by_suspicion[~by_suspicion["injected"] & by_suspicion["flag"]].head(COMPARED)
+        missed = by_suspicion[by_suspicion["injected"] & ~by_suspicion["flag"]].head(ThumbnailSettings.compared)
+        unexpected = by_suspicion[~by_suspicion["injected"] & by_suspicion["flag"]].head(ThumbnailSettings.compared)
         suspects = sorted(
             {*suspects, *shelf.put(missed), *shelf.put(unexpected)}, key=lambda place: (shelf.rank(place), place)
         )

@@ -9,17 +9,21 @@ import torch
 
 from audit.errors import InputError
 
-MATRICES = 5  # samples × classes, double precision, that exist at once even where all else is done in parts
-GIB = 1 << 30
+GIB = 1 << 30  # bytes
 
 
-def check_fits(samples: int, classes: int, device: torch.device) -> None:
-    """Refuse an audit whose probabilities alone exceed the memory that is free.
+def check_fits(samples: int, classes: int, device: torch.device, matrices: int = 5) -> None:
+    """Refuse an audit whose probabilities alone exceed the free memory.
+
+    Args:
+        samples, classes: the size of a matrix of probabilities.
+        device: where they are computed.
+        matrices: how many such matrices of float64 exist at once, even where everything else is done in blocks.
 
     Raises:
-        InputError: saying what it would take and what there is.
+        InputError: with the memory that is needed and that is free.
     """
-    needed, free = MATRICES * samples * classes * 8, free_memory(device)
+    needed, free = matrices * samples * classes * 8, free_memory(device)
     if needed > free:
         raise InputError(
             f"{samples} samples of {classes} classes take more than {needed / GIB:.1f} GiB of memory, and "

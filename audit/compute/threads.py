@@ -10,18 +10,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-ALONE = 2**18  # numbers, up to which one thread is faster
-# Along rows shorter than a register, torch's softmax goes number by number, ten times slower than along columns.
-SHORT = 64
+ALONE = 2**18  # numbers up to which one thread is faster; measured on two cores
+SHORT = 64  # numbers in a row, below which torch's softmax along rows is ten times slower than along columns
 
 _lock = threading.Lock()
-_inside = 0
-_outside = 1
 _own = threading.local()
+
+
+@dataclass
+class _Nesting:
+    """How many threads are within `one_thread`, and torch's number of threads before the first of them."""
+
+    within: int = 0
+    threads_before: int = 1
+
+
+_nesting = _Nesting()
 
 
 @contextmanager
@@ -31,23 +40,22 @@ def one_thread(numbers: int = 0) -> Iterator[None]:
     Torch keeps the number for each thread that computes, and a new thread takes up what any has set last. So a thread
     that comes in while another is within leaves with the number from before either of them came.
     """
-    global _inside, _outside
     if numbers > ALONE or getattr(_own, "alone", False):
         yield
         return
     with _lock:
-        if not _inside:
-            _outside = torch.get_num_threads()
-        _inside += 1
+        if not _nesting.within:
+            _nesting.threads_before = torch.get_num_threads()
+        _nesting.within += 1
     torch.set_num_threads(1)
     _own.alone = True
     try:
         yield
     finally:
         _own.alone = False
-        torch.set_num_threads(_outside)
+        torch.set_num_threads(_nesting.threads_before)
         with _lock:
-            _inside -= 1
+            _nesting.within -= 1
 
 
 def softmax(logits: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-MOST_CODE_POINTS = 6
 _LIKE_MISSING = ("nan", "none", "null", "n/a", "na", "<na>", "unknown", "undefined")
 
 _LETTERS_THAT_LOOK_LATIN = str.maketrans(
@@ -63,9 +62,9 @@ def _is_invisible(letter: str) -> bool:
     return (unicodedata.category(letter) in ("Cf", "Cc") and not letter.isspace()) or "\ufe00" <= letter <= "\ufe0f"
 
 
-def _code_points(name: str, names: list[str]) -> str:
+def _code_points(name: str, names: list[str], most: int = 6) -> str:
     """The code points of a name that not all of the names have; all of them where only their order differs."""
     common = set.intersection(*map(set, names))
     own = [letter for letter in dict.fromkeys(name) if letter not in common] or list(name)
-    shown = " ".join(f"U+{ord(letter):04X}" for letter in own[:MOST_CODE_POINTS])
-    return shown + (" ..." if len(own) > MOST_CODE_POINTS else "")
+    shown = " ".join(f"U+{ord(letter):04X}" for letter in own[:most])
+    return shown + (" ..." if len(own) > most else "")

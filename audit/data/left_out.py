@@ -18,7 +18,6 @@ WITHOUT_LABEL = "without_label"
 UNREADABLE = "unreadable"
 RARE_CLASS = "rare_class"
 NO_LABEL = "no label"
-MOST_NAMED = 5  # classes in a note
 TEXT, NUMBERS, TRUTH = "text", "numbers", "true or false"
 
 
@@ -64,18 +63,19 @@ class LeftOut:
         return {kind: self._counts[kind] for kind in (WITHOUT_LABEL, UNREADABLE, RARE_CLASS)}
 
 
-def note_of_unreadable(labels: Sequence[str | None], unreadable: Sequence[int]) -> str:
+def note_of_unreadable(labels: Sequence[str | None], unreadable: Sequence[int], most: int = 5) -> str:
     """How many images are left out because they cannot be read, and which classes have no other image.
 
     Args:
         labels: of all images.
         unreadable: positions of those that cannot be read.
+        most: how many classes are named.
     """
     lost = Counter(labels[row] for row in unreadable)
     whole = Counter(labels)
     gone = [f"{label!r} ({count})" for label, count in lost.items() if count == whole[label]]
-    classes = f"; of these classes no image can be read: {', '.join(gone[:MOST_NAMED])}" if gone else ""
-    more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
+    classes = f"; of these classes no image can be read: {', '.join(gone[:most])}" if gone else ""
+    more = f" and {len(gone) - most} more" if len(gone) > most else ""
     return f"{len(unreadable)} images cannot be read and are left out (listed in the result){classes}{more}"
 
 

@@ -25,29 +25,47 @@ from audit.influence.pairwise import MEMORY, targets_at_once
 from audit.influence.ranking import helpful_and_harmful
 
 COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted")
-VALIDATION_SAMPLES = 8
-VALIDATION_NEIGHBOURS = 6
-SUSPECT_NEIGHBOURS = 3
-AT_ONCE = 64
-ROW_WIDTH = 65_536  # samples made at once × classes: wider rows leave blocks of so few that memory is the limit
-TOLERANCE = 1e-2  # relative residual: the strongest neighbours are those of 1e-8
 
-# Work is bounded in floating-point operations and not in seconds, so that the outcome does not depend on the machine.
-LEAST_FLOP = {"cpu": 2e12, "cuda": 2e14}  # some 15 seconds
-PRODUCTS = 1000  # with the Hessian; all else of an audit of 100,000 × 512 with 100 classes takes the time of some 1200
-CG_STEPS = 16  # that a solution to TOLERANCE usually takes; what they do take is seen from one part to the next
-FACTOR_BYTES = 2**29  # of a factor in single precision; making it takes twice that
+
+@dataclass(frozen=True, kw_only=True)
+class ExplanationSettings:
+    """How many samples are explained, by how many others, and how much work that may be.
+
+    Work is bounded in floating-point operations and not in seconds, so that the outcome does not depend on the machine.
+    """
+
+    # Validation samples that are explained, those predicted worst.
+    validation_samples: int = 8
+    # Training samples that explain a validation sample, and a suspect: so many that help it, and so many that harm it.
+    validation_neighbours: int = 6
+    suspect_neighbours: int = 3
+    # Relative residual of the solutions. It finds the same strongest neighbours as 1e-8.
+    residual: float = 1e-2
+    # Most samples that are solved for at once, and most numbers (samples × classes). With wider rows, a block holds so
+    # few rows that memory limits the speed.
+    at_once: int = 64
+    row_width: int = 65_536
+    # FLOP that explanations may take in any case: about 15 seconds on a CPU, and on a GPU.
+    cpu_flop: float = 2e12
+    cuda_flop: float = 2e14
+    # Products with the Hessian that explanations may take, where that is more. The rest of an audit of 100,000 samples
+    # with 512 features and 100 classes takes the time of about 1200.
+    products: int = 1000
+    # Conjugate-gradient steps that a solution is first assumed to take; later ones are taken from what was needed.
+    cg_steps: int = 16
+    # Largest factor of the Hessian in single precision, in bytes. Computing it takes twice as much memory.
+    factor_bytes: int = 2**29
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Samples whose neighbours are wanted, those that matter most first.
+    """Samples to explain, those that matter most first.
 
     Attributes:
         reason: why, for each (k,).
         rows: which samples, (k,).
         targets: (n, C) of all samples, what the loss takes their labels to be.
-        count: of neighbours of each kind.
+        count: how many training samples of each kind explain one.
     """
 
     reason: Sequence[str]
@@ -56,34 +74,40 @@ class Wanted:
     count: int
 
 
-def worst_predicted(p: Rows, truth: Rows, validation: np.ndarray) -> Wanted:
+def worst_predicted(
+    p: Rows, truth: Rows, validation: np.ndarray, settings: ExplanationSettings = ExplanationSettings()
+) -> Wanted:
     """The validation samples whose prediction is wrong, or else least sure.
 
     Args:
         p: predicted probabilities (n, C).
         truth: (n, C) what the labels are believed to be.
         validation: positions (m,) of the validation samples.
+        settings: how many of them, and by how many others each is explained.
     """
     places = torch.from_numpy(validation)
     predicted, believed = here(take(p, places)), here(take(truth, places))
     loss = -(believed * predicted.clamp_min(1e-300).log()).sum(1)
     right = predicted.argmax(1) == believed.argmax(1)
-    rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[:VALIDATION_SAMPLES]]
-    return Wanted(["validation"] * len(rows), rows, truth, VALIDATION_NEIGHBOURS)
+    rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[: settings.validation_samples]]
+    return Wanted(["validation"] * len(rows), rows, truth, settings.validation_neighbours)
 
 
-def suspicious(scores: pd.DataFrame, suspects: Sequence[str], targets: Rows) -> Wanted:
+def suspicious(
+    scores: pd.DataFrame, suspects: Sequence[str], targets: Rows, settings: ExplanationSettings = ExplanationSettings()
+) -> Wanted:
     """The samples that a report shows as suspects, by their given labels.
 
     Args:
         scores: of all samples, by id.
         suspects: ids, most suspicious first.
         targets: one-hot labels (n, C).
+        settings: by how many others each is explained.
     """
     rows = scores.index.get_indexer(pd.Index(suspects, dtype=object))
     flagged = scores["flag"].to_numpy(dtype=bool)[rows]
     reasons = np.where(flagged, "flagged", "unflagged").tolist()
-    return Wanted(reasons, rows, targets, SUSPECT_NEIGHBOURS)
+    return Wanted(reasons, rows, targets, settings.suspect_neighbours)
 
 
 def neighbours(
@@ -96,6 +120,7 @@ def neighbours(
     names: tuple[Sequence[str], np.ndarray],
     solver: str = "auto",
     note: Callable[[str], None] = lambda text: None,
+    settings: ExplanationSettings = ExplanationSettings(),
 ) -> pd.DataFrame:
     """The training samples that help and harm each wanted sample most, by pairwise influence on its loss.
 
@@ -107,64 +132,69 @@ def neighbours(
         names: the samples' ids and the classes' names.
         solver: 'auto', 'cholesky' or 'cg'.
         note: told where damping had to be added to an ill-conditioned Hessian.
+        settings: the bound on work, and how exactly systems are solved.
 
     Returns:
         The table `AuditResult.explanations`.
     """
     ids, classes = names
-    method, _, _ = plan(hessian, solver, sum(len(each.rows) for each in wanted))
-    work = _Work.of(hessian, method)
-    left, cost = work.bound - work.first, work.each
-    at_once = min(AT_ONCE, math.ceil(ROW_WIDTH / hessian.classes), targets_at_once(hessian, len(train), 4, MEMORY))
-    solve = _solver(hessian, method, note)
+    method, _, _ = plan(hessian, solver, sum(len(group.rows) for group in wanted), settings)
+    work = _Work.of(hessian, method, settings)
+    left, cost = work.bound - work.first, work.per_sample
+    widest = math.ceil(settings.row_width / hessian.classes)
+    at_once = min(settings.at_once, widest, targets_at_once(hessian, len(train), 4, MEMORY))
+    solve = _solver(hessian, method, note, settings.residual)
     z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
     own = np.full(len(z), -1)
     own[train] = np.arange(len(train))
     records: list[tuple[object, ...]] = []
-    for each in wanted:
+    for group in wanted:
         start = 0
-        while start < len(each.rows):
-            affordable = max(int(left / cost), 0 if start else 1)  # one of each at least
-            rows = each.rows[start : start + min(at_once, affordable)]
+        while start < len(group.rows):
+            affordable = max(int(left / cost), 0 if start else 1)  # at least one of each group
+            rows = group.rows[start : start + min(at_once, affordable)]
             if not len(rows):
                 break
             part = torch.from_numpy(rows)
-            p_part, truth = p[part], each.targets[part]
+            p_part, truth = p[part], group.targets[part]
             gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
             values, steps = solve(gradients)
             influence = inner_products(z_train, residuals_train, values)
-            cost = work.each + (steps - work.steps) * work.product
+            cost = work.per_sample + (steps - work.steps) * work.product
             left -= len(rows) * cost
             judgements = zip(truth.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
             for place, (judged, row) in enumerate(zip(judgements, influence, strict=True)):
                 if own[rows[place]] >= 0:
                     row[own[rows[place]]] = 0  # a training sample does not explain itself
                 labels = [classes[number] for number in judged]
-                for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(row, each.count), strict=True):
+                for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(row, group.count), strict=True):
                     found = zip(strongest.tolist(), row[strongest].tolist(), strict=True)
                     records += [
-                        (ids[rows[place]], each.reason[start + place], kind, rank, ids[train[at]], value, *labels)
+                        (ids[rows[place]], group.reason[start + place], kind, rank, ids[train[at]], value, *labels)
                         for rank, (at, value) in enumerate(found, 1)
                     ]
             start += len(rows)
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
-def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int, float]:
-    """How the solutions are made, of how many samples the bound on work allows them, and what they take (FLOP).
+def plan(
+    hessian: HeadHessian, solver: str, wanted: int, settings: ExplanationSettings = ExplanationSettings()
+) -> tuple[str, int, float]:
+    """By which method systems are solved, for how many samples within the bound on work, and the work (FLOP).
 
     Args:
         hessian: of the head's objective.
         solver: 'cholesky', 'cg', or 'auto' for what does more of them, or the same in less work.
         wanted: how many samples, at most.
+        settings: the bound on work.
     """
-    of = {method: _Work.of(hessian, method) for method in ("cholesky", "cg")}
-    counts = {name: min(wanted, max(0, int((work.bound - work.first) / work.each))) for name, work in of.items()}
-    flop = {name: work.first + counts[name] * work.each for name, work in of.items()}
+    of = {method: _Work.of(hessian, method, settings) for method in ("cholesky", "cg")}
+    counts = {name: min(wanted, max(0, int((work.bound - work.first) / work.per_sample))) for name, work in of.items()}
+    flop = {name: work.first + counts[name] * work.per_sample for name, work in of.items()}
     size = (hessian.classes - 1) * hessian.features
     if solver != "auto":
         best = solver
-    elif isinstance(hessian.z, Spread) or 4 * size**2 > FACTOR_BYTES:
+    elif isinstance(hessian.z, Spread) or 4 * size**2 > settings.factor_bytes:
         best = "cg"
     else:
         best = max(of, key=lambda method: (counts[method], -flop[method]))
@@ -173,35 +203,38 @@ def plan(hessian: HeadHessian, solver: str, wanted: int) -> tuple[str, int, floa
 
 @dataclass(frozen=True)
 class _Work:
-    """FLOP: the bound on all, what comes first, what a sample takes, and a product with the Hessian.
+    """FLOP: the bound on all of them, the work before the first sample, that for each sample, and that of a product.
 
-    A sample is taken to need so many `steps` with such a product.
+    A sample is assumed to need `steps` steps with a product with the Hessian each.
     """
 
     bound: float
     first: float
-    each: float
+    per_sample: float
     product: float
     steps: int
 
     @classmethod
-    def of(cls, hessian: HeadHessian, method: str) -> _Work:
+    def of(cls, hessian: HeadHessian, method: str, settings: ExplanationSettings) -> _Work:
         product = 4.0 * hessian.n * hessian.parameters
-        bound = max(LEAST_FLOP[hessian.z.device.type], PRODUCTS * product)
+        least = settings.cpu_flop if hessian.z.device.type == "cpu" else settings.cuda_flop
+        bound = max(least, settings.products * product)
         ranking = product / 2
         if method == "cg":
-            return cls(bound, 0.0, CG_STEPS * product + ranking, product, CG_STEPS)
+            return cls(bound, 0.0, settings.cg_steps * product + ranking, product, settings.cg_steps)
         size = float((hessian.classes - 1) * hessian.features)
         applied = 2 * size**2 + 4 * hessian.parameters * hessian.features
         return cls(bound, hessian.factor_flop, applied + ranking, product, 0)
 
 
-def _solver(hessian: HeadHessian, method: str, note: Callable[[str], None]) -> Callable[[Tensor], tuple[Tensor, int]]:
-    """Solves H S = B for B (k, C, D) to TOLERANCE: S, and the steps of conjugate gradients."""
+def _solver(
+    hessian: HeadHessian, method: str, note: Callable[[str], None], residual: float
+) -> Callable[[Tensor], tuple[Tensor, int]]:
+    """Solves H S = B for B (k, C, D) to a relative residual: S, and the steps of conjugate gradients."""
     stable = StableSolver(hessian, method, note)
 
     def to_tolerance(b: Tensor) -> tuple[Tensor, int]:
-        solution = stable.solve(b, TOLERANCE)
+        solution = stable.solve(b, residual)
         return solution.values, solution.iterations
 
     if method != "cholesky":
@@ -211,19 +244,19 @@ def _solver(hessian: HeadHessian, method: str, note: Callable[[str], None]) -> C
     def by_factor(b: Tensor) -> tuple[Tensor, int]:
         nonlocal precise
         if precise is None:  # a factor in single precision may be too rough; the first few right-hand sides tell
-            precise = _is_precise(hessian, b[:8])
+            precise = _is_precise(hessian, b[:8], residual)
         return (hessian.factor.solve(b), 0) if precise else to_tolerance(b)
 
     return by_factor
 
 
-def _is_precise(hessian: HeadHessian, b: Tensor) -> bool:
-    """Whether the dense factor alone solves these (k, C, D) to TOLERANCE."""
+def _is_precise(hessian: HeadHessian, b: Tensor, residual: float) -> bool:
+    """Whether the dense factor alone solves these (k, C, D) to a relative residual."""
     try:
         missed = (b - hessian.product(hessian.factor.solve(b))).flatten(1).norm(dim=1)
     except ConvergenceError:  # there is no factor
         return False
-    return bool((missed <= TOLERANCE * b.flatten(1).norm(dim=1)).all())
+    return bool((missed <= residual * b.flatten(1).norm(dim=1)).all())
 
 
 def no_explanations() -> pd.DataFrame:

@@ -33,7 +33,6 @@ from audit.result import AuditResult
 
 STAGE = "influence matrix"
 HELD_OUT_ID = "validation-"  # begins the ids of samples that an audit of arrays was given as validation=
-SAME_AUDIT = 1e-2  # relative difference of averaged influence, above which embeddings are not those that were audited
 
 
 def influence_matrix(
@@ -186,11 +185,11 @@ def _of_images(result: AuditResult, x: Any, validation: Any, progress: ProgressC
     return trained_on, here(held_out)
 
 
-def _check_same(result: AuditResult, influence: Tensor) -> None:
-    """Refuse embeddings by which the training samples have another influence than the audit found."""
+def _check_same(result: AuditResult, influence: Tensor, tolerance: float = 1e-2) -> None:
+    """Refuse embeddings by which the influence of the training samples differs from the audit's, by this share."""
     scored = result.scores["influence"][result.scores["split"] == "train"].to_numpy()
     found = influence.double().cpu().numpy()
-    if not np.linalg.norm(found - scored) <= SAME_AUDIT * np.linalg.norm(scored):
+    if not np.linalg.norm(found - scored) <= tolerance * np.linalg.norm(scored):
         raise InputError(
             "by these embeddings, the training samples have another influence than in the audit; give the embeddings "
             "that were audited, in the same order"

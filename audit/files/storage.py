@@ -14,8 +14,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-ABANDONED_SECONDS = 3600.0
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -58,8 +56,8 @@ def remove_abandoned(folder: Path, name: str = "*") -> None:
                 path.unlink()
 
 
-def _is_abandoned(path: Path) -> bool:
-    """Whether nobody holds its lock; without locks, whether nobody wrote to it for an hour."""
+def _is_abandoned(path: Path, seconds: float = 3600.0) -> bool:
+    """Whether nobody holds its lock; without locks, whether nobody wrote to it for this long."""
     if fcntl is not None:
         with open(path, "rb") as file:
             try:
@@ -69,7 +67,7 @@ def _is_abandoned(path: Path) -> bool:
                 return False
             except OSError:
                 pass  # a file system without locks
-    return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    return time.time() - path.stat().st_mtime > seconds
 
 
 def replace_file(path: Path, content: bytes) -> Path:

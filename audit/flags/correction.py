@@ -24,12 +24,6 @@ MEASURED_ON = {
 }
 """On which labels of the test split the heads can be measured. The audit saw those without injection."""
 
-
-ELSEWHERE = (0.2, 0.4, 0.6, 0.8)
-"""Other thresholds at which the heads are trained, too, with the L2 penalties that were chosen at the audit's: a reader
-who moves the threshold is to see what was measured near it."""
-MOST_ELSEWHERE = 6e8
-"""Elements of a dataset's gradients, n · C · D, up to which that costs less than the rest of an audit."""
 MEASURES = ("f1", "accuracy", "loss")
 
 
@@ -53,6 +47,9 @@ class Correction:
         train: trains another.
         predict: probabilities (m, C) by a head, of the rows (m,).
         original: (n,) class numbers before mislabels were injected; None where none were.
+        other_thresholds: at which heads are trained, too, with the L2 penalties that were chosen at the audit's own
+            threshold. A reader who moves the threshold in the report sees what was measured near it.
+        most_elements: n · C · D up to which that happens. It costs less than the rest of the audit.
     """
 
     labels: np.ndarray
@@ -63,6 +60,8 @@ class Correction:
     train: Training
     predict: Callable[[Head, np.ndarray], np.ndarray]
     original: np.ndarray | None = None
+    other_thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    most_elements: float = 6e8
 
     def measure(self, flag: np.ndarray) -> dict[str, Any] | None:
         """Train the head again on the corrected labels and measure it before and after.
@@ -77,8 +76,8 @@ class Correction:
             heads: 'before', 'removed' (without the flagged) and 'corrected' (with the suggested labels), each with
             train_samples, l2 and quality (as `head_quality`, by name of the set); for a head that could not be
             trained, its error instead;
-            elsewhere: the same at the thresholds `ELSEWHERE` that flag other samples, with each one's threshold and, of
-            the quality, `MEASURES` only; empty for datasets beyond `MOST_ELSEWHERE`.
+            elsewhere: the same at those of `other_thresholds` that flag other samples, with each threshold and, of the
+            quality, `MEASURES` only; empty for datasets beyond `most_elements`.
         """
         usable = self.split != "test"
         if not (flag & usable).any():
@@ -88,8 +87,8 @@ class Correction:
         known = [flag]
         elsewhere = []
         classes, features = self.before.weight.shape
-        small = len(flag) * classes * features <= MOST_ELSEWHERE
-        for threshold in ELSEWHERE if small else ():
+        small = len(flag) * classes * features <= self.most_elements
+        for threshold in self.other_thresholds if small else ():
             other = self.suspicion >= threshold
             if (other & usable).any() and not any((other == one).all() for one in known):
                 known.append(other)

@@ -13,8 +13,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-FLOOR = 2.0**-52  # of a probability whose logarithm is taken
-
 
 def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """How well predictions fit labels.
@@ -29,12 +27,13 @@ def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
     """
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(1)
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     pairs, counts = np.unique(np.column_stack([labels, predicted]), axis=0, return_counts=True)
     return {
         "samples": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1": float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
-        "loss": float(-np.log(probabilities[np.arange(len(labels)), labels].astype(np.float64).clip(FLOOR)).mean()),
+        "loss": float(-np.log(of_label.clip(np.finfo(np.float64).eps)).mean()),
         "confusion": [[*pair, count] for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)],
     }
 

@@ -18,9 +18,6 @@ CONTROLS_BASIS = (
     "look-alikes."
 )
 Z95 = 1.96  # standard errors on either side of a 95 % interval
-ROUNDING = 1e-12  # of a mean: what equals the target but for it keeps the target
-OVERSTATED = 2.0  # times as many of the flagged may be look-alikes as their labels show
-UNSEEN = 3.0  # with none found, as many may be there (95 %, the rule of three)
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,8 @@ def count_mistakes(
     flagged = suspicion[suspicion >= threshold]
     found = float(flagged.sum())
     if not found:
-        return Mistakes(model.number, 0.0, min(most, max(model.high, UNSEEN / slips.share)))
+        # The rule of three: where none is found, there may be up to three findable ones (95 %).
+        return Mistakes(model.number, 0.0, min(most, max(model.high, 3 / slips.share)))
     per_slip, per_look_alike = 1 / slips.share, 1 / look_alikes.share
     least = 1.0 if slip_share is None else slip_share
     share = (least + min(1.0, least * len(flagged) / found)) / 2
@@ -138,7 +136,7 @@ def count_mistakes(
     return Mistakes(
         number,
         max(0.0, min(model.low, number - doubt - spread) * min(1.0, likeliest_share)),
-        min(most, max(model.high, number + OVERSTATED * doubt + spread)),
+        min(most, max(model.high, number + 2 * doubt + spread)),
     )
 
 
@@ -167,7 +165,7 @@ def choose_flags(
         rule = "The threshold was given by the user."
     elif target_precision is not None:
         ordered = np.sort(suspicion)[::-1]
-        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - ROUNDING
+        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - 1e-12  # rounding
         threshold = _after(ordered, int(enough.sum()))
         rule = f"Flagged is as much as keeps the expected precision at {target_precision:g} or above."
     elif max_review is not None:

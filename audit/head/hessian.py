@@ -29,7 +29,7 @@ from audit.errors import ConvergenceError, InputError
 from audit.head.factors import KroneckerFactors, SecondMoment, contrasts, kronecker_factors
 from audit.head.settings import HessianSettings
 
-CHUNK_BYTES = 64 * 2**20  # temporaries of one block of rows (`chunks`); larger ones gain no speed
+CHUNK_BYTES = 64 * 2**20  # that the temporaries of one block of rows may take (`chunks`)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BIT_DEPTHS = (8, 10, 12, 14, 16)
-CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
 
 _SHAPES = "an array is (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)"
 
@@ -74,7 +73,7 @@ def bit_depth(largest: float) -> int:
     Files of 16 bits rarely say how many of them are used. A picture of 12 bits that is read as one of 16 is nearly
     black. A dark picture that does use 16 bits is made brighter by this rule, up to 256 times.
     """
-    return next(bits for bits in BIT_DEPTHS if largest < 1 << bits)
+    return next(bits for bits in (8, 10, 12, 14, 16) if largest < 1 << bits)
 
 
 def eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:

@@ -26,10 +26,9 @@ from audit.images.weights_file import state_from_file
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels in [0, 1], by RGB channel: the inputs that torchvision's weights were trained on."""
 BUNDLED_BACKBONE = "resnet18"
 BUNDLED_FILE = "resnet18-tinyimagenet.safetensors"
-CPU_BATCH = 64  # images a pass on the CPU: what more of them make between two layers does not stay in its caches
-NETWORK_SECONDS = 4.0  # what finding out that the network is closed may cost
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,8 @@ class Backbone:
             float32 (b, d), on the CPU.
         """
         if self.device.type == "cpu":
-            return torch.cat([self._pass(part) for part in pixels.split(CPU_BATCH)])
+            # The activations of more than 64 images do not stay in the processor's caches.
+            return torch.cat([self._pass(part) for part in pixels.split(64)])
         # cuDNN would multiply in TF32, ten bits of float32's 23, and sum in an order that differs from run to run.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             return self._pass(pixels).cpu()
@@ -258,8 +258,8 @@ def _imagenet_state(name: str) -> tuple[dict[str, Tensor] | None, str]:
         return None, str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _answers(url: str) -> bool:
-    """Whether a URL answers soon; a thread, because looking up a name cannot be timed out."""
+def _answers(url: str, seconds: float = 4.0) -> bool:
+    """Whether a URL answers within this time; in a thread, because looking up a name cannot be timed out."""
     import urllib.request
 
     answered = threading.Event()
@@ -268,7 +268,7 @@ def _answers(url: str) -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=NETWORK_SECONDS):  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds):  # noqa: S310
                 answered.set()
         except OSError:
             pass
@@ -277,7 +277,7 @@ def _answers(url: str) -> bool:
 
     finished = threading.Event()
     threading.Thread(target=ask, daemon=True).start()
-    finished.wait(NETWORK_SECONDS)
+    finished.wait(seconds)
     return answered.is_set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,16 @@ from audit.images.pillow_warnings import begin
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KEY_BYTES = 16
-MOST_BYTES = 1 << 30
-DECODING = 3  # counts the changes to what `decode_image` makes of a file, so that no cache mixes them
+KEY_BYTES = 16  # length of the digest that identifies an image's content
+MOST_BYTES = 1 << 30  # size of the largest file that is read, so that a mistaken path does not fill the memory
+DECODING = 3  # version of `decode_image`, raised when it decodes a file differently, so that no cache mixes versions
 
-_MAX_SAMPLE_VALUE, _BITS_PER_SAMPLE = 281, 258  # tags of TIFF
+
+class _TiffTag(IntEnum):
+    BITS_PER_SAMPLE = 258
+    MAX_SAMPLE_VALUE = 281
+
+
 _SWAPPED = {"16B": "16L", "16L": "16B"}
 
 
@@ -120,7 +126,10 @@ def _stated_bits(image: Image) -> int | None:
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return None
-    for tag, bits_of in ((_MAX_SAMPLE_VALUE, lambda value: int(value).bit_length()), (_BITS_PER_SAMPLE, int)):
+    for tag, bits_of in (
+        (_TiffTag.MAX_SAMPLE_VALUE, lambda value: int(value).bit_length()),
+        (_TiffTag.BITS_PER_SAMPLE, int),
+    ):
         value = tags.get(tag)
         value = max(value) if isinstance(value, tuple) and value else value
         if isinstance(value, int) and 8 < (bits := bits_of(value)) < 16:

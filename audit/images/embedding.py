@@ -29,8 +29,7 @@ from audit.progress import ProgressCallback, Step, silent
 if TYPE_CHECKING:
     from audit.config import AuditConfig
 
-SHARD_ROWS = 4096
-LONGEST_SIDE = 16  # times the shorter one; of a longer strip the middle is kept, before it is resized
+SHARD_ROWS = 4096  # embeddings in a file of the cache: 8 MB of 512 features; a killed audit loses no more
 
 
 @dataclass(frozen=True)
@@ -231,11 +230,14 @@ def remarks_note(remarks: Sequence[tuple[int, str]], samples: Samples) -> str:
     return f"{which} read as far as possible{'' if count == 1 else ', the first'}: {name} ({said})"
 
 
-def fitted_pixels(image: Image.Image, backbone: Backbone) -> np.ndarray:
-    """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3)."""
+def fitted_pixels(image: Image.Image, backbone: Backbone, most_elongated: int = 16) -> np.ndarray:
+    """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3).
+
+    Of a strip that is longer than `most_elongated` times its width, only the middle is resized.
+    """
     width, height = image.size
-    if max(width, height) > LONGEST_SIDE * min(width, height):
-        wide, high = (min(side, LONGEST_SIDE * min(width, height)) for side in (width, height))
+    if max(width, height) > most_elongated * min(width, height):
+        wide, high = (min(side, most_elongated * min(width, height)) for side in (width, height))
         left, top = (width - wide) // 2, (height - high) // 2
         image = image.crop((left, top, left + wide, top + high))
         width, height = image.size

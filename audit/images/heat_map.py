@@ -23,13 +23,12 @@ from audit.influence.pixels import influence_of_pixels, pixels_to_embedding
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
 
-BLUR = 16  # the map is averaged over squares of 1/16 of the side: single pixels' derivatives are noise
-SIDE = 160  # of an overlay, in pixels
-HOT = (255, 64, 0)
-STRONGEST = 0.75  # opacity where the map is 1
+OVERLAY_SIDE = 160  # longest side of an overlay, in pixels
 
 
-def heat_map(backbone: Backbone, head: Head, solution: Tensor, image: Image.Image, label: int) -> np.ndarray:
+def heat_map(
+    backbone: Backbone, head: Head, solution: Tensor, image: Image.Image, label: int, squares: int = 16
+) -> np.ndarray:
     """How much each place of an image moves the mean validation loss through the image's influence.
 
     It is the length over the colour channels of ∂ influence / ∂ pixel (`influence_of_pixels`), a little blurred, and
@@ -41,6 +40,8 @@ def heat_map(backbone: Backbone, head: Head, solution: Tensor, image: Image.Imag
         solution: S (C, D) with H S = the gradient of the mean validation loss.
         image: RGB.
         label: class number that it is trained on with.
+        squares: the map is averaged over squares of the side divided by this, since derivatives by single pixels are
+            noise.
 
     Returns:
         float32 (height, width) in [0, 1] for the whole image, in its shape and at the scale at which the backbone sees
@@ -51,7 +52,7 @@ def heat_map(backbone: Backbone, head: Head, solution: Tensor, image: Image.Imag
     derivative = influence_of_pixels(
         pixels_to_embedding(backbone), head, solution, pixels.permute(2, 0, 1)[None] / 255, target
     )
-    size = max(1, backbone.image_size // BLUR) | 1
+    size = max(1, backbone.image_size // squares) | 1
     strength = derivative.norm(dim=0)[None, None]
     blurred = functional.avg_pool2d(strength, size, stride=1, padding=size // 2, count_include_pad=False)[0, 0]
     values = (blurred / blurred.max().clamp_min(torch.finfo(blurred.dtype).tiny)).float().cpu().numpy()
@@ -114,18 +115,23 @@ class HeatMaps:
         return heat_map(self._backbone, self._head, self._solution, image, self._classes[label])
 
 
-def overlay(image: Image.Image, heat: np.ndarray) -> bytes:
-    """The image with its map over a paler version of itself: WebP of at most 160 × 160 pixels.
+def overlay(image: Image.Image, heat: np.ndarray, opacity: float = 0.75) -> bytes:
+    """The image with its map in orange over a paler version of itself, as WebP.
 
-    How red a place is grows with the square of the map, so that the strongest places stand out.
+    The colour's opacity grows with the square of the map, so that the strongest places stand out.
+
+    Args:
+        image: of any size.
+        heat: (height, width) in [0, 1].
+        opacity: where the map is 1.
     """
     picture = image.convert("RGB")
-    scale = SIDE / max(picture.size)
+    scale = OVERLAY_SIDE / max(picture.size)
     picture = picture.resize(
         (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
     )
     grey = Image.blend(picture.convert("L").convert("RGB"), picture, 0.3)
-    mask = Image.fromarray((heat**2 * STRONGEST * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
+    mask = Image.fromarray((heat**2 * opacity * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    Image.composite(Image.new("RGB", picture.size, HOT), grey, mask).save(buffer, "WEBP", quality=82)
+    Image.composite(Image.new("RGB", picture.size, (255, 64, 0)), grey, mask).save(buffer, "WEBP", quality=82)
     return buffer.getvalue()

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 _MODULES = r"PIL\."
@@ -18,8 +19,18 @@ _HARMLESS = ("DecompressionBombWarning", "DeprecationWarning", "PendingDeprecati
 
 _own = threading.local()
 _lock = threading.Lock()
-_listeners = 0
-_before: dict[str, Any] = {}
+
+
+@dataclass
+class _Listening:
+    """How many callers listen, and what the first of them changed in Python's `warnings`."""
+
+    callers: int = 0
+    show_before: Any = None
+    filter_added: Any = None
+
+
+_listening = _Listening()
 
 
 def begin() -> None:
@@ -43,29 +54,27 @@ def listening() -> Iterator[None]:
 
 
 def _start() -> None:
-    global _listeners
     with _lock:
-        _listeners += 1
-        if _listeners == 1:
-            _before["show"] = warnings.showwarning
+        _listening.callers += 1
+        if _listening.callers == 1:
+            _listening.show_before = warnings.showwarning
             warnings.filterwarnings("always", module=_MODULES)
-            _before["filter"] = warnings.filters[0]
+            _listening.filter_added = warnings.filters[0]
             warnings.showwarning = _hear  # type: ignore[assignment]
 
 
 def _stop() -> None:
-    global _listeners
     with _lock:
-        _listeners -= 1
-        if not _listeners:
-            warnings.showwarning = _before["show"]
+        _listening.callers -= 1
+        if not _listening.callers:
+            warnings.showwarning = _listening.show_before
             with suppress(ValueError):  # somebody else has set all filters anew meanwhile
-                warnings.filters.remove(_before["filter"])  # type: ignore[attr-defined]
+                warnings.filters.remove(_listening.filter_added)  # type: ignore[attr-defined]
 
 
 def _hear(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
     if "PIL" not in filename.replace("\\", "/").split("/"):
-        _before["show"](message, category, filename, lineno, *rest)
+        _listening.show_before(message, category, filename, lineno, *rest)
     elif category.__name__ not in _HARMLESS:
         text = " ".join(str(message).split()).rstrip(". ")
         _own.heard = [*getattr(_own, "heard", []), text]

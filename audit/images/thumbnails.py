@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from PIL import Image
@@ -12,54 +13,72 @@ from audit.data.samples import Samples
 from audit.images.decoding import decode_image
 from audit.images.pillow_warnings import listening
 
-MOST_SUSPECTS = 1000
-NOT_FLAGGED = 200  # suspects below the threshold, to be shown where it is lowered
-PER_CLASS = 12
-CLASSES = 40
-COMPARED = 120  # injected and missed, and flagged but not injected
-SIDE = 96
-NEIGHBOUR_SIDE = 48  # of those that are shown only beside another sample
+
+@dataclass(frozen=True, kw_only=True)
+class ThumbnailSettings:
+    """How many samples get a thumbnail, and how large it is."""
+
+    # Most suspects; and suspects below the threshold, which a reader sees on lowering it.
+    suspects: int = 1000
+    unflagged_suspects: int = 200
+    # The most helpful and the most harmful samples of a class, of the classes with most samples.
+    per_class: int = 12
+    classes: int = 40
+    # Injected samples that were missed, and flagged samples that were not injected.
+    compared: int = 120
+    # Longest side in pixels; and that of samples that are only shown beside another.
+    side: int = 96
+    neighbour_side: int = 48
 
 
-def suspects(scores: pd.DataFrame) -> list[str]:
-    """Ids of the most suspicious samples, in that order: the flagged and some below the threshold, 1000 at most."""
+DEFAULTS = ThumbnailSettings()
+
+
+def suspects(scores: pd.DataFrame, settings: ThumbnailSettings = DEFAULTS) -> list[str]:
+    """Ids of the most suspicious samples, in that order: the flagged ones, and some below the threshold."""
+    most = min(settings.suspects, int(scores["flag"].sum()) + settings.unflagged_suspects)
     by_suspicion = scores["suspicion"].sort_values(ascending=False, kind="stable")
-    ids: list[str] = list(by_suspicion.index[: min(MOST_SUSPECTS, int(scores["flag"].sum()) + NOT_FLAGGED)])
+    ids: list[str] = list(by_suspicion.index[:most])
     return ids
 
 
-def shown_samples(scores: pd.DataFrame, explanations: pd.DataFrame) -> list[str]:
+def shown_samples(
+    scores: pd.DataFrame, explanations: pd.DataFrame, settings: ThumbnailSettings = DEFAULTS
+) -> list[str]:
     """Ids of the samples that a report shows for their own sake: the suspects, the most helpful and harmful of each
     class, those that were injected and missed or flagged but not injected, and the explained ones with the neighbours
     of validation samples."""
-    ids = suspects(scores)
+    ids = suspects(scores, settings)
     by_suspicion = scores.sort_values("suspicion", ascending=False, kind="stable")
     by_influence = scores[scores["split"] == "train"].sort_values("influence", kind="stable")
-    frequent = scores["label"].value_counts().index[:CLASSES]
+    frequent = scores["label"].value_counts().index[: settings.classes]
     for _, rows in by_influence[by_influence["label"].isin(frequent)].groupby("label", sort=True):
-        ids += [*rows.index[:PER_CLASS], *rows.index[-PER_CLASS:]]
+        ids += [*rows.index[: settings.per_class], *rows.index[-settings.per_class :]]
     if "injected" in scores:
         flagged, injected = by_suspicion["flag"], by_suspicion["injected"]
         ids += [
-            *by_suspicion.index[injected & ~flagged][:COMPARED],
-            *by_suspicion.index[flagged & ~injected][:COMPARED],
+            *by_suspicion.index[injected & ~flagged][: settings.compared],
+            *by_suspicion.index[flagged & ~injected][: settings.compared],
         ]
     ids += [*explanations["target"], *explanations.loc[explanations["reason"] == "validation", "neighbour"]]
     return list(dict.fromkeys(ids))
 
 
-def thumbnails(samples: Samples, shown: Sequence[str], beside: Iterable[str] = ()) -> pd.DataFrame:
+def thumbnails(
+    samples: Samples, shown: Sequence[str], beside: Iterable[str] = (), settings: ThumbnailSettings = DEFAULTS
+) -> pd.DataFrame:
     """WebP images by id, column `image`, without those that are gone by now.
 
     Args:
         samples: where the images are.
-        shown: ids of at most 96 × 96 pixels.
-        beside: ids of at most 48 × 48 pixels, where they are not among those.
+        shown: ids of the samples that are shown for their own sake.
+        beside: ids of those that are shown beside another, at a smaller size unless they are in `shown`.
+        settings: the sizes.
     """
     rows = {sample_id: row for row, sample_id in enumerate(samples.ids)}
     images = {}
-    large = dict.fromkeys(shown, SIDE)
-    wanted = large | {neighbour: NEIGHBOUR_SIDE for neighbour in beside if neighbour not in large}
+    large = dict.fromkeys(shown, settings.side)
+    wanted = large | {neighbour: settings.neighbour_side for neighbour in beside if neighbour not in large}
     with listening():  # what Pillow says of them was noted when they were embedded
         for sample_id, side in wanted.items():
             try:

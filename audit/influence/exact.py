@@ -10,8 +10,6 @@ from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
 from audit.influence.engine import Influence, Labelled, check_request
 
-MOST_TARGET_BYTES = 2**28  # of validation targets that a result keeps: 16 million validation samples of two classes
-
 
 class ExactEngine:
     """Influence by solving with the head's own Hessian: Cholesky or conjugate gradients to a stated residual.
@@ -19,10 +17,12 @@ class ExactEngine:
     Args:
         head: trained, on embeddings.
         solver: with the Hessian of the head's objective on its training samples.
+        most_target_bytes: size of the largest validation targets that a result keeps; by default those of 16 million
+            validation samples of two classes.
     """
 
-    def __init__(self, head: Head, solver: StableSolver) -> None:
-        self._head, self._solver = head, solver
+    def __init__(self, head: Head, solver: StableSolver, most_target_bytes: int = 2**28) -> None:
+        self._head, self._solver, self._most_target_bytes = head, solver, most_target_bytes
 
     def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
         """See `Engine.averaged`; one solve for both halves, to a relative residual of 1e-8."""
@@ -38,7 +38,7 @@ class ExactEngine:
         )
         first = len(validation[0::2]) / len(validation)
         whole = first * solution.values[0] + (1 - first) * solution.values[1]
-        few = validation_targets.nbytes <= MOST_TARGET_BYTES
+        few = validation_targets.nbytes <= self._most_target_bytes
         return Influence(
             values,
             solution.method,

@@ -10,8 +10,7 @@ from audit.head.hessian import CHUNK_BYTES, HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
 
-MEMORY = 2**30
-WORKING_COPIES = 8  # right-hand sides, residuals, directions, ...: arrays of C·D that one solve keeps for each
+MEMORY = 2**30  # bytes that pairwise influence may take at once, unless the caller says otherwise
 
 
 def influence_on_targets(
@@ -37,16 +36,27 @@ def influence_on_targets(
     return inner_products(z, residuals, solver.solve(gradients, tolerance).values)
 
 
-def targets_at_once(hessian: HeadHessian, samples: int, element_bytes: int, memory: int) -> int:
-    """How many rows over so many samples can be made together in this memory (bytes).
+def targets_at_once(
+    hessian: HeadHessian, samples: int, element_bytes: int, memory: int, working_copies: int = 8
+) -> int:
+    """How many rows of pairwise influence can be computed together in this memory.
+
+    Args:
+        hessian: of the head.
+        samples: the length of a row.
+        element_bytes: of a number in it.
+        memory: bytes.
+        working_copies: arrays of C·D numbers in float64 that a solve keeps for each row: right-hand side, residual,
+            direction, ...
 
     Raises:
-        InputError: if it does not do for one.
+        InputError: if it is not enough for one.
     """
-    each = WORKING_COPIES * hessian.parameters * 8 + 3 * samples * element_bytes
-    count = (memory - 2 * CHUNK_BYTES) // each
+    row_bytes = working_copies * hessian.parameters * 8 + 3 * samples * element_bytes
+    count = (memory - 2 * CHUNK_BYTES) // row_bytes
     if count < 1:
         raise InputError(
-            f"{memory} bytes do not do for one row of pairwise influence; give at least {2 * CHUNK_BYTES + each}"
+            f"{memory} bytes are not enough for one row of pairwise influence; "
+            f"give at least {2 * CHUNK_BYTES + row_bytes}"
         )
     return count

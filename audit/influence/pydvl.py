@@ -23,6 +23,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,14 +45,26 @@ if TYPE_CHECKING:
 
 METHODS = ("direct", "cg", "lissa", "arnoldi", "nystroem", "ekfac", "inverse-harmonic-mean")
 SOLVES = ("direct", "cg", "lissa")  # claim to solve the system: their residual is checked
-TOLERANCE = 1e-3  # largest relative residual of those that claim to solve
-DIRECT_PARAMETERS = 6000
-MODEL_BATCH = 128  # images a pass through the whole model
-GRADIENTS_BATCH = 16  # images whose gradients by all of the model's parameters are kept at a time
-RANK = 100
-MAX_ITERATIONS = 2000
-MODEL_ITERATIONS = 100  # on the whole model, where each of them passes all training images forth and back
-LISSA_ITERATIONS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PydvlSettings:
+    """Limits of pyDVL's engines."""
+
+    # Largest relative residual that is accepted of the methods that claim to solve the system.
+    residual: float = 1e-3
+    # Parameters up to which 'direct' builds the Hessian: 6000² numbers in float64 take 288 MB.
+    direct_parameters: int = 6000
+    # Images in a pass through the whole model, and images whose gradients by all parameters are kept at once.
+    model_batch: int = 128
+    gradients_batch: int = 16
+    # Rank of 'arnoldi' and 'nystroem'.
+    rank: int = 100
+    # Most steps of 'cg' on the head; on the whole model, where a step passes all training images forward and back; and
+    # of 'lissa'.
+    cg_steps: int = 2000
+    model_cg_steps: int = 100
+    lissa_steps: int = 20_000
 
 
 class PydvlEngine:
@@ -64,7 +77,7 @@ class PydvlEngine:
         hessian: of the head's objective on the training samples, without sample weights.
         backbone: the network that the head's embeddings are from, to take all its parameters and the head's into
             account; None for those of the head alone.
-        rank: of 'arnoldi' and 'nystroem'.
+        settings: limits of the engines.
 
     Raises:
         InputError: if pyDVL is not installed, a name is unknown, or the method cannot do what is asked, and why.
@@ -77,20 +90,21 @@ class PydvlEngine:
         train: Labelled,
         hessian: HeadHessian,
         backbone: Backbone | None = None,
-        rank: int = RANK,
+        settings: PydvlSettings = PydvlSettings(),
     ) -> None:
         _check_method(method, backbone)
         self.name = f"pydvl-{method}"
         self.method, self.head, self.train, self.hessian = method, head, train, hessian
+        self.settings = settings
         self.scope = "head" if backbone is None else "model"
         # pyDVL's EK-FAC makes its factors in single precision.
         self.dtype = torch.float32 if method == "ekfac" or self.scope == "model" else torch.float64
         self.fisher = _Fisher()
         self.model = self._model(backbone)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        if method == "direct" and parameters > DIRECT_PARAMETERS:
+        if method == "direct" and parameters > settings.direct_parameters:
             raise InputError(f"pydvl-direct would make a matrix of {parameters}² numbers; use pydvl-cg")
-        self._fit(min(rank, parameters - 1))
+        self._fit(min(settings.rank, parameters - 1))
 
     def _model(self, backbone: Backbone | None) -> nn.Module:
         weight = self.head.weight.detach()
@@ -107,27 +121,27 @@ class PydvlEngine:
     def _fit(self, rank: int) -> None:
         from pydvl.influence import torch as peers
 
-        loss, ridge = functional.cross_entropy, self.hessian.ridge
+        loss, ridge, limits = functional.cross_entropy, self.hessian.ridge, self.settings
         x, targets = self._inputs(here(self.train.inputs)), here(self.train.targets).to(self.dtype)
         if self.method == "inverse-harmonic-mean":
-            limit = len(x) if self.scope == "head" else GRADIENTS_BATCH
+            limit = len(x) if self.scope == "head" else limits.gradients_batch
             size = max(divisor for divisor in range(1, limit + 1) if len(x) % divisor == 0)
         else:
-            size = len(x) if self.scope == "head" else MODEL_BATCH
+            size = len(x) if self.scope == "head" else limits.model_batch
         batches = equal_batches(x, targets, size)
         if self.method == "direct":
             fitted = peers.DirectInfluence(self.model, loss, ridge).fit(batches)
         elif self.method == "cg":
             # pyDVL stops at rtol² · ‖b‖; a whole model is in single precision, which does not get as far.
             rtol = 1e-5 if self.scope == "head" else 3e-2
-            most = MAX_ITERATIONS if self.scope == "head" else MODEL_ITERATIONS
+            most = limits.cg_steps if self.scope == "head" else limits.model_cg_steps
             fitted = peers.CgInfluence(
                 self.model, loss, ridge, rtol=rtol, atol=1e-10, maxiter=most, solve_simultaneously=True
             ).fit(batches)
         elif self.method == "lissa":
             scale = 1.1 * largest_eigenvalue(self.hessian)
             fitted = peers.LissaInfluence(
-                self.model, loss, ridge, maxiter=LISSA_ITERATIONS, scale=scale, rtol=1e-6, warn_on_max_iteration=False
+                self.model, loss, ridge, maxiter=limits.lissa_steps, scale=scale, rtol=1e-6, warn_on_max_iteration=False
             ).fit(batches)
         elif self.method == "arnoldi":
             fitted = peers.ArnoldiInfluence(self.model, loss, ridge, rank=rank, use_woodbury=True).fit(batches)
@@ -152,7 +166,7 @@ class PydvlEngine:
         return torch.cat([factors[:, :-classes].view(len(factors), classes, -1), factors[:, -classes:, None]], 2)
 
     def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
-        """See `Engine.averaged`; a method that claims to solve must leave no residual above TOLERANCE."""
+        """See `Engine.averaged`; a method that claims to solve must leave no residual above `settings.residual`."""
         check_request(self.head, samples, validation)
         halves = [validation[0::2], validation[1::2]]
         values, residuals = [], []
@@ -208,9 +222,9 @@ class PydvlEngine:
         b = residuals[:, :, None] * z[:, None, :]
         left = (b - self.hessian.product(solutions)).flatten(1).norm(dim=1)
         residual = float((left / b.flatten(1).norm(dim=1).clamp_min(1e-12)).max())
-        if self.method in SOLVES and not residual <= TOLERANCE:
+        if self.method in SOLVES and not residual <= self.settings.residual:
             raise ConvergenceError(
-                f"{self.name} stopped at relative residual {residual:.1e} (accepted: {TOLERANCE:.0e}); "
+                f"{self.name} stopped at relative residual {residual:.1e} (accepted: {self.settings.residual:.0e}); "
                 "use a larger L2 or damping, or engine 'exact'"
             )
         return residual

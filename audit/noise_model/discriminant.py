@@ -29,8 +29,6 @@ from audit.head.hessian import chunks
 from audit.influence.averaged import mean_gradient
 from audit.noise_model.settings import DiscriminantSettings
 
-LEAST_SAMPLES = 1e-3  # samples that a class is taken to have left where none is left
-MOST_LEVERAGE = 1 - 1e-6  # share of a sample's own target in its prediction: rounding must not make it one
 DEFAULTS = DiscriminantSettings()
 
 
@@ -98,7 +96,7 @@ class LeastSquares:
 
 def _left_out(predicted: Tensor, targets: Tensor, leverage: Tensor) -> Tensor:
     """Predictions (k, C) without the sample's own targets (k, C)."""
-    own = leverage.clamp_max(MOST_LEVERAGE)[:, None]
+    own = leverage.clamp_max(DEFAULTS.most_leverage)[:, None]
     return (predicted - own * targets) / (1 - own)
 
 
@@ -147,7 +145,7 @@ class Discriminant:
             sizes += own.sum(0)
             sums += own.T @ place
             squares += place.T @ place
-        means = sums / sizes.clamp_min(LEAST_SAMPLES)[:, None]
+        means = sums / sizes.clamp_min(DEFAULTS.least_samples)[:, None]
         within = (squares - means.T @ sums) / n
         # Where embeddings say nothing, one label more or less moves a prediction by 1 / n. That must be no evidence.
         within.diagonal().add_(jitter * within.diagonal().mean() + 1 / n)
@@ -160,7 +158,7 @@ class Discriminant:
         """Probabilities (k, C) of samples' classes, by means, sizes and covariance without the sample itself."""
         n = len(self.predicted)
         own = self.targets[rows]
-        left = (self.sizes - own).clamp_min(LEAST_SAMPLES)
+        left = (self.sizes - own).clamp_min(DEFAULTS.least_samples)
         grown = self.sizes / left  # factor by which a distance from a mean grows without the sample
         place = (self.predicted[rows, :-1] - self.centre) @ self.whitening
         squared = place.square().sum(1, keepdim=True) - 2 * place @ self.means.T + self.means.square().sum(1)
@@ -168,6 +166,6 @@ class Discriminant:
         away = place - own @ self.means
         along = (away * place).sum(1, keepdim=True) - away @ self.means.T
         weight = (own * grown).sum(1, keepdim=True) / n
-        part = (weight * away.square().sum(1, keepdim=True)).clamp_max(MOST_LEVERAGE)
+        part = (weight * away.square().sum(1, keepdim=True)).clamp_max(DEFAULTS.most_leverage)
         squared = (n - 1) / n * grown.square() * (squared + along.square() * (weight / (1 - part)))
         return (left.log() - squared / 2).softmax(1)

@@ -27,6 +27,8 @@ class NeighbourSettings:
     # Principal directions of the embeddings in which similarity is computed; at least one a class. Measured on the
     # development data: average precision stays within .001 of that with all 512 or 1280 dimensions.
     directions: int = 128
+    # Least similarity of a vote: a neighbour in the opposite direction counts next to nothing, and not against.
+    least_similarity: float = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,10 @@ class DiscriminantSettings:
     ridges: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-6, 5))
     # Share of the covariance within classes that is added to its diagonal. A class without samples leaves it singular.
     jitter: float = 1e-6
+    # Samples that a class is assumed to have left where leaving one out leaves none.
+    least_samples: float = 1e-3
+    # A sample's own share in what is predicted for it is below 1; this keeps rounding from making it 1.
+    most_leverage: float = 1 - 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,6 @@ from audit.head.hessian import chunks
 from audit.noise_model.given_labels import FLOOR, GivenLabels
 from audit.noise_model.settings import TransitionSettings
 
-AT_ONCE = 4096  # numbers: computing this many takes no longer than computing a few
-
 
 def estimate_transition(
     posterior: Tensor, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
@@ -83,7 +81,7 @@ def concentration(counts: Tensor, mean: Tensor) -> float:
             likelihoods.append(rows.sum(1) + torch.lgamma(counts + prior[:, None]).sum((1, 2)))
         return steps[int(torch.cat(likelihoods).argmax())]
 
-    if len(strengths) * counts.numel() <= AT_ONCE:
+    if len(strengths) * counts.numel() <= 4096:  # computing so many takes no longer than computing a few
         return float(strengths[likeliest(range(len(strengths)))])
     near = likeliest(range(0, len(strengths), 4))
     return float(strengths[likeliest(range(max(0, near - 3), min(len(strengths), near + 4)))])

@@ -10,13 +10,6 @@ from audit.head.factors import SecondMoment
 from audit.head.hessian import chunks
 from audit.noise_model.settings import NeighbourSettings
 
-# Copies of the similarities that a chunk's memory is counted with. Smaller chunks stay in the cache until sorted.
-SIMILARITY_COPIES = 4
-# Similarities in a block. Only the largest of a block is looked at, unless it is among the largest of all.
-BLOCK = 16
-EIGEN_FLOP = 25.0  # FLOP, times d³, for the eigenvectors of a d × d matrix
-LEAST_SIMILARITY = 1e-6  # of a vote: a neighbour in the opposite direction hardly counts, rather than against
-
 
 def principal(x: Rows, classes: int, settings: NeighbourSettings = NeighbourSettings()) -> Rows:
     """x (n, d) in as many of its principal directions about the origin as neighbours are searched in.
@@ -26,7 +19,8 @@ def principal(x: Rows, classes: int, settings: NeighbourSettings = NeighbourSett
     n, features = x.shape
     count = max(settings.directions, classes)
     saved = 2.0 * n * _reference_count(n, classes, settings) * (features - count)
-    if saved < 2 * (2.0 * n * features * (features + count) + EIGEN_FLOP * features**3):
+    eigenvectors = 25.0 * features**3  # FLOP
+    if saved < 2 * (2.0 * n * features * (features + count) + eigenvectors):
         return x
     return derive(SecondMoment.of(x).leading(count).rotate, x, width=count)
 
@@ -61,14 +55,15 @@ class NeighbourVotes:
         self.classes = classes
         self.places = torch.empty(n, count, dtype=torch.int32, device=x.device)
         self.shares = torch.empty(n, count, device=x.device)
-        for rows in chunks(n, SIMILARITY_COPIES * len(references), 4):
+        # A quarter of what the memory allows: such a chunk stays in the processor's cache until it is sorted.
+        for rows in chunks(n, 4 * len(references), 4):
             similarity = torch.nn.functional.normalize(x[rows].float(), dim=1) @ reference_directions
             own = place_of[rows]
             itself = (own >= 0).nonzero()[:, 0]
             similarity[itself, own[itself]] = -torch.inf
             nearest, places = largest(similarity, count)
             self.places[rows] = references[places].int()
-            self.shares[rows] = nearest.clamp_min(LEAST_SIMILARITY)
+            self.shares[rows] = nearest.clamp_min(settings.least_similarity)
         self.shares /= self.shares.sum(1, keepdim=True)
 
     def __call__(self, beliefs: Tensor, rows: slice | Tensor = slice(None)) -> Tensor:
@@ -101,21 +96,22 @@ class NeighbourVotes:
         return (count * agreeing + 1 / self.classes) / (count + 1)
 
 
-def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def largest(values: Tensor, count: int, block: int = 16) -> tuple[Tensor, Tensor]:
     """The `count` largest values of each row of values (k, m) in falling order, and their columns (k, count).
 
-    They lie in the blocks with the `count` largest maxima. Finding maxima takes far less time than sorting.
+    They lie in the blocks, of `block` values each, with the `count` largest maxima. Finding maxima takes far less time
+    than sorting.
     """
     k, columns = values.shape
-    across = columns // BLOCK
+    across = columns // block
     if across <= count:
         found, places = values.topk(count, dim=1)
         return found, places
-    blocks = values[:, : BLOCK * across].view(k, BLOCK, across)  # a block is one column of `across`
+    blocks = values[:, : block * across].view(k, block, across)  # a block is one column of `across`
     best = blocks.amax(1).topk(count, dim=1, sorted=False).indices
-    steps = torch.arange(0, BLOCK * across, across, device=values.device)
+    steps = torch.arange(0, block * across, across, device=values.device)
     places = (best[:, None] + steps[:, None]).view(k, -1)
-    rest = torch.arange(BLOCK * across, columns, device=values.device).expand(k, -1)
+    rest = torch.arange(block * across, columns, device=values.device).expand(k, -1)
     places = torch.cat([places, rest], 1)
     found, order = values.gather(1, places).topk(count, dim=1)
     return found, places.gather(1, order)

@@ -27,12 +27,12 @@ from rich.console import Console
 from audit.compute.memory import check_fits, free_memory
 from audit.config import SPLITS, AuditConfig
 from audit.data.samples import Samples, content_key, image_bytes
-from audit.explain.influential import VALIDATION_SAMPLES
+from audit.explain.influential import ExplanationSettings
 from audit.explain.influential import plan as plan_of_explanations
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
-from audit.images.thumbnails import MOST_SUSPECTS, NOT_FLAGGED
+from audit.images.thumbnails import ThumbnailSettings
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
 from integrations.cli.dry_run_samples import AuditedPart, audited_part, look_at
@@ -41,26 +41,28 @@ from integrations.cli.job import AuditJob
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import REPORT_FILE
 
-TRIED = (256, 1024)
-"""Samples of the small audits."""
 
-TRIED_CLASSES = 32
-"""Classes of the small audits at most; with more, time grows with their number."""
+@dataclass(frozen=True, kw_only=True)
+class EstimateSettings:
+    """How the estimates are made."""
 
-APART = 6.0
-"""Distance between the means of two made-up classes, in standard deviations along it."""
+    # Samples of the two small audits of simulated embeddings, and most classes. With more classes than these, time
+    # grows with their number.
+    audited: tuple[int, int] = (256, 1024)
+    classes: int = 32
+    # Distance between the means of two simulated classes, in standard deviations.
+    distance: float = 6.0
+    # Share of the simulated labels that are wrong, so that some samples are flagged, explained and corrected.
+    wrong_share: float = 0.1
+    # Seconds for writing the fields, the thumbnail and the report of one sample, known from other audits.
+    writing_seconds: float = 1.5e-3
+    # Numbers (float64) that an audit holds at its peak for each feature and each class of a sample.
+    copies: int = 8
+    # Bytes that the network holds at its peak for each pixel of a batch: 40 times the pixel's three numbers in float32.
+    pixel_bytes: int = 4 * 3 * 40
 
-MADE_WRONG = 0.1
-"""Share of the made-up labels that are wrong, so that something is flagged, explained and corrected."""
 
-SECONDS_A_SAMPLE = 1.5e-3
-"""Writing fields, thumbnails and report, for each sample: not measured but known from other audits."""
-
-COPIES = 8
-"""How many float64 values an audit holds at its peak for each feature and each class of a sample."""
-
-BYTES_A_PIXEL = 4 * 3 * 40
-"""What the network holds at its peak for each pixel of a batch."""
+SETTINGS = EstimateSettings()
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,11 @@ def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone, confi
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
         audit_seconds=_audit_seconds(n, d, c, config),
-        start_and_write_seconds=started + n * SECONDS_A_SAMPLE,
+        start_and_write_seconds=started + n * SETTINGS.writing_seconds,
         memory_bytes=resident
-        + 8 * COPIES * n * (d + c)
+        + 8 * SETTINGS.copies * n * (d + c)
         + _factor_bytes(n, d, c, config)
-        + BYTES_A_PIXEL * min(n, config.batch_size) * backbone.image_size**2,
+        + SETTINGS.pixel_bytes * min(n, config.batch_size) * backbone.image_size**2,
     )
 
 
@@ -246,8 +248,8 @@ def _process_began() -> float:
 
 def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
     """What follows on the embeddings (n, d) of c classes, from small audits; writing and reporting excluded."""
-    tried = min(c, TRIED_CLASSES)
-    sizes = [max(4 * tried, size) for size in TRIED]
+    tried = min(c, SETTINGS.classes)
+    sizes = [max(4 * tried, size) for size in SETTINGS.audited]
     first = _try_audit(60, d, 3, config)[0]  # what is imported and prepared once
     if n <= sizes[1]:
         found = [_try_audit(n, d, tried, config)]
@@ -268,8 +270,9 @@ def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, floa
     """Seconds of an audit of made-up embeddings but for its explanations, seconds of these, and how many they are."""
     generator = np.random.default_rng(0)
     labels = np.arange(n) % c
-    x = generator.normal(size=(n, d)) + APART * generator.normal(size=(c, d))[labels] / np.sqrt(2 * d)
-    wrong = generator.random(n) < MADE_WRONG
+    means = SETTINGS.distance * generator.normal(size=(c, d)) / np.sqrt(2 * d)
+    x = generator.normal(size=(n, d)) + means[labels]
+    wrong = generator.random(n) < SETTINGS.wrong_share
     labels = np.where(wrong, (labels + 1) % c, labels)
     with tempfile.TemporaryDirectory() as folder:
         alike = dataclasses.replace(
@@ -290,7 +293,8 @@ def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, floa
 
 def _most_explained(n: int) -> int:
     """How many samples an audit of n would explain at most, with a tenth flagged."""
-    return min(MOST_SUSPECTS, n // 10 + NOT_FLAGGED, n) + VALIDATION_SAMPLES
+    shown = ThumbnailSettings()
+    return min(shown.suspects, n // 10 + shown.unflagged_suspects, n) + ExplanationSettings.validation_samples
 
 
 def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:
@@ -333,11 +337,12 @@ def _show(console: Console, plan: Plan) -> None:
         "embeddings": f"about {plan.cached_share:.0%} are in the cache; the others at {plan.images_per_second:,.0f} "
         f"images/s (measured on {plan.images_measured} images)",
         "time": f"about {_duration(plan.seconds)}: images {_duration(plan.embedding_seconds)}, "
-        f"head, influence and suspicions {_duration(plan.audit_seconds)} (from audits of {TRIED[0]} and "
-        f"{TRIED[1]:,} made-up samples on this machine), start and writing "
+        f"head, influence and suspicions {_duration(plan.audit_seconds)} (from audits of {SETTINGS.audited[0]} and "
+        f"{SETTINGS.audited[1]:,} simulated samples on this machine), start and writing "
         f"{_duration(plan.start_and_write_seconds)}; may be twice or half",
-        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free (this "
-        f"process now, {COPIES} copies of samples x (features + classes), a factor of the head, and a batch of images)",
+        "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free: "
+        f"this process now, {SETTINGS.copies} copies of samples x (features + classes), a factor of the head's "
+        "Hessian, and a batch of images",
         "result": plan.output + (" (the result there is replaced)" if plan.replaces else ""),
         "fields": ", ".join(plan.fields),
     }

@@ -10,8 +10,7 @@ from audit.errors import InputError
 from audit.files.result_folder import is_result_folder
 from audit.files.storage import replace_file
 
-START = 1 << 16  # bytes of a file that tell what it is
-LARGEST_HEAT_MAP = 160  # pixels
+START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
 
 EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
 """The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's form."""
@@ -97,12 +96,14 @@ def is_page(start: bytes) -> bool:
 
 def is_heat_map(start: bytes) -> bool:
     """Whether a file begins like a heat map: a small WebP picture."""
+    from audit.images.heat_map import OVERLAY_SIDE
+
     if start[:4] != b"RIFF" or start[8:12] != b"WEBP":
         return False
     if start[12:16] != b"VP8 ":
         return False
     width, height = (int.from_bytes(start[place : place + 2], "little") & 0x3FFF for place in (26, 28))
-    return max(width, height) <= LARGEST_HEAT_MAP
+    return max(width, height) <= OVERLAY_SIDE
 
 
 def is_export(start: bytes, path: Path) -> bool:

@@ -33,7 +33,7 @@ from audit.influence.averaged import mean_gradient
 from audit.influence.choice import make_engine
 from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
-from audit.influence.pydvl import METHODS, RANK, PydvlEngine, equal_batches
+from audit.influence.pydvl import METHODS, PydvlEngine, PydvlSettings, equal_batches
 from tests.head_problems import made_problem
 
 L2 = 1e-2
@@ -61,10 +61,10 @@ class Peered:
         """Ours, of the training samples on the mean loss of all validation samples."""
         return self.problem.averaged(self.train, self.validation)
 
-    def engine(self, method: str, rank: int = RANK) -> PydvlEngine:
-        return PydvlEngine(method, self.head, self.train, self.hessian, rank=rank)
+    def engine(self, method: str, rank: int = PydvlSettings.rank) -> PydvlEngine:
+        return PydvlEngine(method, self.head, self.train, self.hessian, settings=PydvlSettings(rank=rank))
 
-    def theirs(self, method: str, on: Labelled | None = None, rank: int = RANK) -> Tensor:
+    def theirs(self, method: str, on: Labelled | None = None, rank: int = PydvlSettings.rank) -> Tensor:
         """Influence (n,) of the training samples on the mean loss of others by our engine around pyDVL's."""
         return self.engine(method, rank).on_mean_loss(self.train, on or self.validation)[0]
 
@@ -245,7 +245,7 @@ def test_defect_5_the_sequential_calculator_solves_again_for_every_batch(problem
 # --- the whole model, and what is refused -------------------------------------------------------------------------
 
 
-def test_the_whole_model_has_influence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_model_has_influence() -> None:
     backbone = load_backbone(weights="bundled", image_size=32, device="cpu")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(6, 3, 32, 32, generator=generator)
@@ -261,14 +261,13 @@ def test_the_whole_model_has_influence(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.arange(4, 6),
     )
     for method in ("nystroem", "inverse-harmonic-mean"):
-        engine = PydvlEngine(method, head, train, hessian, backbone, rank=4)
+        engine = PydvlEngine(method, head, train, hessian, backbone, PydvlSettings(rank=4))
         found = engine.averaged(samples, validation, samples.targets[validation])
         assert found.values.shape == (6,)
         assert bool(torch.isfinite(found.values).all())
         assert found.residual is None
-    monkeypatch.setattr("audit.influence.pydvl.MODEL_ITERATIONS", 2)
     little = HeadHessian(z, probabilities(z, head.weight), head.l2)
-    endless = make_engine("pydvl-cg", head, samples, torch.arange(4), StableSolver(little), backbone)
+    endless = PydvlEngine("cg", head, train, little, backbone, PydvlSettings(model_cg_steps=2))
     with pytest.raises(ConvergenceError, match=r"Reached max number of iterations .* or pydvl-nystroem"):
         endless.averaged(samples, validation, samples.targets[validation])
     for method, reason in (("direct", "millions of parameters"), ("ekfac", "linear layers"), ("lissa", "eigenvalue")):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from audit import AuditConfig, InputError, audit_embeddings
-from audit.checkpoint import KEPT_AT_MOST, Checkpoint, digest_of
+from audit.checkpoint import Checkpoint, digest_of
 from audit.compute.matrix import ALIGNMENT
 from audit.head.fit import Head
 from audit.head.standardise import Standardiser
@@ -95,11 +95,11 @@ def test_another_audit_never_gets_these_stages_and_old_ones_go(tmp_path: Path) -
         keys = {path.name for path in tmp_path.iterdir()}
         assert any("not done again" in step.note for step in notes) == (number >= 4)
     assert len(keys) == 4
-    for number in range(KEPT_AT_MOST + 5):
+    for number in range(8 + 5):
         (tmp_path / f"old-{number}").mkdir()
-    kept = Checkpoint(tmp_path)
+    kept = Checkpoint(tmp_path, most_others=8)
     kept.begin("new", (), lambda stage, text: None)
-    assert len(list(tmp_path.iterdir())) == KEPT_AT_MOST
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?"])

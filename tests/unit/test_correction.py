@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 import audit
-from audit.flags.correction import ELSEWHERE
+from audit.flags.correction import Correction
 from audit.head.fit import head_from_arrays, one_hot, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -93,7 +93,7 @@ def test_other_thresholds_are_measured_once_for_each_set_of_flags(injected: audi
     elsewhere = injected.summary["correction"]["elsewhere"]
     flagged = [tuple(suspicion >= one["threshold"]) for one in elsewhere]
     assert len({*flagged, tuple(flag)}) == len(elsewhere) + 1
-    assert {one["threshold"] for one in elsewhere} <= set(ELSEWHERE)
+    assert {one["threshold"] for one in elsewhere} <= set(Correction.other_thresholds)
     for one in elsewhere:
         assert sum(one["flagged"].values()) == int((suspicion >= one["threshold"]).sum())
 

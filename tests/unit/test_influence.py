@@ -21,6 +21,7 @@ from audit.images.backbone import load_backbone
 from audit.influence.averaged import inner_products, mean_gradient
 from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
+from audit.influence.exact import ExactEngine
 from audit.influence.pixels import influence_of_pixels, pixels_to_embedding
 from audit.influence.ranking import helpful_and_harmful
 from tests.head_problems import Problem, digits_problem, made_problem, relative
@@ -76,9 +77,12 @@ def test_the_solution_gives_the_influence_of_any_sample() -> None:
     np.testing.assert_array_equal(arrays["validation_targets"], problem.validation.targets)
 
 
-def test_validation_targets_that_are_too_many_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.influence.exact.MOST_TARGET_BYTES", 12 * 3 * 8 - 1)
-    assert set(asked(made_problem()).arrays()) == {"solution"}
+def test_validation_targets_that_are_too_many_are_not_kept() -> None:
+    problem = made_problem()
+    samples, _, validation = problem.everything()
+    engine = ExactEngine(problem.head, StableSolver(problem.hessian), most_target_bytes=12 * 3 * 8 - 1)
+    found = engine.averaged(samples, validation, problem.validation.targets)
+    assert set(found.arrays()) == {"solution"}
 
 
 def test_it_is_the_derivative_of_the_validation_loss_by_the_weight_of_a_sample() -> None:

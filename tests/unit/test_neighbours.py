@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from audit.explain.influential import CG_STEPS, LEAST_FLOP, Wanted, neighbours, plan
+from audit.explain.influential import ExplanationSettings, Wanted, neighbours, plan
 from audit.head.fit import probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -62,6 +62,7 @@ def test_work_is_bounded_where_no_factor_fits() -> None:
     assert 50 < count < 200
     assert plan(large, "cg", 1008)[1] == count
     middling = _of_shape(1000, 513, 100)
-    least = LEAST_FLOP["cpu"] / (4 * 1000 * middling.parameters)  # products with the Hessian
-    assert plan(middling, "auto", 1008)[:2] == ("cg", int(least / (CG_STEPS + 0.5)))
+    settings = ExplanationSettings()
+    least = settings.cpu_flop / (4 * 1000 * middling.parameters)  # products with the Hessian
+    assert plan(middling, "auto", 1008)[:2] == ("cg", int(least / (settings.cg_steps + 0.5)))
     assert plan(_of_shape(1000, 513, 10), "auto", 3)[:2] == ("cg", 3)  # a factor does not pay off for a few
