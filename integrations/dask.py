@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -44,12 +44,6 @@ except ImportError:
     require("dask", "an audit on Dask workers")
     raise
 
-IMAGES_PER_SHARD = 1024  # the unit of work that moves on when a worker dies
-PARTS_PER_WORKER = 2
-RETRIES = 2
-CONNECT_SECONDS = 10
-SECONDS_BETWEEN_LOOKS = 2  # at whether the scheduler is there
-SECONDS_TO_NOTICE = 10.0  # what a lost scheduler takes the client, at most
 LOST = (
     CommClosedError,
     ClosedClientError,
@@ -58,7 +52,28 @@ LOST = (
     asyncio.CancelledError,
     OSError,
 )
-DOUBTFUL = (CommClosedError, FutureCancelledError, FuturesCancelledError)  # a worker's end, too, can look so at first
+DOUBTFUL = (CommClosedError, FutureCancelledError, FuturesCancelledError)  # the end of a worker raises these, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaskSettings:
+    """How work is divided among workers, and how long they and the scheduler are waited for."""
+
+    # Images in a shard: the work that is repeated when a worker dies.
+    shard_images: int = 1024
+    # Parts of the embeddings on each worker.
+    parts_per_worker: int = 2
+    # How often a failed task is tried again.
+    retries: int = 2
+    # Seconds to connect to a scheduler, and to close the connection.
+    connect_seconds: float = 10.0
+    # Seconds between two checks that the scheduler is still connected.
+    check_seconds: float = 2.0
+    # Seconds, at most, until Dask's client notices that it has lost the scheduler.
+    notice_seconds: float = 10.0
+
+
+SETTINGS = DaskSettings()
 
 
 @contextmanager
@@ -93,7 +108,7 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
                 )
             client = Client(cluster)
         elif "://" in scheduler:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
+            client = Client(scheduler, timeout=SETTINGS.connect_seconds)
         else:
             raise InputError(f"scheduler {scheduler!r} is unknown; it takes local:N or an address as tcp://host:8786")
     except (OSError, TimeoutError) as error:
@@ -108,10 +123,10 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
         note(f"Dask: {len(client.scheduler_info()['workers'])} workers, dashboard {client.dashboard_link}")
         yield DaskWorkers(client)
     finally:
-        client.close(timeout=CONNECT_SECONDS)
+        client.close(timeout=SETTINGS.connect_seconds)
         chatter.setLevel(level)
         if cluster is not None:
-            cluster.close(timeout=CONNECT_SECONDS)
+            cluster.close(timeout=SETTINGS.connect_seconds)
             # Dask sets these for its workers in this process, and would leave them to whatever is started next.
             for name in ["OMP_NUM_THREADS", *dask.config.get("distributed.nanny.pre-spawn-environ")]:
                 os.environ.pop(name, None)
@@ -137,7 +152,7 @@ class DaskWorkers:
             InputError: if no image can be read, the workers have other weights, or the scheduler is lost.
         """
         workers = self._count()
-        step = max(1, min(IMAGES_PER_SHARD, math.ceil(len(samples) / (2 * workers))))
+        step = max(1, min(SETTINGS.shard_images, math.ceil(len(samples) / (2 * workers))))
         starts = range(0, len(samples), step)
         weights = backbone.weights if config.weights == "auto" else config.weights
         spec = (backbone.name, weights, backbone.image_size, config.device, backbone.precision)
@@ -178,7 +193,7 @@ class DaskWorkers:
                 first = f"; the first one: {skipped[0][1]}"
                 raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths")
             sizes = [len(part.rows) for part in ordered]
-            together = math.ceil(len(shards) / (PARTS_PER_WORKER * workers))
+            together = math.ceil(len(shards) / (SETTINGS.parts_per_worker * workers))
             groups = [slice(start, start + together) for start in range(0, len(shards), together)]
             parts = [self.client.submit(_joined, *shards[group], pure=False) for group in groups]
             values = SpreadRows(
@@ -190,7 +205,7 @@ class DaskWorkers:
 
     def spread(self, x: Rows, parts: int | None = None) -> SpreadRows:
         """Embeddings (n, d) of this process on the workers."""
-        count = parts or PARTS_PER_WORKER * self._count()
+        count = parts or SETTINGS.parts_per_worker * self._count()
         edges = [round(part * len(x) / count) for part in range(count + 1)]
         slices = [slice(start, stop) for start, stop in pairwise(edges)]
         with _lost_is_an_error(self.client):
@@ -272,7 +287,7 @@ class SpreadRows(Spread):
         cut = [self._pieces(source) for source in sources]
         with _lost_is_an_error(self.client):
             return [
-                self.client.submit(*before, *pieces, *after, pure=False, retries=RETRIES)
+                self.client.submit(*before, *pieces, *after, pure=False, retries=SETTINGS.retries)
                 for pieces in zip(*cut, strict=True)
             ]
 
@@ -352,7 +367,7 @@ def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
         if client.status != "running":
             raise CommClosedError
         with suppress(TimeoutError):
-            done, waiting = wait(waiting, timeout=SECONDS_BETWEEN_LOOKS, return_when="FIRST_COMPLETED")
+            done, waiting = wait(waiting, timeout=SETTINGS.check_seconds, return_when="FIRST_COMPLETED")
             yield from done
 
 
@@ -367,7 +382,7 @@ def _lost_is_an_error(client: Client) -> Iterator[None]:
             "more memory, and run the same command again: finished embeddings are kept"
         ) from None
     except LOST as error:
-        deadline = time.monotonic() + SECONDS_TO_NOTICE
+        deadline = time.monotonic() + SETTINGS.notice_seconds
         # A broken connection may be seen here before the client has noticed that it is the scheduler's.
         while isinstance(error, DOUBTFUL) and client.status == "running" and time.monotonic() < deadline:
             time.sleep(0.1)

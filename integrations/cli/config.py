@@ -12,8 +12,6 @@ from integrations.cli.options_file import KINDS, option_kinds
 from integrations.cli.root import cli
 from integrations.cli.run import run
 
-WIDTH = 100
-
 _HEAD = """\
 # Options of `influence-audit run --config FILE`. What is not given here has its default, which is shown.
 # Later ones win: defaults, this file, environment variables (INFLUENCE_AUDIT_SEED=1), flags (--seed 1).
@@ -55,7 +53,7 @@ def _parameters(context: typer.Context) -> list[Any]:
 def _entry(parameter: Any) -> str:
     kind, several = option_kinds(run)[parameter.name]
     accepts = KINDS[kind] + (", or a list of them" if several else "")
-    comment = textwrap.fill(parameter.help, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    comment = textwrap.fill(parameter.help, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
     default = parameter.default
     value = (
         f"#{parameter.name} =   # {accepts}; not set" if default is None else f"#{parameter.name} = {_toml(default)}"

@@ -21,14 +21,15 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-SECONDS_TO_STOP = 0.4
-"""How long the main thread has for unwinding: removing temporary files, keeping the embeddings that it has."""
-
 _SHOW_CURSOR = "\x1b[?25h\n"
 
 
 class Interruption:
     """Watches for signals from when it is made; the main thread gets a KeyboardInterrupt.
+
+    Args:
+        seconds_to_stop: how long the main thread may take to stop cleanly: to remove its temporary files, and to keep
+            the embeddings that it has.
 
     Attributes:
         folders: where this process may be writing; it adds them as it learns them. Of a file that it was in the
@@ -36,7 +37,8 @@ class Interruption:
         page: of several audits, says what is done and what is not; None for one audit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_to_stop: float = 0.4) -> None:
+        self._seconds_to_stop = seconds_to_stop
         self.folders: set[Path] = set()
         self.page: Path | None = None
         self._signal: int | None = None
@@ -91,5 +93,5 @@ class Interruption:
         while (number := os.read(self._reading, 1)[0]) not in SIGNALS:
             pass
         self._signal = number
-        time.sleep(SECONDS_TO_STOP)
+        time.sleep(self._seconds_to_stop)
         self.end()

@@ -15,7 +15,6 @@ from audit.errors import first_line
 from audit.extras import EXTRAS, problem_of
 
 NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "datasets", "numpy", "pandas", "scikit-learn")
-LEAST_FREE_GIB = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _mongodb() -> Finding:
         return Finding("MongoDB", "problem", f"cannot be used: {first_line(error)}", remedy)
 
 
-def _disk() -> Finding:
+def _disk(enough_gib: float = 2.0) -> Finding:
     from audit.images.embedding import default_cache_dir
 
     folder = default_cache_dir()
@@ -122,7 +121,7 @@ def _disk() -> Finding:
     text = f"{free:.1f} GiB free for the embedding cache in {folder}"
     if not os.access(there, os.W_OK):
         return Finding("disk", "problem", f"{folder} cannot be written", "set INFLUENCE_AUDIT_CACHE to another folder")
-    if free < LEAST_FREE_GIB:
+    if free < enough_gib:
         return Finding("disk", "problem", text, "free some, or set INFLUENCE_AUDIT_CACHE to another folder")
     return Finding("disk", "ok", text)
 

@@ -17,9 +17,6 @@ from integrations.fiftyone.appearance import FLAGGED
 from integrations.fiftyone.read import load_collection
 from integrations.fiftyone.runs import METHOD
 
-FOREVER = -1
-PORTS_TRIED = 20
-
 
 def open_app(
     dataset_name: str,
@@ -54,7 +51,7 @@ def open_app(
     try:
         path = f"datasets/{quote(dataset_name)}" + (f"?view={to_slug(view.name)}" if view.name else "")
         ready(f"http://{address}:{free}/{path}")
-        session.wait(FOREVER)
+        session.wait(-1)  # until interrupted
     except KeyboardInterrupt:
         pass
     finally:
@@ -73,8 +70,8 @@ def opening_view(dataset_name: str) -> SampleCollection:
     return dataset
 
 
-def _free_port(address: str, port: int) -> int:
-    for candidate in range(port, port + PORTS_TRIED):
+def _free_port(address: str, port: int, tried: int = 20) -> int:
+    for candidate in range(port, port + tried):
         with socket.socket() as probe:
             # As servers do: a port that a closed server's last connections still linger on is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,5 +85,5 @@ def _free_port(address: str, port: int) -> int:
                 ) from None
             return candidate
     raise InputError(
-        f"ports {port} to {port + PORTS_TRIED - 1} at {address} are taken; give another --port, or close other Apps"
+        f"ports {port} to {port + tried - 1} at {address} are taken; give another --port, or close other Apps"
     )

@@ -31,7 +31,7 @@ from integrations.fiftyone.fields import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXTREMES = 100  # how many samples 'most harmful' and 'most helpful' hold
+EXTREMES = 100  # samples in each of the views 'most harmful' and 'most helpful'
 ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
 GIVEN_COLOR = "#3B82F6"  # of the label field, which is shown beside them

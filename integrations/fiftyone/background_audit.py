@@ -30,7 +30,6 @@ from integrations.fiftyone.source_datasets import HOME_VARIABLE
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
-SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass
@@ -146,7 +145,7 @@ def run_job(dataset: fo.Dataset, audit_key: str) -> None:
     def tell(step: Step) -> None:
         nonlocal last
         job.stage, job.progress = describe(step), share(step)
-        if time.monotonic() - last > SECONDS_BETWEEN_REPORTS or step.done == step.total:
+        if time.monotonic() - last > 0.5 or step.done == step.total:
             last = time.monotonic()
             _save(dataset, job)
 

@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-ANSWER_SECONDS = 4.0
-MOST_SECONDS = 7.0  # with looking up the server's name, which cannot be given a limit
-START_SECONDS = 60.0  # a mongod that replays a long journal takes a while
-LEAST_FREE_BYTES = 100 << 20  # mongod preallocates its journal
+ANSWER_SECONDS = 4.0  # that a server may take to answer
+MOST_SECONDS = 7.0  # the same including the look-up of its name, which has no limit of its own
+START_SECONDS = 60.0  # that our own mongod may take to start; one that replays a long journal takes a while
+LEAST_FREE_BYTES = 100 << 20  # on its disk; mongod preallocates its journal
 VARIABLE = "FIFTYONE_DATABASE_URI"
 
 _ELSEWHERE = "set FIFTYONE_DATABASE_DIR to another folder"

@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 
     from audit.explain.samples import ResultExplainer
 
-NEIGHBOURS = 6
-"""How many samples of each kind an explanation has, at most."""
-
 _Judgement: TypeAlias = tuple[str, str | None, float | None]
-EXPLAINERS_KEPT = 2  # each holds the features of a training set
-MADE_KEPT = 200  # explanations that were asked for in the background
 SIDES = ("helpful", "harmful", "helpful_in_class", "harmful_in_class", "harmed")
-PATIENCE = 0.1  # seconds to wait for one that may be made at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppExplanationSettings:
+    """How explanations are made while the App is open."""
+
+    # Most samples of each kind in an explanation.
+    neighbours: int = 6
+    # Audits whose training features stay in memory.
+    audits_kept: int = 2
+    # Explanations made in the background that stay in memory.
+    explanations_kept: int = 200
+    # Seconds to wait for an explanation that may be ready at once.
+    wait_seconds: float = 0.1
+
+
+SETTINGS = AppExplanationSettings()
 _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
 _background = ThreadPoolExecutor(1, "label-audit-explanation")
@@ -127,10 +138,10 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
     if wanted not in _asked:
         _asked_of.add(wanted[0])
         _asked[wanted] = _background.submit(_explain, folder, sample_id)
-        while len(_asked) > MADE_KEPT:
+        while len(_asked) > SETTINGS.explanations_kept:
             _asked.popitem(last=False)
     try:
-        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=PATIENCE))
+        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=SETTINGS.wait_seconds))
     except TimeoutError:
         return None
     except InputError:
@@ -143,9 +154,9 @@ def _explain(folder: Path, sample_id: str, progress: ProgressCallback = silent) 
 
     explainer = _explainer(folder, progress)
     parts = {
-        "": explainer.explain(sample_id, NEIGHBOURS),
-        "_in_class": explainer.explain(sample_id, NEIGHBOURS, same_class=True),
-        "harmed": explainer.harms(sample_id, NEIGHBOURS).assign(kind=""),
+        "": explainer.explain(sample_id, SETTINGS.neighbours),
+        "_in_class": explainer.explain(sample_id, SETTINGS.neighbours, same_class=True),
+        "harmed": explainer.harms(sample_id, SETTINGS.neighbours).assign(kind=""),
     }
     table = pd.concat([part.assign(side=part["kind"] + suffix) for suffix, part in parts.items()], ignore_index=True)
     return table, explainer.judgement(sample_id)
@@ -187,7 +198,7 @@ def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
     with _preparing:  # the App's server answers several windows at once; one preparation is enough
         if identity not in _explainers:
             _explainers[identity] = ResultExplainer(AuditResult.load(folder), progress)
-            while len(_explainers) > EXPLAINERS_KEPT:
+            while len(_explainers) > SETTINGS.audits_kept:
                 _explainers.popitem(last=False)
         _explainers.move_to_end(identity)
         return _explainers[identity]

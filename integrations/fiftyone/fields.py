@@ -22,7 +22,7 @@ STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED)
 WRONG = (CONFIRMED, RELABELLED)
 """The statuses that say that the label is a mistake."""
 
-LONGEST_KEY = 64
+LONGEST_KEY = 64  # characters of an audit key
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 LEFT_SOURCE = "left-source"
 """The tag of samples that the source had once and has no more."""
 
-BATCH = 500
-LONGEST_STEM = 80
 
 _SIGNATURES = {
     b"\xff\xd8\xff": ".jpg",
@@ -169,8 +167,8 @@ def _stored_samples(dataset: fo.Dataset) -> dict[str, _Stored]:
     }
 
 
-def _batches(images: Iterator[LabelledImage]) -> Iterator[list[LabelledImage]]:
-    while batch := list(islice(images, BATCH)):
+def _batches(images: Iterator[LabelledImage], size: int = 500) -> Iterator[list[LabelledImage]]:
+    while batch := list(islice(images, size)):
         yield batch
 
 
@@ -267,7 +265,7 @@ def _filepath(image: LabelledImage, folder: Path) -> Path | None:
     if image.image is None or isinstance(image.image, Path):
         return image.image
     digest = digest_of_image(image.image)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:LONGEST_STEM]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:80]  # names may have 255 bytes
     path = folder / digest[:2] / f"{stem}-{digest}{_suffix_of(image.image)}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

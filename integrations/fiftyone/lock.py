@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
 COLLECTION = "influence_audit.locks"
-BEAT_SECONDS = 10.0
-SILENT_SECONDS = 60.0
-FAREWELL_SECONDS = 3.0
+BEAT_SECONDS = 10.0  # between two signs of life of a lock's owner
+SILENT_SECONDS = 60.0  # without one, after which the owner counts as gone
+FAREWELL_SECONDS = 3.0  # that releasing the lock may take where the database does not answer
 
 one_at_a_time = threading.RLock()
 """For threads of one process: FiftyOne has one object for a dataset in it, and a thread that reloads it sets back what

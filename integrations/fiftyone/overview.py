@@ -21,7 +21,7 @@ from audit.result import AuditResult
 from integrations.fiftyone.fields import FLAG, INFLUENCE, INJECTED, INJECTED_LABEL, SUGGESTED, SUSPICION
 from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig, audit_config
 
-OVERVIEWS_KEPT = 4
+OVERVIEWS_KEPT = 4  # in memory, of the audits that were opened last
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 STAGE = "fiftyone"
-SAMPLES_AT_ONCE = 5_000
+SAMPLES_AT_ONCE = 5_000  # in a command to MongoDB
 _STAGED = "influence_audit.staged."
 _LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores one; id, label and confidence are ours
 _NUMBERS = (INFLUENCE, SELF_INFLUENCE, SUSPICION, LOO_PROBABILITY)  # named as the scores' columns

@@ -22,13 +22,12 @@ from integrations.sources.labelled_images import LabelledImage, LabelledImages
 HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
 INFO_KEY = "influence_audit"
 STAGE = "import"
-LOOKED_AT = 1000
-"""Encoded images, or files, that are looked at to tell whether a source was moved."""
+COMPARED_IMAGES = 1000
+"""Encoded images, or files, that are compared to tell whether a source was moved."""
 
-IN_COMMON = 0.5
-"""A source was moved where the dataset has this share of its images, or it this share of the dataset's."""
+MOVED_SHARE = 0.5
+"""A source was moved if the dataset has this share of its images, or if it has this share of the dataset's."""
 
-FOLDERS_IN_NAME = 2
 THIS_PROCESS = uuid.uuid4().hex
 """Tells the datasets that this process has made from those that another run makes at the same time."""
 
@@ -144,7 +143,7 @@ def _possible_names(images: LabelledImages) -> list[str]:
     above = [folder.name for folder in Path(_place(images.description)).parents if folder.name]
     if above and above[0] == images.name:  # a file with the name of a split is called by its folder
         above = above[1:]
-    longer = ["-".join([*reversed(above[:count]), images.name]) for count in range(1, FOLDERS_IN_NAME + 1)]
+    longer = ["-".join([*reversed(above[:count]), images.name]) for count in range(1, 3)]  # one or two folders
     digest = hashlib.blake2b(images.description.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return list(dict.fromkeys(map(_plain, (images.name, *longer, f"{images.name}-{digest}"))))
 
@@ -175,7 +174,7 @@ def _check_moved(dataset: fo.Dataset, source: str, images: LabelledImages, wante
     if not _could_be_moved(source, images, files):
         raise InputError(f"{was}, not from {images.description}; {other_name}")
     looked_at, known = _in_common(images, files)
-    if known < IN_COMMON * min(looked_at, len(files)) or not known:
+    if known < MOVED_SHARE * min(looked_at, len(files)) or not known:
         raise InputError(
             f"{was}, which is gone, and {images.description} is something else: {known:,} of the {looked_at:,} images "
             f"looked at are in the dataset; {other_name}"
@@ -199,14 +198,14 @@ def _could_be_moved(source: str, images: LabelledImages, files: dict[str, str]) 
     if os.path.samefile(old, new):
         return True
     inside = [path for path in files.values() if Path(old) in Path(path).parents]
-    looked_at = inside[:: max(1, len(inside) // LOOKED_AT)]
+    looked_at = inside[:: max(1, len(inside) // COMPARED_IMAGES)]
     return bool(looked_at) and not any(map(os.path.exists, looked_at))
 
 
 def _in_common(images: LabelledImages, files: dict[str, str]) -> tuple[int, int]:
     """How many images were looked at, and how many of them the dataset has: files by name, others by content."""
     looked_at = known = 0
-    for image in islice(images, None if images.description.startswith("folder:") else LOOKED_AT):
+    for image in islice(images, None if images.description.startswith("folder:") else COMPARED_IMAGES):
         looked_at += 1
         known += _is_known(image, files)
     return looked_at, known

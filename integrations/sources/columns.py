@@ -29,9 +29,6 @@ PATH_NAMES = (
     "img",
 )
 LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "category")
-LOOKED_AT = 32
-"""Values of a column that are looked at to tell what it holds."""
-
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.I)
 
 
@@ -157,12 +154,13 @@ def _holds_paths(table: Dataset, column: str) -> bool:
     return bool(values) and all(is_picture_path(value) and not _ADDRESS.match(value) for value in values)
 
 
-def _first_values(table: Dataset, column: str) -> list[Any]:
+def _first_values(table: Dataset, column: str, count: int = 32) -> list[Any]:
+    """The first values of a column, which tell what it holds."""
     from datasets import Image
 
     if isinstance(table.features[column], Image):
         return []
-    return [value for value in table[column][:LOOKED_AT] if value is not None]
+    return [value for value in table[column][:count] if value is not None]
 
 
 def _address_hint(table: Dataset, column: str) -> str:

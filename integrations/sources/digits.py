@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from integrations.sources.class_choice import chosen_classes
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
-SIDE = 64  # the digits are 8 x 8 pixels, too small for the App's grid
-
 CLASSES = tuple("0123456789")
 
 
@@ -36,12 +34,12 @@ def digits(keep_labels: Sequence[str] | None = None) -> LabelledImages:
     return LabelledImages("digits", "digits", len(rows), read, kept)
 
 
-def _png(pixels: object) -> bytes:
-    """Intensities 0 to 16, shape (8, 8), as a PNG."""
+def _png(pixels: object, side: int = 64) -> bytes:
+    """Intensities 0 to 16, shape (8, 8), as a PNG; eight pixels are too small for the App's grid."""
     import numpy as np
     from PIL import Image
 
     grey = (np.asarray(pixels) * (255 / 16)).round().astype(np.uint8)
     encoded = io.BytesIO()
-    Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(encoded, "PNG")
+    Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC).save(encoded, "PNG")
     return encoded.getvalue()

@@ -13,12 +13,11 @@ from integrations.sources.file_kinds import remedy_for, suffix_of
 from integrations.sources.folder_tree import Folder, folder_tree
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.layout import ClassFolder, Layout, layout_of
-from integrations.sources.left_out import FOLDER, LeftOutImage, printable, quoted, sentences
+from integrations.sources.left_out import FOLDER, LeftOutImage, first_few, printable, quoted, sentences
 from integrations.sources.split_names import split_names
 from integrations.sources.tables import how_to_read_tables
 
 LAYOUT = "put the images into one folder a class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
-MOST_NAMES = 5
 
 
 def image_folder(
@@ -123,10 +122,10 @@ def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> str:
     return f"{name} has no class folders with images; {LAYOUT}"
 
 
-def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str]) -> list[str]:
+def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str], most: int = 5) -> list[str]:
     lost = sorted({image.label for image in left_out if image.label is not None}.difference(classes))
-    return [f"not audited, as none of its pictures can be read: class {quoted(name)}" for name in lost[:MOST_NAMES]] + (
-        [f"not audited for the same reason: {len(lost) - MOST_NAMES} more classes"] if len(lost) > MOST_NAMES else []
+    return [f"not audited, as none of its pictures can be read: class {quoted(name)}" for name in lost[:most]] + (
+        [f"not audited for the same reason: {len(lost) - most} more classes"] if len(lost) > most else []
     )
 
 
@@ -144,9 +143,8 @@ def _remarks(tree: Folder, layout: Layout) -> list[str]:
         others[found.label] += sum(folder.no_pictures for folder in found.folder.all_folders())
     if others.total():
         named = [f"{quoted(label)}: {count:,}" for label, count in others.items() if count]
-        more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
         files = "file is no picture" if others.total() == 1 else "files are no pictures"
-        remarks.append(f"{others.total():,} {files} (class {', '.join(named[:MOST_NAMES])}{more})")
+        remarks.append(f"{others.total():,} {files} (class {first_few(named)})")
     every = list(tree.all_folders())
     empty = [
         folder.name
@@ -155,8 +153,7 @@ def _remarks(tree: Folder, layout: Layout) -> list[str]:
         if not (folder.holds_images or folder.problem or folder.parquet or folder.results)
     ]
     if empty:
-        more = f" and {len(empty) - MOST_NAMES} more" if len(empty) > MOST_NAMES else ""
-        remarks.append(f"no class, as no picture is inside: {', '.join(map(quoted, empty[:MOST_NAMES]))}{more}")
+        remarks.append(f"no class, as no picture is inside: {first_few([quoted(name) for name in empty])}")
     results = [os.path.join(folder.path, name) for folder in every for name in folder.results]
     if results:
         more = f" and {len(results) - 1} more" if len(results) > 1 else ""

@@ -21,7 +21,7 @@ Loaded = TypeVar("Loaded")
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
+HUB_TIMEOUT = 5.0  # seconds without an answer, after which the hub counts as unreachable
 WITHOUT_IMAGE = "rows that hold no image are not audited"
 FILL_ROWS = "fill or remove them"
 SAVED_TO_DISK = ("dataset_dict.json", "dataset_info.json")

@@ -8,18 +8,12 @@ from dataclasses import dataclass, field
 
 from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
+from integrations.sources.left_out import first_few
 from integrations.sources.split_names import LAYOUTS, lies_beside, split_names
 from integrations.sources.tables import how_to_read_tables
 
 FOLDERS, SPLITS = LAYOUTS
 """What --layout takes: the outer folders are the classes, or they are splits that hold the class folders."""
-
-MOST_NAMES = 5
-ALIKE = 0.75
-"""Folders have the same class folders where each has this share of all their names."""
-
-SHARED = 0.5
-"""A folder holds the classes of a split where this share of the smaller one's class folders is in both."""
 
 
 @dataclass(frozen=True)
@@ -222,14 +216,16 @@ def _inner_names(splits: Sequence[Folder]) -> set[str]:
     return {below.name for level in _class_levels(splits) for below in level.with_images}
 
 
-def _have_same_folders(folders: Sequence[Folder]) -> bool:
+def _have_same_folders(folders: Sequence[Folder], share: float = 0.75) -> bool:
+    """Whether each folder holds this share of the names of all class folders."""
     names = [{below.name for below in level.with_images} for level in _class_levels(folders)]
     every = set.union(*names)
-    return len(every) > 1 and all(len(inner) >= ALIKE * len(every) for inner in names)
+    return len(every) > 1 and all(len(inner) >= share * len(every) for inner in names)
 
 
-def _shares(names: set[str], others: set[str]) -> bool:
-    return len(names & others) >= max(1, SHARED * min(len(names), len(others)))
+def _shares(names: set[str], others: set[str], share: float = 0.5) -> bool:
+    """Whether this share of the smaller set of class folders is in both."""
+    return len(names & others) >= max(1, share * min(len(names), len(others)))
 
 
 def _ambiguous(root: Folder, splits: Sequence[Folder], others: Sequence[Folder]) -> InputError:
@@ -247,6 +243,4 @@ def _listed(folders: Sequence[Folder]) -> str:
 
 
 def _first_names(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(map(repr, names[:MOST_NAMES])) + more
+    return first_few([repr(name) for name in names])

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 FOLDER = "folder"
 """The kind of a folder that cannot be read."""
 
-MOST_NAMES = 5
-_FIRST_BYTE = 0xDC00  # with it, Python stands for a byte of a name that is not UTF-8
-
 
 @dataclass(frozen=True)
 class LeftOutImage:
@@ -43,9 +40,15 @@ class LeftOutImage:
 
 def printable(text: str) -> str:
     r"""A name as it can be printed and stored; bytes that are not UTF-8 become \xe9 and the like."""
+    surrogates = 0xDC00  # Python adds it to a byte of a name that is not UTF-8
     return "".join(
-        f"\\x{ord(letter) - _FIRST_BYTE:02x}" if 0xDC80 <= ord(letter) <= 0xDCFF else letter for letter in text
+        f"\\x{ord(letter) - surrogates:02x}" if 0xDC80 <= ord(letter) <= 0xDCFF else letter for letter in text
     )
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def quoted(name: str) -> str:
@@ -98,6 +101,5 @@ def _of_classes(counts: Counter[str | None]) -> str:
     named = [(label, count) for label, count in counts.items() if label is not None]
     if not named:
         return ""
-    shown = ", ".join(f"{quoted(label)}: {count:,}" for label, count in named[:MOST_NAMES])
-    more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
-    return f" (class {shown}{more})" if len(named) == 1 else f" (classes {shown}{more})"
+    shown = first_few([f"{quoted(label)}: {count:,}" for label, count in named])
+    return f" (class {shown})" if len(named) == 1 else f" (classes {shown})"

@@ -27,7 +27,7 @@ from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import embed
 from audit.pipeline import audit_images
 from audit.progress import Step
-from integrations.dask import DaskWorkers, workers_at
+from integrations.dask import DaskSettings, DaskWorkers, workers_at
 from integrations.sources.digits import digits
 from tests.slow.test_scale import N, everything_of, material
 
@@ -233,6 +233,6 @@ def test_an_engine_that_needs_the_embeddings_here_is_refused_before_any_image_is
     ],
 )
 def test_what_is_no_scheduler(scheduler: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.dask.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("integrations.dask.SETTINGS", DaskSettings(connect_seconds=1))
     with pytest.raises(InputError, match=message), workers_at(scheduler, print):
         pass

@@ -111,7 +111,7 @@ WHERE_TO_FIND = {
     "the key that dismisses a sample": r"KeyD",
     "the exit code 3": r"ABOVE_LIMIT.* = (range|3)",
     "the place where a CSV would be read": r"\.csv",
-    "the number of neighbours that vote, and its bounds": r"NEIGHBOURS = |NeighbourSettings:",
+    "the number of neighbours that vote, and its bounds": r"NeighbourSettings:",
     "the cautions": r"def cautions\(",
 }
 """What a reader looks for, and what the file has that the architecture names for it, in its last backticks."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from fiftyone.operators import types
 
-from integrations.fiftyone.explanations import NEIGHBOURS
+from integrations.fiftyone.explanations import SETTINGS
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review import ReviewProgress
 
@@ -207,7 +207,7 @@ class PanelLayout:
         audited = plain(state.neighbours["label"])  # the sample may have another one by now
         for kind, side in (("helpful", "for"), ("harmful", "against")):
             box.md(f"Training samples that speak **{side}** '{audited}'", name=f"{kind}_title")
-            row = _columns(box, f"{kind}_row", NEIGHBOURS)
+            row = _columns(box, f"{kind}_row", SETTINGS.neighbours)
             for rank, near in enumerate(state.neighbours[kind]):
                 tile = row.v_stack(f"{kind}_{rank}", gap=0)
                 self._picture(tile, "picture", near["filepath"], near["label"], near["id"], THUMBNAIL)
