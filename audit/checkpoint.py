@@ -1,8 +1,8 @@
-"""What an interrupted audit had finished: the outcome of each costly stage is kept until the audit is over.
+"""Checkpoints: the outcome of each costly stage is saved until the audit ends, so that an interrupted audit can go on.
 
-A checkpoint is a folder of safetensors files in the cache, one a stage, named by a digest of all that the stages follow
-from: embeddings, labels, split, settings, device, and this package's own code. So a run finds the stages of the same
-audit only, and never those of another.
+A checkpoint is a folder in the cache with one safetensors file per stage. It is named by a digest of everything that
+the stages depend on: embeddings, labels, split, settings, device, and the code of this package. So an audit finds its
+own stages only.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ T = TypeVar("T")
 
 
 class Checkpoint:
-    """Keeps the outcome of stages until `discard`; a stage that is there is not done again.
+    """Saves the outcome of stages until `discard`; a stage that was saved is not computed again.
 
     Outcomes are dataclasses, tuples, lists and dictionaries (with text keys) of tensors, arrays, tables, numbers, text
-    and None. Nothing is pickled: dataclasses are made again from `types` alone.
+    and None. Nothing is pickled: only the dataclasses in `types` are restored.
 
     Args:
         folder: holds the checkpoints of all audits, one folder each.
@@ -67,12 +67,12 @@ class Checkpoint:
         self._writable = True
 
     def begin(self, key: str, types: Iterable[type], note: Callable[[str, str], None]) -> None:
-        """Say which audit this is; the oldest checkpoints of others are removed.
+        """Name the audit, and remove the oldest checkpoints of others.
 
         Args:
-            key: the digest of all that its stages follow from (`digest_of`).
+            key: the digest of everything that its stages depend on (`digest_of`).
             types: the dataclasses that outcomes may hold.
-            note: told, by stage, what was found or could not be kept.
+            note: receives the stage, and a message about what was found or could not be saved.
         """
         self._types = {made.__name__: made for made in types}
         self._note = note
@@ -80,9 +80,9 @@ class Checkpoint:
         self._prune()
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
-        """What `compute` returns: from the checkpoint where an earlier run got that far, else computed and kept.
+        """The outcome of `compute`: read from the checkpoint if an earlier run saved it, else computed and saved.
 
-        Both are the same to the last bit and lie alike in memory, so that what follows from them is the same, too.
+        Both are the same to the last bit and aligned alike in memory, so that all later results are the same, too.
 
         Raises:
             InputError: if the file in the checkpoint is damaged or was changed.
@@ -91,13 +91,13 @@ class Checkpoint:
         path = self._own / f"{name}.safetensors"
         if path.is_file():
             outcome: T = self._read(path)
-            self._note(name, f"{name} was finished by an earlier run that did not end: not done again")
+            self._note(name, f"{name} was finished by an earlier run that was interrupted: not done again")
         else:
             outcome = self._keep(name, path, compute())
         return outcome
 
     def _keep(self, name: str, path: Path, outcome: Any) -> Any:
-        """Write the outcome of a stage, where that is possible; the outcome, as it would be read."""
+        """Save the outcome of a stage if possible, and return it as it would be read."""
         arrays: dict[str, np.ndarray | Tensor] = {}
         tree = self._encode(outcome, arrays)
         if self._writable:
@@ -107,11 +107,11 @@ class Checkpoint:
             except OSError as error:
                 self._writable = False
                 where = f"{str(path.parent)!r} ({error.strerror})"
-                self._note(name, f"{name} cannot be kept in {where}: an interruption loses it")
+                self._note(name, f"{name} cannot be saved in {where}: after an interruption it is computed again")
         return self._decode(tree, arrays)
 
     def discard(self) -> None:
-        """Remove what was kept: the audit is over."""
+        """Remove the checkpoint: the audit is over."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
 
@@ -195,7 +195,7 @@ def checkpoint_for(config: AuditConfig) -> Checkpoint:
 
 
 def digest_of(*parts: Any) -> str:
-    """32 hexadecimal digits that identify arrays, and what JSON can say, in this order."""
+    """32 hexadecimal digits that identify arrays and JSON values, in this order."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, np.ndarray) and part.dtype != object:
@@ -210,13 +210,13 @@ def digest_of(*parts: Any) -> str:
 
 @cache
 def code_digest() -> str:
-    """What identifies the code of this package: another version may come to other numbers."""
+    """A digest of the code of this package: another version may compute other numbers."""
     folder = Path(__file__).parent
     return digest_of([path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))])
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """A safetensors file, written array by array: the library's own writer holds a second copy of all of them."""
+    """Write a safetensors file array by array: the library's own writer holds a second copy of all of them."""
     header: dict[str, Any] = {"__metadata__": metadata}
     place = 0
     for name, array in arrays.items():

@@ -26,10 +26,10 @@ ENGINES = (
 )
 SCOPES = ("head", "model")
 HEAD_ONLY = {
-    "exact": "its formulas are those of a head",
+    "exact": "its formulas hold for a head only",
     "pydvl-direct": "its matrix would have a row for each of the model's millions of parameters",
-    "pydvl-lissa": "it diverges unless it knows the Hessian's largest eigenvalue, as it does for the head only",
-    "pydvl-ekfac": "pyDVL has it for linear layers only",
+    "pydvl-lissa": "it needs the Hessian's largest eigenvalue, which is known for the head only",
+    "pydvl-ekfac": "pyDVL implements it for linear layers only",
 }
 """Why an engine cannot take the whole model."""
 PRECISIONS = ("float32", "bfloat16")
@@ -43,7 +43,7 @@ def _setting(default: Any, meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig:
-    """The settings of one audit. The defaults are what we would use ourselves.
+    """The settings of one audit. The defaults are what the authors use.
 
     Raises:
         InputError: if a value is outside its range, naming the setting and what it accepts.
@@ -51,29 +51,33 @@ class AuditConfig:
 
     seed: int = _setting(0, "Seed of the split, the injection and everything else that is random.")
     train_size: float = _setting(0.8, "Share of the samples that the head is trained on.")
-    validation_size: float = _setting(0.1, "Share of the samples whose mean loss the influence refers to.")
-    test_size: float = _setting(0.1, "Share of the samples that the head's quality is measured on.")
+    validation_size: float = _setting(
+        0.1, "Share of the samples that influence refers to: it is measured on their mean loss."
+    )
+    test_size: float = _setting(0.1, "Share of the samples on which the head's quality is measured.")
     use_splits: bool = _setting(
-        False, "Use the dataset's own train / validation / test splits instead of a seeded stratified one."
+        False, "Use the dataset's own train, validation and test splits instead of a random stratified split."
     )
     strict: bool = _setting(
         False,
-        "Stop with an error where a sample cannot be audited (an unreadable image, no label, a class of fewer than 3 "
-        "samples), instead of leaving it out and saying so.",
+        "Stop with an error if a sample cannot be audited (unreadable image, no label, class with fewer than 3 "
+        "samples), instead of leaving it out with a note.",
     )
     backbone: str = _setting("resnet18", "A torchvision ResNet: resnet18, resnet34, resnet50, ...")
     weights: str = _setting(
         "auto",
         "Backbone weights: 'imagenet' (torchvision's, from its cache or the network), 'bundled' (a ResNet-18 inside "
-        "this package), a path to .safetensors or .pth, or 'auto' (imagenet where it can be had, else bundled).",
+        "this package), the path of a .safetensors or .pth file, or 'auto' (imagenet if available, else bundled).",
     )
-    image_size: int | None = _setting(None, "Side of the square the images are resized to; default: the weights' own.")
+    image_size: int | None = _setting(
+        None, "Side of the network's input in pixels; default: what the weights were trained with."
+    )
     device: str = _setting("auto", "Where to compute: 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     batch_size: int = _setting(256, "Images per pass through the backbone.")
     precision: str = _setting(
         "float32",
-        "What images pass through the backbone in: 'float32', or 'bfloat16' (about half the time on a processor that "
-        "multiplies it natively; embeddings differ by about 0.7 %, the influence of some samples by several %).",
+        "Number format of the backbone: 'float32', or 'bfloat16' (about half the time on a processor that supports it; "
+        "embeddings differ by about 0.7 %, the influence of some samples by several %).",
     )
     cache_dir: str | None = _setting(None, "Folder of the embedding cache; default: the user's cache folder.")
     trainer: str = _setting(
@@ -82,49 +86,55 @@ class AuditConfig:
         "Adam, no L2, a fixed number of epochs).",
     )
     l2: float | None = _setting(None, "The head's L2 penalty; default: chosen by validation loss.")
-    damping: float = _setting(0.0, "Added to the Hessian's diagonal on top of the L2 (the original recipe uses 1e-3).")
+    damping: float = _setting(
+        0.0, "Number added to the Hessian's diagonal besides the L2 penalty (the original recipe uses 1e-3)."
+    )
     epochs: int = _setting(50, "Epochs of the 'adam' trainer.")
     learning_rate: float = _setting(1e-3, "Learning rate of the 'adam' trainer.")
     head_batch_size: int = _setting(1000, "Batch size of the 'adam' trainer.")
     validation_trusted: bool = _setting(
         False,
-        "The validation labels are known to be right: none of them is flagged, the noise model learns from them, and "
-        "influence refers to them as given. Otherwise it refers to the classes that the audit expects of the "
-        "validation pictures without their labels, because mislabels among these would turn it around.",
+        "Treat the validation labels as correct: none of them is flagged, the noise model learns from them, and "
+        "influence refers to them. Otherwise influence refers to the classes that the audit expects for the "
+        "validation images, because mislabels among their labels would distort it.",
     )
     engine: str = _setting(
         "exact",
-        "What computes the influence of the samples: 'exact' (ours), or one of pyDVL's ways to invert the head's "
-        "Hessian, to compare with: 'pydvl-direct', 'pydvl-cg', 'pydvl-lissa', 'pydvl-arnoldi', 'pydvl-nystroem', "
+        "What computes influence: 'exact' (the audit's own method), or for comparison one of pyDVL's methods of "
+        "inverting the head's Hessian: 'pydvl-direct', 'pydvl-cg', 'pydvl-lissa', 'pydvl-arnoldi', 'pydvl-nystroem', "
         "'pydvl-ekfac', 'pydvl-inverse-harmonic-mean'.",
     )
     scope: str = _setting(
         "head",
-        "Whose parameters a pyDVL engine takes: 'head' (on the embeddings), or 'model' (the backbone's, too, with all "
-        "images through the whole network, as in the original recipe: slow, and all images are in memory).",
+        "Parameters that a pyDVL engine takes into account: 'head' (those of the head), or 'model' (the backbone's, "
+        "too, as in the original recipe; this is slow, and all images must fit into memory).",
     )
     solver: str = _setting(
-        "auto", "How H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' by size."
+        "auto",
+        "How the linear system H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' (by size).",
     )
     heat_maps: int = _setting(
         0,
-        "Draw for so many flagged training samples, the most suspicious ones, where in the image their influence "
-        "comes from; the report shows it.",
+        "Number of flagged training samples, the most suspicious ones, for which the report shows where in the image "
+        "their influence comes from.",
     )
-    inject: float = _setting(0.0, "Share of the labels to change on purpose, to measure the audit with; 0 for none.")
+    inject: float = _setting(0.0, "Share of the labels to make wrong on purpose, to measure the audit; 0 for none.")
     inject_strategy: str = _setting(
         "uniform",
-        "Which wrong label: 'uniform' (any other class), 'class-pair' (the class's nearest one), or "
-        "'most-influential' (the original recipe: corrupts the most helpful samples, which flatters influence).",
+        "Which wrong labels to inject: 'uniform' (any other class), 'class-pair' (the class with the nearest mean "
+        "embedding), or 'most-influential' (the original recipe: it changes the labels of the most helpful samples, "
+        "which makes influence look better than it is).",
     )
-    inject_into: str = _setting("all", "Where mislabels are injected: 'all' samples or only the 'train' split.")
+    inject_into: str = _setting(
+        "all", "Where mislabels are injected: into 'all' samples, or only into the 'train' split."
+    )
     threshold: float | None = _setting(
-        None, "Flag samples whose suspicion is at least this; default: chosen for the best expected F1."
+        None, "Flag samples with at least this suspicion; default: the threshold with the best expected F1."
     )
     target_precision: float | None = _setting(
-        None, "Flag as many samples as keep the expected precision of the flags at this or above."
+        None, "Flag as many samples as possible while the expected precision of the flags stays at this or above."
     )
-    max_review: int | None = _setting(None, "Flag at most this many samples, the most suspicious ones.")
+    max_review: int | None = _setting(None, "Flag at most this many samples, the most suspicious first.")
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -142,7 +152,7 @@ class AuditConfig:
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         _check(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
         _check(self.trainer in TRAINERS, "trainer", self.trainer, _one_of(TRAINERS))
-        _check(self.l2 is None or self.l2 > 0, "l2", self.l2, "a number above 0 (the optimum is not unique without)")
+        _check(self.l2 is None or self.l2 > 0, "l2", self.l2, "a number above 0 (without it the optimum is not unique)")
         _check(self.damping >= 0, "damping", self.damping, "0 or more")
         _check(
             self.trainer == "newton" or self.damping > 0,
@@ -163,7 +173,7 @@ class AuditConfig:
             not self.heat_maps or self.engine == "exact",
             "heat_maps",
             self.heat_maps,
-            "0 with another engine than exact",
+            "0, unless the engine is exact",
         )
         _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
         _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
@@ -183,7 +193,8 @@ class AuditConfig:
         )
         _check(self.max_review is None or self.max_review >= 1, "max_review", self.max_review, "1 or more")
         stated = [name for name in ("threshold", "target_precision", "max_review") if getattr(self, name) is not None]
-        _check(len(stated) <= 1, " and ".join(stated), "both set", "one of the three")
+        if len(stated) > 1:
+            raise InputError(f"set only one of threshold, target_precision and max_review (got {' and '.join(stated)})")
 
     def replace(self, **changes: Any) -> AuditConfig:
         """A copy with some settings changed, checked again."""
@@ -210,7 +221,7 @@ class AuditConfig:
 
 
 def help_of(setting: str) -> str:
-    """What a setting means, in a sentence (the command and the App show it)."""
+    """The meaning of a setting in a sentence, as the command and the App show it."""
     return {f.name: f.metadata["help"] for f in dataclasses.fields(AuditConfig)}[setting]
 
 
@@ -223,7 +234,7 @@ _KIND_NAMES = {"bool": "true or false", "int": "a whole number", "float": "a num
 
 
 def _check_kind(setting: dataclasses.Field[Any], value: Any) -> None:
-    """Settings may come from files and forms, which know no types."""
+    """Refuse a value of another type than the setting's: files and forms do not check types."""
     kind, *rest = str(setting.type).split(" | ")
     if rest and value is None:
         return

@@ -1,4 +1,4 @@
-"""What an audit starts from: arrays or images become embedded samples with labels, classes and a split."""
+"""The input of an audit: arrays or images become embedded samples with labels, classes and a split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from audit.progress import Stages
 
 @dataclass(frozen=True)
 class Pictures:
-    """The images of an audit, and what embedded them.
+    """The images of an audit, and the backbone that embedded them.
 
     Attributes:
         samples: the audited samples.
@@ -60,7 +60,7 @@ class Pictures:
         if size > most_bytes:
             raise InputError(
                 f"scope 'model' holds all images in memory: {len(self.samples)} of {side} × {side} pixels take "
-                f"{size / 2**30:.1f} GiB, more than {most_bytes / 2**30:.0f}; take fewer, or scope 'head'"
+                f"{size / 2**30:.1f} GiB, more than {most_bytes / 2**30:.0f}; use fewer images, or scope 'head'"
             )
         images = [fitted_pixels(decode_image(image), self.backbone) for image in self.samples.images]
         pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
@@ -69,7 +69,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Material:
-    """What every audit comes down to: n embedded samples with labels and a split.
+    """The input of every audit: n embedded samples with labels and a split.
 
     Attributes:
         ids: of the samples, distinct.
@@ -124,7 +124,9 @@ def material_of_arrays(
     require_engine(config.engine)
     if config.scope == "model" or config.heat_maps:
         asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
-        raise InputError(f"{asked} images, and these are embeddings; leave it out, or audit the images")
+        raise InputError(
+            f"{asked} images, but the audit was given embeddings; leave the setting out, or audit the images"
+        )
     arrays = read_arrays(x, labels, "x")
     parts, given, missing = arrays.parts, arrays.labels, arrays.missing
     samples = len(given)
@@ -212,7 +214,7 @@ def _labelled(samples: Samples, left_out: LeftOut, stages: Stages) -> np.ndarray
     if not len(labelled):
         raise InputError(f"none of the {len(samples)} samples has a label; an audit needs labels")
     if unlabelled:
-        stages.note("samples", f"{len(unlabelled)} of {len(samples)} samples have no label: audited without them")
+        stages.note("samples", f"{len(unlabelled)} of {len(samples)} samples have no label and are left out")
     left_out.add(WITHOUT_LABEL, dict.fromkeys(unlabelled, NO_LABEL))
     return labelled
 
@@ -220,7 +222,7 @@ def _labelled(samples: Samples, left_out: LeftOut, stages: Stages) -> np.ndarray
 def _embedded(
     images: Samples, config: AuditConfig, stages: Stages, workers: Workers | None
 ) -> tuple[Backbone, Embedded]:
-    """The backbone, and what it makes of the images."""
+    """The backbone, and its embeddings of the images."""
     with stages.stage("backbone"):
         backbone = load_backbone(
             config.backbone,
@@ -258,8 +260,8 @@ def _of_auditable_classes(
     if len(classes) > 1000:  # as many as ImageNet has; an audit of 10,000 takes an hour (tests/benchmarks/classes.md)
         stages.note(
             "samples",
-            f"the labels are {len(classes)} classes, which take very long: time grows with samples × classes. "
-            "If that is not meant, check the label field, or audit some of the classes at a time (--keep-labels)",
+            f"an audit of {len(classes)} classes takes long, since time grows with samples × classes; if the labels "
+            "should have fewer, check the label field; else audit some classes at a time (--keep-labels)",
         )
     left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
     return np.isin(labels, classes), classes
@@ -274,13 +276,13 @@ def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.nd
 
 
 def _note_trust(split: np.ndarray, own: Any, config: AuditConfig, stages: Stages) -> None:
-    """Say it where validation samples are trusted that nobody chose for that; injected mislabels spare them."""
+    """Note that trusted validation samples were drawn at random; injected mislabels do not touch them."""
     if config.validation_trusted and not config.inject and (own is None or "validation" not in set(own)):
         stages.note(
             "split",
-            f"{(split == 'validation').sum()} samples that were drawn for validation are taken to have the right "
-            "label (--validation-trusted), so that none of them is flagged; name those that you have checked "
-            "(splits of your own and --use-splits, or from Python validation=)",
+            f"the labels of {(split == 'validation').sum()} randomly drawn validation samples are treated as correct "
+            "(--validation-trusted), so none of them is flagged; to trust only samples that you have checked, put "
+            "them into a validation split of your own (--use-splits, or validation= from Python)",
         )
 
 

@@ -2,7 +2,7 @@
 
 samples → embedding → split → head → detection (noise model, controls) → influence → flags → explanation → correction
 
-What comes up to the flags is needed for a result. What comes after may fail without taking it along.
+A result needs all stages up to the flags. If a later stage fails, the result keeps everything else.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from audit.summary import Scored, result_of
 
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence)
-"""What the outcomes of stages are made of, for the checkpoint."""
+"""The dataclasses that outcomes of stages may hold, for the checkpoint."""
 
 
 def audit_embeddings(
@@ -117,10 +117,10 @@ def audit_images(
         scored: is shown the result as soon as it has scores and flags, before explanations, correction and pictures are
             made: to save it, in case one of these ends the process.
 
-    A stage after the flags that fails takes nothing with it: `result.summary['failed_stages']` says which one and why.
+    If a stage after the flags fails, `result.summary['failed_stages']` names it with the reason, and the rest is kept.
 
     Raises:
-        InputError: if the backbone or its weights cannot be had, no image can be read, there are fewer than two
+        InputError: if the backbone or its weights are not available, no image can be read, there are fewer than two
             classes with 3 samples, or, in a strict audit, a sample would be left out.
     """
     config = config or AuditConfig()
@@ -148,7 +148,7 @@ class _Audit:
     checkpoint: Checkpoint
 
     def run(self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None) -> AuditResult:
-        """Scores and flags, which are shown to `scored`, and then what can be made of them."""
+        """Scores and flags, which are passed to `scored`, and then the optional stages."""
         check_fits(len(material.ids), len(material.classes), material.x.device)
         self.checkpoint.begin(
             self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
@@ -161,13 +161,13 @@ class _Audit:
         return result
 
     def end(self, result: AuditResult, discard: bool) -> AuditResult:
-        """The result; what was kept of its stages goes, unless one has failed and is to be made again."""
+        """The result. The checkpoint is removed, unless a stage has failed and can be tried again."""
         if discard and not result.summary["failed_stages"]:
             self.checkpoint.discard()
         return result
 
     def _digest(self, material: Material) -> str:
-        """What identifies all that the stages follow from."""
+        """A digest of everything that the stages depend on."""
         settings = {name: value for name, value in self.config.to_dict().items() if name not in NOT_IN_OUTCOME}
         parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
         return digest_of(*parts, str(material.x.device), torch.__version__, code_digest())

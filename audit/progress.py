@@ -1,4 +1,4 @@
-"""How an audit tells what it is doing: a callback, so that the command, the App and notebooks can each show it."""
+"""Progress: an audit reports its steps to a callback, which the command, the App and notebooks show in their way."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Stages:
     """Runs named stages: reports their beginning and end, and keeps their seconds and notes.
 
     Attributes:
-        progress: is told what is being done.
+        progress: receives each step.
         seconds: by stage.
         notes: what the user was told, a sentence each.
         failed: the optional stages that failed, each with the reason in a sentence.
@@ -72,7 +72,7 @@ class Stages:
 
     @contextmanager
     def optional(self, name: str, product: str) -> Iterator[ProgressCallback]:
-        """As `stage`, for one whose failure must not take the result with it: it is told and recorded instead.
+        """As `stage`, for a stage that the result can do without: if it fails, that is reported and recorded.
 
         Args:
             name: of the stage.

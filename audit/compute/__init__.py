@@ -1,1 +1,1 @@
-"""Matrices with one row a sample, threads and memory: what every computation stands on."""
+"""Matrices with one row per sample, threads, and memory."""

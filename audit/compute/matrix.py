@@ -1,9 +1,9 @@
-"""Matrices with one row a sample that are read a few rows at a time, wherever they are.
+"""Matrices with one row per sample, which are read in blocks of rows wherever they are stored.
 
-What an audit computes is a sum over samples (a loss, a gradient, a product with the Hessian, a Kronecker factor) or one
-thing for each sample (a probability, an influence). Neither needs all samples in memory at once. A tensor in memory is
-a matrix of this kind; so are memory-mapped files (`Stored`), what follows from other matrices row by row (`Derived`),
-some rows of another (`Taken`), and rows that other processes hold (`Spread`).
+An audit computes sums over samples (a loss, a gradient, a product with the Hessian, a Kronecker factor) or one result
+for each sample (a probability, an influence). Neither needs all samples in memory at once. A tensor in memory is such a
+matrix. So are memory-mapped files (`Stored`), functions of the rows of other matrices (`Derived`), selected rows of
+another matrix (`Taken`), and rows that other processes hold (`Spread`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch import Tensor
 
 from audit.errors import InputError
 
-# What a pass over rows keeps at a time on the CPU: freed memory of this size is used again at once, while larger pieces
-# are handed back to the system and cost a page fault for every page, each time.
+# Temporaries of one block of rows on the CPU, in bytes. Memory of this size is reused as soon as it is freed. Larger
+# pieces go back to the system, and using them again costs a page fault for every page.
 BLOCK_BYTES = 8 * 2**20
-ALIGNMENT = 64  # bytes: the widest load of a processor, and where torch's own memory begins
-DEVICE_BLOCK_BYTES = 256 * 2**20  # on a GPU, where a pass costs a launch
+ALIGNMENT = 64  # bytes: the widest load of a processor, to which torch aligns its own memory
+DEVICE_BLOCK_BYTES = 256 * 2**20  # of one block on a GPU, where each pass costs a kernel launch
 
 
 class Rows(Protocol):
@@ -37,11 +37,11 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what indexing gives."""
+        """The type of the rows that indexing returns."""
 
     @property
     def device(self) -> torch.device:
-        """Where indexing puts it."""
+        """The device of the rows that indexing returns."""
 
     def __len__(self) -> int: ...
 
@@ -53,22 +53,22 @@ class Rows(Protocol):
 
 
 def aligned(values: Tensor) -> Tensor:
-    """The same values in memory that begins where a processor's widest load does.
+    """The same values in memory that is aligned for a processor's widest loads.
 
-    Memory of NumPy's begins anywhere, elsewhere in every run, and products and sums of the same numbers are rounded
-    otherwise there: with it, one seed would not give one result.
+    NumPy's memory may begin anywhere, at another place in every run. Products and sums of the same numbers are rounded
+    differently there, so that one seed would not give one result.
     """
     return values.clone() if values.data_ptr() % ALIGNMENT else values
 
 
 def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
-    """Slices over n rows, each of at most so many bytes together, or of one row."""
+    """Slices over n rows of at most `at_once` bytes each, or of one row."""
     step = max(1, at_once // max(1, bytes_per_row))
     return [slice(s, min(s + step, n)) for s in range(0, n, step)]
 
 
 def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
-    """Slices over rows for one pass, with temporaries of so many numbers a row (and what is `brought`, included)."""
+    """Slices over rows for one pass whose temporaries hold this many numbers per row, `brought` included."""
     bytes_per_row = floats_per_row * (element_bytes or rows.dtype.itemsize)
     at_once = BLOCK_BYTES
     if rows.device.type != "cpu" and len(rows) * bytes_per_row > BLOCK_BYTES:  # asking takes as long as a small pass
@@ -77,12 +77,12 @@ def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) ->
 
 
 def brought(rows: Rows) -> int:
-    """How many numbers reading a row brings into memory: none where it is there already."""
+    """How many numbers reading a row brings into memory: none if the rows are in memory already."""
     return 0 if isinstance(rows, Tensor) else int(rows.shape[1])
 
 
 def _device_bytes(device: torch.device) -> int:
-    """What a pass may keep at a time on a GPU: an eighth of what is free, within bounds."""
+    """Bytes for the temporaries of one block on a GPU: an eighth of the free memory, within bounds."""
     free, _ = torch.cuda.mem_get_info(device)
     kept = torch.cuda.memory_stats_as_nested_dict(device)  # a twentieth of the time of `memory_reserved`
     if kept:  # torch keeps what was freed, for what comes next
@@ -91,19 +91,19 @@ def _device_bytes(device: torch.device) -> int:
 
 
 class Stored:
-    """Embeddings in arrays one after another, usually memory-mapped files.
+    """Embeddings in consecutive arrays, usually memory-mapped files.
 
-    What was read of a file that is mapped for reading only is unmapped at the next reading. The system keeps it cached
-    as long as it has room, but it is no memory of this process.
+    Pages of a read-only file are released at the next reading. The system may keep them in its cache, but they no
+    longer count as memory of this process.
 
     Args:
         parts: (n_i, d) each, of real numbers in any byte order and direction.
-        dtype: of what indexing gives.
-        device: where indexing puts it.
-        exponent: what indexing gives is divided by 2 to this power, before it is rounded to the dtype.
+        dtype: of the rows that indexing returns.
+        device: of the rows that indexing returns.
+        exponent: rows are divided by 2 to this power, before they are rounded to the dtype.
 
     Raises:
-        InputError: if the parts differ in length of row.
+        InputError: if the parts differ in the number of columns.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Stored:
 
     @cached_property
     def _tensors(self) -> list[Tensor | None]:
-        """Of the parts that torch reads where they are; None for one of another byte order or direction."""
+        """The parts as tensors on the same memory; None for a part of another byte order or direction."""
         return [_tensor_of(part) if _readable_by_torch(part) else None for part in self.parts]
 
     def _read(self, number: int, rows: slice | Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Stored:
         else:
             places = positions(rows, len(self)).cpu()
             values = torch.empty(len(places), self.shape[1], dtype=self.dtype, device=self.device)
-            # Rows far from each other bring in a page or two each: a few at a time, or the whole file is in memory.
+            # Each row brings in one or two pages. Without releasing them, the whole file would end up in memory.
             for some in slices(len(places), self._bytes_brought_in, BLOCK_BYTES):
                 self._select(places[some], values[some])
                 self._let_go()
@@ -162,7 +162,7 @@ class Stored:
 
     @cached_property
     def _bytes_brought_in(self) -> int:
-        """By reading a row of a file."""
+        """Bytes that reading one row of a file brings into memory."""
         return self.parts[0][:1].nbytes + 2 * mmap.PAGESIZE
 
     def _select(self, places: Tensor, out: Tensor) -> None:
@@ -174,7 +174,7 @@ class Stored:
             out[here.to(out.device)] = self._converted(self._read(number, places[here] - before))
 
     def _let_go(self) -> None:
-        """Unmap what was read."""
+        """Release the pages that were read."""
         for file in self._files:
             file.madvise(mmap.MADV_DONTNEED)
 
@@ -194,7 +194,7 @@ def _tensor_of(values: np.ndarray) -> Tensor:
 
 
 def _file_of(part: np.ndarray) -> mmap.mmap | None:
-    """The mapping that an array, or what it is a view of, reads and cannot write."""
+    """The read-only memory map of an array, or of the array that it is a view of; else None."""
     owner: Any = part
     while owner is not None and not isinstance(owner, np.memmap):
         owner = getattr(owner, "base", None)
@@ -206,12 +206,12 @@ def _file_of(part: np.ndarray) -> mmap.mmap | None:
 
 
 class Derived:
-    """What follows from the rows of other matrices, computed whenever it is asked for.
+    """A function of the rows of other matrices, computed whenever rows are read.
 
     Args:
-        function: of as many rows of each source, to (k, width).
-        sources: matrices or vectors of n rows; those of whole numbers keep their type in single precision.
-        width: numbers a row.
+        function: takes the same rows of each source and returns (k, width).
+        sources: matrices or vectors of n rows; whole numbers keep their type in single precision.
+        width: numbers per row.
     """
 
     def __init__(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, dtype: torch.dtype):
@@ -232,7 +232,7 @@ class Derived:
 
 
 class Taken:
-    """Some rows of another matrix.
+    """Selected rows of another matrix.
 
     Args:
         rows: the matrix.
@@ -256,11 +256,11 @@ class Taken:
 
 
 class Spread(ABC):
-    """Rows in parts that other processes hold; what is asked of them goes to where they are.
+    """Rows that other processes hold in parts; functions of them are computed there.
 
     Attributes:
         shape: (n, k) of all parts together.
-        dtype, device: of what indexing brings here.
+        dtype, device: of the rows that indexing brings into this process.
     """
 
     shape: tuple[int, ...]
@@ -272,23 +272,23 @@ class Spread(ABC):
 
     @abstractmethod
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        """Bring rows here."""
+        """Bring rows into this process."""
 
     @abstractmethod
     def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> Spread:
-        """What follows from the rows of sources, where they are; held there, or computed when asked for."""
+        """A function of the rows of sources, computed where they are: at once if held, else whenever it is read."""
 
     @abstractmethod
     def take(self, places: Tensor) -> Spread:
-        """Rows at rising positions, where they are."""
+        """Rows at ascending positions, which stay where they are."""
 
     @abstractmethod
     def total(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
-        """The sums over parts of what the function makes of each, in double precision."""
+        """The sums of the function's results over all parts, in float64."""
 
     @abstractmethod
     def each(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
-        """What the function makes of each part, brought here and joined in order."""
+        """The function's results for all parts, brought into this process and joined in order."""
 
     def float(self) -> Spread:
         """The same in single precision."""
@@ -296,17 +296,17 @@ class Spread(ABC):
 
 
 def as_single(values: Tensor) -> Tensor:
-    """In single precision."""
+    """The same values in float32."""
     return values.float()
 
 
 def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
-    """What follows from the rows of sources: at once where they are in memory, else when it is asked for.
+    """A function of the rows of sources: computed now if they are in memory, else whenever rows are read.
 
     Args:
-        function: of as many rows of each source, to (k, width), in the precision of the first one.
+        function: takes the same rows of each source and returns (k, width), in the precision of the first one.
         sources: n rows each.
-        width: numbers a row.
+        width: numbers per row.
     """
     for source in sources:
         if isinstance(source, Spread):
@@ -317,7 +317,7 @@ def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
 
 
 def hold(rows: Rows) -> Rows:
-    """The same, computed once and kept in memory, where the rows are."""
+    """The same rows, computed once and kept in memory, in the process that has them."""
     if isinstance(rows, Spread):
         return rows.derive(_same, [rows], rows.shape[1], hold=True)
     if isinstance(rows, Tensor):
@@ -340,7 +340,7 @@ def _same(values: Tensor) -> Tensor:
 
 
 def take(rows: Rows, places: Tensor) -> Rows:
-    """Rows at positions (k,): a copy where they are in memory, else read when they are asked for."""
+    """Rows at positions (k,): a copy if they are in memory, else read when they are needed."""
     if isinstance(rows, Spread):
         return rows.take(places)
     return rows[places] if isinstance(rows, Tensor) else Taken(rows, places)
@@ -350,9 +350,9 @@ def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | 
     """Sums over samples.
 
     Args:
-        function: of the sources (or the part of them that a process holds) and `common`, to a tuple of sums.
+        function: takes the sources (or the part of them that a process holds) and `common`; returns a tuple of sums.
         sources: n rows each, or None.
-        common: what every part needs.
+        common: further arguments, the same for every part.
     """
     for source in sources:
         if isinstance(source, Spread):
@@ -361,7 +361,7 @@ def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | 
 
 
 def each(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
-    """One thing for each sample, or several, here and in the order of the samples: arguments as those of `total`."""
+    """Results for each sample, in this process and in the order of the samples; arguments as those of `total`."""
     for source in sources:
         if isinstance(source, Spread):
             return source.each(function, sources, *common)
@@ -369,7 +369,7 @@ def each(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | N
 
 
 def positions(rows: slice | Tensor, n: int) -> Tensor:
-    """Positions (k,) that a slice of n rows, a mask (n,) or positions stand for."""
+    """Positions (k,) from a slice of n rows, a mask (n,) or positions."""
     if isinstance(rows, slice):
         return torch.arange(n)[rows]
     return torch.nonzero(rows).flatten() if rows.dtype == torch.bool else rows

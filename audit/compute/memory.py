@@ -1,4 +1,4 @@
-"""Whether an audit fits into memory at all: said before hours of work, rather than by the system's killer after."""
+"""Whether an audit fits into memory: checked before hours of work, which the system would otherwise end halfway."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def check_fits(samples: int, classes: int, device: torch.device, matrices: int =
     needed, free = matrices * samples * classes * 8, free_memory(device)
     if needed > free:
         raise InputError(
-            f"{samples} samples of {classes} classes take more than {needed / GIB:.1f} GiB of memory, and "
-            f"{free / GIB:.1f} GiB are free; audit some of the classes at a time (--keep-labels)"
+            f"{samples} samples of {classes} classes need more than {needed / GIB:.1f} GiB of memory, and only "
+            f"{free / GIB:.1f} GiB are free; audit some classes at a time (--keep-labels)"
         )
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device, its caches given up."""
+    """Bytes available on a device, including those that its caches would release."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     table = Path("/proc/meminfo")

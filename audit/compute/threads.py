@@ -1,8 +1,8 @@
-"""Operations number by number, which cost more to start than to do.
+"""Element-wise operations, for which one thread is faster than several.
 
-Threads that wait for work sleep here (`audit/__init__` says why), and waking them takes about a tenth of a millisecond,
-for each operation anew: on two cores a quarter of a million numbers are done sooner by one thread. An audit of ten
-thousand images is made of such operations, beside products of matrices, which are worth all threads.
+Threads that wait for work sleep (`audit/__init__` says why). Waking them takes about a tenth of a millisecond for each
+operation. On two cores, one thread computes a quarter of a million numbers sooner. An audit of ten thousand images
+mostly consists of such operations, besides products of matrices, which gain from all threads.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _nesting = _Nesting()
 
 @contextmanager
 def one_thread(numbers: int = 0) -> Iterator[None]:
-    """Within, torch computes on the CPU with one thread, unless operations are on more than ALONE numbers.
+    """A block in which torch computes with one CPU thread, unless `numbers` is above ALONE.
 
-    Torch keeps the number for each thread that computes, and a new thread takes up what any has set last. So a thread
-    that comes in while another is within leaves with the number from before either of them came.
+    Torch keeps the number of threads for each Python thread, and a new thread starts with the number that was set last.
+    So the number from before the first thread entered is restored in every thread that leaves.
     """
     if numbers > ALONE or getattr(_own, "alone", False):
         yield
@@ -65,6 +65,6 @@ def softmax(logits: Tensor) -> Tensor:
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """Their logarithms (k, C)."""
+    """Logarithms of the probabilities (k, C) of logits (k, C)."""
     with one_thread(logits.numel()):
         return logits.log_softmax(1) if logits.shape[1] >= SHORT else logits.T.log_softmax(0).T.contiguous()

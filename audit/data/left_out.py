@@ -1,4 +1,4 @@
-"""Which samples an audit leaves out, and why: no label, an unreadable image, a class of too few samples."""
+"""The samples that an audit leaves out, and why: no label, an unreadable image, a class with too few samples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LeftOut:
     _counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, reasons: Mapping[int, str]) -> None:
-        """Leave samples out, by their position, each with the reason in a few words.
+        """Leave samples out: their positions, each with a short reason.
 
         Raises:
             InputError: if there are any, in a strict audit.
@@ -49,7 +49,7 @@ class LeftOut:
             first = min(reasons)
             raise InputError(
                 f"{len(reasons)} of {len(self.ids)} samples cannot be audited, the first "
-                f"{self.filepaths[first] or self.ids[first]!r} ({reasons[first]}); mend or remove them, or run "
+                f"{self.filepaths[first] or self.ids[first]!r} ({reasons[first]}); fix or remove them, or run "
                 "without --strict"
             )
 
@@ -59,12 +59,12 @@ class LeftOut:
         return pd.DataFrame(rows, columns=["id", "filepath", "reason"], dtype=object)
 
     def counts(self) -> dict[str, int]:
-        """How many are left out for which kind of reason."""
+        """The number of samples that are left out for each kind of reason."""
         return {kind: self._counts[kind] for kind in (WITHOUT_LABEL, UNREADABLE, RARE_CLASS)}
 
 
 def note_of_unreadable(labels: Sequence[str | None], unreadable: Sequence[int], most: int = 5) -> str:
-    """How many images are left out because they cannot be read, and which classes have no other image.
+    """A sentence about the unreadable images that are left out, naming the classes that have no other image.
 
     Args:
         labels: of all images.
@@ -109,7 +109,7 @@ def label_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
         way = (
             "numpy.argmax(labels, 1) of one-hot labels" if given.ndim == 2 and given.shape[1] > 1 else "labels.ravel()"
         )
-        raise InputError(f"labels have shape {given.shape}; give one class a sample (n,), such as {way}")
+        raise InputError(f"labels have shape {given.shape}; give one class per sample (n,), such as {way}")
     if given.dtype.kind in "iub":
         return given.astype(given.dtype.newbyteorder("="), copy=False), np.zeros(given.shape, dtype=bool)
     if given.dtype.kind not in "OUSfT":
@@ -131,7 +131,7 @@ def label_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def kind_of(labels: np.ndarray) -> str:
-    """What labels (n,) from `label_array` are, for messages."""
+    """The type of labels (n,) from `label_array`, for messages."""
     return {"b": TRUTH, "i": NUMBERS, "u": NUMBERS}.get(labels.dtype.kind, TEXT)
 
 
@@ -194,5 +194,5 @@ def _kind(label: Any) -> str:
         return TEXT
     if isinstance(label, int | float | np.integer | np.floating):
         return NUMBERS
-    way = "one class a sample, such as numpy.argmax(labels, 1) of one-hot labels" if hasattr(label, "__len__") else ""
+    way = "one class per sample, such as numpy.argmax(labels, 1) of one-hot labels" if hasattr(label, "__len__") else ""
     raise InputError(f"a label is of type {type(label).__name__}; give {way or 'integers or strings'}")

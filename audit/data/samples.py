@@ -62,7 +62,7 @@ class Samples:
         if self.splits is not None:
             lengths["splits"] = len(self.splits)
         if len(set(lengths.values())) > 1:
-            raise InputError(f"samples have {lengths}; give one of each per sample")
+            raise InputError(f"ids, images and labels differ in length ({lengths}); give one of each per sample")
         if len(set(self.ids)) < len(self.ids):
             repeated = Counter(self.ids).most_common(1)[0][0]
             raise InputError(f"sample id {repeated!r} occurs more than once; ids must be distinct")

@@ -1,4 +1,4 @@
-"""What a saved audit was made with: its head, and its images, embedded once more as the audit embedded them."""
+"""The head and the images of a saved audit; the images are embedded again as the audit embedded them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audit.result import AuditResult
 
 
 def audited_head(result: AuditResult, device: torch.device | None = None) -> Head:
-    """The head that the audit is about, on a device; None for the CPU."""
+    """The audited head, on a device; None for the CPU."""
     described = result.summary["heads"][result.audited_head]
     return head_from_arrays(result.heads[result.audited_head], described["l2"], described["trainer"], device)
 
@@ -38,7 +38,7 @@ class AuditedImages:
     def __init__(self, result: AuditResult) -> None:
         described = result.summary["backbone"]
         if described is None or not result.heads:
-            raise InputError("this audit was made of embeddings without images; only audits of images are explained")
+            raise InputError("this audit was made from embeddings; only audits of images can be explained")
         self.config = AuditConfig.from_dict(result.summary["config"])
         # What 'auto' took is known by now, and need not be looked for on the network again.
         weights = described["weights"] if self.config.weights == "auto" else self.config.weights
@@ -46,7 +46,7 @@ class AuditedImages:
             described["name"], weights, described["image_size"], self.config.device, precision=described["precision"]
         )
         if self.backbone.key != described["key"]:
-            raise InputError("the backbone's weights are not those of the audit any more; run the audit again")
+            raise InputError("the backbone's weights are no longer those of the audit; run the audit again")
 
     def embed(self, rows: pd.DataFrame, progress: ProgressCallback = silent) -> Embedded:
         """Embeddings of samples, rows of `AuditResult.scores`, of which some images may be gone."""

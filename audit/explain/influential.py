@@ -1,8 +1,8 @@
-"""The training samples that help and harm most the samples whose causes a report shows: the validation samples that the
-head predicts worst, and the samples whose labels are most suspicious.
+"""The samples that a report explains, each by the training samples that help and harm it most.
 
-Each takes a solution of H S = r zᵀ (`audit.influence.pairwise`). For hundreds of them a factor of the head's Hessian
-pays off; where that is too large, they are made by conjugate gradients, and may be too many.
+These are the validation samples that the head predicts worst, and the samples with the most suspicious labels. Each
+needs a solution of H S = r zᵀ (`audit.influence.pairwise`). For hundreds of samples a factor of the head's Hessian pays
+off. If it is too large, the solutions come from conjugate gradients, and the work may not suffice for all samples.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Wanted:
 def worst_predicted(
     p: Rows, truth: Rows, validation: np.ndarray, settings: ExplanationSettings = ExplanationSettings()
 ) -> Wanted:
-    """The validation samples whose prediction is wrong, or else least sure.
+    """The validation samples that are predicted worst: wrongly, or else with the least confidence.
 
     Args:
         p: predicted probabilities (n, C).
@@ -122,16 +122,16 @@ def neighbours(
     note: Callable[[str], None] = lambda text: None,
     settings: ExplanationSettings = ExplanationSettings(),
 ) -> pd.DataFrame:
-    """The training samples that help and harm each wanted sample most, by pairwise influence on its loss.
+    """The training samples that help and harm each sample to explain most, by pairwise influence on its loss.
 
     Args:
         hessian: of the head's objective on the training samples.
         z, p, residuals: features (n, D), predicted probabilities (n, C) and p − t (n, C) of all samples.
         train: positions of the training samples.
-        wanted: which samples; of each but the first, as many as the bound on work allows.
+        wanted: groups of samples to explain; as many of each group as the bound on work allows, but at least one.
         names: the samples' ids and the classes' names.
         solver: 'auto', 'cholesky' or 'cg'.
-        note: told where damping had to be added to an ill-conditioned Hessian.
+        note: receives a message if damping had to be added to an ill-conditioned Hessian.
         settings: the bound on work, and how exactly systems are solved.
 
     Returns:
@@ -184,7 +184,7 @@ def plan(
 
     Args:
         hessian: of the head's objective.
-        solver: 'cholesky', 'cg', or 'auto' for what does more of them, or the same in less work.
+        solver: 'cholesky', 'cg', or 'auto' for the one that solves for more samples, or for all with less work.
         wanted: how many samples, at most.
         settings: the bound on work.
     """
@@ -243,7 +243,7 @@ def _solver(
 
     def by_factor(b: Tensor) -> tuple[Tensor, int]:
         nonlocal precise
-        if precise is None:  # a factor in single precision may be too rough; the first few right-hand sides tell
+        if precise is None:  # a float32 factor may be too rough: check it on the first few right-hand sides
             precise = _is_precise(hessian, b[:8], residual)
         return (hessian.factor.solve(b), 0) if precise else to_tolerance(b)
 

@@ -91,17 +91,19 @@ def _check_result(result: AuditResult) -> None:
     arrays = result.heads.get(result.audited_head, {})
     if "solution" not in arrays:
         engine = result.summary["influence"]["engine"]
-        raise InputError(f"this audit computed influence with {engine}; run it with engine 'exact' to have the matrix")
+        raise InputError(
+            f"the influence matrix needs engine 'exact', and this audit used {engine}; run it again with --engine exact"
+        )
     if "validation_targets" not in arrays:
         raise InputError(
-            "this result does not hold what the audit took the labels of the validation samples to be: they are too "
-            "many, or it was made by an earlier version; audit fewer samples, or run the audit again"
+            "this result does not contain the validation labels that influence refers to: there were too many, or an "
+            "earlier version made it; audit fewer samples, or run the audit again"
         )
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Features and residuals of both kinds of samples, and what solves with the Hessian of the head.
+    """Features and residuals of the training and the validation samples, and a solver with the head's Hessian.
 
     Attributes:
         z, residuals: (n, D) and (n, C) of the training samples.
@@ -124,7 +126,7 @@ def _pairs(result: AuditResult, x: Any, validation: Any, progress: ProgressCallb
     head = audited_head(result, trained_on.device)
     if trained_on.shape[1] != head.weight.shape[1] - 1:
         raise InputError(
-            f"the embeddings have {trained_on.shape[1]} features, those that were audited "
+            f"the embeddings have {trained_on.shape[1]} features, and those that were audited had "
             f"{head.weight.shape[1] - 1}; give the same ones"
         )
     scores, classes = result.scores, pd.Index(result.summary["classes"])
@@ -144,15 +146,15 @@ def _of_arrays(result: AuditResult, x: Any, validation: Any, config: AuditConfig
     """Embeddings (n, d) and (m, d) of the training and validation samples of an audit of arrays."""
     if x is None:
         raise InputError(
-            "this audit was made of embeddings, which a result does not hold; give them from Python, with validation= "
-            "where the audit had it: audit.influence_matrix(result, x, to='matrix.npy')"
+            "this audit was made from embeddings, which a result does not contain; give them from Python, and "
+            "validation= if the audit had it: audit.influence_matrix(result, x, to='matrix.npy')"
         )
     parts = embedding_parts(x, "x")
     own = sum(len(part) for part in parts)
     ids = result.scores.index
     elsewhere = np.array([name.startswith(HELD_OUT_ID) for name in ids], dtype=bool)
     if elsewhere.any() and validation is None:
-        raise InputError("the audit was given validation samples of their own; give them as validation=, too")
+        raise InputError("the audit had separate validation samples; give them as validation=, too")
     if elsewhere.any():
         pair = isinstance(validation, tuple | list) and len(validation) == 2
         parts = [*parts, *embedding_parts(validation[0] if pair else validation, "validation")]
@@ -169,14 +171,16 @@ def _of_arrays(result: AuditResult, x: Any, validation: Any, config: AuditConfig
 def _of_images(result: AuditResult, x: Any, validation: Any, progress: ProgressCallback) -> tuple[Rows, Tensor]:
     """Embeddings (n, d) and (m, d) of the training and validation samples of an audit of images."""
     if x is not None or validation is not None:
-        raise InputError("this audit was made of images, whose embeddings are in the cache; leave out x and validation")
+        raise InputError(
+            "this audit was made from images, whose embeddings are in the cache; leave out x and validation"
+        )
     images = AuditedImages(result)
     rows = result.scores[result.scores["split"].isin(["train", "validation"])]
     embedded = images.embed(rows, progress)
     if embedded.skipped:
         place, reason = embedded.skipped[0]
         raise InputError(
-            f"{len(embedded.skipped)} of {len(rows)} images cannot be read any more, the first one of sample "
+            f"{len(embedded.skipped)} of {len(rows)} images can no longer be read, the first one of sample "
             f"{rows.index[place]} ({reason}); put them back, or run the audit again"
         )
     every = rows_of([embedded.values], len(result.summary["classes"]), images.config)
@@ -191,8 +195,8 @@ def _check_same(result: AuditResult, influence: Tensor, tolerance: float = 1e-2)
     found = influence.double().cpu().numpy()
     if not np.linalg.norm(found - scored) <= tolerance * np.linalg.norm(scored):
         raise InputError(
-            "by these embeddings, the training samples have another influence than in the audit; give the embeddings "
-            "that were audited, in the same order"
+            "with these embeddings, the influence of the training samples differs from the audit's; give the "
+            "embeddings that were audited, in the same order"
         )
 
 

@@ -22,14 +22,16 @@ def ids_path(matrix: Path) -> Path:
 
 
 def checked_path(to: str | Path) -> Path:
-    """The path of a matrix to write; what is replaced is an earlier matrix, with its ids beside it.
+    """The path of a matrix to write, which may replace only an earlier matrix with its ids beside it.
 
     Raises:
         InputError: if it does not end with .npy, or there is something else.
     """
     path = Path(to)
     if path.suffix != ".npy":
-        raise InputError(f"the influence matrix is written as a .npy file, not {str(path)!r}; give a name that ends so")
+        raise InputError(
+            f"the influence matrix is written as a .npy file, not {str(path)!r}; give a name that ends with .npy"
+        )
     ids = ids_path(path)
     there = next((file for file in (path, ids) if file.exists() or file.is_symlink()), None)
     if there is not None and not (path.is_file() and _names_matrix(ids)):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Explainer:
-    """Explains any sample by the training samples of one head; made once, it answers in one solve.
+    """Explains any sample by the training samples of a head, with one solution each.
 
     Args:
         ids: n distinct ids of the training samples.
@@ -41,7 +41,7 @@ class Explainer:
         labels: their (n,) class numbers, those that the head was trained on.
         head: the trained head.
         damping: what the audit added to the Hessian's diagonal.
-        note: told where more damping had to be added to an ill-conditioned Hessian.
+        note: receives a message if more damping had to be added to an ill-conditioned Hessian.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Explainer:
     def harms(
         self, embedding: np.ndarray, label: int, others: np.ndarray, other_labels: np.ndarray, count: int
     ) -> list[tuple[int, float]]:
-        """The samples whose prediction suffers most from training on a sample.
+        """The samples that are predicted worse because the head was trained on a sample.
 
         Args:
             embedding: of the sample (d,).
@@ -167,7 +167,7 @@ class ResultExplainer:
         return table.assign(label=self._scores["label"].reindex(table["neighbour"]).to_numpy())
 
     def harms(self, sample_id: str, count: int) -> pd.DataFrame:
-        """The validation samples that are predicted worse for the sample's being trained on with its label.
+        """The validation samples that are predicted worse because the head was trained on the sample with its label.
 
         A validation sample should be predicted as its given label, or as its suggested one where it is flagged and the
         audit did not take validation labels as trusted.

@@ -1,4 +1,4 @@
-"""Whose a folder is: a result of an audit may be replaced, and files of somebody else may not.
+"""Who wrote a folder: the result of an audit may be replaced, other files may not.
 
 `AuditResult.save` writes a small marker first, so that a folder that an interrupted audit left is known as ours.
 """
@@ -54,7 +54,7 @@ def refuse_others_files(folder: Path, names: Iterable[str], option: str = "") ->
     found = next((name for name in names if (folder / name).exists() or (folder / name).is_symlink()), None)
     if found is not None and not is_result_folder(folder):
         raise InputError(
-            f"folder {str(folder)!r} has a {found} that is not of an audit, and it would be overwritten; "
+            f"folder {str(folder)!r} has a {found} that no audit wrote, and it would be overwritten; "
             f"give a new folder{option}"
         )
 

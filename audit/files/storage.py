@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ except ImportError:  # Windows
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file to write, which takes the place of `path` once it is written without an error.
+    """A temporary file to write, which replaces `path` once it is written without an error.
 
-    It is locked meanwhile, so that others can tell a file that is being written from one that a killed process left.
+    It is locked meanwhile, so that other processes can tell it from a file that a killed process left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -33,7 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Make a file, and hold its lock where there are locks."""
+    """Create a file and hold its lock, on systems that have locks."""
     if fcntl is None:
         yield
         return
@@ -73,7 +73,7 @@ def _is_abandoned(path: Path, seconds: float = 3600.0) -> bool:
 def replace_file(path: Path, content: bytes) -> Path:
     """Write a file through a temporary one beside it, so that readers see the old content or the new, never a part.
 
-    What killed processes left of the same file is removed.
+    Temporary files of the same file that killed processes left are removed.
     """
     remove_abandoned(path.parent, glob.escape(path.name))
     with whole_file(path) as temporary:

@@ -1,8 +1,8 @@
-"""What correcting the dataset does to the head: it is trained again without the flagged samples, and again with their
+"""The effect of correcting the dataset: the head is trained again without the flagged samples, and again with their
 labels replaced by the suggested ones, and both are measured on held-out labels.
 
-Nothing here is estimated. The flags are applied to the training samples and to the validation samples that choose the
-L2 penalty, as they would be in a corrected dataset; the labels that the heads are measured on are never replaced.
+These are measurements, not estimates. The flags are applied to the training samples and to the validation samples that
+choose the L2 penalty, as in a corrected dataset. The labels that the heads are measured on are never replaced.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MEASURED_ON = {
     "given": "the given labels of all test samples; mistakes among them count against every head",
     "unflagged": "the given labels of the test samples that were not flagged; these tend to agree with the head",
 }
-"""On which labels of the test split the heads can be measured. The audit saw those without injection."""
+"""The labels of the test split that the heads can be measured on; without injection, the audit has seen them."""
 
 MEASURES = ("f1", "accuracy", "loss")
 
 
 class Training(Protocol):
-    """Makes a head of all labels (n,) and the rows, of train and validation, that it may use; its L2 if it is given."""
+    """Trains a head on labels (n,), using only some rows of the train and validation splits; with this L2 if given."""
 
     def __call__(self, labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:  # noqa: D102
         ...
@@ -36,11 +36,11 @@ class Training(Protocol):
 
 @dataclass(frozen=True)
 class Correction:
-    """What it takes to correct a dataset's labels and train the head on them.
+    """Everything needed to correct a dataset's labels and train the head on them.
 
     Attributes:
         labels: (n,) class numbers that were audited.
-        others: (n,) the likeliest class number but that one: what the audit suggests for a flagged sample.
+        others: (n,) the likeliest other class number, which the audit suggests for a flagged sample.
         suspicion: (n,).
         split: (n,) 'train', 'validation' or 'test'.
         before: the head that was trained on `labels`.
@@ -119,7 +119,7 @@ class Correction:
             ("corrected", np.where(flag, self.others, self.labels), rows),
         ):
             if {"train", "validation"} - set(self.split[kept]):
-                heads[name] = {"error": "nothing is left to train on or to choose the L2 penalty with"}
+                heads[name] = {"error": "no samples are left to train on, or to choose the L2 penalty with"}
                 continue
             try:
                 heads[name] = describe(self.train(corrected, kept, penalties.get(name)), kept)
@@ -135,7 +135,7 @@ class Correction:
 
 
 def _briefly(found: dict[str, Any]) -> dict[str, Any]:
-    """Without confusion matrices."""
+    """The same without confusion matrices."""
     heads = {
         arm: head
         if "error" in head

@@ -1,4 +1,4 @@
-"""What a detector is: evidence in, one score a sample out, larger = more suspicious."""
+"""Detectors: each computes one score per sample from the evidence; larger means more suspicious."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audit.errors import InputError
 
 @dataclass(frozen=True)
 class Evidence:
-    """What detectors may look at; n samples, C classes.
+    """The evidence that detectors read; n samples, C classes.
 
     Attributes:
         labels: (n,) class numbers, as given.
@@ -38,7 +38,7 @@ class Evidence:
 
 
 def of_classes(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Of probabilities (n, C), that of one class for each sample (n,), in double precision."""
+    """The probability (n,) of one class for each sample, from probabilities (n, C), in float64."""
     return probabilities[np.arange(len(classes)), classes].astype(np.float64)
 
 

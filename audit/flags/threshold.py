@@ -1,4 +1,4 @@
-"""From suspicion to flags: a threshold, and what to expect of it."""
+"""From suspicion to flags: the threshold, and the precision and recall to expect."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from audit.compute.matrix import BLOCK_BYTES, slices
 
 PRECISION_BASIS = (
-    "The precision of the flags is an expected value under the suspicions, which come from a noise model fitted to "
-    "this dataset; it is not measured against known mistakes."
+    "The precision of the flags is estimated as their mean suspicion, which comes from a noise model fitted to this "
+    "dataset. It is not measured against known mistakes."
 )
 CONTROLS_BASIS = (
-    "The number of mistakes and the recall come from known mislabels that were added to a copy of the labels, and how "
-    "many of them were found; the interval holds chance, and the doubt whether this dataset's mistakes are slips or "
-    "look-alikes."
+    "The number of mistakes and the recall are estimated by adding known mislabels to a copy of the labels and "
+    "counting how many are found. The interval covers chance, and the doubt whether this dataset's mistakes are slips "
+    "or look-alikes."
 )
 Z95 = 1.96  # standard errors on either side of a 95 % interval
 
 
 @dataclass(frozen=True)
 class Recall:
-    """The share of known mislabels of a kind that is found at a threshold, and how many of them were added."""
+    """The share of the known mislabels of one kind that is found at a threshold, and how many were added."""
 
     share: float
     added: int
@@ -33,7 +33,7 @@ class Mistakes:
     """How many labels are wrong: the estimate and a 95 % interval.
 
     Attributes:
-        told: False where the embeddings say too little about the labels, so that the interval is from none to all.
+        told: False if the embeddings say too little about the labels; then the interval is from none to all.
     """
 
     number: float
@@ -61,24 +61,24 @@ class Flags:
 
 
 def expected_mistakes(suspicion: np.ndarray) -> Mistakes:
-    """The number of mistakes (n samples) as the suspicions have it, with the chance that lies in them."""
+    """The number of mistakes by the suspicions (n,) alone, with its 95 % interval from chance."""
     number = float(suspicion.sum())
     spread = Z95 * float(np.sqrt((suspicion * (1 - suspicion)).sum()))
     return Mistakes(number, max(0.0, number - spread), min(float(len(suspicion)), number + spread))
 
 
 def best_threshold(suspicion: np.ndarray, mistakes: float | None = None) -> float:
-    """The threshold of the best expected F1.
+    """The threshold with the best expected F1.
 
-    With suspicions s read as probabilities, flagging the k most suspicious samples finds Σ_{i≤k} s_i mistakes in
-    expectation; the threshold maximises the F1 of these expectations, 2 Σ_{i≤k} s_i / (k + mistakes). Where even the
-    best is below one half, as on a dataset with hardly a mistake, it is 0.5: then only samples that are more likely
-    wrong than right are flagged, and there may be none. It lies halfway between the last sample that is flagged and the
-    first that is not, so that it means the same for other samples too.
+    Suspicions s are probabilities, so the k most suspicious samples hold Σ_{i≤k} s_i mistakes in expectation. The
+    threshold maximises the expected F1, 2 Σ_{i≤k} s_i / (k + mistakes). It lies halfway between the last flagged sample
+    and the next one, so that it can be applied to other samples. If even the best F1 is below one half, as on a dataset
+    with very few mistakes, the threshold is 0.5: then only samples that are more likely wrong than right are flagged,
+    and there may be none.
 
     Args:
         suspicion: (n,) in [0, 1].
-        mistakes: in the whole dataset; None for the sum of the suspicions.
+        mistakes: their number in the whole dataset; None for the sum of the suspicions.
     """
     ordered = np.sort(suspicion)[::-1]
     found = ordered.cumsum()
@@ -98,22 +98,22 @@ def count_mistakes(
     look_alikes: Recall,
     likeliest_share: float = 1.0,
 ) -> Mistakes:
-    """The number of mistakes, from those that are found and from what share of known mislabels is.
+    """The number of mistakes: those that are found, divided by the share of known mislabels that is found.
 
     Args:
         suspicion: (n,) in [0, 1].
         threshold: at which the shares were measured.
-        slip_share: of slips among the flagged, 0 to 1; None where the kinds cannot be told apart.
-        slips, look_alikes: what share of the known mislabels is found.
-        likeliest_share: how much lower the suspicions may well be, as a factor on their sum.
+        slip_share: share of slips among the flagged mistakes, 0 to 1; None if the kinds cannot be told apart.
+        slips, look_alikes: the share of known mislabels of each kind that is found.
+        likeliest_share: a factor below 1 on the sum of the suspicions that is plausible, too.
 
     Returns:
-        Found / recall, each kind with its own. Flagged samples whose labels are right look like look-alikes, so that
-        the share of slips among the mistakes that are found lies between that among the flagged and, if those are all
-        of the rest, that share divided by the expected precision; the estimate takes the middle. The interval holds
-        this doubt, and chance: in the suspicions, in both recalls and in the share of slips. Upwards it holds twice the
-        doubt: the confusions that slips follow were estimated from the same mistakes, so that what look-alikes have in
-        common passes for slips. It reaches to what the suspicions alone say.
+        The number found divided by the recall, for each kind of mistake separately. Flagged samples with right labels
+        resemble look-alikes. So the share of slips among the mistakes found is at least their share among the flagged,
+        and at most that share divided by the expected precision. The estimate takes the middle. The interval covers
+        this doubt, and chance in the suspicions, in both recalls and in the share of slips. Its upper end covers the
+        doubt twice, because look-alikes with a common pattern pass for slips: the confusions that slips follow were
+        estimated from the same mistakes. It also covers the interval of the suspicions alone.
     """
     model = expected_mistakes(suspicion)
     most = float(len(suspicion))
@@ -148,39 +148,40 @@ def choose_flags(
     mistakes: Mistakes | None = None,
     proven: np.ndarray | None = None,
 ) -> Flags:
-    """Flag what is suspicious enough: by a threshold, for a precision, within a budget, or for the best F1.
+    """Flag the most suspicious samples: by a threshold, for a precision, within a budget, or for the best F1.
 
     Args:
         suspicion: (n,) in [0, 1].
         threshold: to use instead of a chosen one.
-        target_precision: flag as many as keep the expected precision (the mean suspicion of the flagged) at or above.
-        max_review: flag the most suspicious, at most this many; samples that are tied over the limit are left out.
-        mistakes: how many labels are wrong; None for what the suspicions say.
-        proven: bool (n,), labels that copies contradict: the threshold that is chosen for the best F1 flags them too.
+        target_precision: flag as many as possible while the expected precision (mean suspicion of the flagged) is at
+            least this.
+        max_review: flag at most this many; samples that tie across the limit are not flagged.
+        mistakes: how many labels are wrong; None for the sum of the suspicions.
+        proven: bool (n,), labels that identical samples contradict. A threshold chosen for the best F1 flags them, too.
             None where there are none.
     """
     basis = PRECISION_BASIS if mistakes is None else f"{PRECISION_BASIS} {CONTROLS_BASIS}"
     mistakes = mistakes or expected_mistakes(suspicion)
     if threshold is not None:
-        rule = "The threshold was given by the user."
+        rule = "The user set the threshold."
     elif target_precision is not None:
         ordered = np.sort(suspicion)[::-1]
         enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - 1e-12  # rounding
         threshold = _after(ordered, int(enough.sum()))
-        rule = f"Flagged is as much as keeps the expected precision at {target_precision:g} or above."
+        rule = f"The threshold keeps the expected precision at {target_precision:g} or higher."
     elif max_review is not None:
         threshold = _after(np.sort(suspicion)[::-1], min(max_review, len(suspicion)))
-        rule = f"Flagged are the most suspicious samples, at most {max_review}."
+        rule = f"The most suspicious samples are flagged, at most {max_review}."
     else:
         threshold = best_threshold(suspicion, mistakes.number)
-        rule = "The threshold gives the best F1 that is to be expected under the suspicions."
+        rule = "The threshold has the best expected F1."
         if not mistakes.told:
             rule = "The embeddings say too little about the labels, so no sample is flagged by its suspicion."
         elif threshold == 0.5:
-            rule = "Samples are flagged that are more likely wrong than right: there are too few of them for better."
+            rule = "Few labels look wrong, so only samples with a suspicion of 0.5 or higher are flagged."
         if proven is not None and proven.any() and suspicion[proven].min() < threshold:
             threshold = float(suspicion[proven].min())
-            rule = "The threshold is as low as it takes to flag every label that an identical sample contradicts."
+            rule = "The threshold is low enough to flag every label that an identical sample contradicts."
     flag = suspicion >= threshold
     found = float(suspicion[flag].sum())
     return Flags(
@@ -200,10 +201,10 @@ def choose_flags(
 
 
 def suggest_labels(posterior: np.ndarray, labels: np.ndarray, flag: np.ndarray) -> np.ndarray:
-    """The class (n,) that the audit would give each sample.
+    """The class (n,) that the audit suggests for each sample.
 
-    That is the likeliest one; for a flagged sample the likeliest of the others, since whoever looks at a flag wants to
-    know what else the sample may be.
+    It is the likeliest class. For a flagged sample it is the likeliest class other than the given one, since a reviewer
+    wants to know what else the sample may be.
 
     Args:
         posterior: (n, C) probability of each class being the true one.
@@ -214,7 +215,7 @@ def suggest_labels(posterior: np.ndarray, labels: np.ndarray, flag: np.ndarray) 
 
 
 def likeliest_others(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The likeliest class (n,) that is not the given one: what a flag would suggest, at whatever threshold.
+    """The likeliest class (n,) other than the given one, which a flag suggests at any threshold.
 
     Args:
         posterior: (n, C) probability of each class being the true one.

@@ -22,9 +22,9 @@ from audit.head.settings import FitSettings, PathSettings
 from audit.head.standardise import Standardiser
 
 GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
-# How far from the optimum the audited head may end, ‖W − W*‖ ≤ gradient norm / λ: influence follows W, and is alike
-# to 1e-6 in whichever order (of workers, blocks, threads) the sums over samples are added up. A head whose predictions
-# alone are looked at ends where its gradient is small.
+# Largest distance of the audited head from the optimum, ‖W − W*‖ ≤ gradient norm / λ. Influence depends on W; with this
+# tolerance it is the same to 1e-6 in whichever order workers, blocks and threads add up the sums over samples. A head
+# that is used for predictions only ends where its gradient is small.
 WEIGHT_TOLERANCE = 1e-6
 
 
@@ -211,20 +211,20 @@ def choose_l2(
     samples: int | None = None,
     settings: PathSettings = PathSettings(),
 ) -> tuple[float, list[tuple[float, float]]]:
-    """Walk the penalties from strong to weak, each fit starting from the last, and take the best.
+    """Fit a head for each penalty, from strong to weak, each starting from the last one, and choose the best.
 
     Args:
         z: features (n, D).
         targets: (n, C).
         held_out_loss: of a weight (C, D), the loss on data that it was not fitted to.
         moment: the factorised second moment of z, where it is known already.
-        samples: how many samples λ is for, where z is a part of them: λ n, the penalty beside the sum of the losses, is
-            what carries over. None for z's own n.
+        samples: how many samples λ is chosen for, if z is a part of them; λ n carries over, since it is the penalty
+            beside the sum of the losses. None for the number of rows of z.
         settings: which penalties are tried, and how exactly.
 
     Returns:
-        The λ of the smallest held-out loss, and all that were tried with theirs; the walk ends once the loss has
-        risen `settings.rises` times in a row, or a fit does not converge.
+        The λ with the smallest held-out loss, and all that were tried with their losses. The search ends once the loss
+        has risen `settings.rises` times in a row, or a fit does not converge.
     """
     path: list[tuple[float, float]] = []
     moment = moment or SecondMoment.of(z)
@@ -260,12 +260,12 @@ def fit_softmax(
     goal: float | None = None,
     settings: FitSettings = FitSettings(),
 ) -> tuple[Tensor, float]:
-    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: by L-BFGS to near the optimum, on by Newton.
+    """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: by L-BFGS, and near the optimum by Newton's method.
 
-    Far from the optimum the curvature changes faster than it pays to solve with it. Each of Newton's steps is solved by
-    K-FAC preconditioned conjugate gradients in single precision, so nothing of size (C·D)² is made, and only as far as
-    it pays (Eisenstat & Walker, SIAM J. Sci. Comput. 17, 1996); objective and gradient, which decide where it ends, are
-    summed in double precision.
+    Far from the optimum the curvature changes too fast for Newton's steps to pay. Each Newton step is solved by K-FAC
+    preconditioned conjugate gradients in float32, so nothing of size (C·D)² is computed, and only as accurately as it
+    pays (Eisenstat & Walker, SIAM J. Sci. Comput. 17, 1996). The objective and its gradient, which decide where
+    training ends, are summed in float64.
 
     Args:
         z: features (n, D), float32 or float64; not necessarily in memory.
@@ -276,7 +276,7 @@ def fit_softmax(
         tolerance: gradient norm to reach; None for GRADIENT_TOLERANCE of z's precision.
         moment: the factorised second moment of z, where it is known already.
         watch: is shown W and the mean loss there (nats), before the first step and after each.
-        goal: gradient norm below the tolerance to go on to, as far as rounding lets it; None for the tolerance.
+        goal: smaller gradient norm to try to reach, as far as rounding permits; None for the tolerance.
         settings: how the optimum is approached.
 
     Returns:
@@ -287,7 +287,7 @@ def fit_softmax(
         ConvergenceError: if the gradient norm is not reached.
     """
     if not l2 > 0:
-        raise InputError(f"l2 is {l2}; separable data have no optimum without, give more than 0")
+        raise InputError(f"l2 is {l2}; give more than 0, since separable data have no optimum without a penalty")
     tolerance = tolerance or GRADIENT_TOLERANCE[z.dtype]
     goal = min(tolerance, goal or tolerance)
     weight = torch.zeros(targets.shape[1], z.shape[1], dtype=z.dtype, device=z.device) if initial is None else initial
@@ -328,7 +328,7 @@ def _by_newton(
         objective: to minimise.
         point: where to start.
         hessian_at: the Hessian at W, in single precision.
-        norms: gradient norms to go on to as far as rounding lets it, and to reach.
+        norms: gradient norm to try to reach as far as rounding permits, and the one that must be reached.
         settings: most steps, and how exactly each is solved.
         seen: is shown each point.
     """

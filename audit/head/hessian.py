@@ -7,8 +7,8 @@ probabilities, w (n,) sample weights, λ the L2 penalty. The objective is the we
 
 which is also its Gauss-Newton matrix and its Fisher information (softmax with cross-entropy). Adding one vector to the
 weights of all classes changes no prediction: on such directions H is (λ + damping) I, so that all factors are of
-size (C − 1)·D, in coordinates in which the Kronecker-factored H (K-FAC) is the identity. Of many classes, the factor
-between classes is taken as diagonal, and nothing of size C² is made.
+size (C − 1)·D, in coordinates in which the Kronecker-factored H (K-FAC) is the identity. With many classes, only the
+diagonal of the factor between classes is computed, and nothing of size C².
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class HeadHessian:
     ) -> None:
         if not l2 + damping > 0:
             raise InputError(
-                f"l2 + damping is {l2 + damping}; the head's Hessian is singular without, give more than 0"
+                f"l2 + damping is {l2 + damping}; give more than 0, since the head's Hessian is singular otherwise"
             )
         self.z: Any = z
         self._moment = moment
@@ -131,7 +131,7 @@ class HeadHessian:
 
     @property
     def factor_flop(self) -> float:
-        """What making the dense factor costs."""
+        """FLOP for computing the dense factor."""
         size = float((self.classes - 1) * self.features)
         product_blocks = self.settings.product_blocks
         return self.n * size**2 * (product_blocks + 1) / (2 * product_blocks) + size**3 / 3
@@ -153,7 +153,7 @@ class HeadHessian:
         return factor
 
     def use_cholesky(self, method: str, right_hand_sides: float = math.inf) -> bool:
-        """What 'auto' means for this size and this many right-hand sides."""
+        """Whether a method means Cholesky; 'auto' decides by the size and the number of right-hand sides."""
         if method != "auto":
             return method == "cholesky"
         if isinstance(self.z, Spread):
@@ -168,7 +168,7 @@ class HeadHessian:
         """Solve H S = B for B (k, C, D).
 
         Conjugate gradients in single precision correct a solution whose residual is taken in double precision
-        (iterative refinement); where single precision gains nothing any more, double precision goes on.
+        (iterative refinement). Where float32 makes no further progress, float64 continues.
 
         Args:
             b: right-hand sides, float64 for residuals below 1e-6.

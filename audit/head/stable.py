@@ -1,7 +1,7 @@
-"""Solutions of H S = B where H is ill-conditioned: by its dense factor, or with as little damping as it takes.
+"""Solutions of H S = B for ill-conditioned H: by its dense factor, or with as little damping as necessary.
 
-A head that was trained with next to no L2 on samples that it separates has a Hessian whose largest eigenvalue is
-millions of times its smallest, and conjugate gradients stop short of a solution.
+The Hessian of a head that separates its samples, and was trained with very little L2, may have a largest eigenvalue of
+millions of times the smallest. Conjugate gradients then stop before they reach a solution.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from audit.head.hessian import HeadHessian, Solution
 
 
 class StableSolver:
-    """Solves with a Hessian, and says so where it takes another way than asked.
+    """Solves systems with a Hessian, with damping where necessary.
 
     Args:
         hessian: H.
         method: 'auto', 'cholesky' or 'cg'.
-        note: is told once, in a sentence, where damping had to be added.
+        note: receives a message if damping had to be added.
         damping_step: factor on the ridge (L2 and damping) from one try to the next.
         most_ridge: the largest ridge to try; 1 is as large as the curvature of standardised features, so that H is
             well-conditioned.
 
     Attributes:
-        hessian: the one that was solved with last: damped, where that was needed.
+        hessian: the one of the last solution, with its damping.
     """
 
     def __init__(
@@ -78,5 +78,5 @@ class StableSolver:
         self.hessian = HeadHessian(former.z, former.p, ridge, former.w, moment=moment)
         self._note(
             f"the head's Hessian is ill-conditioned with an L2 penalty of {self._given.ridge:.1e} ({error}): "
-            f"{self.damping:.1e} is added to its diagonal (a larger --l2 avoids that)"
+            f"{self.damping:.1e} was added to its diagonal (a larger --l2 avoids that)"
         )

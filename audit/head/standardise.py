@@ -1,4 +1,4 @@
-"""Embeddings to the features that a head is trained on, and embeddings that no head can be trained on."""
+"""Standardised embeddings, on which the head is trained, and the check that a head can be trained on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Standardiser:
         if x.dtype == torch.float32 and bool(faint.any()):
             squares = torch.where(faint, total(_squares_around, (x,), mean.double())[0], squares)
         scale = (squares / len(x)).sqrt().to(x.dtype)
-        # A feature that varies by rounding alone would be blown up to noise.
+        # Scaling a feature that varies by rounding only would turn rounding into noise.
         constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
         return cls(mean, torch.where(constant, torch.ones_like(scale), scale))
 
@@ -92,7 +92,7 @@ def check_embeddings(x: Rows, ids: Sequence[str], most_times_usual: float = 1e6,
     if usual and len(huge):
         raise InputError(
             f"{len(huge)} embedding(s) are more than {most_times_usual:,.0f} times as large as usual, the first in row "
-            f"{ids[int(huge[0])]}, so that the others look alike beside them; leave them out"
+            f"{ids[int(huge[0])]}, beside which the others cannot be told apart; leave them out"
         )
     exponent = math.frexp(float(largest.max()))[1] if len(largest) and float(largest.max()) else 0
     return exponent if abs(exponent) > usual_exponent else 0

@@ -59,7 +59,7 @@ class Backbone:
 
     @property
     def transform_key(self) -> str:
-        """Names everything but the image that an embedding depends on."""
+        """Identifies everything that an embedding depends on, apart from the image."""
         return f"{self.name}-{self.key[:16]}-{self.resize}-{self.image_size}-{self.precision}-{DECODING}"
 
     @cached_property
@@ -79,7 +79,7 @@ class Backbone:
 
     @property
     def _layout(self) -> torch.memory_format:
-        """The faster one: on an H100, full float32 is a fifth faster by channel, TF32 and bfloat16 by pixel."""
+        """The faster layout: on an H100, float32 is a fifth faster channels first, TF32 and bfloat16 channels last."""
         by_channel = self.device.type == "cuda" and self.precision == "float32"
         return torch.contiguous_format if by_channel else torch.channels_last
 
@@ -122,7 +122,7 @@ def choose_device(device: str) -> torch.device:
     """The device that 'auto', 'cpu', 'cuda' or 'cuda:N' stands for.
 
     Raises:
-        InputError: if it does not exist here.
+        InputError: if this machine does not have it.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -131,10 +131,15 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError:
         raise InputError(f"device {device!r} is unknown; it takes auto, cpu, cuda or cuda:N") from None
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {device!r} is not here ({torch.cuda.device_count()} CUDA devices); use --device auto")
+        raise InputError(f"no such device {device!r}: this machine has {_cuda_devices()}; use --device auto")
     if chosen.type not in ("cpu", "cuda"):
         raise InputError(f"device {device!r} is not supported; it takes auto, cpu, cuda or cuda:N")
     return chosen
+
+
+def _cuda_devices() -> str:
+    count = torch.cuda.device_count()
+    return f"{count} CUDA device{'' if count == 1 else 's'}" if count else "no CUDA device"
 
 
 def backbone_names() -> list[str]:
@@ -161,7 +166,7 @@ def load_backbone(
         precision: 'float32' or 'bfloat16'.
 
     Raises:
-        InputError: if the backbone is unknown, or its weights cannot be had or do not fit it.
+        InputError: if the backbone is unknown, or its weights are not available or do not fit it.
     """
     if name not in backbone_names():
         close = difflib.get_close_matches(name, backbone_names(), 1)
@@ -173,15 +178,15 @@ def load_backbone(
         state, problem = _imagenet_state(name)
         source = "imagenet"
         if state is None and weights == "imagenet":
-            raise InputError(f"ImageNet weights of {name} cannot be had ({problem}); use --weights bundled or a path")
+            raise InputError(f"ImageNet weights of {name} are not available ({problem}); use --weights bundled or PATH")
         if state is None:
             if name != BUNDLED_BACKBONE:
                 raise InputError(
-                    f"ImageNet weights of {name} cannot be had ({problem}), and only {BUNDLED_BACKBONE} is bundled; "
-                    f"use --backbone {BUNDLED_BACKBONE} or --weights PATH"
+                    f"ImageNet weights of {name} are not available ({problem}), and only {BUNDLED_BACKBONE} is "
+                    f"bundled; use --backbone {BUNDLED_BACKBONE} or --weights PATH"
                 )
             source = "bundled"
-            note(f"ImageNet weights cannot be had ({problem}): using the bundled {BUNDLED_BACKBONE} instead")
+            note(f"ImageNet weights are not available ({problem}): using the bundled {BUNDLED_BACKBONE} instead")
     if source == "bundled":
         if name != BUNDLED_BACKBONE:
             raise InputError(f"the bundled weights are a {BUNDLED_BACKBONE}, not a {name}; use --weights auto or PATH")
@@ -247,7 +252,7 @@ def _bundled_state() -> dict[str, Tensor]:
 
 
 def _imagenet_state(name: str) -> tuple[dict[str, Tensor] | None, str]:
-    """torchvision's pretrained weights from its cache or the network, or why they cannot be had."""
+    """torchvision's pretrained weights from its cache or the network, or why they are not available."""
     entry = models.get_model_weights(name).DEFAULT
     cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
     if not cached.is_file() and not _answers(entry.url):

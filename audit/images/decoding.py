@@ -1,4 +1,4 @@
-"""A picture in any form, as the 8-bit RGB that the backbone and the galleries take."""
+"""Decoding: an image in any form becomes 8-bit RGB, for the backbone and the galleries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def image_bytes(image: str | Path | bytes | Image | Any) -> bytes:
         return array_bytes(image)
     if not hasattr(image, "tobytes") or not hasattr(image, "mode"):
         kind = type(image).__name__
-        raise ValueError(f"a picture is a path, encoded bytes, a Pillow image, an array or a tensor, and not a {kind}")
+        raise ValueError(f"a picture is a path, encoded bytes, a Pillow image, an array or a tensor, not a {kind}")
     check_opened(image)
     return repr((image.size, image.mode)).encode() + image.tobytes()
 
@@ -60,7 +60,7 @@ def _file_bytes(path: Path) -> bytes:
     if not status.st_size:
         raise ValueError("the file is empty")
     if status.st_size > MOST_BYTES:
-        raise ValueError(f"the file has {status.st_size} bytes, more than the {MOST_BYTES} that are read")
+        raise ValueError(f"the file has {status.st_size} bytes, and the limit is {MOST_BYTES}")
     return path.read_bytes()
 
 
@@ -80,8 +80,8 @@ def decode_image(image: str | Path | bytes | Image | Any) -> Image:
 
     Raises:
         OSError, ValueError, SyntaxError: if the image cannot be decoded (Pillow's own errors), is of a format that the
-            audit does not open, has more than MOST_PIXELS (found before decoding), or pixels whose scale cannot be
-            told.
+            audit does not open, has more than MOST_PIXELS (found before decoding), or has pixels of no known
+            scale.
     """
     import PIL.Image
     import PIL.ImageOps
@@ -118,11 +118,11 @@ def _grey(pixels: np.ndarray, mode: str, bits: int | None) -> np.ndarray:
     elif mode != "I" or (low >= 0 and 255 < high <= 65535):
         used = bit_depth(high)
         return eight_bits(pixels, max(used, bits) if bits is not None else used)
-    raise ValueError(f"pixels of 32 bits from {low:g} to {high:g}, whose scale cannot be told; save it with 8 or 16")
+    raise ValueError(f"32-bit pixels from {low:g} to {high:g} have no known scale; save the image with 8 or 16 bits")
 
 
 def _stated_bits(image: Image) -> int | None:
-    """How many bits a TIFF says that its greys use; None where it does not say, or says 16 as the file's own depth."""
+    """The number of bits that the greys of a TIFF use, from its tags; None if it is not given, or if it is all 16."""
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return None
@@ -167,7 +167,7 @@ def _of_fewer_bits(image: Image, content: bytes) -> Image:
 
 
 def _sixteen_bits(image: Image) -> str | None:
-    """Pillow's name of how the file lays out its pixels, where that is RGB or RGBA of 16 bits a channel."""
+    """Pillow's name of the file's pixel layout if it is RGB or RGBA with 16 bits per channel; else None."""
     for tile in getattr(image, "tile", ()):
         parts = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         for part in parts:

@@ -1,4 +1,4 @@
-"""Where in an image its influence comes from: the perturbation influence of its pixels, as a map to lay over it."""
+"""Heat maps: where in an image its influence comes from, by the perturbation influence of its pixels."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ OVERLAY_SIDE = 160  # longest side of an overlay, in pixels
 def heat_map(
     backbone: Backbone, head: Head, solution: Tensor, image: Image.Image, label: int, squares: int = 16
 ) -> np.ndarray:
-    """How much each place of an image moves the mean validation loss through the image's influence.
+    """How much each place of an image contributes to the image's influence on the mean validation loss.
 
-    It is the length over the colour channels of ∂ influence / ∂ pixel (`influence_of_pixels`), a little blurred, and
+    The map is the norm over the colour channels of ∂ influence / ∂ pixel (`influence_of_pixels`), slightly blurred and
     divided by its largest value.
 
     Args:
-        backbone: what embeds images for the head.
-        head: trained on them.
+        backbone: embeds images for the head.
+        head: trained on these embeddings.
         solution: S (C, D) with H S = the gradient of the mean validation loss.
         image: RGB.
-        label: class number that it is trained on with.
+        label: its class number in training.
         squares: the map is averaged over squares of the side divided by this, since derivatives by single pixels are
             noise.
 
     Returns:
-        float32 (height, width) in [0, 1] for the whole image, in its shape and at the scale at which the backbone sees
-        it; 0 where it does not look.
+        float32 (height, width) in [0, 1] for the whole image, at the scale at which the backbone sees it; 0 outside of
+        the backbone's crop.
     """
     pixels = torch.from_numpy(fitted_pixels(image, backbone).copy()).to(backbone.device)
     target = one_hot(torch.tensor([label], device=backbone.device), len(head.weight), head.weight.dtype)
@@ -104,7 +104,9 @@ class HeatMaps:
         name = result.audited_head
         arrays, described = result.heads[name], result.summary["heads"][name]
         if "solution" not in arrays:
-            raise InputError("this audit has no heat maps: they are of engine 'exact'; run the audit again with it")
+            raise InputError(
+                "heat maps need engine 'exact', and this audit used another; run it again with --engine exact"
+            )
         self._head = head_from_arrays(arrays, described["l2"], described["trainer"], backbone.device)
         self._solution = torch.from_numpy(arrays["solution"]).to(backbone.device)
         self._classes = {label: number for number, label in enumerate(result.summary["classes"])}

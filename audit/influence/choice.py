@@ -1,4 +1,4 @@
-"""The engine that a setting names."""
+"""The engine for a setting."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_engine(
         return ExactEngine(head, solver)
     if not isinstance(samples.inputs, Tensor) or not isinstance(samples.targets, Tensor):
         raise InputError(
-            f"engine {name!r} takes embeddings in memory, and these are too many or on Dask workers; use engine 'exact'"
+            f"engine {name!r} needs all embeddings in memory, and these are too large or on Dask workers; use 'exact'"
         )
     from audit.influence.pydvl import PydvlEngine
 

@@ -109,7 +109,4 @@ def check_request(head: Head, samples: Labelled, validation: Tensor) -> None:
             f"the head takes (n, {features - 1}) and (n, {classes})"
         )
     if len(validation) < 2:
-        raise InputError(
-            f"influence refers to the mean loss of the validation samples, and there are {len(validation)}; "
-            "give two or more"
-        )
+        raise InputError(f"influence needs two or more validation samples, and there are {len(validation)}; give more")

@@ -103,7 +103,7 @@ class PydvlEngine:
         self.model = self._model(backbone)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if method == "direct" and parameters > settings.direct_parameters:
-            raise InputError(f"pydvl-direct would make a matrix of {parameters}² numbers; use pydvl-cg")
+            raise InputError(f"pydvl-direct would need a matrix of {parameters}² numbers; use pydvl-cg")
         self._fit(min(settings.rank, parameters - 1))
 
     def _model(self, backbone: Backbone | None) -> nn.Module:
