@@ -1,8 +1,8 @@
-"""The same audit on several processes or machines: Dask workers embed images and hold the embeddings.
+"""Audits on several processes or machines: Dask workers embed the images and hold the embeddings.
 
-A worker that dies costs what it was at: Dask gives its shards to others, which find what it had finished in the cache
-of embeddings, if that is on storage that all share. Sums over samples (gradients, products with the Hessian, Kronecker
-factors) are made where the embeddings are, a part each, and added up here.
+If a worker dies, Dask gives its shards to others. These find its finished embeddings in the cache, if that is on shared
+storage. Sums over samples (gradients, products with the Hessian, Kronecker factors) are computed by the workers, each
+on its own part of the embeddings, and this process adds them up.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ SETTINGS = DaskSettings()
 
 @contextmanager
 def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWorkers]:
-    """Workers of a scheduler.
+    """The workers of a scheduler.
 
     Args:
         scheduler: 'local:N' for N processes of this machine, which end with it; or a scheduler's address, as
             tcp://host:8786.
-        note: is told where the dashboard is.
+        note: receives a message with the address of the dashboard.
 
     Raises:
         InputError: if the scheduler is none of these, or cannot be reached.
@@ -135,7 +135,7 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
 
 
 class DaskWorkers:
-    """What an audit asks of other processes, `audit.images.embedding.Workers`, by the workers of a Dask client.
+    """The workers of a Dask client, as `audit.images.embedding.Workers`.
 
     Args:
         client: connected to a scheduler with at least one worker; images and the cache folder must have the same
@@ -292,7 +292,7 @@ class SpreadRows(Spread):
             ]
 
     def _pieces(self, source: Any) -> Sequence[Any]:
-        """A source's part for every part of these rows."""
+        """The pieces of a source, one for each part of these rows."""
         if source is None:
             return [None] * len(self.parts)
         if isinstance(source, SpreadRows):
@@ -309,7 +309,7 @@ class SpreadRows(Spread):
 
 
 def _cut(rows: Rows, part: slice) -> Rows:
-    """A piece of rows of this process, to be sent; of what is derived, a piece of what it is derived from."""
+    """A piece of rows of this process, to send to a worker; of derived rows, the same piece of their sources."""
     if isinstance(rows, Derived):
         return Derived(rows.function, [_cut(source, part) for source in rows.sources], rows.shape[1], rows.dtype)
     return rows[part]
@@ -347,7 +347,7 @@ def _backbone(*spec: Any) -> Backbone:
 
 
 def _own_device(device: str) -> str:
-    """Of several GPUs, the one whose turn it is by the worker's name, as LocalCluster numbers them."""
+    """The device of a worker: with several GPUs, workers that LocalCluster numbers take one after another."""
     gpus, name = torch.cuda.device_count(), str(get_worker().name)
     return f"cuda:{int(name) % gpus}" if device == "auto" and gpus > 1 and name.isdigit() else device
 
@@ -361,7 +361,7 @@ def _joined(*shards: tuple[np.ndarray, Embedded]) -> Stored:
 
 
 def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
-    """Futures as they are done. Dask's own iterator waits for ever for a scheduler that is lost."""
+    """Futures in the order in which they finish. Dask's own iterator never ends if the scheduler is lost."""
     waiting = set(futures)
     while waiting:
         if client.status != "running":
@@ -373,7 +373,7 @@ def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
 
 @contextmanager
 def _lost_is_an_error(client: Client) -> Iterator[None]:
-    """One line for the user where workers or the scheduler are gone for good."""
+    """Raise an InputError, in one line, if workers or the scheduler are lost for good."""
     try:
         yield
     except KilledWorker as error:
@@ -383,7 +383,7 @@ def _lost_is_an_error(client: Client) -> Iterator[None]:
         ) from None
     except LOST as error:
         deadline = time.monotonic() + SETTINGS.notice_seconds
-        # A broken connection may be seen here before the client has noticed that it is the scheduler's.
+        # The connection may break some time before the client notices that it has lost the scheduler.
         while isinstance(error, DOUBTFUL) and client.status == "running" and time.monotonic() < deadline:
             time.sleep(0.1)
         if client.status == "running":

@@ -1,7 +1,7 @@
-"""The one road from a FiftyOne collection to its audit: scores into FiftyOne, result and report into a folder.
+"""The pipeline of command and App: audit a FiftyOne collection, write its scores, and save result and report.
 
-The command and the App both take it. What comes after the scores may fail without taking them along: the result is
-saved as soon as it has scores and flags, and says which stage failed.
+The result is saved as soon as it has scores and flags. If a later stage fails, the result names that stage and keeps
+the rest.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ def open_dataset(
     dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset.")],
     port: Annotated[int, typer.Option(help="Port of the App.")] = 5151,
     address: Annotated[
-        str, typer.Option(help="Address the App listens at; it can read any file you can.")
+        str, typer.Option(help="Address of the App. Whoever can reach it can read any file that you can.")
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
-    """Open the FiftyOne App on a dataset, at its flagged samples. Ctrl+C ends it."""
+    """Open the FiftyOne App on the flagged samples of a dataset. Ctrl+C ends it."""
     ctx.obj.release()
     quieten_fiftyone()
     connect()

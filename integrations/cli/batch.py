@@ -1,4 +1,4 @@
-"""Auditing what was ordered: one audit, or several, of which a failing one does not stop the others."""
+"""One audit, or several: one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> dict[str, Any]:
-    """Audit, and say what was found and where it is; the summary."""
+    """Audit, print what was found and where it is, and return the summary."""
     audited = _perform(job, verbosity, set(), scheduler)
     show_summary(Console(stderr=verbosity.json), audited.result, audited.report)
     if verbosity.json:
@@ -44,10 +44,10 @@ def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None)
 def audit_all(
     jobs: Sequence[AuditJob], verbosity: Verbosity, fail_above: float | None = None, scheduler: str | None = None
 ) -> int:
-    """Audit one after the other, whatever becomes of each, with one page over their reports; the exit code.
+    """Audit one after the other, even if some fail, with an index page of their reports; returns the exit code.
 
-    The page is written before the first audit and after each, so that an interrupted call leaves one that says what is
-    done and what is not.
+    The page is written before the first audit and after each one, so that an interrupted call leaves a page that shows
+    what is done and what is not.
     """
     root = jobs[0].root
     taken: set[Path] = set()
@@ -82,7 +82,7 @@ def audit_all(
 
 
 def is_above(summary: dict[str, Any], limit: float | None) -> bool:
-    """Whether the estimated share of wrong labels is above a limit, and say so."""
+    """Whether the estimated share of wrong labels is above a limit; prints so if it is."""
     wrong = summary["estimates"]["mistakes"] / summary["counts"]["samples"]
     if limit is None or wrong <= limit:
         return False
@@ -92,7 +92,7 @@ def is_above(summary: dict[str, Any], limit: float | None) -> bool:
 
 @contextmanager
 def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers | None]:
-    """The Dask workers of the scheduler that was asked for, None without."""
+    """The Dask workers of the scheduler that the user chose; None without one."""
     if scheduler is None:
         yield None
         return
@@ -106,7 +106,7 @@ def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers |
 
 
 def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: str | None) -> Audited:
-    """Open the source, audit it, write FiftyOne and the report; the folder of the result becomes taken."""
+    """Open the source, audit it, and write FiftyOne and the report; adds the result's folder to `taken`."""
     with ExitStack() as opened:
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display))
@@ -119,8 +119,8 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
         job.refuse_others_files(folder)
         if folder in taken:
             raise InputError(
-                f"dataset {dataset!r} was audited under {job.audit_key!r} already in this call; "
-                "give one of the two another audit_key"
+                f"dataset {dataset!r} was already audited under {job.audit_key!r} in this call; "
+                "give one of the two audits another audit_key"
             )
         taken.add(folder)
         return audit_and_report(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def benchmark(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="Sources whose labels count as right, as `run` takes them; default: digits."),
+        typer.Argument(help="Sources whose labels are assumed correct, in the form that `run` takes; default: digits."),
     ] = None,
     noise: Annotated[
         list[str] | None,
@@ -32,15 +32,17 @@ def benchmark(
     ] = None,
     label_column: Annotated[
         list[str] | None,
-        typer.Option(help="A column with labels that people gave, to audit against the right ones; may be repeated."),
+        typer.Option(help="A column with labels by annotators, to audit against the correct ones; may be repeated."),
     ] = None,
     imbalance: Annotated[
         float,
-        typer.Option(help="Keep this many times as many samples of the first class as of the last.", min=1.0),
+        typer.Option(
+            help="Class imbalance: keep this many times more samples of the first class than of the last.", min=1.0
+        ),
     ] = 1.0,
     seeds: Annotated[str, typer.Option(help="Seeds of noise, folds and splits.")] = "0,1,2",
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of measurements.json, table.md and figure.html.")
+        Path, typer.Option("--output", "-o", help="Folder for measurements.json, table.md and figure.html.")
     ] = Path("audit-benchmark"),
     quiet: Quiet = False,
     *,
@@ -125,4 +127,4 @@ def _seeds(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"seeds {text!r} are no numbers; it takes them as in 0,1,2") from None
+        raise InputError(f"seeds {text!r} are not numbers; give them as 0,1,2") from None

@@ -13,12 +13,12 @@ from integrations.cli.root import cli
 from integrations.cli.run import run
 
 _HEAD = """\
-# Options of `influence-audit run --config FILE`. What is not given here has its default, which is shown.
-# Later ones win: defaults, this file, environment variables (INFLUENCE_AUDIT_SEED=1), flags (--seed 1).
-# Paths are taken from the folder that the command is run in."""
+# Options of `influence-audit run --config FILE`. Options that are left out have the default shown here.
+# Flags (--seed 1) override environment variables (INFLUENCE_AUDIT_SEED=1), and both override this file.
+# Relative paths start at the folder in which the command is run."""
 
 _TAIL = """\
-# Several audits in one call: one table each, with what differs from the options above.
+# Several audits in one call: one table for each, with the options that differ from those above.
 # [[audit]]
 # source = "pictures/batch-7"
 #

@@ -9,7 +9,7 @@ from integrations.cli.root import cli, quieten_fiftyone
 
 @cli.command()
 def doctor() -> None:
-    """Check versions, GPU, weights, MongoDB and disk, and say how to mend what is wrong."""
+    """Check versions, GPU, weights, MongoDB and disk, and say how to fix what is wrong."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -1,10 +1,10 @@
-"""`run --dry-run`: what would be done, on how much, and about how long it would take.
+"""`run --dry-run`: what an audit would do, on how many samples, and about how long it would take.
 
-No result and no dataset is written; weights and datasets from the network reach their own caches, as in the audit.
+It writes no result and no dataset. Weights and datasets from the network are kept in their own caches, as in an audit.
 
-The estimates are measured here and now: the images' pace on some of them, and head, influence and suspicions by small
-audits of made-up embeddings with as many features and classes, at two sizes, since their time grows with the number of
-samples. Only the explanations do not: their arithmetic is known, and its pace comes from the same small audits.
+The estimates are measured on this machine: the backbone's speed on some of the images; head, influence and suspicions
+in two small audits of simulated embeddings of different size, since their time grows with the number of samples. The
+work for explanations is known in advance, and the same small audits measure how fast it is done.
 """
 
 from __future__ import annotations
@@ -99,15 +99,15 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """All in all."""
+        """Of the whole audit."""
         return self.embedding_seconds + self.audit_seconds + self.start_and_write_seconds
 
 
 def show_plans(jobs: Sequence[AuditJob], verbosity: Verbosity) -> None:
-    """Say what each job would do.
+    """Show what each job would do.
 
     Raises:
-        InputError: where the audit itself would raise it before it computes anything.
+        InputError: where the audit would raise it before it computes anything.
     """
     plans = []
     for job in jobs:
@@ -125,7 +125,7 @@ def show_plans(jobs: Sequence[AuditJob], verbosity: Verbosity) -> None:
 
 
 def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
-    """Look at the source, measure on some of its images, and estimate the rest."""
+    """The plan of a job: read its labels, measure on some of its images, and estimate the rest."""
     config, notes = job.config, []
 
     def note(text: str) -> None:
@@ -215,7 +215,7 @@ def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone, confi
 
 
 def _cached_share(images: Sequence[Any], backbone: Backbone, config: AuditConfig) -> float:
-    """Of those images, the share whose embedding is in the cache."""
+    """The share of these images whose embedding is in the cache."""
     folder = cache_folder(backbone, config.cache_dir)
     if not folder.is_dir() or not images:
         return 0.0
@@ -226,12 +226,12 @@ def _cached_share(images: Sequence[Any], backbone: Backbone, config: AuditConfig
 def _is_cached(image: Any, cache: EmbeddingCache) -> bool:
     try:
         return content_key(image_bytes(image)) in cache
-    except OSError:  # a file that is not there; the audit will say so
+    except OSError:  # the file is missing; the audit will report it
         return False
 
 
 def _images_per_second(images: Sequence[Any], backbone: Backbone, batch_size: int) -> float:
-    """How fast these images go through the network, after the first few."""
+    """The speed at which these images are embedded, after the first few."""
     first, rest = (images[:8], images[8:]) if len(images) >= 16 else (images, images)
     with tempfile.TemporaryDirectory() as folder:
         for number, part in enumerate((first, rest)):
@@ -247,7 +247,7 @@ def _process_began() -> float:
 
 
 def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
-    """What follows on the embeddings (n, d) of c classes, from small audits; writing and reporting excluded."""
+    """Seconds for all that follows on embeddings (n, d) of c classes, apart from writing, by small audits."""
     tried = min(c, SETTINGS.classes)
     sizes = [max(4 * tried, size) for size in SETTINGS.audited]
     first = _try_audit(60, d, 3, config)[0]  # what is imported and prepared once
@@ -267,7 +267,7 @@ def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
 
 
 def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, float, int]:
-    """Seconds of an audit of made-up embeddings but for its explanations, seconds of these, and how many they are."""
+    """Seconds of an audit of simulated embeddings without explanations, seconds for these, and their number."""
     generator = np.random.default_rng(0)
     labels = np.arange(n) % c
     means = SETTINGS.distance * generator.normal(size=(c, d)) / np.sqrt(2 * d)
@@ -298,7 +298,7 @@ def _most_explained(n: int) -> int:
 
 
 def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:
-    """For its shape alone: all rows are one."""
+    """A Hessian that only has the right shape: all its rows are the same one."""
     train = max(1, int(n * config.train_size))
     return HeadHessian(torch.zeros(1, 1).expand(train, d + 1), torch.zeros(1, 1).expand(train, c), 1.0)
 
@@ -308,7 +308,7 @@ def _explanation_work(n: int, d: int, c: int, config: AuditConfig, count: int) -
 
 
 def _factor_bytes(n: int, d: int, c: int, config: AuditConfig) -> float:
-    """Of the factor of the head's Hessian and its copy while it is made."""
+    """Bytes of the factor of the head's Hessian, and of its copy while it is computed."""
     method = plan_of_explanations(_head_of(n, d, c, config), config.solver, _most_explained(n))[0]
     return 2 * 4 * ((c - 1) * (d + 1.0)) ** 2 if method == "cholesky" else 0.0
 
@@ -318,13 +318,15 @@ def _show(console: Console, plan: Plan) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), title="Would be done", title_justify="left")
+    table = Table(
+        box=box.SIMPLE, show_header=False, padding=(0, 1), title="What the audit would do", title_justify="left"
+    )
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     named = [f"{name} ({count})" for name, count in list(plan.classes.items())[:6]]
     more = f", and {len(plan.classes) - 6} more" if len(plan.classes) > 6 else ""
     left_out = f"; left out: {plan.without_label} without a label" if plan.without_label else ""
-    left_out += f"; left out: {plan.in_small_classes} in too small a class" if plan.in_small_classes else ""
+    left_out += f"; left out: {plan.in_small_classes} in classes that are too small" if plan.in_small_classes else ""
     rows = {
         "source": plan.source,
         **({"read as": plan.layout} if plan.layout else {}),
@@ -343,7 +345,7 @@ def _show(console: Console, plan: Plan) -> None:
         "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free: "
         f"this process now, {SETTINGS.copies} copies of samples x (features + classes), a factor of the head's "
         "Hessian, and a batch of images",
-        "result": plan.output + (" (the result there is replaced)" if plan.replaces else ""),
+        "result": plan.output + (" (replaces the earlier result)" if plan.replaces else ""),
         "fields": ", ".join(plan.fields),
     }
     for name, text in rows.items():

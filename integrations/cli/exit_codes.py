@@ -19,7 +19,7 @@ from integrations.fiftyone.database import DatabaseError
 
 
 class ExitCode(IntEnum):
-    """What the command ends with. An interruption ends with 128 + the signal's number."""
+    """The exit codes of the command. An interruption ends with 128 + the signal's number."""
 
     DONE = 0
     FAILED = 1
@@ -33,7 +33,7 @@ _UNREACHABLE = ("ServerSelectionTimeout", "AutoReconnect", "NetworkTimeout", "Co
 
 
 def exit_code_of(work: Callable[[], object]) -> int:
-    """Do the work and return the exit code; an error is said in one line on standard error."""
+    """Do the work and return the exit code; an error is reported in one line on standard error."""
     try:
         code = work()
     except typer.Exit as error:
@@ -52,12 +52,12 @@ def exit_code_of(work: Callable[[], object]) -> int:
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether the user can mend it by asking for something else."""
+    """Whether it is a mistake of the user's, who can avoid it by other options or input."""
     return isinstance(error, InputError | typer.TyperException)
 
 
 def one_line(error: Exception) -> str:
-    """What is said of an error."""
+    """The message for an error, in one line."""
     if isinstance(error, typer.TyperException):
         context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
         where = origin(context, parameter.name) if context is not None and parameter is not None else ""
@@ -77,13 +77,13 @@ def one_line(error: Exception) -> str:
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def standard_output_for_json(wanted: bool) -> Iterator[None]:
-    """Send to standard error what anything prints, libraries included, so that standard output holds JSON alone."""
+    """Redirect all other output, even of libraries, to standard error, so that standard output holds only JSON."""
     with redirect_stdout(sys.stderr) if wanted else nullcontext():
         yield
 

@@ -1,4 +1,4 @@
-"""The subcommand `explain`: why an audit judged one sample as it did."""
+"""The subcommand `explain`: why an audit flagged a sample, or did not."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 @cli.command()
 def explain(
-    result_folder: Annotated[Path, typer.Argument(help="The folder that `influence-audit run` named.")],
+    result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
     sample: Annotated[
         str | None, typer.Argument(help="The sample's id, or the end of its file's path. Not needed with --matrix.")
     ] = None,
-    count: Annotated[int, typer.Option(help="How many samples of each kind, at most.", min=1)] = 6,
+    count: Annotated[int, typer.Option(help="Largest number of samples of each kind.", min=1)] = 6,
     heat_map: Annotated[
         Path | None,
-        typer.Option(help="A .webp file to draw into where in the image its influence comes from.", dir_okay=False),
+        typer.Option(
+            help="A .webp file to write a heat map to: where in the image its influence comes from.", dir_okay=False
+        ),
     ] = None,
     matrix: Annotated[
         Path | None,
@@ -36,14 +38,14 @@ def explain(
         ),
     ] = None,
 ) -> None:
-    """Say which training samples speak for and against a sample's label, and which validation samples it harms."""
+    """Show which training samples speak for and against a sample's label, and which validation samples it harms."""
     from audit.errors import InputError
     from audit.result import AuditResult
 
     if sample is None and heat_map is not None:
         raise InputError("--heat-map draws the image of one sample; give its id, too")
     if sample is None and matrix is None:
-        raise InputError("nothing is asked for; give a sample's id, or --matrix FILE.npy")
+        raise InputError("no sample was given; give its id, or --matrix FILE.npy")
     if heat_map is not None:
         check_file(heat_map, is_heat_map, "heat map", "--heat-map")
     result = AuditResult.load(result_folder)
@@ -94,7 +96,7 @@ def _explain_sample(result: AuditResult, sample_id: str, count: int, heat_map: P
 
 
 def _identified(scores: pd.DataFrame, sample: str) -> str:
-    """The id of the one sample that is meant.
+    """The id of the sample that the user means, by its id or the end of its path.
 
     Raises:
         InputError: if there is none or there are several.
@@ -107,9 +109,9 @@ def _identified(scores: pd.DataFrame, sample: str) -> str:
     found = scores.index[ends]
     if len(found) != 1:
         problem = (
-            f"is not clear: the paths of {len(found)} files end so"
+            f"is ambiguous: the paths of {len(found)} files end with it"
             if len(found)
-            else "is not in this result: no id is this and no file's path ends so"
+            else "is not in this result: it is no sample's id, and no file's path ends with it"
         )
         raise InputError(f"sample {sample!r} {problem}; give an id of scores.csv")
     return str(found[0])

@@ -31,8 +31,8 @@ def export(
     what: Annotated[
         str,
         typer.Argument(
-            help="The folder of a result: its flagged samples with the labels that the audit suggests. Or a FiftyOne "
-            "dataset: what was decided in its review.",
+            help="A result folder, to export its flagged samples with the labels that the audit suggests; or a "
+            "FiftyOne dataset, to export the decisions of its review.",
             metavar="RESULT_OR_DATASET",
         ),
     ],
@@ -41,7 +41,7 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write; an earlier export is replaced, any other file is not. Default: standard output.",
+            help="The file to write; it may replace an earlier export, but no other file. Default: standard output.",
         ),
     ] = None,
     kind: Annotated[
@@ -49,23 +49,25 @@ def export(
         typer.Option(
             "--format",
             help="csv, json, parquet, or cleanlab (a CSV like Datalab's get_issues('label'), of all samples); "
-            "default: by the file's name, csv on standard output.",
+            "default: by the suffix of --output, and csv for standard output.",
         ),
     ] = None,
     every: Annotated[
         bool,
         typer.Option(
-            "--all", help="All samples of a result, not the flagged ones alone; with the column cleaned_label."
+            "--all", help="Export all samples of a result, not only the flagged ones, with the column cleaned_label."
         ),
     ] = False,
-    audit_key: Annotated[str, typer.Option(help="Of a dataset: the audit whose review is exported.")] = "audit",
+    audit_key: Annotated[
+        str, typer.Option(help="For a FiftyOne dataset: the audit whose review is exported.")
+    ] = "audit",
 ) -> None:
     """Write flagged samples or review decisions as a table."""
     chosen = kind or (output.suffix.lower().removeprefix(".") if output is not None else "csv")
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
     if chosen == "parquet" and output is None:
-        raise InputError("parquet is not for standard output; name a file with --output")
+        raise InputError("parquet cannot be written to standard output; name a file with --output")
     if output is not None:
         check_file(output, lambda start: is_export(start, output), "export")
     if Path(what).is_dir():
@@ -73,7 +75,7 @@ def export(
 
         table = _of_result(AuditResult.load(what), every, chosen == CLEANLAB)
     elif every or chosen == CLEANLAB:
-        raise InputError(f"{what!r} is no result folder; --all and --format cleanlab are for those")
+        raise InputError(f"{what!r} is no result folder, which --all and --format cleanlab need; leave them out")
     else:
         table = _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
     content = _writer(chosen)(table)

@@ -1,10 +1,10 @@
-"""Ctrl+C, and a pipeline's SIGTERM: within a second, whatever the process is doing.
+"""Ctrl+C and SIGTERM end the process within a second, whatever it is doing.
 
-Python runs a signal's handler in the main thread, between two of its own instructions. While that thread multiplies
-matrices, waits for threads that do, or unwinds through code that catches everything, KeyboardInterrupt does not come
-through. So a second thread is told by the C part of the signal handler, gives the main thread a moment to stop cleanly,
-and ends the process if it has not. In a finaliser Python reports the KeyboardInterrupt with a traceback and goes on;
-that report is left out.
+Python runs signal handlers in the main thread, between two of its instructions. KeyboardInterrupt does not get through
+while that thread multiplies matrices, waits for threads that do, or runs code that catches every exception. So the C
+part of the signal handler wakes a second thread. It gives the main thread a moment to stop cleanly, and then ends the
+process. If the signal arrives in a finaliser, Python prints the KeyboardInterrupt with a traceback and goes on; that
+traceback is suppressed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _SHOW_CURSOR = "\x1b[?25h\n"
 
 
 class Interruption:
-    """Watches for signals from when it is made; the main thread gets a KeyboardInterrupt.
+    """Watches for signals once it is made; the main thread gets a KeyboardInterrupt.
 
     Args:
         seconds_to_stop: how long the main thread may take to stop cleanly: to remove its temporary files, and to keep
             the embeddings that it has.
 
     Attributes:
-        folders: where this process may be writing; it adds them as it learns them. Of a file that it was in the
-            middle of when it is ended, the temporary part is removed there.
-        page: of several audits, says what is done and what is not; None for one audit.
+        folders: where this process may be writing; added as they become known. Temporary files there are removed when
+            the process is ended.
+        page: the index page of several audits, which shows what is done and what is not; None for one audit.
     """
 
     def __init__(self, seconds_to_stop: float = 0.4) -> None:
@@ -52,17 +52,17 @@ class Interruption:
         threading.Thread(target=self._watch, name="interruption", daemon=True).start()
 
     def release(self) -> None:
-        """Stop watching, for work that Ctrl+C is the normal end of."""
+        """Stop watching, for commands that Ctrl+C ends normally."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = sys.__unraisablehook__
 
     def end(self) -> None:
-        """If there was a signal, say in one line how to go on, and end the process: 130 for SIGINT, 143 for SIGTERM.
+        """After a signal, say in one line how to go on, and end the process: 130 for SIGINT, 143 for SIGTERM.
 
-        The interpreter is not taken down in order, which may take seconds (threads that it waits for, modules that
-        clean up); what FiftyOne started ends when we are gone.
+        The interpreter's orderly shutdown is skipped, since it may take seconds. Processes that FiftyOne started end
+        when this one is gone.
         """
         if self._signal is None or not self._ending.acquire(blocking=False):
             return
@@ -79,13 +79,13 @@ class Interruption:
         os._exit(128 + self._signal)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:  # one is enough: the watching thread sees to the end
-            signal.signal(each, signal.SIG_IGN)
+        for other in SIGNALS:  # one signal is enough: the watching thread ends the process
+            signal.signal(other, signal.SIG_IGN)
         self._signal = number
         raise KeyboardInterrupt
 
     def _report(self, unraisable: Any) -> None:
-        """Python's own report of an exception in a finaliser, but for the one that a signal caused."""
+        """Report an exception in a finaliser as Python does, except the one that a signal caused."""
         if self._signal is None or not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
 

@@ -1,4 +1,4 @@
-"""What a call of `run` asks for: one job for each audit."""
+"""The jobs of a call of `run`: one for each audit."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
         InputError: if there is no source, or an option is out of its range.
     """
     if not options["source"]:
-        raise InputError("no source was given; name one, or several, or 'digits' for a try")
+        raise InputError("no source was given; name one or more, or try 'digits'")
     _check_audit_key(options["audit_key"])
     config = AuditConfig(**settings)
     sources = _listed(options["source"])
@@ -117,7 +117,7 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
     choices["keep_labels"] = _listed(options["keep_labels"]) or None
     if len(sources) > 1 and choices["dataset"]:
         raise InputError(
-            f"--dataset {choices['dataset']!r} would name {len(sources)} datasets; leave it out: each gets its own name"
+            f"--dataset {choices['dataset']!r} cannot name {len(sources)} datasets; leave it out, and each gets its own"
         )
     return [
         AuditJob(
@@ -146,5 +146,5 @@ def _identifier(field: str) -> str:
 
 
 def _folder_name(dataset: str) -> str:
-    """The dataset's name with what a folder name cannot hold made into '-'."""
+    """The dataset's name, with '-' for characters that a folder's name cannot have."""
     return re.sub(r"[^\w.-]+", "-", dataset).strip(".-") or "dataset"

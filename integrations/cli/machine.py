@@ -1,4 +1,4 @@
-"""What this machine has of what an audit needs, each with its remedy."""
+"""Checks whether this machine has what an audit needs, each with a remedy."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _accelerator() -> Finding:
         return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
     text = f"none; audits run on the CPU with {torch.get_num_threads()} threads"
     if torch.version.cuda is None:
-        return Finding("GPU", "note", text, "where there is one, install torch's CUDA build")
-    return Finding("GPU", "note", text, "where there is one, check that nvidia-smi lists it")
+        return Finding("GPU", "note", text, "if it has one, install torch's CUDA build")
+    return Finding("GPU", "note", text, "if it has one, check that nvidia-smi lists it")
 
 
 def _weights() -> Finding:

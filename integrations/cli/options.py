@@ -21,8 +21,8 @@ from audit.config import (
 )
 from integrations.cli.options_file import environment_name
 
-WHERE = "Where labels come from and results go"
-MEASURING = "Measuring the audit"
+WHERE = "Input and output"
+MEASURING = "Split, and mislabels injected to measure the audit"
 BACKBONE = "Backbone"
 HEAD = "Head, influence and flags"
 
@@ -45,23 +45,23 @@ CHOICES = {
     "trainer": TRAINERS,
     "weights": ("auto", "imagenet", "bundled"),
 }
-"""What a shell completes the values of settings with."""
+"""The values of settings that a shell offers as completions."""
 
 Output = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
-        help="Folder of the result and its report; default: audit-results/DATASET/AUDIT_KEY. Of several audits: the "
-        "folder in which each has its own, and the index page.",
+        help="Folder for the result and its report; default: audit-results/DATASET/AUDIT_KEY. With several audits: "
+        "the folder that holds all of them and the index page.",
         rich_help_panel=WHERE,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show notes and the summary only.", rich_help_panel=WHERE)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only notes and the summary.", rich_help_panel=WHERE)]
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", help="Show the seconds of every stage, and the trace of a failure.", rich_help_panel=WHERE
+        "--verbose", "-v", help="Show the time of every stage, and the traceback of a failure.", rich_help_panel=WHERE
     ),
 ]
 

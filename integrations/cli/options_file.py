@@ -1,6 +1,7 @@
-"""Where the value of an option comes from: its default, a file, the environment, a flag; later ones win.
+"""The options file, and where the value of an option comes from: its default, a file, the environment or a flag.
 
-The command line parser does the layering; this module reads the file, checks it, and says which layer a value is from.
+Later ones override earlier ones, which the command line parser sees to. This module reads and checks the file, and
+knows where a value is from.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from audit.errors import InputError
 
 PREFIX = "INFLUENCE_AUDIT_"
 TABLES = "audit"
-"""What the tables of a file with several audits are called: [[audit]]."""
+"""The name of the tables in a file with several audits: [[audit]]."""
 
 WHOLE_CALL = ("json", "quiet", "verbose", "dry_run", "fail_above", "output", "scheduler")
-"""Options that concern all audits of a call, and so are in no [[audit]] table."""
+"""Options that apply to all audits of a call, and so cannot be in an [[audit]] table."""
 
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
-"""The types of values in a file, and how a message calls them."""
+"""The types of values in a file, and their names in messages."""
 
 
 def environment_name(option: str) -> str:
@@ -36,11 +37,11 @@ def environment_name(option: str) -> str:
 
 @dataclass(frozen=True)
 class OptionsFile:
-    """What a file with options says.
+    """The content of a file with options.
 
     Attributes:
         options: for all audits, by option name.
-        audits: one a [[audit]] table, on top of those.
+        audits: for each [[audit]] table, its options on top of those.
     """
 
     options: dict[str, Any]
@@ -56,23 +57,27 @@ def read_options_file(path: Path, command: Callable[..., None]) -> OptionsFile:
     try:
         content = tomllib.loads(_text_of(path))
     except OSError as error:
-        raise InputError(f"config file {str(path)!r} cannot be read ({error.strerror}); give one that can") from None
+        raise InputError(f"config file {str(path)!r} cannot be read ({error.strerror}); give another file") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(
-            f"config file {str(path)!r} is not TOML ({error}); `influence-audit config` shows it"
+            f"config file {str(path)!r} is not TOML ({error}); `influence-audit config` prints an example"
         ) from None
     kinds = option_kinds(command)
     tables = content.pop(TABLES, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"{path}: {TABLES!r} is no list of tables; write [[{TABLES}]] above each audit's own options")
+        raise InputError(
+            f"{path}: {TABLES!r} is not a list of tables; write [[{TABLES}]] above each audit's own options"
+        )
     _check(content, kinds, str(path))
-    each = {name: kind for name, kind in kinds.items() if name not in WHOLE_CALL}
+    audit_kinds = {name: kind for name, kind in kinds.items() if name not in WHOLE_CALL}
     for number, table in enumerate(tables, 1):
         where = f"{path}, [[{TABLES}]] number {number}"
         for name in WHOLE_CALL:
             if name in table:
-                raise InputError(f"{where}: {name} is for all audits of a call; move it above the first [[{TABLES}]]")
-        _check(table, each, where)
+                raise InputError(
+                    f"{where}: {name} applies to all audits of a call; move it above the first [[{TABLES}]]"
+                )
+        _check(table, audit_kinds, where)
     listed = {
         name: [value] if kinds[name][1] and not isinstance(value, list) else value for name, value in content.items()
     }

@@ -1,4 +1,4 @@
-"""Files that a command is asked to write: what was not written by this command is never replaced."""
+"""Files that a command writes: it never replaces a file that it has not written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from audit.files.storage import replace_file
 START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
 
 EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
-"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's form."""
+"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's format."""
 
 
 def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: str = "--output") -> None:
@@ -21,9 +21,9 @@ def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: 
 
     Args:
         path: the file to write.
-        is_ours: whether a file that begins so was written by this command.
-        kind: what it writes, for the message.
-        option: that takes another path, for the message.
+        is_ours: whether this command wrote a file, from its first bytes.
+        kind: of file, for the message.
+        option: the option that takes another path, for the message.
 
     Raises:
         InputError: if the path is a folder or no regular file, or holds something else.
@@ -59,7 +59,7 @@ def write_file(path: Path, content: bytes, option: str = "--output") -> None:
 
 
 def check_page(path: Path) -> None:
-    """Refuse to replace a file that is no page of ours; a result's own folder is ours.
+    """Refuse to replace an HTML file that no command of ours wrote, unless it is in a result folder.
 
     Raises:
         InputError: as `check_file`.
@@ -69,7 +69,7 @@ def check_page(path: Path) -> None:
 
 
 def check_figures(folder: Path, report: Path) -> None:
-    """Refuse to write figures among files of somebody else: beside a report of ours the folder is ours.
+    """Refuse to write figures into a folder with other files, unless it is in a result or beside a report.
 
     Raises:
         InputError: if the folder holds files and lies neither in a result nor beside a report.

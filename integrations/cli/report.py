@@ -16,7 +16,7 @@ from integrations.pipeline import REPORT_FILE
 
 @cli.command()
 def report(
-    result_folder: Annotated[Path, typer.Argument(help="The folder that `influence-audit run` named.")],
+    result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The HTML file to write; default: report.html in the result's folder."),
@@ -26,7 +26,7 @@ def report(
         typer.Option(help="Write the figures too, as svg or png, into the folder figures beside the report."),
     ] = None,
 ) -> None:
-    """Write the HTML report of a saved result again; it needs nothing but the folder."""
+    """Write the HTML report of a saved result again; it needs only the folder."""
     if figures is not None:
         require("figures", "--figures")
     from audit.result import AuditResult

@@ -43,9 +43,9 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A FiftyOne dataset, a folder with one folder a class, parquet files, a dataset saved to disk, a "
-            "Hugging Face name such as Maysee/tiny-imagenet, or 'digits'. Prefixes fiftyone:, hf:, folder: and "
-            "parquet: take it at its word. Several are audited one after the other.",
+            help="What to audit: a FiftyOne dataset, a folder with one folder per class, parquet files, a dataset "
+            "saved to disk, a Hugging Face dataset such as Maysee/tiny-imagenet, or 'digits'. The prefixes fiftyone:, "
+            "hf:, folder: and parquet: say which of these is meant. Several sources are audited one after the other.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def run(
         Path | None,
         typer.Option(
             help="A TOML file with these options; `influence-audit config` prints one. Environment variables "
-            "INFLUENCE_AUDIT_OPTION override it, flags override both.",
+            "INFLUENCE_AUDIT_OPTION override it, and flags override both.",
             callback=_read_config,
             is_eager=True,
             rich_help_panel=WHERE,
@@ -63,14 +63,15 @@ def run(
         bool,
         typer.Option(
             "--dry-run",
-            help="Say what would be done, and about how long it takes; write nothing.",
+            help="Show what the audit would do, and about how long it would take; write nothing.",
             rich_help_panel=WHERE,
         ),
     ] = False,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Name of the FiftyOne dataset that other sources become; default: from theirs.", rich_help_panel=WHERE
+            help="Name of the FiftyOne dataset that another source is imported into; default: made from its own name.",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     view: Annotated[
@@ -79,16 +80,16 @@ def run(
     label_field: Annotated[
         list[str] | None,
         typer.Option(
-            help="Field with the labels; default: ground_truth. May be repeated: each is audited, under "
-            "AUDIT_KEY_FIELD.",
+            help="Field with the labels; default: ground_truth. If repeated, each field is audited, under the "
+            "audit key AUDIT_KEY_FIELD.",
             rich_help_panel=WHERE,
         ),
     ] = None,
     keep_labels: Annotated[
         list[str] | None,
         typer.Option(
-            help="Classes to keep, by name or by their number in the source: 90,100. May be repeated, as for names "
-            "with a comma in them.",
+            help="Classes to audit, by name or by number in the source: 90,100. May be repeated, for names that "
+            "contain a comma.",
             rich_help_panel=WHERE,
         ),
     ] = None,
@@ -101,8 +102,8 @@ def run(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Of an image folder: 'folders' if its outer folders are the classes, 'splits' if they are splits that "
-            "hold the class folders; default: found out from what they hold.",
+            help="How to read an image folder: 'folders' if its outer folders are the classes, 'splits' if they are "
+            "splits that hold the class folders; default: decided by what they hold.",
             autocompletion=lambda incomplete: [name for name in LAYOUTS if name.startswith(incomplete)],
             rich_help_panel=WHERE,
         ),
@@ -116,21 +117,21 @@ def run(
         bool,
         typer.Option(
             "--json",
-            help="Print the summary as JSON on standard output, all else on standard error.",
+            help="Print the summary as JSON to standard output, and everything else to standard error.",
             rich_help_panel=WHERE,
         ),
     ] = False,
     fail_above: Annotated[
         float | None,
         typer.Option(
-            help="Exit with code 3 when the estimated share of wrong labels is above this.", rich_help_panel=WHERE
+            help="Exit with code 3 if the estimated share of wrong labels is above this.", rich_help_panel=WHERE
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Embed and train on Dask workers: local:N for N processes of this machine, or a scheduler's address, "
-            "as tcp://host:8786, whose workers see images and cache folder at the same paths.",
+            help="Embed and train on Dask workers: local:N for N processes on this machine, or a scheduler's address, "
+            "such as tcp://host:8786. Its workers must see the images and the cache folder under the same paths.",
             rich_help_panel=WHERE,
         ),
     ] = None,
@@ -155,7 +156,9 @@ def run(
     if fail_above is not None and not 0 <= fail_above < 1:
         raise InputError(f"--fail-above is {fail_above}; it takes a share of the labels, from 0 to below 1")
     if fail_above is not None and any(job.config.inject for job in jobs):
-        raise InputError("--fail-above asks about your own labels, and --inject makes some wrong; leave one out")
+        raise InputError(
+            "--fail-above judges your own labels, and --inject makes some of them wrong; use only one of them"
+        )
     quieten_fiftyone()
     from integrations.cli.terminal import Verbosity
 
@@ -199,7 +202,7 @@ def _jobs(
     """What is asked for in all layers together."""
     tables: list[dict[str, Any]] = read_options_file(config, run).audits if config is not None else []
     if tables and layer_of(context, "source") in GIVEN:
-        raise InputError(f"{config} says in [[audit]] what to audit; leave the sources out of the call, or the file")
+        raise InputError(f"{config} names sources in [[audit]], and so does the command; name them in one place only")
     jobs = []
     for table in tables or [{}]:
         own = {name: value for name, value in table.items() if layer_of(context, name) not in GIVEN}

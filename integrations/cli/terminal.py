@@ -1,4 +1,4 @@
-"""What the command shows while it works: bars with rates and remaining time on a terminal, plain lines elsewhere."""
+"""Progress on standard error: bars with speed and remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from rich.text import Text
 from audit.progress import Step
 
 STAGE_NAMES = {
-    "samples": "looking at the samples",
-    "measuring": "measuring the pace",
+    "samples": "reading the samples",
+    "measuring": "measuring the speed",
     "import": "importing images",
     "workers": "starting workers",
     "backbone": "loading the backbone",
@@ -54,8 +54,8 @@ class Verbosity:
 
     Attributes:
         quiet: notes and the summary only.
-        verbose: the seconds of every stage too, and the trace of a failure.
-        json: standard output is for the summary as JSON alone.
+        verbose: the time of every stage too, and the traceback of a failure.
+        json: standard output holds only the summary, as JSON.
     """
 
     quiet: bool = False

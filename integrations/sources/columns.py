@@ -71,7 +71,7 @@ def find_label_column(description: str, features: Any, wanted: str | None, image
     """The column with the labels: the choice, a usual name, or the only column of class labels.
 
     Raises:
-        InputError: if there is none that is plainly the label, or the choice holds no single label a row.
+        InputError: if no column is clearly the label, or the choice does not hold one label per row.
     """
     from datasets import ClassLabel, Value
 
@@ -93,7 +93,7 @@ def find_label_column(description: str, features: Any, wanted: str | None, image
         raise _no_single_label(description, features, listed)
     others = [column for column in columns if column != images]
     raise InputError(
-        f"{description} has no column that is plainly the label; choose one with --label-column: "
+        f"{description} has no column that is clearly the label; choose one with --label-column: "
         f"{_or(class_labels or others)}"
     )
 
@@ -164,22 +164,22 @@ def _first_values(table: Dataset, column: str, count: int = 32) -> list[Any]:
 
 
 def _address_hint(table: Dataset, column: str) -> str:
-    """What to do about a column of addresses in the network; '' for another."""
+    """A hint for a column of web addresses; '' for any other."""
     values = _first_values(table, column)
     if any(isinstance(value, str) and _ADDRESS.match(value) for value in values):
-        return f"; column {column!r} holds addresses: download the images first, and give their paths"
+        return f"; column {column!r} holds web addresses: download the images first, and give their paths"
     return ""
 
 
 def _no_single_label(description: str, features: Any, column: str) -> InputError:
     kind = type(features[column]).__name__.lower()
-    holds = "lists" if kind in ("list", "largelist", "sequence") else "no single label a row"
+    holds = "lists" if kind in ("list", "largelist", "sequence") else "no single label per row"
     hint = ""
     if holds == "lists":
         hint = f", which in pandas is table[{column!r}] = table[{column!r}].str[0] where each list has one"
     return InputError(
-        f"label column {column!r} of {description} holds {holds}, and an audit needs one label a row{hint}; write that "
-        "to another parquet file, or choose another column with --label-column"
+        f"label column {column!r} of {description} holds {holds}, and an audit needs one label per row{hint}; write "
+        "that to another parquet file, or choose another column with --label-column"
     )
 
 

@@ -1,4 +1,4 @@
-"""Image folders: one folder a class, perhaps inside split folders, perhaps inside folders around them."""
+"""Image folders: one folder per class, possibly inside split folders or other folders around them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from integrations.sources.left_out import FOLDER, LeftOutImage, first_few, print
 from integrations.sources.split_names import split_names
 from integrations.sources.tables import how_to_read_tables
 
-LAYOUT = "put the images into one folder a class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
+LAYOUT = "put the images into one folder per class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
 
 
 def image_folder(
@@ -25,14 +25,15 @@ def image_folder(
 ) -> LabelledImages:
     """The images below `root/<class>/` or `root/<split>/<class>/`, referenced where they are.
 
-    Folders around the classes are looked through. Files that are named like images are listed even if they cannot be
-    read: the audit skips them and says why. Pictures in formats that are not read are in `left_out`. Hidden files,
-    files that are no pictures, results of audits, and folders that a link makes a loop of, are passed over.
+    Folders around the class folders are searched. Files named like images are listed even if they cannot be read: the
+    audit skips them with the reason. Pictures in formats that the audit does not read are in `left_out`. Hidden files,
+    other files, results of audits, and links back to a folder above are ignored.
 
     Args:
         root: the folder.
         keep_labels: the classes to keep; all by default.
-        layout: 'folders' where the outer folders are the classes, 'splits' where they hold them; by default found out.
+        layout: 'folders' if the outer folders are the classes, 'splits' if they hold the class folders; by default
+            decided by what they hold.
 
     Raises:
         InputError: if the folder does not exist, cannot be read, has no class folders with images, or could be read in
@@ -40,7 +41,7 @@ def image_folder(
     """
     root = Path(os.path.abspath(Path(root).expanduser()))
     if not root.is_dir():
-        raise InputError(f"image folder {str(root)!r} does not exist or is no folder; give one that does")
+        raise InputError(f"image folder {str(root)!r} does not exist or is not a folder; give another")
     tree = folder_tree(str(root))
     if tree.problem:
         raise InputError(f"folder {str(root)!r} cannot be read ({tree.problem}); check its permissions")
@@ -71,7 +72,7 @@ def image_folder(
 
 
 def _images_of(root: Path, found: ClassFolder, layout: Layout, left_out: list[LeftOutImage]) -> Iterator[LabelledImage]:
-    """The images of a class folder; what could be some and is not read goes to `left_out`."""
+    """The images of a class folder; files that could be images but are not read go to `left_out`."""
     label = found.label
     inner = split_names(below.name for below in found.folder.folders) if layout.split_inside else {}
     for folder in found.folder.all_folders():
@@ -108,7 +109,7 @@ def _needs_table(layout: Layout) -> bool:
 
 
 def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> str:
-    """Why a folder cannot be audited, and the way out."""
+    """Why a folder cannot be audited, and what to do."""
     name = f"image folder {tree.path!r}"
     if left_out:
         return f"{name} holds no picture that can be read: {'; '.join(sentences(left_out)[:3])}"
@@ -130,7 +131,7 @@ def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str], most
 
 
 def _remarks(tree: Folder, layout: Layout) -> list[str]:
-    """What the user should know of files and folders that are no part of a class."""
+    """Notes for the user about files and folders that belong to no class."""
     remarks = []
     loose = sum(len(level.pictures) for level in layout.levels)
     if loose:

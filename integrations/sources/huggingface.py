@@ -78,7 +78,7 @@ def parquet_files(
     description = f"parquet:{path}"
     rows = _loaded(description, lambda: {split: count_rows(found) for split, found in files.items()})
     if not sum(map(sum, rows.values())):
-        raise InputError(f"{description} holds no rows; give parquet files with one row an image")
+        raise InputError(f"{description} holds no rows; give parquet files with one row per image")
     names = {split: [str(file) for file in found] for split, found in files.items() if sum(rows[split])}
     splits = _splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
     root = path if path.is_dir() else None
@@ -118,9 +118,9 @@ def is_saved_to_disk(folder: Path) -> bool:
 
 @contextmanager
 def _hub_or_cache(repository: str) -> Iterator[None]:
-    """Go on with the hub, or with its copy in the cache where it cannot be reached; a closed network costs seconds.
+    """Use the hub, or its copy in the cache if the hub cannot be reached, which is found out within seconds.
 
-    Asking once first is what makes that quick: `load_dataset` itself retries for half a minute.
+    One request comes first, since `load_dataset` itself retries for half a minute.
     """
     import datasets
     from huggingface_hub import HfApi, constants
@@ -137,8 +137,8 @@ def _hub_or_cache(repository: str) -> Iterator[None]:
     except Exception as error:  # the http client's own errors differ between its versions
         if not (Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___")).is_dir():
             raise InputError(
-                f"dataset {repository!r} cannot be had: the Hugging Face hub cannot be reached "
-                f"({type(error).__name__}); download its parquet files where there is a network and give their folder"
+                f"dataset {repository!r} is not available: the Hugging Face hub cannot be reached "
+                f"({type(error).__name__}); download its parquet files elsewhere and give their folder"
             ) from None
         was_offline = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
@@ -206,7 +206,7 @@ def _labelled_images(
     description, splits = tables.description, tables.splits
     first = next((table for table in splits.values() if len(table)), None)
     if first is None:
-        raise InputError(f"{description} holds no rows; give a dataset with one row an image")
+        raise InputError(f"{description} holds no rows; give a dataset with one row per image")
     images = find_image_column(description, first, wanted_images)
     column = find_label_column(description, first.features, wanted_labels, images)
     labels = {split: class_names(table, column) for split, table in splits.items()}

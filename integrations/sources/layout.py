@@ -1,4 +1,4 @@
-"""Which folders are classes and which are splits: decided by what they hold, and by names only where that agrees."""
+"""Which folders are classes and which are splits: decided by their content, and by their names if that agrees."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _check_classes(root: Folder, outer: Sequence[Folder]) -> None:
     named = split_names(folder.name for folder in outer)
     if len(outer) > 1 and all(folder.name in named and named[folder.name].split for folder in outer):
         tables = [os.path.join(folder.path, name) for folder in root.all_folders() for name in folder.tables]
-        remedy = how_to_read_tables(tables) if tables else "put one folder a class into each"
+        remedy = how_to_read_tables(tables) if tables else "put one folder per class into each"
         raise InputError(
             f"image folder {root.path!r} holds {_listed(outer)}, named like splits but without class folders inside; "
             f"{remedy}, or give --layout {FOLDERS} if these are the classes"

@@ -1,4 +1,4 @@
-"""What a source leaves out before the audit sees it: pictures in formats that are not read, rows without a picture."""
+"""Images that a source leaves out before the audit: files in formats that are not read, and rows without an image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FOLDER = "folder"
 
 @dataclass(frozen=True)
 class LeftOutImage:
-    """A picture, or what may hold or be one, that the audit does not get.
+    """An image that the audit does not get, or a file or folder that may be or hold one.
 
     Args:
-        source_id: what the source calls it; distinct within the source.
+        source_id: its id, distinct within the source.
         path: of the file or folder; None where it is none.
         label: its class, or None.
         kind: what it is, for a count: '.heic file'.
@@ -57,7 +57,7 @@ def quoted(name: str) -> str:
 
 
 def sentences(left_out: Sequence[LeftOutImage]) -> list[str]:
-    """For each kind and reason, how many there are, of which classes, and what to do."""
+    """A sentence for each kind and reason: how many there are, of which classes, and what to do."""
     groups: dict[tuple[str, str, str], Counter[str | None]] = {}
     for image in left_out:
         groups.setdefault((image.kind, image.reason, image.remedy), Counter())[image.label] += 1
@@ -69,7 +69,7 @@ def sentences(left_out: Sequence[LeftOutImage]) -> list[str]:
 
 
 def refuse_left_out(description: str, left_out: Sequence[LeftOutImage]) -> None:
-    """Raise an InputError where something is left out, as a strict audit asks for."""
+    """Raise an InputError if anything is left out, for a strict audit."""
     if left_out:
         first = left_out[0].path or left_out[0].source_id
         raise InputError(
@@ -78,7 +78,7 @@ def refuse_left_out(description: str, left_out: Sequence[LeftOutImage]) -> None:
 
 
 def list_left_out(result: AuditResult, left_out: Sequence[LeftOutImage]) -> None:
-    """Add them to what a result skipped, to its counts and its notes; what is in a folder is not counted."""
+    """Add the images to a result's skipped samples, counts and notes; those in an unreadable folder are not counted."""
     import pandas as pd
 
     if not left_out:

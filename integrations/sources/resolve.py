@@ -183,22 +183,22 @@ def resolve_source(
 ) -> Source:
     """The source that a text names.
 
-    With a prefix, `fiftyone:NAME`, `hf:ORGANISATION/NAME`, `folder:PATH` or `parquet:PATH`, the text is taken at its
-    word. Without one it is, in this order: 'digits'; a path that exists (a folder with one folder a class, parquet
-    files, or a dataset saved to disk); a FiftyOne dataset; an 'organisation/name' on the Hugging Face hub.
+    A prefix says what the text is: `fiftyone:NAME`, `hf:ORGANISATION/NAME`, `folder:PATH` or `parquet:PATH`. Without a
+    prefix it is, in this order: 'digits'; an existing path (a folder with one folder per class, parquet files, or a
+    dataset saved to disk); a FiftyOne dataset; an 'organisation/name' on the Hugging Face hub.
 
     Args:
         text: the source.
-        dataset: the name of the FiftyOne dataset that images from elsewhere become; by default made from the source's.
+        dataset: the name of the FiftyOne dataset to import images into; by default made from the source's name.
         view: a saved view of a FiftyOne dataset.
         label_field: the field with the labels (default 'ground_truth').
         image_column, label_column: columns of a Hugging Face or parquet source; by default found by their types.
         keep_labels: class names, or their numbers where the source numbers its classes; all by default.
-        layout: of an image folder: 'folders' where the outer folders are the classes, 'splits' where they hold them;
-            by default found out.
+        layout: of an image folder: 'folders' if the outer folders are the classes, 'splits' if they hold the class
+            folders; by default decided by what they hold.
 
     Raises:
-        InputError: if there is no such source, saying what was tried, or an option does not go with it.
+        InputError: if there is no such source, or an option does not apply to it.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout is {layout!r}; it takes {' or '.join(LAYOUTS)}")
@@ -214,9 +214,9 @@ def resolve_source(
             layout=layout,
         )
         return FiftyOneSource(place, view, field, tuple(map(str, keep_labels or ())))
-    _refuse(text, "images that are not in FiftyOne yet", view=view)
+    _refuse(text, "not in FiftyOne yet", view=view)
     if kind != "folder":
-        _refuse(text, "no folder of class folders", layout=layout)
+        _refuse(text, "not a folder of images", layout=layout)
     if kind in ("digits", "folder"):
         _refuse(text, "a source without columns", image_column=image_column, label_column=label_column)
         return ImportedSource(_columnless(kind, place, keep_labels, layout), dataset, field)
@@ -288,7 +288,7 @@ def _kind_of_name(text: str) -> str:
         return "hf"
     raise InputError(
         f"source {text!r} is no path that exists, no FiftyOne dataset{close_to(text, names)}, "
-        "and no ORGANISATION/NAME of the Hugging Face hub; 'digits' needs nothing"
+        "and no ORGANISATION/NAME of the Hugging Face hub; for a first try, use 'digits'"
     )
 
 
@@ -311,4 +311,4 @@ def _table_reader(kind: str) -> Callable[..., LabelledImages]:
 def _refuse(text: str, source: str, **options: str | None) -> None:
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"--{name.replace('_', '-')} does not go with {text!r}, which is {source}; leave it out")
+            raise InputError(f"--{name.replace('_', '-')} does not apply to {text!r}, which is {source}; leave it out")
