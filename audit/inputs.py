@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Stored, take
+from audit.compute.matrix import StoredRows, select_rows
 from audit.config import AuditConfig
 from audit.data.arrays import read_arrays, read_validation, rows_of
 from audit.data.copies import row_keys
@@ -146,11 +146,13 @@ def material_of_arrays(
     ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
     if splits is not None:
         check_validation(given[rows], splits)
-    in_double = Stored(parts, torch.float64, torch.device("cpu"))
-    exponent = check_embeddings(in_double if len(rows) == len(given) else take(in_double, torch.from_numpy(rows)), ids)
+    in_double = StoredRows(parts, torch.float64, torch.device("cpu"))
+    exponent = check_embeddings(
+        in_double if len(rows) == len(given) else select_rows(in_double, torch.from_numpy(rows)), ids
+    )
     embeddings = rows_of(parts, len(classes), config, exponent)
     if len(rows) < len(given):
-        embeddings = take(embeddings, torch.from_numpy(rows))
+        embeddings = select_rows(embeddings, torch.from_numpy(rows))
     with stages.stage("split"):
         split = split_samples(given[rows], splits, config)
         _note_trust(split, splits, config, stages)
@@ -180,14 +182,14 @@ def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, wo
     labelled = _labelled(samples, left_out, stages)
     every_label = np.array(sorted({samples.labels[row] for row in labelled}))
     auditable_classes(np.array([samples.labels[row] for row in labelled]))
-    backbone, embedded = _embedded(samples.take(labelled), config, stages, workers)
+    backbone, embedded = _embedded(samples.select(labelled), config, stages, workers)
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
     embeddings = embedded.values if workers else rows_of([embedded.values], len(classes), config)
     if not kept.all():
-        embeddings = take(embeddings, torch.from_numpy(np.flatnonzero(kept)))
-    audited = samples.take(rows[kept])
+        embeddings = select_rows(embeddings, torch.from_numpy(np.flatnonzero(kept)))
+    audited = samples.select(rows[kept])
     labels = np.array(audited.labels)
     with stages.stage("split"):
         own = audited.splits if config.use_splits else None

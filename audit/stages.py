@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, Spread, here, take
+from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.config import AuditConfig
 from audit.data.copies import Copies
 from audit.data.injection import inject_mislabels
@@ -46,7 +46,7 @@ def trained_head(
     if only is not None:
         train, validation = np.intersect1d(train, only), np.intersect1d(validation, only)
     (x_train, y_train), (x_validation, y_validation) = (
-        (take(x, rows), y[rows]) for rows in (torch.from_numpy(train), torch.from_numpy(validation))
+        (select_rows(x, rows), y[rows]) for rows in (torch.from_numpy(train), torch.from_numpy(validation))
     )
     parts = (x_train, y_train, x_validation, y_validation, len(material.classes))
     if config.trainer == "adam":
@@ -95,7 +95,7 @@ def inject(
 
 def hessian_of(x: Rows, head: Head, material: Material, config: AuditConfig) -> HeadHessian:
     """Of the head's training objective."""
-    z = head.features(take(x, torch.from_numpy(material.rows("train"))))
+    z = head.features(select_rows(x, torch.from_numpy(material.rows("train"))))
     return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping)
 
 
@@ -213,7 +213,7 @@ def diagnose(
         trusted: bool (n,), whose labels are known to be right; None where none is.
         progress: told after each round.
     """
-    x = here(material.x) if isinstance(material.x, Spread) else material.x
+    x = to_memory(material.x) if isinstance(material.x, RemoteRows) else material.x
     classes = len(material.classes)
     if not copies:
         model = NoiseModel(x, classes, seed, None if trusted is None else torch.from_numpy(trusted).to(labels.device))
@@ -221,7 +221,7 @@ def diagnose(
         return fitted.diagnosis, spike_in(model, fitted, labels, seed)
     rows = torch.from_numpy(copies.representatives(labels.cpu().numpy(), trusted))
     known = None if trusted is None else torch.from_numpy(trusted)[rows].to(labels.device)
-    model = NoiseModel(take(x, rows), classes, seed, known)
+    model = NoiseModel(select_rows(x, rows), classes, seed, known)
     counted = labels[rows.to(labels.device)]
     fitted = model.fit(counted, progress)
     controls = spike_in(model, fitted, counted, seed)
@@ -244,5 +244,5 @@ def evidence_of(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> 
 
 def predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:
     """Probabilities (k, C) of the rows."""
-    p = head.probabilities(take(x, torch.from_numpy(rows)))
-    return here(p if isinstance(p, Tensor) else p.float()).cpu().numpy()
+    p = head.probabilities(select_rows(x, torch.from_numpy(rows)))
+    return to_memory(p if isinstance(p, Tensor) else p.float()).cpu().numpy()

@@ -25,7 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Derived, Rows, Spread, Stored, Taken, derive, hold, positions, take
+from audit.compute.matrix import (
+    DerivedRows,
+    RemoteRows,
+    Rows,
+    SelectedRows,
+    StoredRows,
+    derive,
+    hold,
+    positions,
+    select_rows,
+)
 from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
@@ -161,7 +171,7 @@ class DaskWorkers:
             shards = [
                 self.client.submit(
                     _embed_shard,
-                    samples.take(np.arange(start, min(start + step, len(samples)))),
+                    samples.select(np.arange(start, min(start + step, len(samples)))),
                     spec,
                     backbone.key,
                     config.batch_size,
@@ -196,21 +206,21 @@ class DaskWorkers:
             together = math.ceil(len(shards) / (SETTINGS.parts_per_worker * workers))
             groups = [slice(start, start + together) for start in range(0, len(shards), together)]
             parts = [self.client.submit(_joined, *shards[group], pure=False) for group in groups]
-            values = SpreadRows(
+            values = DaskRows(
                 self.client, parts, [sum(sizes[group]) for group in groups], backbone.features, torch.float64
             )
         keys = np.concatenate([part.keys for part in ordered])
         computed, cached = (sum(getattr(part, name) for part in ordered) for name in ("computed", "cached"))
         return Embedded(values, rows, keys, skipped, computed, cached, remarks)
 
-    def spread(self, x: Rows, parts: int | None = None) -> SpreadRows:
+    def spread(self, x: Rows, parts: int | None = None) -> DaskRows:
         """Embeddings (n, d) of this process on the workers."""
         count = parts or SETTINGS.parts_per_worker * self._count()
         edges = [round(part * len(x) / count) for part in range(count + 1)]
         slices = [slice(start, stop) for start, stop in pairwise(edges)]
         with _lost_is_an_error(self.client):
             futures = self.client.scatter([x[rows] for rows in slices], broadcast=True, hash=False)
-        return SpreadRows(self.client, futures, [rows.stop - rows.start for rows in slices], x.shape[1], x.dtype)
+        return DaskRows(self.client, futures, [rows.stop - rows.start for rows in slices], x.shape[1], x.dtype)
 
     def _count(self) -> int:
         with _lost_is_an_error(self.client):
@@ -220,7 +230,7 @@ class DaskWorkers:
         return workers
 
 
-class SpreadRows(Spread):
+class DaskRows(RemoteRows):
     """Rows in parts, each a matrix of rows on some worker.
 
     Args:
@@ -241,22 +251,22 @@ class SpreadRows(Spread):
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         places = positions(rows, len(self))
         order = torch.argsort(places, stable=True)
-        taken = self.take(places[order])
+        taken = self.select(places[order])
         found = torch.cat(taken._gather(taken._submit([taken], before=[_in_memory])))
         out = torch.empty_like(found)
         out[order] = found
         return out
 
-    def float(self) -> SpreadRows:
+    def float(self) -> DaskRows:
         """The same in single precision."""
         return self._like(self._submit([self], before=[_single]), self.shape[1], torch.float32)
 
-    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> SpreadRows:
+    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> DaskRows:
         """What follows from the rows of sources, on the workers."""
         parts = self._submit(sources, before=[_derived, function, width, hold])
         return self._like(parts, width, sources[0].dtype)
 
-    def take(self, places: Tensor) -> SpreadRows:
+    def select(self, places: Tensor) -> DaskRows:
         """Rows at rising positions."""
         edges = np.concatenate([[0], np.cumsum(self.sizes)])
         cuts = np.searchsorted(places.cpu().numpy(), edges)
@@ -265,22 +275,23 @@ class SpreadRows(Spread):
         ]
         with _lost_is_an_error(self.client):
             parts = [
-                self.client.submit(take, part, local, pure=False) for part, local in zip(self.parts, own, strict=True)
+                self.client.submit(select_rows, part, local, pure=False)
+                for part, local in zip(self.parts, own, strict=True)
             ]
-        return SpreadRows(self.client, parts, [len(local) for local in own], self.shape[1], self.dtype)
+        return DaskRows(self.client, parts, [len(local) for local in own], self.shape[1], self.dtype)
 
     def total(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
         """The sums over parts of what the function makes of each, in double precision."""
         sums = self._gather(self._submit(sources, before=[function], after=common))
         return tuple(torch.stack([part.double() for part in column]).sum(0) for column in zip(*sums, strict=True))
 
-    def each(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+    def map_rows(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
         """What the function makes of each part, brought here and joined in order."""
         found = self._gather(self._submit(sources, before=[function], after=common))
         return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
-    def _like(self, parts: Sequence[Future], width: int, dtype: torch.dtype) -> SpreadRows:
-        return SpreadRows(self.client, parts, self.sizes, width, dtype)
+    def _like(self, parts: Sequence[Future], width: int, dtype: torch.dtype) -> DaskRows:
+        return DaskRows(self.client, parts, self.sizes, width, dtype)
 
     def _submit(self, sources: Sequence[Any], before: Sequence[Any], after: Sequence[Any] = ()) -> list[Future]:
         """before[0] on every part: of the rest of `before`, the part's pieces of the sources, and `after`."""
@@ -295,7 +306,7 @@ class SpreadRows(Spread):
         """The pieces of a source, one for each part of these rows."""
         if source is None:
             return [None] * len(self.parts)
-        if isinstance(source, SpreadRows):
+        if isinstance(source, DaskRows):
             assert source.sizes == self.sizes
             return source.parts
         edges = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
@@ -310,8 +321,8 @@ class SpreadRows(Spread):
 
 def _cut(rows: Rows, part: slice) -> Rows:
     """A piece of rows of this process, to send to a worker; of derived rows, the same piece of their sources."""
-    if isinstance(rows, Derived):
-        return Derived(rows.function, [_cut(source, part) for source in rows.sources], rows.shape[1], rows.dtype)
+    if isinstance(rows, DerivedRows):
+        return DerivedRows(rows.function, [_cut(source, part) for source in rows.sources], rows.shape[1], rows.dtype)
     return rows[part]
 
 
@@ -356,8 +367,8 @@ def _outcome(shard: tuple[np.ndarray, Embedded]) -> Embedded:
     return shard[1]
 
 
-def _joined(*shards: tuple[np.ndarray, Embedded]) -> Stored:
-    return Stored([values for values, _ in shards], torch.float64, torch.device("cpu"))
+def _joined(*shards: tuple[np.ndarray, Embedded]) -> StoredRows:
+    return StoredRows([values for values, _ in shards], torch.float64, torch.device("cpu"))
 
 
 def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
@@ -393,18 +404,18 @@ def _lost_is_an_error(client: Client) -> Iterator[None]:
         ) from None
 
 
-@sizeof.register(Stored)
-def _(rows: Stored) -> int:
+@sizeof.register(StoredRows)
+def _(rows: StoredRows) -> int:
     return sum(part.nbytes for part in rows.parts)
 
 
-@sizeof.register(Derived)
-def _(rows: Derived) -> int:
+@sizeof.register(DerivedRows)
+def _(rows: DerivedRows) -> int:
     return sum(sizeof(source) for source in rows.sources)
 
 
-@sizeof.register(Taken)
-def _(rows: Taken) -> int:
+@sizeof.register(SelectedRows)
+def _(rows: SelectedRows) -> int:
     return sizeof(rows.rows)
 
 

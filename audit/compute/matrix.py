@@ -1,9 +1,9 @@
 """Matrices with one row per sample, which are read in blocks of rows wherever they are stored.
 
 An audit computes sums over samples (a loss, a gradient, a product with the Hessian, a Kronecker factor) or one result
-for each sample (a probability, an influence). Neither needs all samples in memory at once. A tensor in memory is such a
-matrix. So are memory-mapped files (`Stored`), functions of the rows of other matrices (`Derived`), selected rows of
-another matrix (`Taken`), and rows that other processes hold (`Spread`).
+for each sample (a probability, an influence). Neither needs all samples in memory at once. A tensor in memory is such
+a matrix. So are memory-mapped files (`StoredRows`), functions of the rows of other matrices (`DerivedRows`), selected
+rows of another matrix (`SelectedRows`), and rows that other processes hold (`RemoteRows`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def slices(n: int, bytes_per_row: int, at_once: int) -> list[slice]:
 
 
 def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) -> list[slice]:
-    """Slices over rows for one pass whose temporaries hold this many numbers per row, `brought` included."""
+    """Slices over rows for one pass whose temporaries hold this many numbers per row, `numbers_read` included."""
     bytes_per_row = floats_per_row * (element_bytes or rows.dtype.itemsize)
     at_once = BLOCK_BYTES
     if rows.device.type != "cpu" and len(rows) * bytes_per_row > BLOCK_BYTES:  # asking takes as long as a small pass
@@ -76,7 +76,7 @@ def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) ->
     return slices(len(rows), bytes_per_row, at_once)
 
 
-def brought(rows: Rows) -> int:
+def numbers_read(rows: Rows) -> int:
     """How many numbers reading a row brings into memory: none if the rows are in memory already."""
     return 0 if isinstance(rows, Tensor) else int(rows.shape[1])
 
@@ -90,7 +90,7 @@ def _device_bytes(device: torch.device) -> int:
     return max(BLOCK_BYTES, min(DEVICE_BLOCK_BYTES, free // 8))
 
 
-class Stored:
+class StoredRows:
     """Embeddings in consecutive arrays, usually memory-mapped files.
 
     Pages of a read-only file are released at the next reading. The system may keep them in its cache, but they no
@@ -169,18 +169,18 @@ class Stored:
         """Copy the rows at positions (k,) into `out` (k, d)."""
         owners = torch.from_numpy(np.searchsorted(self._ends, places.numpy(), side="right"))
         for number in owners.unique().tolist():
-            here = owners == number
+            own = owners == number
             before = int(self._ends[number]) - len(self.parts[number])
-            out[here.to(out.device)] = self._converted(self._read(number, places[here] - before))
+            out[own.to(out.device)] = self._converted(self._read(number, places[own] - before))
 
     def _let_go(self) -> None:
         """Release the pages that were read."""
         for file in self._files:
             file.madvise(mmap.MADV_DONTNEED)
 
-    def float(self) -> Stored:
+    def float(self) -> StoredRows:
         """The same in single precision."""
-        return Stored(self.parts, torch.float32, self.device, self.exponent)
+        return StoredRows(self.parts, torch.float32, self.device, self.exponent)
 
 
 def _readable_by_torch(part: np.ndarray) -> bool:
@@ -205,7 +205,7 @@ def _file_of(part: np.ndarray) -> mmap.mmap | None:
     return file
 
 
-class Derived:
+class DerivedRows:
     """A function of the rows of other matrices, computed whenever rows are read.
 
     Args:
@@ -225,13 +225,13 @@ class Derived:
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         return self.function(*(source[rows] for source in self.sources)).to(self.dtype)
 
-    def float(self) -> Derived:
+    def float(self) -> DerivedRows:
         """The same in single precision."""
         single = [source.float() if source.dtype.is_floating_point else source for source in self.sources]
-        return Derived(self.function, single, self.shape[1], torch.float32)
+        return DerivedRows(self.function, single, self.shape[1], torch.float32)
 
 
-class Taken:
+class SelectedRows:
     """Selected rows of another matrix.
 
     Args:
@@ -250,12 +250,12 @@ class Taken:
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         return self.rows[self.places[rows if isinstance(rows, slice) else rows.cpu()].to(self.device)]
 
-    def float(self) -> Taken:
+    def float(self) -> SelectedRows:
         """The same in single precision."""
-        return Taken(self.rows.float(), self.places)
+        return SelectedRows(self.rows.float(), self.places)
 
 
-class Spread(ABC):
+class RemoteRows(ABC):
     """Rows that other processes hold in parts; functions of them are computed there.
 
     Attributes:
@@ -275,11 +275,11 @@ class Spread(ABC):
         """Bring rows into this process."""
 
     @abstractmethod
-    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> Spread:
+    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> RemoteRows:
         """A function of the rows of sources, computed where they are: at once if held, else whenever it is read."""
 
     @abstractmethod
-    def take(self, places: Tensor) -> Spread:
+    def select(self, places: Tensor) -> RemoteRows:
         """Rows at ascending positions, which stay where they are."""
 
     @abstractmethod
@@ -287,10 +287,10 @@ class Spread(ABC):
         """The sums of the function's results over all parts, in float64."""
 
     @abstractmethod
-    def each(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
+    def map_rows(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
         """The function's results for all parts, brought into this process and joined in order."""
 
-    def float(self) -> Spread:
+    def float(self) -> RemoteRows:
         """The same in single precision."""
         return self.derive(as_single, [self], self.shape[1], False)
 
@@ -309,16 +309,16 @@ def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
         width: numbers per row.
     """
     for source in sources:
-        if isinstance(source, Spread):
+        if isinstance(source, RemoteRows):
             return source.derive(function, sources, width, hold=False)
     if all(isinstance(source, Tensor) for source in sources):
         return function(*sources)
-    return Derived(function, sources, width, sources[0].dtype)
+    return DerivedRows(function, sources, width, sources[0].dtype)
 
 
 def hold(rows: Rows) -> Rows:
     """The same rows, computed once and kept in memory, in the process that has them."""
-    if isinstance(rows, Spread):
+    if isinstance(rows, RemoteRows):
         return rows.derive(_same, [rows], rows.shape[1], hold=True)
     if isinstance(rows, Tensor):
         return rows
@@ -328,9 +328,9 @@ def hold(rows: Rows) -> Rows:
     return out
 
 
-def here(rows: Rows) -> Tensor:
+def to_memory(rows: Rows) -> Tensor:
     """All rows as a tensor of this process."""
-    held = rows[slice(0, len(rows))] if isinstance(rows, Spread) else hold(rows)
+    held = rows[slice(0, len(rows))] if isinstance(rows, RemoteRows) else hold(rows)
     assert isinstance(held, Tensor)
     return held
 
@@ -339,11 +339,11 @@ def _same(values: Tensor) -> Tensor:
     return values
 
 
-def take(rows: Rows, places: Tensor) -> Rows:
+def select_rows(rows: Rows, places: Tensor) -> Rows:
     """Rows at positions (k,): a copy if they are in memory, else read when they are needed."""
-    if isinstance(rows, Spread):
-        return rows.take(places)
-    return rows[places] if isinstance(rows, Tensor) else Taken(rows, places)
+    if isinstance(rows, RemoteRows):
+        return rows.select(places)
+    return rows[places] if isinstance(rows, Tensor) else SelectedRows(rows, places)
 
 
 def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
@@ -355,16 +355,16 @@ def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | 
         common: further arguments, the same for every part.
     """
     for source in sources:
-        if isinstance(source, Spread):
+        if isinstance(source, RemoteRows):
             return source.total(function, sources, *common)
     return function(*sources, *common)
 
 
-def each(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
+def map_rows(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
     """Results for each sample, in this process and in the order of the samples; arguments as those of `total`."""
     for source in sources:
-        if isinstance(source, Spread):
-            return source.each(function, sources, *common)
+        if isinstance(source, RemoteRows):
+            return source.map_rows(function, sources, *common)
     return function(*sources, *common)
 
 

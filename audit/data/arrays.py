@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, Stored, aligned, here
+from audit.compute.matrix import Rows, StoredRows, aligned, to_memory
 from audit.compute.memory import GIB, free_memory
 from audit.config import AuditConfig
 from audit.data.left_out import kind_of, label_array
@@ -107,10 +107,10 @@ def rows_of(parts: list[np.ndarray], classes: int, config: AuditConfig, exponent
         exponent: the embeddings are divided by 2 to this power.
     """
     chosen = choose_device(config.device)
-    stored = Stored(parts, WORKING_PRECISION[chosen.type], chosen, exponent)
+    stored = StoredRows(parts, WORKING_PRECISION[chosen.type], chosen, exponent)
     room = IN_MEMORY_BYTES if chosen.type == "cpu" else torch.cuda.get_device_properties(chosen).total_memory // 8
     widest = max(stored.shape[1], classes) if config.engine == "exact" else stored.shape[1]
-    return aligned(here(stored)) if 8 * stored.shape[0] * widest <= room else stored
+    return aligned(to_memory(stored)) if 8 * stored.shape[0] * widest <= room else stored
 
 
 def embedding_parts(x: Any, name: str) -> list[np.ndarray]:

@@ -70,7 +70,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Samples:
+    def select(self, rows: Sequence[int] | np.ndarray) -> Samples:
         """The samples at these positions, in this order."""
         splits = None if self.splits is None else [self.splits[i] for i in rows]
         return Samples(

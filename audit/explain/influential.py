@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, Spread, here, take
+from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.errors import ConvergenceError
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -86,7 +86,7 @@ def worst_predicted(
         settings: how many of them, and by how many others each is explained.
     """
     places = torch.from_numpy(validation)
-    predicted, believed = here(take(p, places)), here(take(truth, places))
+    predicted, believed = to_memory(select_rows(p, places)), to_memory(select_rows(truth, places))
     loss = -(believed * predicted.clamp_min(1e-300).log()).sum(1)
     right = predicted.argmax(1) == believed.argmax(1)
     rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[: settings.validation_samples]]
@@ -144,7 +144,7 @@ def neighbours(
     widest = math.ceil(settings.row_width / hessian.classes)
     at_once = min(settings.at_once, widest, targets_at_once(hessian, len(train), 4, MEMORY))
     solve = _solver(hessian, method, note, settings.residual)
-    z_train, residuals_train = hessian.single.z, take(residuals, torch.from_numpy(train)).float()
+    z_train, residuals_train = hessian.single.z, select_rows(residuals, torch.from_numpy(train)).float()
     own = np.full(len(z), -1)
     own[train] = np.arange(len(train))
     records: list[tuple[object, ...]] = []
@@ -194,7 +194,7 @@ def plan(
     size = (hessian.classes - 1) * hessian.features
     if solver != "auto":
         best = solver
-    elif isinstance(hessian.z, Spread) or 4 * size**2 > settings.factor_bytes:
+    elif isinstance(hessian.z, RemoteRows) or 4 * size**2 > settings.factor_bytes:
         best = "cg"
     else:
         best = max(of, key=lambda method: (counts[method], -flop[method]))

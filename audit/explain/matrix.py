@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, here, take
+from audit.compute.matrix import Rows, select_rows, to_memory
 from audit.compute.memory import GIB
 from audit.config import AuditConfig
 from audit.data.arrays import embedding_parts, rows_of
@@ -164,8 +164,10 @@ def _of_arrays(result: AuditResult, x: Any, validation: Any, config: AuditConfig
         raise InputError(f"the audit scored more samples than the {total} embeddings given; give all that were audited")
     every = rows_of(parts, len(result.summary["classes"]), config)
     split = result.scores["split"].to_numpy()
-    trained_on, held_out = (take(every, torch.from_numpy(rows[split == name])) for name in ("train", "validation"))
-    return trained_on, here(held_out)
+    trained_on, held_out = (
+        select_rows(every, torch.from_numpy(rows[split == name])) for name in ("train", "validation")
+    )
+    return trained_on, to_memory(held_out)
 
 
 def _of_images(result: AuditResult, x: Any, validation: Any, progress: ProgressCallback) -> tuple[Rows, Tensor]:
@@ -185,8 +187,8 @@ def _of_images(result: AuditResult, x: Any, validation: Any, progress: ProgressC
         )
     every = rows_of([embedded.values], len(result.summary["classes"]), images.config)
     train = (rows["split"] == "train").to_numpy()
-    trained_on, held_out = (take(every, torch.from_numpy(np.flatnonzero(chosen))) for chosen in (train, ~train))
-    return trained_on, here(held_out)
+    trained_on, held_out = (select_rows(every, torch.from_numpy(np.flatnonzero(chosen))) for chosen in (train, ~train))
+    return trained_on, to_memory(held_out)
 
 
 def _check_same(result: AuditResult, influence: Tensor, tolerance: float = 1e-2) -> None:

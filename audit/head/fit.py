@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Derived, Rows, blocks, brought, derive, hold, total
+from audit.compute.matrix import DerivedRows, Rows, blocks, derive, hold, numbers_read, total
 from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
 from audit.head.factors import SecondMoment
@@ -87,7 +87,7 @@ def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 def targets_of(labels: Tensor, classes: int, like: Rows) -> Rows:
     """One-hot (n, C), in the precision of another matrix; made when they are asked for where that is not in memory."""
     make = partial(one_hot, classes=classes, dtype=like.dtype)
-    return make(labels) if isinstance(like, Tensor) else Derived(make, [labels], classes, like.dtype)
+    return make(labels) if isinstance(like, Tensor) else DerivedRows(make, [labels], classes, like.dtype)
 
 
 def logits(z: Rows, weight: Tensor) -> Any:
@@ -128,7 +128,7 @@ def cross_entropies(z: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 def _losses(z: Rows, targets: Rows, weight: Tensor) -> tuple[Tensor]:
     out = torch.zeros((), dtype=torch.float64, device=z.device)
-    for rows in blocks(z, brought(z) + 3 * len(weight)):
+    for rows in blocks(z, numbers_read(z) + 3 * len(weight)):
         out += cross_entropies(z[rows], weight, targets[rows]).sum(dtype=torch.float64)
     return (out,)
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, Spread, blocks, brought, hold, slices, total
+from audit.compute.matrix import RemoteRows, Rows, blocks, hold, numbers_read, slices, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError, InputError
 from audit.head.factors import KroneckerFactors, SecondMoment, contrasts, kronecker_factors
@@ -156,7 +156,7 @@ class HeadHessian:
         """Whether a method means Cholesky; 'auto' decides by the size and the number of right-hand sides."""
         if method != "auto":
             return method == "cholesky"
-        if isinstance(self.z, Spread):
+        if isinstance(self.z, RemoteRows):
             return False
         if "factor" in self.__dict__:
             return True
@@ -216,7 +216,7 @@ def _curved(z: Rows, p: Rows, w: Rows | None, v: Tensor) -> tuple[Tensor]:
     k, classes, features = v.shape
     flat = v.reshape(k * classes, features)
     out = torch.zeros_like(flat)
-    own = brought(z) if z.dtype == v.dtype else features
+    own = numbers_read(z) if z.dtype == v.dtype else features
     for rows in blocks(z, 2 * k * classes + own, v.element_size()):
         z_rows, p_rows = z[rows].to(v.dtype), p[rows].to(v.dtype)[:, None, :]
         u = (z_rows @ flat.T).view(len(z_rows), k, classes)

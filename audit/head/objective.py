@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, blocks, brought, total
+from audit.compute.matrix import Rows, blocks, numbers_read, total
 from audit.compute.threads import log_softmax, one_thread
 from audit.head.factors import KroneckerFactors
 from audit.head.settings import FitSettings
@@ -141,7 +141,7 @@ def _dot(u: Tensor, v: Tensor) -> float:
 def _losses_and_gradient(z: Rows, targets: Rows, weights: Rows | None, weight: Tensor) -> tuple[Tensor, Tensor]:
     loss = torch.zeros((), dtype=torch.float64, device=z.device)
     gradient = torch.zeros(weight.shape, dtype=torch.float64, device=z.device)
-    for rows in blocks(z, 4 * len(weight) + brought(z)):
+    for rows in blocks(z, 4 * len(weight) + numbers_read(z)):
         z_rows = z[rows]
         log_p = log_softmax(z_rows @ weight.T)
         with one_thread(log_p.numel()):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from audit.compute.matrix import Spread
+from audit.compute.matrix import RemoteRows
 from audit.errors import ConvergenceError
 from audit.head.hessian import HeadHessian, Solution
 
@@ -66,7 +66,7 @@ class StableSolver:
         try:
             return self.hessian.solve(b, self._method, tolerance)
         except ConvergenceError:
-            dense = self._method == "cholesky" or isinstance(self.hessian.z, Spread)
+            dense = self._method == "cholesky" or isinstance(self.hessian.z, RemoteRows)
             if dense or self.hessian.parameters > self.hessian.settings.dense_parameters:
                 raise
             self._method = "cholesky"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.compute.matrix import Rows, blocks, derive, each, total
+from audit.compute.matrix import Rows, blocks, derive, map_rows, total
 from audit.errors import InputError
 
 
@@ -80,7 +80,7 @@ def check_embeddings(x: Rows, ids: Sequence[str], most_times_usual: float = 1e6,
     Raises:
         InputError: if an embedding holds NaN or infinity, or dwarfs the others, with the first such row.
     """
-    (largest,) = each(_largest, (x,))
+    (largest,) = map_rows(_largest, (x,))
     finite = torch.isfinite(largest)
     if not bool(finite.all()):
         bad = torch.nonzero(~finite).flatten()

@@ -59,7 +59,7 @@ class Workers(Protocol):
     """Other processes that embed images, and hold the embeddings."""
 
     def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
-        """As `embed` below, with `values` that are spread over them (`audit.compute.matrix.Spread`)."""
+        """As `embed` below, with `values` that are spread over them (`audit.compute.matrix.RemoteRows`)."""
 
 
 def default_cache_dir() -> Path:

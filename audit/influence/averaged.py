@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, blocks, brought, each, take, total
+from audit.compute.matrix import Rows, blocks, map_rows, numbers_read, select_rows, total
 from audit.compute.threads import one_thread
 from audit.head.hessian import Solution
 from audit.head.stable import StableSolver
@@ -25,14 +25,14 @@ def mean_gradient(z: Rows, residuals: Rows) -> Tensor:
 
 def _gradient(z: Rows, residuals: Rows) -> tuple[Tensor]:
     out = torch.zeros(residuals.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
-    for rows in blocks(z, brought(z) + 2 * residuals.shape[1]):
+    for rows in blocks(z, numbers_read(z) + 2 * residuals.shape[1]):
         out += residuals[rows].T @ z[rows]
     return (out,)
 
 
 def inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> Tensor:
     """r_iᵀ S_j z_i: (k, n) of features z (n, D), residuals (n, C) and solutions S (k, C, D)."""
-    (products,) = each(_inner_products, (z, residuals), solutions)
+    (products,) = map_rows(_inner_products, (z, residuals), solutions)
     return products.T
 
 
@@ -40,7 +40,7 @@ def _inner_products(z: Rows, residuals: Rows, solutions: Tensor) -> tuple[Tensor
     k, classes, features = solutions.shape
     out = torch.empty(len(z), k, dtype=z.dtype, device=z.device)
     flat = solutions.to(z.dtype).reshape(-1, features).T
-    for rows in blocks(z, brought(z) + 2 * k * classes):
+    for rows in blocks(z, numbers_read(z) + 2 * k * classes):
         moved = (z[rows] @ flat).view(-1, k, classes)
         with one_thread(moved.numel()):
             out[rows] = (moved * residuals[rows][:, None, :]).sum(2)
@@ -71,7 +71,9 @@ def influence_on_validation(
     halves = [validation[0::2], validation[1::2]]
     gradients = torch.stack(
         [
-            mean_gradient(take(z, half), take(validation_residuals, torch.arange(start, len(validation), 2)))
+            mean_gradient(
+                select_rows(z, half), select_rows(validation_residuals, torch.arange(start, len(validation), 2))
+            )
             for start, half in enumerate(halves)
         ]
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from audit.compute.matrix import take
+from audit.compute.matrix import select_rows
 from audit.errors import InputError
 from audit.head.fit import Head
 from audit.head.stable import StableSolver
@@ -47,5 +47,5 @@ def make_engine(
         )
     from audit.influence.pydvl import PydvlEngine
 
-    trained_on = Labelled(take(samples.inputs, train), take(samples.targets, train))
+    trained_on = Labelled(select_rows(samples.inputs, train), select_rows(samples.targets, train))
     return PydvlEngine(name.removeprefix("pydvl-"), head, trained_on, solver.hessian, backbone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audit.compute.matrix import take
+from audit.compute.matrix import select_rows
 from audit.head.fit import Head, probabilities, residuals
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
@@ -34,7 +34,7 @@ class ExactEngine:
             z,
             residuals(p, samples.targets),
             validation,
-            residuals(take(p, validation), validation_targets),
+            residuals(select_rows(p, validation), validation_targets),
         )
         first = len(validation[0::2]) / len(validation)
         whole = first * solution.values[0] + (1 - first) * solution.values[1]

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from audit.compute.matrix import here
+from audit.compute.matrix import to_memory
 from audit.config import HEAD_ONLY
 from audit.errors import ConvergenceError, InputError
 from audit.extras import require_engine
@@ -122,7 +122,7 @@ class PydvlEngine:
         from pydvl.influence import torch as peers
 
         loss, ridge, limits = functional.cross_entropy, self.hessian.ridge, self.settings
-        x, targets = self._inputs(here(self.train.inputs)), here(self.train.targets).to(self.dtype)
+        x, targets = self._inputs(to_memory(self.train.inputs)), to_memory(self.train.targets).to(self.dtype)
         if self.method == "inverse-harmonic-mean":
             limit = len(x) if self.scope == "head" else limits.gradients_batch
             size = max(divisor for divisor in range(1, limit + 1) if len(x) % divisor == 0)

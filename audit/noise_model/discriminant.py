@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, derive, here, take
+from audit.compute.matrix import Rows, derive, select_rows, to_memory
 from audit.head.factors import SecondMoment
 from audit.head.fit import logits
 from audit.head.hessian import chunks
@@ -57,7 +57,7 @@ class LeastSquares:
     ) -> None:
         self.z, self.moment = z, moment
         products, classes = self._products(targets), targets.shape[1]
-        looked_at, wanted = moment.rotate(here(take(z, some))), here(take(targets, some))
+        looked_at, wanted = moment.rotate(to_memory(select_rows(z, some))), to_memory(select_rows(targets, some))
         squares = looked_at**2
         errors = []
         for ridge in ridges:
@@ -67,14 +67,14 @@ class LeastSquares:
             errors.append(float((left_out - wanted).square().mean()))
         self.ridge = ridges[errors.index(min(errors))]
         weights = self._inverse(self.ridge) / len(z)
-        self.leverage = here(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
+        self.leverage = to_memory(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
 
     def __call__(self, targets: Rows) -> Tensor:
         """Predictions (n, C) of distributions over classes (n, C), for each sample without its own."""
         weight = self._inverse(self.ridge)[:, None] * self._products(targets)
         if self.moment.vectors is not None:
             weight = self.moment.vectors.to(weight) @ weight
-        predicted = here(logits(self.z, weight.T.contiguous()))
+        predicted = to_memory(logits(self.z, weight.T.contiguous()))
         classes = predicted.shape[1]
         for rows in chunks(len(predicted), 3 * classes, 4):
             predicted[rows] = _left_out(predicted[rows] + 1 / classes, targets[rows], self.leverage[rows])

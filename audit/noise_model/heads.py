@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audit.compute.matrix import Rows, derive, here, hold
+from audit.compute.matrix import Rows, derive, hold, to_memory
 from audit.head.factors import KroneckerFactors, SecondMoment
 from audit.head.fit import fit_softmax, logits, probabilities, residuals
 from audit.head.hessian import HeadHessian
@@ -89,7 +89,7 @@ def fit_head(
     """
     z, moment = features.z, features.moment
     weight, _ = fit_softmax(z, targets, l2, initial=start.weight, tolerance=settings.tolerance, moment=moment)
-    predicted = here(probabilities(z, weight))
+    predicted = to_memory(probabilities(z, weight))
     hessian = HeadHessian(z, predicted, l2, moment=moment)
     left_out = leave_one_out(
         hessian,

@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor
 
-from audit.compute.matrix import here, take
+from audit.compute.matrix import select_rows, to_memory
 from audit.head.factors import SecondMoment
 from audit.head.fit import fit_softmax, one_hot, probabilities
 from audit.head.hessian import chunks
@@ -75,7 +75,7 @@ class TrustedHead:
         folds = settings.trusted.folds
         if int(torch.bincount(numbers, minlength=classes).min()) < folds:
             return None
-        weight, held_out = _trained(here(take(features.z, rows)), numbers, classes, settings)
+        weight, held_out = _trained(to_memory(select_rows(features.z, rows)), numbers, classes, settings)
         some = slice(0, settings.mixture.few_samples(classes))
         logs = torch.stack([prior[rows][some], held_out[some]]).double().clamp_min(FLOOR).log()
         _, without = _fit_exponents(logs[:1], numbers[some], settings)
@@ -96,7 +96,7 @@ class TrustedHead:
         place[self.rows] = torch.arange(len(self.rows), device=prior.device)
         a, b = self.exponents
         for rows in parts:
-            own = here(probabilities(features.z[rows], self.weight)).to(prior)
+            own = to_memory(probabilities(features.z[rows], self.weight)).to(prior)
             trusted = place[rows] >= 0
             own[trusted] = self.held_out[place[rows][trusted]]
             prior[rows] = (a * prior[rows].clamp_min(FLOOR).log() + b * own.clamp_min(FLOOR).log()).softmax(1)

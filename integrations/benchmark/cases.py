@@ -66,7 +66,7 @@ def labelled_samples(source: Source) -> Samples:
         from integrations.fiftyone import read_samples
 
         samples = read_samples(source.open(), source.label_field)
-    return samples.take([row for row, label in enumerate(samples.labels) if label is not None])
+    return samples.select([row for row, label in enumerate(samples.labels) if label is not None])
 
 
 def source_cases(

@@ -50,7 +50,7 @@ def inject_into_field(
     existing = dataset.get_field(into)
     if existing is not None and INFO_KEY not in (existing.info or {}):
         raise InputError(f"field {into!r} of dataset {dataset.name!r} is there already; name a new one")
-    samples = samples.take([row for row, label in enumerate(samples.labels) if label is not None])
+    samples = samples.select([row for row, label in enumerate(samples.labels) if label is not None])
     labels = np.array(samples.labels)
     classes = check_classes(labels)
     given = np.searchsorted(classes, labels)

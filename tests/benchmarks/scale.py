@@ -27,7 +27,7 @@ import numpy as np
 import audit  # before torch: it tells OpenMP not to spin  # isort: skip
 import torch
 
-from audit.compute.matrix import Stored, take
+from audit.compute.matrix import StoredRows, select_rows
 from audit.head.fit import logits, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choice import leave_one_out
@@ -56,19 +56,21 @@ def write_embeddings(folder: Path, n: int) -> None:
 
 def engine(folder: Path) -> dict[str, Any]:
     """Head with its L2 chosen, influence of every sample on nine tenths' validation loss, leave-one-out."""
-    x = Stored([np.load(folder / "x.npy", mmap_mode="r")], torch.float64, torch.device("cpu"))
+    x = StoredRows([np.load(folder / "x.npy", mmap_mode="r")], torch.float64, torch.device("cpu"))
     labels = torch.from_numpy(np.load(folder / "labels.npy"))
     held = torch.arange(len(x)) % VALIDATION_EVERY == 0
     train, validation = torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
     seconds: dict[str, float] = {}
     with _timed(seconds, "head"):
-        head = train_head(take(x, train), labels[train], take(x, validation), labels[validation], CLASSES)
+        head = train_head(select_rows(x, train), labels[train], select_rows(x, validation), labels[validation], CLASSES)
     with _timed(seconds, "influence"):
         z = head.features(x)
         p = probabilities(z, head.weight)
         wrong = residuals(p, targets_of(labels, CLASSES, z))
-        hessian = HeadHessian(take(z, train), take(p, train), head.l2)
-        _, solution = influence_on_validation(StableSolver(hessian), z, wrong, validation, take(wrong, validation))
+        hessian = HeadHessian(select_rows(z, train), select_rows(p, train), head.l2)
+        _, solution = influence_on_validation(
+            StableSolver(hessian), z, wrong, validation, select_rows(wrong, validation)
+        )
     with _timed(seconds, "leave-one-out"):
         leave_one_out(hessian, z, logits(z, head.weight), wrong, trained_on=~held, method="kfac")
     return {

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from audit import AuditConfig, audit_embeddings
-from audit.compute.matrix import Stored
+from audit.compute.matrix import StoredRows
 from audit.config import ENGINES
 from audit.errors import ConvergenceError, InputError
 from audit.head.fit import probabilities, train_head
@@ -280,7 +280,7 @@ def test_what_cannot_be_done_is_refused_with_its_reason(problem: Peered) -> None
     solver = StableSolver(problem.hessian)
     with pytest.raises(InputError, match="'newton' is unknown; it takes direct, cg"):
         problem.engine("newton")
-    elsewhere = Labelled(Stored([samples.inputs.numpy()], torch.float64, torch.device("cpu")), samples.targets)
+    elsewhere = Labelled(StoredRows([samples.inputs.numpy()], torch.float64, torch.device("cpu")), samples.targets)
     with pytest.raises(InputError, match="'pydvl-cg' takes embeddings in memory"):
         make_engine("pydvl-cg", problem.head, elsewhere, train, solver)
     with pytest.raises(InputError, match="there are 0; give two or more"):

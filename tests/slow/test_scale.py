@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import audit
-from audit.compute.matrix import Rows, Stored, Taken, positions, take
+from audit.compute.matrix import Rows, SelectedRows, StoredRows, positions, select_rows
 from audit.errors import InputError
 from audit.head.fit import Head, logits, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
@@ -44,8 +44,8 @@ def files(material: tuple[np.ndarray, torch.Tensor], tmp_path_factory: pytest.Te
     return sorted(folder.glob("*.npy"))
 
 
-def stored(files: list[Path]) -> Stored:
-    return Stored([np.load(file, mmap_mode="r") for file in files], torch.float64, torch.device("cpu"))
+def stored(files: list[Path]) -> StoredRows:
+    return StoredRows([np.load(file, mmap_mode="r") for file in files], torch.float64, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_rows_in_files_are_those_in_memory(material: Any, files: list[Path], row
     expected = torch.from_numpy(material[0])[rows].double()
     assert torch.equal(stored(files)[rows], expected)
     assert torch.equal(stored(files).float()[rows], expected.float())
-    everything = Taken(stored(files), torch.arange(N))
+    everything = SelectedRows(stored(files), torch.arange(N))
     assert torch.equal(everything[positions(rows, N)], expected)
 
 
@@ -76,7 +76,7 @@ def test_what_was_read_of_a_file_is_no_memory_of_the_process(tmp_path: Path) -> 
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     process = psutil.Process()
     before = process.memory_info().shared
-    once = Stored([np.asarray(mapped)], torch.float32, torch.device("cpu"))
+    once = StoredRows([np.asarray(mapped)], torch.float32, torch.device("cpu"))
     for start in range(0, rows, 1024):
         assert float(once[start : start + 1024].mean()) == start + 511.5
     assert float(once[torch.tensor([rows - 1])].mean()) == rows - 1
@@ -88,12 +88,12 @@ def test_what_was_read_of_a_file_is_no_memory_of_the_process(tmp_path: Path) -> 
 def everything_of(x: Rows, labels: torch.Tensor) -> tuple[Head, torch.Tensor, LeaveOneOut]:
     """Head, influence of all samples, and leave-one-out, the last fifth of the samples for validation."""
     train, validation = torch.arange(N)[: N * 4 // 5], torch.arange(N)[N * 4 // 5 :]
-    head = train_head(take(x, train), labels[train], take(x, validation), labels[validation], C)
+    head = train_head(select_rows(x, train), labels[train], select_rows(x, validation), labels[validation], C)
     z = head.features(x)
     p, targets = probabilities(z, head.weight), targets_of(labels, C, z)
     wrong = residuals(p, targets)
-    hessian = HeadHessian(take(z, train), take(p, train), head.l2)
-    influence, _ = influence_on_validation(StableSolver(hessian), z, wrong, validation, take(wrong, validation))
+    hessian = HeadHessian(select_rows(z, train), select_rows(p, train), head.l2)
+    influence, _ = influence_on_validation(StableSolver(hessian), z, wrong, validation, select_rows(wrong, validation))
     left_out = leave_one_out(
         hessian, z, logits(z, head.weight), wrong, trained_on=torch.arange(N) < len(train), method="kfac"
     )
@@ -154,7 +154,7 @@ def test_predictions_of_many_classes_are_not_in_memory_in_double_precision(monke
     expected = audit.audit_embeddings(x, labels, config=settings)
     monkeypatch.setattr(inputs, "IN_MEMORY_BYTES", 8 * 400 * 50)
     assert isinstance(inputs.rows_of([x], 40, settings), torch.Tensor)
-    assert isinstance(inputs.rows_of([x], 100, settings), Stored)
+    assert isinstance(inputs.rows_of([x], 100, settings), StoredRows)
     assert isinstance(inputs.rows_of([x], 100, settings.replace(engine="pydvl-cg")), torch.Tensor)
     found = audit.audit_embeddings(x, labels, config=settings)
     scale = expected.scores["influence"].abs().max()

@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 
-from audit.compute.matrix import Derived
+from audit.compute.matrix import DerivedRows
 from audit.data.injection import inject_mislabels
 from audit.head.factors import SecondMoment
 from audit.head.fit import one_hot
@@ -90,9 +90,9 @@ def test_some_samples_in_any_order_and_targets_made_when_asked_for_are_alike() -
     z = z.float()
     moment = SecondMoment.of(z)
     given = one_hot(labels, CLASSES, z.dtype)
-    lazily = Derived(lambda numbers: one_hot(numbers, CLASSES, z.dtype), [labels], CLASSES, z.dtype)
+    lazily = DerivedRows(lambda numbers: one_hot(numbers, CLASSES, z.dtype), [labels], CLASSES, z.dtype)
     some = torch.tensor([5, 3, 80])
-    read = Derived(lambda rows: rows, [z], z.shape[1], z.dtype)
+    read = DerivedRows(lambda rows: rows, [z], z.shape[1], z.dtype)
     at_once, when_asked = (
         LeastSquares(rows, moment, targets, torch.arange(N)) for rows, targets in ((z, given), (read, lazily))
     )

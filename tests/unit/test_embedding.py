@@ -65,7 +65,7 @@ def test_images_are_embedded_once_whatever_their_names_and_labels(backbone: Back
     assert (second.computed, second.cached) == (0, 10)
     np.testing.assert_array_equal(first.values, second.values)
     other_size = load_backbone(weights="bundled", image_size=32, device="cpu")
-    assert embed(samples.take(range(1, 10)), other_size, 4, tmp_path / "cache").computed == 9
+    assert embed(samples.select(range(1, 10)), other_size, 4, tmp_path / "cache").computed == 9
 
 
 def test_images_that_cannot_be_read_are_skipped_with_their_reason(backbone: Backbone, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_images_that_cannot_be_read_are_skipped_with_their_reason(backbone: Back
     assert reasons[5] == "file does not exist"
     assert "truncated" in reasons[4]
     with pytest.raises(InputError, match="none of the 4 images can be read"):
-        embed(mixed.take([2, 3, 4, 5]), backbone, 3, tmp_path / "cache")
+        embed(mixed.select([2, 3, 4, 5]), backbone, 3, tmp_path / "cache")
 
 
 def test_a_cache_file_that_was_changed_is_refused_by_name(backbone: Backbone, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import audit
-from audit.compute.matrix import Stored, here
+from audit.compute.matrix import StoredRows, to_memory
 from audit.data.arrays import embedding_parts, read_arrays
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -52,7 +52,7 @@ def plain() -> pd.DataFrame:
 
 
 def numbers_in(x: Any) -> np.ndarray:
-    return here(Stored(embedding_parts(x, "x"), torch.float64, torch.device("cpu"))).numpy()
+    return to_memory(StoredRows(embedding_parts(x, "x"), torch.float64, torch.device("cpu"))).numpy()
 
 
 FORMS: dict[str, Callable[[np.ndarray], Any]] = {
@@ -124,7 +124,7 @@ def test_mapped_and_read_only_arrays_of_another_byte_order_are_audited(plain: pd
     result = audit.audit_embeddings([tmp_path / "first.npy", tmp_path / "second.npy"], LABELS)
     pd.testing.assert_frame_equal(result.scores, plain, check_exact=True)
     places = torch.tensor([70, 3, 40, 39])
-    stored = Stored(
+    stored = StoredRows(
         embedding_parts([tmp_path / "first.npy", tmp_path / "second.npy"], "x"), torch.float64, places.device
     )
     np.testing.assert_array_equal(stored[places].numpy(), X[places.numpy()])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, each, here
+from audit.compute.matrix import Rows, map_rows, to_memory
 from audit.head.factors import KroneckerFactors
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.approximate import left_out_approximately
@@ -67,15 +67,15 @@ def leave_one_out(
     if method == "kfac":
         factors = without_the_sample(hessian, start, settings)
         common = (factors, hessian.n, predictions_only, settings)
-        found = each(left_out_approximately, [*samples, None, None], *common)
+        found = map_rows(left_out_approximately, [*samples, None, None], *common)
     elif method == "blocks":
         apart = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
         w = weights_of(slice(0, len(z)), z, weights, trained_on)
-        leverages, bend = leverages_by_class(hessian, here(z), here(residuals), w, settings)
+        leverages, bend = leverages_by_class(hessian, to_memory(z), to_memory(residuals), w, settings)
         common = (apart, hessian.n, predictions_only, settings)
-        found = each(left_out_approximately, [*samples, leverages, bend], *common)
+        found = map_rows(left_out_approximately, [*samples, leverages, bend], *common)
     else:
-        found = each(left_out_exactly, samples, hessian, predictions_only)
+        found = map_rows(left_out_exactly, samples, hessian, predictions_only)
     probabilities, self_influence = found
     return LeaveOneOut(probabilities, self_influence, method, factors)
 
