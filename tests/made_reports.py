@@ -116,7 +116,7 @@ def nothing_flagged(result: AuditResult) -> AuditResult:
     summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
     summary |= {
         "threshold": 1.0,
-        "threshold_rule": "The threshold was given by the user.",
+        "threshold_rule": "The user set the threshold.",
         "backbone": None,
         "notes": [],
     }

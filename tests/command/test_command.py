@@ -230,9 +230,9 @@ MISTAKES = (
     (["run", "digits", "--keep-labels", "3"], "fewer than two classes"),
     (["run", "digits", "--weights", "nowhere.pth"], "weights 'nowhere.pth' do not exist"),
     (["run", "digits", "--inject", "0.9"], "inject is 0.9; it takes a share from 0 to 0.5"),
-    (["run", "digits", "--inject", "0.1", "--fail-above", "0.1"], "--fail-above asks about your own labels"),
+    (["run", "digits", "--inject", "0.1", "--fail-above", "0.1"], "--fail-above judges your own labels"),
     (["run", "digits", "--audit-key", "../up"], "audit key '../up' is no identifier"),
-    (["run", "digits", "--device", "cuda:7"], "device 'cuda:7' is not here"),
+    (["run", "digits", "--device", "cuda:7"], "no such device 'cuda:7'"),
     (["report", "nowhere"], "'nowhere' holds no complete audit result"),
     (["app", "no-such-dataset"], "no-such-dataset"),
 )

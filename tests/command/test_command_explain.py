@@ -37,7 +37,7 @@ def test_the_command_explains_a_sample(result: AuditResult, tmp_path: Path) -> N
     unknown = forked_command("explain", "result", "nobody.png", cwd=tmp_path)
     assert unknown.returncode != 0
     assert len(unknown.stderr.strip().splitlines()) == 1
-    assert "no id is this and no file's path ends so" in unknown.stderr
+    assert "it is no sample's id, and no file's path ends with it" in unknown.stderr
 
 
 def test_the_command_writes_the_influence_matrix(result: AuditResult, tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def test_the_command_writes_the_influence_matrix(result: AuditResult, tmp_path: 
     scored = result.scores["influence"][split == "train"].to_numpy()
     assert matrix.mean(0) == pytest.approx(scored, rel=1e-6, abs=1e-9 * np.abs(scored).max())
     for arguments, problem in (
-        ((), "nothing is asked for"),
+        ((), "no sample was given"),
         (("--heat-map", "heat.webp"), "of one sample"),
-        (("--matrix", "matrix.csv"), "a name that ends so"),
+        (("--matrix", "matrix.csv"), "a name that ends with .npy"),
     ):
         refused = forked_command("explain", "result", *arguments, cwd=tmp_path)
         assert refused.returncode == 2

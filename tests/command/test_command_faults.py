@@ -59,7 +59,7 @@ def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: 
     again = command(*arguments, cwd=tmp_path, INFLUENCE_AUDIT_CACHE=cache, COLUMNS="200")
     assert again.returncode == 0, again.stderr
     for stage in ("head", "detection", "influence", "explanation", "correction"):
-        assert f"{stage} was finished by an earlier run that did not end: not done again" in again.stderr
+        assert f"{stage} was finished by an earlier run that was interrupted: not done again" in again.stderr
     summary = audit.AuditResult.load(tmp_path / "result").summary
     assert summary["embedding"]["computed"] == 0
     dataset.reload()

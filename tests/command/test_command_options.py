@@ -68,9 +68,12 @@ def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) 
         ('use_splits = "yes"', "audit.toml: use_splits is 'yes'; it takes true or false"),
         ("label_field = [1]", "audit.toml: label_field is [1]; it takes a text in quotes, or a list of them"),
         ("seed =", "config file 'audit.toml' is not TOML"),
-        ('[audit]\nsource = "digits"', "'audit' is no list of tables"),
+        ('[audit]\nsource = "digits"', "'audit' is not a list of tables"),
         ('[[audit]]\nsuorce = "digits"', "[[audit]] number 1: there is no option 'suorce'; did you mean 'source'?"),
-        ('[[audit]]\nsource = "digits"\noutput = "x"', "output is for all audits of a call; move it above the first"),
+        (
+            '[[audit]]\nsource = "digits"\noutput = "x"',
+            "output applies to all audits of a call; move it above the first",
+        ),
         ('[[audit]]\nsource = "digits"\ntrainer = "sgd"', "trainer is 'sgd'; it takes one of newton, adam (in an"),
         ("seed = 1", "no source was given"),
         ('source = "digits"\nfail_above = nan', "--fail-above is nan; it takes a share of the labels"),
@@ -152,7 +155,7 @@ def test_one_failure_in_a_batch_shows_and_does_not_stop_the_rest(tmp_path: Path,
     audits = json.loads(done.stdout)["audits"]
     assert [audit["exit_code"] for audit in audits] == [0, 2, 0, 2]
     assert "no-such-source" in audits[1]["error"]
-    assert "'batch-17' was audited under 'audit' already in this call" in audits[3]["error"]
+    assert "'batch-17' was already audited under 'audit' in this call" in audits[3]["error"]
     assert [audit["summary"]["config"]["seed"] for audit in (audits[0], audits[2])] == [3, 4]
     results = tmp_path / "results"
     assert AuditResult.load(results / "batch-17" / "audit").summary == audits[2]["summary"]

@@ -100,7 +100,7 @@ def test_an_unknown_source_says_what_was_tried_and_what_is_near(dataset_name: Na
     ],
 )
 def test_an_option_that_does_not_go_with_the_source_is_refused(text: str, options: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="does not go with"):
+    with pytest.raises(InputError, match="does not apply to"):
         resolve_source(text, **options)  # type: ignore[arg-type]
 
 

@@ -102,7 +102,7 @@ def test_files_of_others_are_not_replaced(
         ("embeddings.npy", "no influence matrix"),
         ("table.npy", "table.parquet.*no influence matrix"),
         ("folder.npy", "no influence matrix"),
-        ("matrix.csv", "a name that ends so"),
+        ("matrix.csv", "a name that ends with .npy"),
     ):
         with pytest.raises(InputError, match=problem):
             audit.influence_matrix(result, digits[0], to=tmp_path / name)
@@ -114,22 +114,22 @@ def test_what_cannot_be_done_is_refused_with_its_reason(
     digits: tuple[np.ndarray, np.ndarray], result: AuditResult
 ) -> None:
     x, labels = digits
-    with pytest.raises(InputError, match="made of embeddings, which a result does not hold"):
+    with pytest.raises(InputError, match="made from embeddings, which a result does not contain"):
         audit.influence_matrix(result)
-    with pytest.raises(InputError, match="have another influence than in the audit"):
+    with pytest.raises(InputError, match="the influence of the training samples differs from the audit's"):
         audit.influence_matrix(result, x[::-1])
-    with pytest.raises(InputError, match="have 63 features, those that were audited 64"):
+    with pytest.raises(InputError, match="have 63 features, and those that were audited had 64"):
         audit.influence_matrix(result, x[:, 1:])
     with pytest.raises(InputError, match="write it to a file"):
         audit.influence_matrix(result, x, memory=400_000)
-    with pytest.raises(InputError, match="do not do for one row"):
+    with pytest.raises(InputError, match="are not enough for one row"):
         audit.influence_matrix(result, x, memory=2**20)
     other = audit.audit_embeddings(x[:200], labels[:200], config=AuditConfig(engine="pydvl-direct"))
-    with pytest.raises(InputError, match="computed influence with pydvl-direct; run it with engine 'exact'"):
+    with pytest.raises(InputError, match="the influence matrix needs engine 'exact', and this audit used pydvl-direct"):
         audit.influence_matrix(other, x[:200])
     few = AuditResult(**{**vars(result), "heads": {"given": dict(result.heads["given"])}})
     del few.heads["given"]["validation_targets"]
-    with pytest.raises(InputError, match="does not hold what the audit took the labels"):
+    with pytest.raises(InputError, match="does not contain the validation labels"):
         audit.influence_matrix(few, x)
 
 
@@ -149,5 +149,5 @@ def test_an_audit_of_images_needs_no_embeddings(tmp_path: Path) -> None:
         audit.influence_matrix(result, np.zeros((60, 512)))
     gone = result.scores.index[result.scores["split"] == "train"][0]
     Path(result.scores.at[gone, "filepath"]).unlink()
-    with pytest.raises(InputError, match=f"1 of .* images cannot be read any more, the first one of sample {gone} "):
+    with pytest.raises(InputError, match=f"1 of .* images can no longer be read, the first one of sample {gone} "):
         audit.influence_matrix(result)

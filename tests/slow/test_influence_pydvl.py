@@ -281,7 +281,7 @@ def test_what_cannot_be_done_is_refused_with_its_reason(problem: Peered) -> None
     with pytest.raises(InputError, match="'newton' is unknown; it takes direct, cg"):
         problem.engine("newton")
     elsewhere = Labelled(StoredRows([samples.inputs.numpy()], torch.float64, torch.device("cpu")), samples.targets)
-    with pytest.raises(InputError, match="'pydvl-cg' takes embeddings in memory"):
+    with pytest.raises(InputError, match="'pydvl-cg' needs all embeddings in memory"):
         make_engine("pydvl-cg", problem.head, elsewhere, train, solver)
     with pytest.raises(InputError, match="there are 0; give two or more"):
         problem.engine("direct").averaged(samples, validation[:0], samples.targets[:0])

@@ -52,7 +52,7 @@ def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
     outcomes = [checkpoint().once("stage", lambda: given)]
     assert notes == []
     outcomes.append(checkpoint().once("stage", lambda: pytest.fail("it is there")))
-    assert notes == [("stage", "stage was finished by an earlier run that did not end: not done again")]
+    assert notes == [("stage", "stage was finished by an earlier run that was interrupted: not done again")]
     for back_head, back in outcomes:  # alike in memory, too: products are rounded otherwise where numbers lie otherwise
         assert torch.equal(back_head.weight, head.weight)
         assert torch.equal(back_head.standardiser.mean, standardiser.mean)

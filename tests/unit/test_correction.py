@@ -143,7 +143,7 @@ def test_where_nothing_is_flagged_there_is_nothing_to_correct(arrays: Arrays) ->
 def test_a_correction_that_leaves_nothing_says_so(arrays: Arrays) -> None:
     result = audit.audit_embeddings(*arrays, config=audit.AuditConfig(threshold=0.0))
     heads = result.summary["correction"]["heads"]
-    assert heads["removed"] == {"error": "nothing is left to train on or to choose the L2 penalty with"}
+    assert heads["removed"] == {"error": "no samples are left to train on, or to choose the L2 penalty with"}
     assert heads["corrected"]["train_samples"] == result.summary["counts"]["train"]
 
 

@@ -1,4 +1,4 @@
-"""Backbone and embeddings: weights, what cannot be had, and the cache."""
+"""Backbone and embeddings: weights, what is not available, and the cache."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_without_network_and_cache_auto_falls_back_and_says_so(tmp_path: Path, m
     assert loaded.weights == "bundled"
     assert len(notes) == 1
     assert "using the bundled resnet18 instead" in notes[0]
-    with pytest.raises(InputError, match="ImageNet weights of resnet18 cannot be had"):
+    with pytest.raises(InputError, match="ImageNet weights of resnet18 are not available"):
         load_backbone(weights="imagenet", device="cpu")
     with pytest.raises(InputError, match="only resnet18 is bundled"):
         load_backbone("resnet50", "auto", device="cpu")

@@ -168,9 +168,9 @@ def test_what_needs_images_or_the_exact_engine_says_so() -> None:
         audit_embeddings(x, labels, config=AuditConfig(heat_maps=2))
     with pytest.raises(InputError, match="scope 'model' needs images"):
         audit_embeddings(x, labels, config=AuditConfig(engine="pydvl-cg", scope="model"))
-    with pytest.raises(InputError, match="exact cannot take scope 'model': its formulas are those of a head; these"):
+    with pytest.raises(InputError, match="exact cannot take scope 'model': its formulas hold for a head only; these"):
         AuditConfig(scope="model")
     with pytest.raises(InputError, match="pydvl-direct cannot take scope 'model': its matrix"):
         AuditConfig(scope="model", engine="pydvl-direct")
-    with pytest.raises(InputError, match="heat_maps is 2; it takes 0 with another engine"):
+    with pytest.raises(InputError, match="heat_maps is 2; it takes 0, unless the engine is exact"):
         AuditConfig(heat_maps=2, engine="pydvl-cg")

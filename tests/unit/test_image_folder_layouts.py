@@ -137,7 +137,7 @@ def test_folders_named_like_splits_without_classes_are_asked_about(tmp_path: Pat
 def test_a_layout_that_does_not_exist_or_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="layout is 'flat'; it takes folders or splits"):
         resolve_source(str(make(tmp_path, "cat", "dog")), layout="flat")
-    with pytest.raises(InputError, match="--layout does not go with 'digits'"):
+    with pytest.raises(InputError, match="--layout does not apply to 'digits'"):
         resolve_source("digits", layout="folders")
 
 

@@ -193,7 +193,7 @@ def test_what_are_no_embeddings_is_refused_in_one_line(x: Any, message: str) -> 
         ("0" * 90, "^labels are of type str"),
         (None, "^labels are of type NoneType"),
         (7, "^labels are of type int"),
-        (np.eye(3)[LABELS], r"shape \(90, 3\); give one class a sample \(n,\), such as numpy.argmax\(labels, 1\)"),
+        (np.eye(3)[LABELS], r"shape \(90, 3\); give one class per sample \(n,\), such as numpy.argmax\(labels, 1\)"),
         (np.eye(3)[LABELS].tolist(), "a label is of type list.*argmax"),
         (torch.eye(3)[torch.tensor(LABELS)], "argmax"),
         (pd.get_dummies(LABELS), "argmax"),

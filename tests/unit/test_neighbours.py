@@ -45,7 +45,7 @@ def test_neighbours_are_the_strongest_of_the_pairwise_matrix(solver: str) -> Non
 
 
 def _of_shape(samples: int, features: int, classes: int) -> HeadHessian:
-    """For its shape alone: all rows are one."""
+    """A Hessian that only has the right shape: all its rows are the same one."""
     z, p = torch.zeros(1, 1).expand(samples, features), torch.zeros(1, 1).expand(samples, classes)
     return HeadHessian(z, p, 1e-3)
 

@@ -172,9 +172,9 @@ def test_pixels_are_read_as_they_are(pixels: Any, shown: int) -> None:
         (np.full((6, 5), 300.0), "up to 300"),
         (np.zeros((6, 5), complex), "of type complex128"),
         (np.zeros((6, 5), object), "of type object"),
-        ([[0, 1], [1, 0]], "and not a list"),
-        (None, "and not a NoneType"),
-        (7, "and not a int"),
+        ([[0, 1], [1, 0]], "not a list"),
+        (None, "not a NoneType"),
+        (7, "not a int"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_our_own_words(pixels: Any, reason: str) -> None:

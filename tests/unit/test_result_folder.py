@@ -23,7 +23,7 @@ def result() -> audit.AuditResult:
 @pytest.mark.parametrize("name", ["scores.csv", "summary.json", "manifest.json", "scores.parquet", "heads.safetensors"])
 def test_a_file_of_somebody_elses_stays(name: str, result: audit.AuditResult, tmp_path: Path) -> None:
     (tmp_path / name).write_text("my own")
-    with pytest.raises(InputError, match=f"has a {name} that is not of an audit.*give a new folder") as error:
+    with pytest.raises(InputError, match=f"has a {name} that no audit wrote.*give a new folder") as error:
         result.save(tmp_path)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]

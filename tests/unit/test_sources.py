@@ -116,7 +116,7 @@ def test_links_that_make_a_loop_end(tmp_path: Path) -> None:
 
 def test_a_folder_without_classes_says_how_to_lay_it_out(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="has no class folders with images; put the images into one folder a class"):
+    with pytest.raises(InputError, match="has no class folders with images; put the images into one folder per class"):
         image_folder(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         image_folder(tmp_path / "none")
@@ -156,7 +156,7 @@ def test_columns_are_found_by_type_and_can_be_chosen(tmp_path: Path) -> None:
         "fine": [3, 4],
     }
     datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "table.parquet")
-    with pytest.raises(InputError, match="no column that is plainly the label; choose one with --label-column: index"):
+    with pytest.raises(InputError, match="no column that is clearly the label; choose one with --label-column: index"):
         parquet_files(tmp_path)
     assert [row.label for row in parquet_files(tmp_path, label_column="coarse")] == ["x", None]
     assert [row.label for row in parquet_files(tmp_path, label_column="fine")] == ["3", "4"]

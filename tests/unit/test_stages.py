@@ -30,7 +30,7 @@ from audit.flags.threshold import choose_flags, suggest_labels
         ({"solver": "magic"}, "solver is 'magic'; it takes one of auto, cholesky, cg"),
         ({"l2": 0.0}, "l2 is 0.0; it takes a number above 0"),
         ({"trainer": "adam"}, "damping is 0.0; it takes a number above 0 with trainer 'adam'"),
-        ({"threshold": 0.5, "max_review": 5}, "threshold and max_review is 'both set'; it takes one of the three"),
+        ({"threshold": 0.5, "max_review": 5}, "set only one of threshold, target_precision and max_review"),
         ({"image_size": 4}, "image_size is 4; it takes 16 to 4096"),
     ],
 )
@@ -165,7 +165,7 @@ def test_the_suggestion_for_a_flagged_sample_is_another_label() -> None:
 def test_a_given_threshold_is_used_and_said_so() -> None:
     flags = choose_flags(np.array([0.1, 0.5, 0.9]), threshold=0.5)
     assert flags.flag.tolist() == [False, True, True]
-    assert "given by the user" in flags.rule
+    assert "The user set the threshold" in flags.rule
     assert flags.estimates["precision"] == pytest.approx(0.7)
 
 
