@@ -17,7 +17,7 @@ from audit.config import AuditConfig
 from audit.data.copies import Copies
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
-from audit.explain.influential import neighbours, suspicious, worst_predicted
+from audit.explain.influential import influential_samples, suspicious, worst_predicted
 from audit.flags.correction import Correction
 from audit.flags.detectors import Evidence
 from audit.head.fit import WEIGHT_TOLERANCE, Head, probabilities, residuals, targets_of, train_head
@@ -148,7 +148,8 @@ def explain(
         suspicious(scores, suspects(scores), targets),
     )
     names = (material.ids, material.classes)
-    return neighbours(hessian, z, p, residuals(p, targets), material.rows("train"), wanted, names, solver, note)
+    wrong, train = residuals(p, targets), material.rows("train")
+    return influential_samples(hessian, z, p, wrong, train, wanted, names, solver, note)
 
 
 def correction_of(

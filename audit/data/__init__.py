@@ -1,1 +1,1 @@
-"""The samples: what they are, which are left out, their split, what is wrong beside labels, injected mislabels."""
+"""The samples of an audit: reading them, leaving some out, their split, findings, and injected mislabels."""

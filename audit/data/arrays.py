@@ -1,7 +1,7 @@
-"""What a caller hands to an audit, as embeddings in rows and labels.
+"""Embeddings and labels that a caller gives to an audit, as arrays.
 
-Embeddings come as arrays, tensors, tables, lists of rows, sparse matrices and files. Each is audited with the numbers
-that it holds, or refused in one line that says what to give instead; nothing is dropped, filled or rounded in silence.
+Embeddings may be arrays, tensors, tables, lists of rows, sparse matrices or files. They are audited with exactly their
+numbers, or refused in one line that says what to give instead. Nothing is silently dropped, filled or rounded.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from audit.data.samples import is_missing
 from audit.errors import InputError, first_line
 from audit.images.backbone import choose_device
 
-WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are in double precision anyway
-IN_MEMORY_BYTES = 2**28  # on the CPU; on a GPU, an eighth of its memory
+WORKING_PRECISION = {"cpu": torch.float64, "cuda": torch.float32}  # sums over samples are always in float64
+IN_MEMORY_BYTES = 2**28  # of embeddings, up to which they are held in memory; on a GPU, an eighth of its memory
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read_arrays(x: Any, labels: Any, name: str) -> Arrays:
 
 
 def read_validation(validation: Any, like: Arrays) -> Arrays:
-    """The embeddings and labels of a validation split of one's own, of the same kind as those of x.
+    """The embeddings and labels of a separate validation split, of the same kind as those of x.
 
     Raises:
         InputError: if they are no pair, fewer than two samples, or of another kind than those of x.
@@ -96,9 +96,9 @@ def read_validation(validation: Any, like: Arrays) -> Arrays:
 
 
 def rows_of(parts: list[np.ndarray], classes: int, config: AuditConfig, exponent: int = 0) -> Rows:
-    """Embeddings in double precision: in memory, or read where they are if they, or the predictions, are many.
+    """Embeddings in float64: in memory, or memory-mapped if they or their predictions are large.
 
-    What is predicted of embeddings in memory is there, too, in the same precision; pyDVL's engines ask for that.
+    Predictions for embeddings in memory are in memory, too, in the same precision, as pyDVL's engines need them.
 
     Args:
         parts: (n_i, d) each.
@@ -144,7 +144,7 @@ def mapped(path: Path) -> np.ndarray:
 
 
 def _array(x: Any, name: str) -> np.ndarray:
-    """x as an array of whatever numpy makes of it, values unchanged."""
+    """x as a NumPy array of any type, values unchanged."""
     kind = type(x).__name__
     if x is None or isinstance(x, bytes | Mapping | Set | Iterator):
         raise InputError(f"{name}: embeddings are of type {kind}; give an array (n, d), or a list of rows")
@@ -242,7 +242,7 @@ def _objects(values: list[Any]) -> np.ndarray:
 
 
 def _real(x: np.ndarray, name: str) -> np.ndarray:
-    """The same numbers as floating-point ones, or whole ones, that torch knows; files stay where they are."""
+    """The same numbers in a floating-point or integer type that torch knows; files stay memory-mapped."""
     kind = x.dtype.kind
     if kind == "O" and x.ndim == 1 and len(x) and hasattr(x[0], "__len__") and not isinstance(x[0], str | bytes):
         x = _stacked(list(x), name)

@@ -1,4 +1,4 @@
-"""Class names that are probably one class, or no class at all, told apart even where they are printed alike."""
+"""Doubtful class names: several that are probably one class, and names that read like a missing label."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def told_apart(names: list[str]) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    """What is left of a name without what does not make another class of it."""
+    """A name without the differences that do not make another class."""
     visible = "".join(letter for letter in unicodedata.normalize("NFKC", name) if not _is_invisible(letter))
     plain = visible.translate(_LETTERS_THAT_LOOK_LATIN).casefold()
     return re.sub(r"[\s_-]+", " ", plain).strip()
 
 
 def _as_printed(name: str) -> str:
-    """Names that a reader takes for the same have the same; what Python escapes in quotes can be told apart."""
+    """How a name looks when printed: equal for names that a reader cannot tell apart."""
     return unicodedata.normalize("NFC", repr(name)).translate(_LETTERS_THAT_LOOK_LATIN)
 
 
@@ -63,7 +63,7 @@ def _is_invisible(letter: str) -> bool:
 
 
 def _code_points(name: str, names: list[str], most: int = 6) -> str:
-    """The code points of a name that not all of the names have; all of them where only their order differs."""
+    """The code points of a name that some other name lacks; all of them if only their order differs."""
     common = set.intersection(*map(set, names))
     own = [letter for letter in dict.fromkeys(name) if letter not in common] or list(name)
     shown = " ".join(f"U+{ord(letter):04X}" for letter in own[:most])

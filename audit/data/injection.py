@@ -1,4 +1,4 @@
-"""Mislabels injected on purpose and recorded, to measure an audit with."""
+"""Mislabels that are injected on purpose and recorded, to measure an audit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def inject_mislabels(
     influence: np.ndarray | None = None,
     candidates: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Labels of which a fraction is wrong on purpose.
+    """Labels with a fraction changed to wrong ones.
 
     Args:
         labels: (n,) class numbers.

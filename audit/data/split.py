@@ -1,4 +1,4 @@
-"""Which samples the head is trained on, tuned on and measured on."""
+"""The split: the samples that the head is trained on, tuned on and measured on."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def own_split(
 
 
 def check_validation(labels: np.ndarray, splits: np.ndarray) -> None:
-    """Refuse samples of one's own for validation that a head cannot be chosen or measured with.
+    """Refuse separate validation samples that are too few, or of a class without other samples.
 
     Args:
         labels: (n,) of the samples that are audited.

@@ -110,7 +110,7 @@ def suspicious(
     return Wanted(reasons, rows, targets, settings.suspect_neighbours)
 
 
-def neighbours(
+def influential_samples(
     hessian: HeadHessian,
     z: Rows,
     p: Rows,

@@ -1,4 +1,4 @@
-"""Images to embeddings: streamed through the backbone once, and kept on disk for the next audit."""
+"""Embeddings of images: each image passes through the backbone once, and its embedding is cached on disk."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Embedded:
     """The embeddings of the images that could be read.
 
     Attributes:
-        values: float32 (k, d); where workers embedded them, rows that they hold.
+        values: float32 (k, d); if workers embedded the images, rows that the workers hold.
         rows: (k,) positions of those images among the samples.
-        keys: uint8 (k, 16), what identifies the content of each of those images (`content_key`).
+        keys: uint8 (k, 16), the digest of each image's content (`content_key`).
         skipped: position and reason of every image that could not be read.
         computed: how many went through the backbone now.
         cached: how many came from the cache.
-        remarks: position of every image that was read now in spite of damage, and what Pillow said of it.
+        remarks: position of every damaged image that was read now, with Pillow's warning.
     """
 
     values: Any
@@ -59,7 +59,7 @@ class Workers(Protocol):
     """Other processes that embed images, and hold the embeddings."""
 
     def embed(self, samples: Samples, backbone: Backbone, config: AuditConfig, progress: ProgressCallback) -> Embedded:
-        """As `embed` below, with `values` that are spread over them (`audit.compute.matrix.RemoteRows`)."""
+        """As `embed` below, with `values` that the workers hold (`audit.compute.matrix.RemoteRows`)."""
 
 
 def default_cache_dir() -> Path:
@@ -107,7 +107,7 @@ def embed_readable(
     cache_dir: str | Path | None = None,
     progress: ProgressCallback = silent,
 ) -> Embedded:
-    """As `embed`, where it may be that no image can be read."""
+    """As `embed`, without an error if no image can be read."""
     cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
     seen = _Seen(len(samples))
@@ -216,18 +216,18 @@ class _Seen:
 
 
 def remarks_note(remarks: Sequence[tuple[int, str]], samples: Samples) -> str:
-    """A sentence on the images that were read in spite of damage, naming the first.
+    """A sentence about the damaged images that were read, naming the first.
 
     Args:
         remarks: as in `Embedded`, at least one.
         samples: those that were embedded.
     """
-    row, said = remarks[0]
+    row, remark = remarks[0]
     image = samples.images[row]
     name = str(image) if isinstance(image, str | Path) else samples.ids[row]
     count = len({row for row, _ in remarks})
     which = "1 image is damaged and was" if count == 1 else f"{count} images are damaged and were"
-    return f"{which} read as far as possible{'' if count == 1 else ', the first'}: {name} ({said})"
+    return f"{which} read as far as possible{'' if count == 1 else ', the first'}: {name} ({remark})"
 
 
 def fitted_pixels(image: Image.Image, backbone: Backbone, most_elongated: int = 16) -> np.ndarray:
@@ -290,7 +290,7 @@ class EmbeddingCache:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Keep what was computed, however far that came."""
+        """Write what was computed, even if the audit was interrupted."""
         self.flush()
 
     def __contains__(self, key: bytes) -> bool:
@@ -303,7 +303,7 @@ class EmbeddingCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write the embeddings that are not on disk yet."""
         if not self._waiting:
             return
         keys = np.frombuffer(b"".join(key for key, _ in self._waiting), dtype=np.uint8).reshape(-1, KEY_BYTES)

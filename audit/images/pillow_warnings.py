@@ -1,7 +1,7 @@
-"""What Pillow warns of while it decodes: kept with the picture that it is about, instead of printed without its name.
+"""Pillow's warnings while it decodes an image, kept for a message that names the image.
 
-Pillow reports damage that it can read over (EXIF data that break off, a file that is cut) as Python warnings. These
-name a line of Pillow and not the picture, and are printed once a process. `listening` catches them by thread.
+Pillow reports damage that it can tolerate (incomplete EXIF data, a truncated file) as Python warnings. These name a
+line of Pillow, not the image, and are printed once per process. `listening` collects them for each thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 _MODULES = r"PIL\."
 _HARMLESS = ("DecompressionBombWarning", "DeprecationWarning", "PendingDeprecationWarning", "ResourceWarning")
-"""Kinds that say nothing about a picture that could be read: MOST_PIXELS is checked by ourselves."""
+"""Kinds of warnings that do not concern an image that was read; MOST_PIXELS is checked elsewhere."""
 
 _own = threading.local()
 _lock = threading.Lock()
@@ -34,18 +34,18 @@ _listening = _Listening()
 
 
 def begin() -> None:
-    """A new picture is decoded in this thread: what was heard of the one before is forgotten."""
+    """Forget the warnings about the last image: this thread now decodes another."""
     _own.heard = []
 
 
 def heard() -> list[str]:
-    """What Pillow said of the picture that this thread decoded last, one line each, without repetitions."""
+    """Pillow's warnings about the image that this thread decoded last, one line each, without repetitions."""
     return list(dict.fromkeys(getattr(_own, "heard", [])))
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Keep Pillow's warnings for `heard`, in all threads, until the last of those who listen ends."""
+    """Collect Pillow's warnings for `heard` in all threads, until the last caller leaves."""
     _start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which samples a reader is shown, and small pictures of them that travel with the result."""
+"""The samples that a report shows, and thumbnails of them that are saved with the result."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def shown_samples(
 def thumbnails(
     samples: Samples, shown: Sequence[str], beside: Iterable[str] = (), settings: ThumbnailSettings = DEFAULTS
 ) -> pd.DataFrame:
-    """WebP images by id, column `image`, without those that are gone by now.
+    """Thumbnails as WebP by id, column `image`; images that no longer exist are left out.
 
     Args:
         samples: where the images are.

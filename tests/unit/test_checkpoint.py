@@ -123,7 +123,7 @@ def test_what_cannot_be_kept_is_said_once_and_stops_nothing(tmp_path: Path) -> N
     assert opened.once("one", lambda: 1) == 1
     assert opened.once("two", lambda: 2) == 2
     assert len(notes) == 1
-    assert "one cannot be kept in" in notes[0]
+    assert "one cannot be saved in" in notes[0]
 
 
 def test_an_array_is_told_from_another_of_the_same_bytes() -> None:

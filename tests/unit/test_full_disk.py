@@ -24,7 +24,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_result_that_looks_whole(f
     notes: list[str] = []
     config = AuditConfig(cache_dir=str(full_disk / "cache"))
     result = audit.audit_embeddings(*arrays(), config=config, progress=lambda step: notes.append(step.note))
-    assert ["cannot be kept in" in note for note in notes if note] == [True]
+    assert ["cannot be saved in" in note for note in notes if note] == [True]
     with pytest.raises(WriteError, match=r"the result cannot be written into .*; make room") as error:
         result.save(full_disk / "result")
     assert "\n" not in str(error.value)

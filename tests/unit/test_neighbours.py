@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from audit.explain.influential import ExplanationSettings, Wanted, neighbours, plan
+from audit.explain.influential import ExplanationSettings, Wanted, influential_samples, plan
 from audit.head.fit import probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -32,7 +32,7 @@ def test_neighbours_are_the_strongest_of_the_pairwise_matrix(solver: str) -> Non
     rows = np.concatenate([np.arange(30), np.arange(1200, 1270)])  # training samples, and more than are made at once
     names = ([str(row) for row in range(len(x))], np.arange(CLASSES))
     wanted = Wanted(["flagged"] * len(rows), rows, targets, 3)
-    table = neighbours(hessian, z, p, wrong, train, [wanted], names, solver)
+    table = influential_samples(hessian, z, p, wrong, train, [wanted], names, solver)
     matrix = influence_on_targets(StableSolver(hessian), z[rows], wrong[rows], z[:1200], wrong[:1200])
     assert list(pd.unique(table["target"])) == [names[0][row] for row in rows]
     found = table.set_index(["target", "kind", "rank"]).sort_index()

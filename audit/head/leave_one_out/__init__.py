@@ -1,1 +1,1 @@
-"""What the head would predict for a sample had it not been trained on it, in closed form: a file for each method."""
+"""Leave-one-out predictions of the head in closed form, without training it again: one file per method."""

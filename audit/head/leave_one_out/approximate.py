@@ -1,4 +1,4 @@
-"""Leaving a sample out by the diagonals of its leverages, without a matrix a sample."""
+"""Leave-one-out by the diagonals of the leverages, without a matrix for each sample."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def left_out_approximately(
     bend: Tensor | None,
     *common: Any,
 ) -> tuple[Tensor, Tensor]:
-    """As `left_out_exactly`, with the diagonals of M₋ᵢ, those of the factors by default, and no matrix a sample.
+    """As `left_out_exactly`, with only the diagonals of M₋ᵢ; without `leverages`, they are those of the factors.
 
-    `bend` (n,) is what one step misses of the logit of `own_class`.
+    `bend` (n,) is added to the logit of `own_class`: how much farther than one Newton step it moves.
     """
     kfac, n, predictions_only, settings = common
     probabilities, self_influence = nothing_yet(z, logits)
@@ -46,7 +46,7 @@ def left_out_approximately(
 
 
 def _curved(p: Tensor, v: Tensor, kfac: KroneckerFactors) -> Tensor:
-    """A_i v_i (k, G) for p (k, C) and v (k, G), without making A_i."""
+    """A_i v_i (k, G) for p (k, C) and v (k, G), without computing A_i."""
     weighted = p * kfac.contrast_back(v)
     return kfac.contrast(weighted - p * weighted.sum(1, keepdim=True))
 
@@ -54,7 +54,7 @@ def _curved(p: Tensor, v: Tensor, kfac: KroneckerFactors) -> Tensor:
 def _self_influence(
     p: Tensor, m: Tensor, w: Tensor, r: Tensor, kfac: KroneckerFactors, settings: LeaveOneOutSettings
 ) -> Tensor:
-    """rᵀ (M₋ᵢ⁻¹ + w A_i)⁻¹ r (k,), the self-influence: with the sample in, for M₋ᵢ = diag m without it.
+    """The self-influence rᵀ (M₋ᵢ⁻¹ + w A_i)⁻¹ r (k,), for leverages M₋ᵢ = diag m without the sample.
 
     By conjugate gradients on (I + w √M A √M) t = √M r for all samples at once; the eigenvalues lie between 1 and
     1 + max m / 2. The error of the quadratic form is the square of the residual's.

@@ -1,12 +1,12 @@
-"""What the head would predict for a sample had it not been trained on it, in closed form.
+"""Leave-one-out predictions: what the head would predict for a sample that it was not trained on, in closed form.
 
-With M_i = (I ⊗ z_i)ᵀ (nH)⁻¹ (I ⊗ z_i) (C, C), the leverage of sample i, and A_i = diag p_i − p_i p_iᵀ, its curvature:
-leaving out sample i of weight w_i changes its own logits by M_i u_i, with u_i = (I − w_i A_i M_i)⁻¹ w_i r_i. This is
-one Newton step of the problem without the sample (Rad & Maleki, arXiv 1801.10243). It is least exact for samples of
-high leverage, whose u_i is several times w_i r_i: the only image with a bright pixel in a corner is one.
+With M_i = (I ⊗ z_i)ᵀ (nH)⁻¹ (I ⊗ z_i) (C, C), the leverage of sample i, and its curvature A_i = diag p_i − p_i p_iᵀ,
+leaving out sample i with weight w_i changes its own logits by M_i u_i, where u_i = (I − w_i A_i M_i)⁻¹ w_i r_i. This is
+one Newton step of the problem without the sample (Rad & Maleki, arXiv 1801.10243). It is least exact for samples with
+high leverage, whose u_i is several times w_i r_i, such as the only image with a bright pixel in a corner.
 
-The methods differ in what they take for M_i. `exact` computes it; `kfac` has it from Kronecker factors, for more
-samples and classes; `class_blocks` has it from each class's own block of H, for classes of few samples.
+The methods differ in how they compute M_i: `exact` does so exactly; `kfac` uses Kronecker factors, for more samples and
+classes; `class_blocks` uses each class's own block of H, for classes with few samples.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def leave_one_out(
 
     Args:
         hessian: of the training objective.
-        z, logits, residuals: (n, D), (n, C) and p − t (n, C) of the samples. Where they are not in memory, the work is
-            done in single precision by 'kfac', which is no less exact for it; 'blocks' takes them in memory only.
+        z, logits, residuals: (n, D), (n, C) and p − t (n, C) of the samples. If they are not in memory, 'kfac' works in
+            float32, which costs it no accuracy; 'blocks' needs them in memory.
         weights: the samples' weights w (n,) in the objective; None for ones.
-        trained_on: bool (n,), False where the sample was not in training: its prediction stays as it is; None for all
-            True.
-        method: 'exact', 'kfac', 'blocks', or 'auto': 'exact' where that is affordable, else `approximation`.
-        start: the `factors` of a head that was much like this one, on the same features with the same L2: one step of
-            the fixed point, from there, then does.
+        trained_on: bool (n,), False for samples that were not in training, whose predictions stay as they are; None
+            if all were.
+        method: 'exact', 'kfac', 'blocks', or 'auto': 'exact' if affordable, else `approximation`.
+        start: the `factors` of a similar head on the same features with the same L2, from which one step of the fixed
+            point is enough.
         predictions_only: leave out the self-influence, which takes up to a third of the time.
         settings: what 'auto' affords, and how exactly the methods compute.
 
@@ -81,11 +81,11 @@ def leave_one_out(
 
 
 def approximation(hessian: HeadHessian, settings: LeaveOneOutSettings = LeaveOneOutSettings()) -> str:
-    """What stands for exact leverages where these are not affordable: 'kfac', or 'blocks' where that cannot be right.
+    """The method if exact leverages are not affordable: 'kfac', or 'blocks' where 'kfac' is not accurate.
 
-    It cannot where, by Kronecker factors, the head has more than `parameters_per_sample` effective parameters for each
-    sample: the trace of (H − λ) H⁻¹, over n. Two classes, which one contrast couples, and features that are not in
-    memory always take 'kfac'.
+    'kfac' is not accurate if, by Kronecker factors, the head has more than `parameters_per_sample` effective parameters
+    for each sample: the trace of (H − λ) H⁻¹, over n. Two classes, which one contrast couples, and features that are
+    not in memory always take 'kfac'.
     """
     if hessian.classes == 2 or not isinstance(hessian.z, Tensor):
         return "kfac"

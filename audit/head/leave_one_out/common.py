@@ -1,4 +1,4 @@
-"""What the methods of leaving a sample out have in common."""
+"""Shared by the methods of leave-one-out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from audit.head.factors import KroneckerFactors
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Predictions without the sample.
+    """Leave-one-out predictions.
 
     Attributes:
         probabilities: (n, C).
@@ -31,25 +31,25 @@ class LeaveOneOut:
 
 
 def nothing_yet(z: Rows, logits: Rows) -> tuple[Tensor, Tensor]:
-    """Room for probabilities (n, C), and self-influence (n,) that is NaN until it is known."""
+    """Empty probabilities (n, C), and self-influence (n,) filled with NaN."""
     probabilities = torch.empty(logits.shape, dtype=z.dtype, device=z.device)
     return probabilities, torch.full((len(z),), torch.nan, dtype=z.dtype, device=z.device)
 
 
 def weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
-    """(k,) in z's precision, 0 for samples that were not in training."""
+    """Weights (k,) in z's precision, 0 for samples that were not in training."""
     ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
     w = ones if weights is None else weights[rows].to(ones)
     return w if trained_on is None else torch.where(trained_on[rows], w, 0)
 
 
 def diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:
-    """Of M for samples z (k, D), (k, C − 1); sums of squares, to which single precision does no harm."""
+    """Diagonals of M (k, C − 1) for samples z (k, D): sums of squares, for which float32 is accurate enough."""
     return sums_of_squares(squares_of(z, kfac), kfac, n).to(z.dtype)
 
 
 def squares_of(z: Tensor, kfac: KroneckerFactors) -> Tensor:
-    """Of z (k, D) in the eigenvectors of the features, which factors of the same features share."""
+    """Squares of z (k, D) in the eigenvectors of the features, which all factors of the same features share."""
     return kfac.rotate(z.float()) ** 2
 
 
@@ -68,5 +68,5 @@ def without_itself(leverages: Tensor, curvature: Tensor, most: float = 0.999) ->
 
 
 def own_class(residuals: Tensor) -> Tensor:
-    """The class (k,) that residuals p − t (k, C) say is the label."""
+    """The label's class (k,), from residuals p − t (k, C)."""
     return residuals.argmin(1)

@@ -1,4 +1,4 @@
-"""Leaving a sample out by its exact leverages: 2 n (C·D)² FLOP, and the Hessian as a matrix."""
+"""Leave-one-out by exact leverages, which takes 2 n (C·D)² FLOP and the Hessian as a matrix."""
 
 from __future__ import annotations
 
