@@ -1,4 +1,4 @@
-"""Audits that outlive the App's patience: started as a process of their own, with progress that any window can read.
+"""Audits in a process of their own, for those that take longer than the App waits; any window can read the progress.
 
 FiftyOne cuts what runs inside its App after ten minutes. The request and the progress of such a job are in the
 dataset's execution store, which FiftyOne deletes with the dataset.
@@ -94,7 +94,7 @@ def start_job(collection: SampleCollection, label_field: str, audit_key: str, co
 
 
 def find_job(dataset: fo.Dataset, audit_key: str) -> BackgroundAudit | None:
-    """The job under a key as it is now; one whose process is gone without a word has failed."""
+    """The current state of the job under a key; if its process ended without a report, it has failed."""
     stored = _store(dataset).get(audit_key)
     if stored is None:
         return None
@@ -135,7 +135,7 @@ def audit_in_app(
 
 
 def run_job(dataset: fo.Dataset, audit_key: str) -> None:
-    """Do a job that was started; its process calls this."""
+    """Run a job that was started, in its own process."""
     job = find_job(dataset, audit_key)
     if job is None:
         raise InputError(f"dataset {dataset.name!r} has no audit job {audit_key!r}; start it in the App")

@@ -1,4 +1,4 @@
-"""FiftyOne's database: found within seconds, or a line that says which server, why not, and what to do.
+"""FiftyOne's database: connected within seconds, or an error that names the server, the reason and the way out.
 
 FiftyOne itself waits half a minute for a server that does not answer, a minute for a mongod of its own that has ended,
 and then names neither. So the first use of the database goes through `connect`. Importing this module is cheap.
@@ -99,7 +99,7 @@ def _configured_uri() -> str | None:
 
 
 def _ask(uri: str) -> None:
-    """Raise the reason why a server cannot be used, where there is one; ask once a process."""
+    """Raise an error if a server cannot be used; each server is asked once per process."""
     if uri in _asked:
         return
     outcome: list[Exception] = []
@@ -117,12 +117,12 @@ def _ask(uri: str) -> None:
     if not asked.wait(seconds):
         raise DatabaseError(f"{_server(uri)} does not answer ({seconds:.0f} s); {_remedy(uri)}")
     if outcome:
-        raise DatabaseError(_said_of(outcome[0], uri)) from None
+        raise DatabaseError(_reason_of(outcome[0], uri)) from None
     _asked.add(uri)
 
 
 def _read_something(uri: str) -> None:
-    """What needs a server that answers, and the right to read."""
+    """Read one document, for which the server must answer and permit it."""
     import pymongo
 
     limit = int(1000 * ANSWER_SECONDS)
@@ -135,12 +135,12 @@ def _read_something(uri: str) -> None:
 
 
 def _own_seconds(uri: str) -> float | None:
-    """How long the user lets the driver look for a server, where the URI says so."""
+    """Seconds that the driver may look for a server, if the URI says so; else None."""
     found = re.search(r"[?&]serverselectiontimeoutms=(\d+)", uri, re.IGNORECASE)
     return int(found[1]) / 1000 if found else None
 
 
-def _said_of(error: Exception, uri: str) -> str:
+def _reason_of(error: Exception, uri: str) -> str:
     """The reason in one line. It never holds the user's name or password."""
     from pymongo import errors
 
@@ -272,7 +272,7 @@ def _does_not_start(reason: str, folder: Path, remedy: str = "") -> DatabaseErro
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Without what a library logs below an error."""
+    """Silence everything that a library logs below an error."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
-"""One audit at a time under one key of one dataset, whoever starts them and wherever.
+"""Locks: one audit at a time under one key of one dataset, on all machines that share the database.
 
-A lock is a document in FiftyOne's database, which MongoDB makes for one of two who ask at once. Its owner says every
-few seconds that it is alive. A process that was killed leaves its lock behind: on the same machine the next one sees at
-once that the owner is gone; on another, after SILENT_SECONDS.
+A lock is a document in FiftyOne's database. If two processes ask at once, MongoDB creates it for one of them. Its owner
+renews it every few seconds. A killed process leaves its lock behind: on the same machine the next process sees at once
+that the owner is gone, on another machine after SILENT_SECONDS.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ another one is changing there, as renaming and deleting an audit do field by fie
 
 @contextmanager
 def audit_lock(dataset: fo.Dataset, audit_key: str) -> Iterator[None]:
-    """Hold the right to audit a dataset under a key.
+    """Hold the lock of a dataset and an audit key.
 
     Raises:
         InputError: if another audit holds it, naming the dataset, the key and the process.

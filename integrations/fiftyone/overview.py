@@ -1,6 +1,6 @@
-"""What the App's panel shows of an audit: its numbers, its classes and its figures, made when the audit is written.
+"""The overview of an audit in the App's panel: numbers, classes and figures, computed when the audit is written.
 
-They are the results of the run, so that the panel opens without reading the scores, however many there are.
+It is saved as the results of the run, so that the panel opens without reading the scores, however many there are.
 """
 
 from __future__ import annotations

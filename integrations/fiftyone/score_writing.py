@@ -1,8 +1,8 @@
-"""An audit's scores on their way into the database: staged whole, then merged into the samples in one operation.
+"""Writing an audit's scores: they are staged completely, then merged into the samples in one operation.
 
-FiftyOne's own `set_values` makes an update a sample for each field: that takes several times as long, and shows half of
-the scores while it runs, or for ever where it is interrupted. Here they are first written into a collection that nobody
-looks at; then the server itself merges all of them into the samples.
+FiftyOne's own `set_values` makes one update per sample and field. That takes several times as long, and shows half of
+the scores while it runs, and afterwards if it is interrupted. So the scores are first written into a collection that
+nobody reads, and then the server merges all of them into the samples.
 """
 
 from __future__ import annotations
