@@ -7,7 +7,7 @@ import difflib
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from audit.errors import InputError
 
@@ -35,6 +35,10 @@ HEAD_ONLY = {
 PRECISIONS = ("float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 INJECTION_TARGETS = ("all", "train")
+
+
+SettingValue: TypeAlias = bool | int | float | str | None
+"""What a setting can be."""
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -215,7 +219,7 @@ class AuditConfig:
                 raise InputError(f"setting {name!r} is unknown; {hint}")
         return cls(**settings)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, SettingValue]:
         """The settings as plain JSON values."""
         return dataclasses.asdict(self)
 

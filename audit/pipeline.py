@@ -8,7 +8,7 @@ A result needs all stages up to the flags. If a later stage fails, the result ke
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
+from audit.outcome import Scored, result_of, with_optional_stages
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import AuditResult
 from audit.stages import (
@@ -46,10 +47,10 @@ from audit.stages import (
     inject,
     trained_head,
 )
-from audit.summary import Scored, result_of
+from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
 
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
-KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence)
+KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence, *CORRECTION_PARTS)
 """The dataclasses that outcomes of stages may hold, for the checkpoint."""
 
 
@@ -91,7 +92,7 @@ def audit_embeddings(
     stages = Stages(progress)
     material = material_of_arrays(x, labels, validation, config, stages)
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
-    return audit.end(audit.run(material), discard=checkpoint is None)
+    return audit.end(*audit.run(material), discard=checkpoint is None)
 
 
 def audit_images(
@@ -105,7 +106,7 @@ def audit_images(
     """Audit the labels of images.
 
     Samples without a label, images that cannot be read, and samples of a class of fewer than 3 are not audited: they
-    are in `result.skipped` with the reason, and counted in `result.summary['counts']`.
+    are in `result.skipped` with the reason, and counted in `result.summary.counts`.
 
     Args:
         samples: the labelled images.
@@ -117,7 +118,7 @@ def audit_images(
         scored: is shown the result as soon as it has scores and flags, before explanations, correction and pictures are
             made: to save it, in case one of these ends the process.
 
-    If a stage after the flags fails, `result.summary['failed_stages']` names it with the reason, and the rest is kept.
+    If a stage after the flags fails, `result.summary.failed_stages` names it with the reason, and the rest is kept.
 
     Raises:
         InputError: if the backbone or its weights are not available, no image can be read, there are fewer than two
@@ -127,10 +128,10 @@ def audit_images(
     stages = Stages(progress)
     material = material_of_images(samples, config, stages, workers)
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
-    result = audit.run(material, scored)
+    result, correction = audit.run(material, scored)
     assert material.pictures is not None
     audit.add_pictures(result, material.pictures)
-    return audit.end(result, discard=checkpoint is None)
+    return audit.end(result, correction, discard=checkpoint is None)
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,10 @@ class _Audit:
     stages: Stages
     checkpoint: Checkpoint
 
-    def run(self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None) -> AuditResult:
-        """Scores and flags, which are passed to `scored`, and then the optional stages."""
+    def run(
+        self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None
+    ) -> tuple[AuditResult, CorrectionMeasured | None]:
+        """Scores and flags, which are passed to `scored`, then explanations, and what correcting does to the head."""
         check_fits(len(material.ids), len(material.classes), material.x.device)
         self.checkpoint.begin(
             self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
@@ -157,14 +160,13 @@ class _Audit:
         result = result_of(material, found, self.config, self.stages)
         scored(result)
         self._explain(result, material, found)
-        self._correct(result, material, found)
-        return result
+        return result, self._correct(result, material, found)
 
-    def end(self, result: AuditResult, discard: bool) -> AuditResult:
+    def end(self, result: AuditResult, correction: CorrectionMeasured | None, discard: bool) -> AuditResult:
         """The result. The checkpoint is removed, unless a stage has failed and can be tried again."""
-        if discard and not result.summary["failed_stages"]:
+        if discard and not self.stages.failed:
             self.checkpoint.discard()
-        return result
+        return replace(result, summary=with_optional_stages(result.summary, correction, self.stages))
 
     def _digest(self, material: Material) -> str:
         """A digest of everything that the stages depend on."""
@@ -256,15 +258,14 @@ class _Audit:
                 ),
             )
 
-    def _correct(self, result: AuditResult, material: Material, found: Scored) -> None:
+    def _correct(self, result: AuditResult, material: Material, found: Scored) -> CorrectionMeasured | None:
         suspicion = result.scores["suspicion"].to_numpy()
         with self.stages.optional("correction", "measurements of what correcting is worth"):
             correction = correction_of(
                 material, found.labels, found.others, suspicion, found.heads[found.audited], self.config
             )
-            result.summary["correction"] = self.checkpoint.once(
-                "correction", lambda: correction.measure(found.flags.flag)
-            )
+            return self.checkpoint.once("correction", lambda: correction.measure(found.flags.flag))
+        return None
 
     def add_pictures(self, result: AuditResult, pictures: Pictures) -> None:
         """Thumbnails and heat maps for the report."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from audit.errors import first_line
+from audit.summary.surroundings import FailedStage
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ def silent(step: Step) -> None:
     """The callback that shows nothing."""
 
 
-def failed_stage(stage: str, product: str, error: Exception) -> dict[str, str]:
+def failed_stage(stage: str, product: str, error: Exception) -> FailedStage:
     """An entry of a summary's `failed_stages`: which optional stage failed, and a sentence that says so."""
-    return {
-        "stage": stage,
-        "reason": f"The {product} could not be made ({type(error).__name__}: {first_line(error)}); "
+    return FailedStage(
+        stage=stage,
+        reason=f"The {product} could not be made ({type(error).__name__}: {first_line(error)}); "
         "run the same command again to make them.",
-    }
+    )
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Stages:
     progress: ProgressCallback = silent
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    failed: list[FailedStage] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[ProgressCallback]:
@@ -84,7 +85,7 @@ class Stages:
         except Exception as error:  # whatever it is, scores and flags are there already
             failure = failed_stage(name, product, error)
             self.failed.append(failure)
-            self.progress(Step(name, note=failure["reason"]))
+            self.progress(Step(name, note=failure.reason))
 
     def note(self, stage: str, text: str) -> None:
         """Tell the user something now and record it in the result."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,19 +16,16 @@ from audit.errors import InputError, WriteError, first_line
 from audit.files.result_folder import mark_result_folder, refuse_others_files
 from audit.files.spreadsheet import write_csv
 from audit.files.storage import remove_abandoned, replace_file, whole_file
+from audit.summary.parts import to_json
+from audit.summary.schema import summary_from_json
+from audit.summary.summary import SCHEMA_VERSION, Summary
+from audit.summary.surroundings import FailedStage
 
-SCHEMA_VERSION = 7
 SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
 DIGEST_BYTES = 32
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"
-SUMMARY_SCHEMA = Path(__file__).with_name("summary.schema.json")
-"""The JSON Schema of a summary: every key, with what it means."""
-
-CHANGING = ("created", "timings", "machine", "embedding")
-"""The keys of a summary that depend on when and where the audit ran; the others follow from input, settings and seed
-(down to the last bits of floating point, which another machine or number of threads may round differently)."""
 
 SCORE_MEANINGS = {
     "influence": "What the sample does for the mean validation loss: positive helps, negative harms. Leaving it out of "
@@ -71,7 +67,7 @@ class AuditResult:
             label, influence, self_influence, loo_probability, suspicion, flag, suggested_label,
             suggested_probability, other_label, other_probability, and with injection also injected and original_label.
             `SCORE_MEANINGS` says what each means. `filepath` is None where the images were not files.
-        summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings: JSON values.
+        summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings, and more.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
         explanations: the training samples that help and harm chosen samples most, columns target (id), reason
             ('validation': badly predicted, its loss as the audit believes its label to be; 'flagged', or 'unflagged'
@@ -94,7 +90,7 @@ class AuditResult:
     """
 
     scores: pd.DataFrame
-    summary: dict[str, Any]
+    summary: Summary
     curves: pd.DataFrame
     explanations: pd.DataFrame
     skipped: pd.DataFrame
@@ -113,12 +109,20 @@ class AuditResult:
         """The flagged samples, most suspicious first."""
         return self.scores[self.scores["flag"]].sort_values("suspicion", ascending=False, kind="stable")
 
+    def class_positions(self, labels: pd.Series) -> np.ndarray:
+        """The position (n,) of each label (n,) among the classes; -1 for what is none."""
+        return pd.Index(list(self.summary.classes)).get_indexer(pd.Index(labels))
+
     def __repr__(self) -> str:
-        counts = self.summary["counts"]
+        counts = self.summary.counts
         return (
-            f"AuditResult({counts['samples']} samples, {counts['flagged']} flagged "
-            f"at suspicion >= {self.summary['threshold']:.3f})"
+            f"AuditResult({counts.samples} samples, {counts.flagged} flagged "
+            f"at suspicion >= {self.summary.threshold:.3f})"
         )
+
+    def with_failed_stage(self, failure: FailedStage) -> AuditResult:
+        """The result of an audit in which a later stage failed, too."""
+        return replace(self, summary=replace(self.summary, failed_stages=(*self.summary.failed_stages, failure)))
 
     def save(self, folder: str | Path) -> Path:
         """Write the result as parquet, safetensors and JSON, and the scores as CSV too; an earlier one is replaced.
@@ -143,7 +147,7 @@ class AuditResult:
             for head, arrays in self.heads.items()
             for name, array in arrays.items()
         }
-        text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(to_json(self.summary), indent=2, ensure_ascii=False, allow_nan=False)
         summary = text.encode("utf-8", errors="replace") + b"\n"
         digests: dict[str, str] = {SUMMARY_FILE: _digest(summary)}
         try:
@@ -184,8 +188,7 @@ class AuditResult:
             )
         try:
             content = (folder / SUMMARY_FILE).read_bytes()
-            summary = json.loads(content)
-            schema = summary["schema"]
+            schema = json.loads(content)["schema"]
             if schema != SCHEMA_VERSION:
                 raise InputError(
                     f"the result in {str(folder)!r} has schema {schema}, this version reads {SCHEMA_VERSION}; "
@@ -193,6 +196,7 @@ class AuditResult:
                 )
             digests = json.loads((folder / MANIFEST_FILE).read_bytes())["blake2b"]
             _check_digest(SUMMARY_FILE, content, digests)
+            summary = summary_from_json(content)
 
             def read(name: str) -> bytes:
                 found = (folder / name).read_bytes()
@@ -205,7 +209,7 @@ class AuditResult:
                 head, name = key.split(".")
                 heads.setdefault(head, {})[name] = array
             for head, arrays in heads.items():
-                _check_shapes(head, arrays, len(summary["classes"]))
+                _check_shapes(head, arrays, len(summary.classes))
         except InputError:
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from audit.images.embedding import Workers
     from audit.result import AuditResult
+    from audit.summary.surroundings import PartOptions
     from integrations.sources.left_out import LeftOutImage
 
 REPORT_FILE = "report.html"
@@ -54,7 +55,7 @@ def audit_and_report(
     folder: Path,
     progress: ProgressCallback = silent,
     workers: Workers | None = None,
-    part: Mapping[str, str | list[str]] | None = None,
+    part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
 ) -> Audited:
     """Audit, write FiftyOne, and write result and report into a folder.
@@ -84,15 +85,15 @@ def audit_and_report(
             raise
         result, problem = error.result, error
     progress(Step("report"))
-    unwritten = _write_report(result, folder)
+    result, unwritten = _write_report(result, folder)
     problem = problem or unwritten
-    if not result.summary["failed_stages"]:
+    if not result.summary.failed_stages:
         checkpoint.discard()
     progress(Step("report", 1, 1))
     return Audited(result, folder, problem)
 
 
-def _write_report(result: AuditResult, folder: Path) -> WriteError | None:
+def _write_report(result: AuditResult, folder: Path) -> tuple[AuditResult, WriteError | None]:
     """Write the report and the summary for a pull request; where that fails, the result says so."""
     from reports.html import write_report
     from reports.markdown import write_markdown
@@ -102,7 +103,7 @@ def _write_report(result: AuditResult, folder: Path) -> WriteError | None:
         write_markdown(result, folder / MARKDOWN_FILE)
     except Exception as error:  # whatever it is, the result is complete without
         failure = failed_stage("report", "report", error)
-        result.summary["failed_stages"].append(failure)
+        result = result.with_failed_stage(failure)
         result.save(folder)
-        return WriteError(f"{failure['reason']} The result is in {str(folder)!r}.")
-    return None
+        return result, WriteError(f"{failure.reason} The result is in {str(folder)!r}.")
+    return result, None

@@ -6,9 +6,8 @@ shortened and escaped, because plotly reads its text as HTML.
 
 from __future__ import annotations
 
-import html
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -17,38 +16,30 @@ from scipy.sparse import coo_array, csr_array
 
 from audit.errors import InputError
 from audit.result import AuditResult
+from audit.summary.correction import RetrainedHead
+from audit.summary.heads import HeadQuality
+from audit.summary.parts import ClassLabel
+from reports.figure_style import (
+    PALETTES,
+    Palette,
+    Theme,
+    add_baseline,
+    empty_figure,
+    mark_point,
+    set_unit_axes,
+    short_label,
+    translucent,
+)
+from reports.flagged_scores import FlaggedScores
 from reports.known_mislabels import Comparison, compare_with_known
-from reports.verdict import threshold
-
-Theme = Literal["light", "dark"]
+from reports.text import threshold
 
 MAX_CLASSES = 20
 """Classes that a figure with one row a class shows; more could not be read."""
 
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-
 _CURVE_POINTS = 400
-_LABEL_LENGTH = 18
 _HISTOGRAM_BINS = 25
 
-
-@dataclass(frozen=True)
-class _Palette:
-    """Blue against orange stays apart for every common kind of colour blindness."""
-
-    ink: str
-    muted: str
-    line: str
-    page: str
-    clean: str
-    corrupted: str
-    faint: str
-
-
-_PALETTES: dict[str, _Palette] = {
-    "light": _Palette("#1c2330", "#586172", "#e4e7ec", "#ffffff", "#1f6fb4", "#c65102", "#9aa3b2"),
-    "dark": _Palette("#e8ebf0", "#a3adbb", "#313947", "#171c24", "#6fb4f0", "#ff9a4a", "#6d7888"),
-}
 
 SCORE_NAMES = {
     "suspicion": "suspicion",
@@ -61,21 +52,21 @@ SCORE_NAMES = {
 _LOW_IS_WRONG = ("loo_probability", "influence")
 
 
-def short_label(label: Any, length: int = _LABEL_LENGTH) -> str:
-    """A class name as plotly shows it verbatim: shortened in the middle, its markup escaped."""
-    text = " ".join(str(label).split()) or "(empty)"
-    if len(text) > length:
-        head = (length - 1) * 2 // 3
-        text = f"{text[:head]}…{text[-(length - 1 - head) :]}"
-    return html.escape(text, quote=False)
+class LineStyle(TypedDict, total=False):
+    """A line as plotly takes it."""
+
+    color: str
+    width: float
+    dash: str
 
 
-def most_flagged_classes(result: AuditResult, limit: int = MAX_CLASSES) -> list[Any]:
+def most_flagged_classes(audited: AuditResult | FlaggedScores, limit: int = MAX_CLASSES) -> list[ClassLabel]:
     """The classes to show where not all fit: those with most flagged samples, in the dataset's order."""
-    classes = result.summary["classes"]
+    flagged = FlaggedScores.of(audited)
+    classes = flagged.classes
     if len(classes) <= limit:
         return list(classes)
-    flags = result.scores.groupby("label", sort=False)["flag"].sum()
+    flags = flagged.scores.groupby("label", sort=False)["flag"].sum()
     ranked = sorted(classes, key=lambda label: -int(flags.get(label, 0)))
     chosen = set(ranked[:limit])
     return [label for label in classes if label in chosen]
@@ -86,9 +77,9 @@ def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
     Needs an audit with injected mislabels or spike-in controls.
     """
-    palette = _PALETTES[theme]
+    palette = PALETTES[theme]
     known = _known(result)
-    figure = _figure(palette, height=380)
+    figure = empty_figure(palette, height=380)
     for score, style in _score_styles(palette, known.scores):
         recall, precision = _precision_recall_points(_ranking(known.scores, score), known.wrong)
         figure.add_scatter(
@@ -99,18 +90,22 @@ def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
             line=style,
             hovertemplate=f"{SCORE_NAMES[score]}<br>recall %{{x:.3f}}<br>precision %{{y:.3f}}<extra></extra>",
         )
-    _mark(figure, palette, known.measures["recall"], known.measures["precision"], _threshold_text(result))
-    _baseline(figure, palette, [0, 1], [known.wrong.mean()] * 2, "picking at random")
-    _unit_axes(figure, "recall: share of the known mislabels that is found", "precision: share of flags that are known")
+    mark_point(
+        figure, palette, known.measures.recall, known.measures.precision, _threshold_text(result.summary.threshold)
+    )
+    add_baseline(figure, palette, [0, 1], [known.wrong.mean()] * 2, "picking at random")
+    set_unit_axes(
+        figure, "recall: share of the known mislabels that is found", "precision: share of flags that are known"
+    )
     return figure
 
 
 def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
     """True against false positive rate on the known mislabels; the threshold is marked. Needs some, as above."""
-    palette = _PALETTES[theme]
+    palette = PALETTES[theme]
     known = _known(result)
     clean = max(int((~known.wrong).sum()), 1)
-    figure = _figure(palette, height=380)
+    figure = empty_figure(palette, height=380)
     for score, style in _score_styles(palette, known.scores):
         hits, alarms = _cumulative(_ranking(known.scores, score), known.wrong)
         figure.add_scatter(
@@ -121,19 +116,19 @@ def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
             line=style,
             hovertemplate=f"{SCORE_NAMES[score]}<br>found %{{y:.3f}}<br>false alarms %{{x:.3f}}<extra></extra>",
         )
-    false_alarms = known.measures["false_positive"] / clean
-    _mark(figure, palette, false_alarms, known.measures["recall"], _threshold_text(result))
-    _baseline(figure, palette, [0, 1], [0, 1], "picking at random")
-    _unit_axes(figure, "share of the other samples that is flagged", "share of the known mislabels found")
+    false_alarms = known.measures.false_positive / clean
+    mark_point(figure, palette, false_alarms, known.measures.recall, _threshold_text(result.summary.threshold))
+    add_baseline(figure, palette, [0, 1], [0, 1], "picking at random")
+    set_unit_axes(figure, "share of the other samples that is flagged", "share of the known mislabels found")
     return figure
 
 
-def suspicion_histogram(result: AuditResult, theme: Theme = "light") -> go.Figure:
+def suspicion_histogram(audited: AuditResult | FlaggedScores, theme: Theme = "light") -> go.Figure:
     """How many samples have which suspicion, injected mislabels apart where there are any; the threshold is marked."""
-    palette = _PALETTES[theme]
+    flagged, palette = FlaggedScores.of(audited), PALETTES[theme]
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
-    figure = _figure(palette, height=300)
-    groups = _groups(result, palette, flagged_apart=False)
+    figure = empty_figure(palette, height=300)
+    groups = _groups(flagged, palette, flagged_apart=False)
     width = 0.86 * edges[1] / len(groups)
     for number, (name, rows, colour) in enumerate(groups):
         counts, _ = np.histogram(rows["suspicion"].dropna().clip(0, 1), bins=edges)
@@ -145,14 +140,14 @@ def suspicion_histogram(result: AuditResult, theme: Theme = "light") -> go.Figur
             marker={"color": colour, "line": {"width": 0}},
             hovertemplate=f"{name}<br>suspicion about %{{x:.2f}}<br>%{{y:,}} samples<extra></extra>",
         )
-    figure.add_vline(x=result.summary["threshold"], line={"color": palette.ink, "width": 1.5, "dash": "dot"})
+    figure.add_vline(x=flagged.threshold, line={"color": palette.ink, "width": 1.5, "dash": "dot"})
     figure.add_annotation(
-        x=result.summary["threshold"],
+        x=flagged.threshold,
         y=1.0,
         yref="paper",
         yanchor="top",
-        xanchor="right" if result.summary["threshold"] > 0.5 else "left",
-        text=_threshold_text(result),
+        xanchor="right" if flagged.threshold > 0.5 else "left",
+        text=_threshold_text(flagged.threshold),
         showarrow=False,
         font={"color": palette.ink},
     )
@@ -164,16 +159,16 @@ def suspicion_histogram(result: AuditResult, theme: Theme = "light") -> go.Figur
     return figure
 
 
-def influence_by_class(result: AuditResult, theme: Theme = "light") -> go.Figure:
+def influence_by_class(audited: AuditResult | FlaggedScores, theme: Theme = "light") -> go.Figure:
     """Boxes of the influence of corrupted and clean samples, one pair a class and one for all classes.
 
     Without injection the groups are flagged and not flagged. Box: quartiles and median; whiskers: 5 to 95 per cent.
     """
-    palette = _PALETTES[theme]
-    classes = most_flagged_classes(result)
+    flagged, palette = FlaggedScores.of(audited), PALETTES[theme]
+    classes = most_flagged_classes(flagged)
     positions = np.arange(len(classes) + 1)
-    figure = _figure(palette, height=90 + 38 * len(positions))
-    for number, (name, group, colour) in enumerate(_groups(result, palette, flagged_apart=True)):
+    figure = empty_figure(palette, height=90 + 38 * len(positions))
+    for number, (name, group, colour) in enumerate(_groups(flagged, palette, flagged_apart=True)):
         values = [group.loc[group["label"] == label, "influence"].dropna().to_numpy() for label in classes]
         values.append(group["influence"].dropna().to_numpy())
         filled = [position for position, value in zip(positions, values, strict=True) if len(value)]
@@ -190,7 +185,7 @@ def influence_by_class(result: AuditResult, theme: Theme = "light") -> go.Figure
             name=name,
             width=0.3,
             line={"color": colour, "width": 1.5},
-            fillcolor=_translucent(colour),
+            fillcolor=translucent(colour),
             whiskerwidth=0.6,
         )
     figure.add_vline(x=0, line={"color": palette.faint, "width": 1}, layer="below")
@@ -211,8 +206,8 @@ def influence_by_class(result: AuditResult, theme: Theme = "light") -> go.Figure
 
 def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
     """Training (dotted) and validation (solid) loss of each head by step, in nats."""
-    palette = _PALETTES[theme]
-    figure = _figure(palette, height=320)
+    palette = PALETTES[theme]
+    figure = empty_figure(palette, height=320)
     colours = {"given": palette.clean, "corrupted": palette.corrupted}
     for head, curve in result.curves.groupby("head", sort=False):
         for column, kind, dash in (("train_loss", "train", "dot"), ("validation_loss", "validation", "solid")):
@@ -231,30 +226,31 @@ def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
     """Confusion matrix of a head on the test split; of many classes, those with most confusions."""
-    counts = confusions(result, result.summary["heads"][head]["test"])
+    counts = confusions(result, result.summary.heads.by_name[head].test)
     return _confusion(result, counts, _most_confused(counts), theme)
 
 
 def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme = "light") -> go.Figure:
     """Confusion matrix of the head before and after correction, on the first set of test labels, for one choice of
     classes: those that were confused most before."""
-    correction = result.summary["correction"]
-    measured_on = correction["measured_on"][0]["name"]
-    before, counts = (
-        confusions(result, correction["heads"][name]["quality"][measured_on]) for name in ("before", head)
-    )
-    return _confusion(result, counts, _most_confused(before), theme)
+    correction = result.summary.correction
+    assert correction is not None
+    before, chosen = correction.heads.before, correction.heads.by_name[head]
+    assert isinstance(chosen, RetrainedHead)
+    on = correction.measured_on[0].name
+    counts = confusions(result, chosen.quality[on])
+    return _confusion(result, counts, _most_confused(confusions(result, before.quality[on])), theme)
 
 
-def confusions(result: AuditResult, quality: dict[str, Any]) -> csr_array:
+def confusions(result: AuditResult, quality: HeadQuality) -> csr_array:
     """The confusion matrix (C, C) of a head's quality: rows = label, columns = predicted."""
-    label, predicted, samples = np.array(quality["confusion"], dtype=int).reshape(-1, 3).T
+    label, predicted, samples = np.array(quality.confusion, dtype=int).reshape(-1, 3).T
     return _counted(result, label, predicted, samples)
 
 
 def _counted(result: AuditResult, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> csr_array:
     """Counts (C, C) by the positions of two classes; of thousands of classes, hardly any pair has one."""
-    classes = len(result.summary["classes"])
+    classes = len(result.summary.classes)
     return coo_array((counts, (rows, columns)), shape=(classes, classes)).tocsr()
 
 
@@ -264,14 +260,14 @@ def _share_of_row(counts: np.ndarray) -> np.ndarray:
 
 
 def _confusion(result: AuditResult, counts: csr_array, chosen: np.ndarray, theme: Theme) -> go.Figure:
-    return _matrix(counts, chosen, result.summary["classes"], _PALETTES[theme], rows="label", columns="predicted")
+    return _matrix(counts, chosen, result.summary.classes, PALETTES[theme], rows="label", columns="predicted")
 
 
 def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure:
     """How many flagged samples of each given label are suggested which other label."""
-    counts, classes = _suggestions(result), result.summary["classes"]
+    counts, classes = _suggestions(result), result.summary.classes
     chosen = _most_confused(counts)
-    palette = _PALETTES[theme]
+    palette = PALETTES[theme]
     return _matrix(counts, chosen, classes, palette, rows="given label", columns="suggested label", by_count=True)
 
 
@@ -282,16 +278,16 @@ def confused_classes(result: AuditResult) -> np.ndarray:
 
 def _suggestions(result: AuditResult) -> csr_array:
     """Counts (C, C) of the flagged samples by given and suggested label, the diagonal left empty."""
-    classes, flagged = pd.Index(result.summary["classes"]), result.flagged
-    given, suggested = classes.get_indexer(flagged["label"]), classes.get_indexer(flagged["suggested_label"])
+    flagged = result.flagged
+    given, suggested = (result.class_positions(flagged[column]) for column in ("label", "suggested_label"))
     return _counted(result, given, suggested, (given != suggested).astype(int))
 
 
 def _matrix(
     wanted: csr_array,
     chosen: np.ndarray,
-    classes: list[Any],
-    palette: _Palette,
+    classes: Sequence[ClassLabel],
+    palette: Palette,
     rows: str,
     columns: str,
     by_count: bool = False,
@@ -307,7 +303,7 @@ def _matrix(
     colour = np.where(agreement, 0.9 * share, -np.sqrt(share / largest))
     names = [short_label(classes[number]) for number in chosen]
     pairs = [[[names[row], names[column]] for column in range(len(names))] for row in range(len(names))]
-    figure = _figure(palette, height=max(280, 110 + 27 * len(names)))
+    figure = empty_figure(palette, height=max(280, 110 + 27 * len(names)))
     figure.add_heatmap(
         z=colour,
         zmin=-1,
@@ -339,9 +335,9 @@ def _most_confused(counts: csr_array, limit: int = MAX_CLASSES) -> np.ndarray:
     return np.sort(ranked[:limit])
 
 
-def _groups(result: AuditResult, palette: _Palette, flagged_apart: bool) -> list[tuple[str, pd.DataFrame, str]]:
-    rows = result.scores
-    if result.summary["detection"] is not None:
+def _groups(flagged: FlaggedScores, palette: Palette, flagged_apart: bool) -> list[tuple[str, pd.DataFrame, str]]:
+    rows = flagged.scores
+    if flagged.with_injection:
         injected = rows["injected"].to_numpy(dtype=bool)
         return [
             ("clean (not injected)", rows[~injected], palette.clean),
@@ -388,8 +384,8 @@ def _known(result: AuditResult) -> Comparison:
     return known
 
 
-def _score_styles(palette: _Palette, scores: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
-    styles = [
+def _score_styles(palette: Palette, scores: pd.DataFrame) -> list[tuple[str, LineStyle]]:
+    styles: list[tuple[str, LineStyle]] = [
         ("loo_probability", {"color": palette.faint, "width": 1.5}),
         ("self_influence", {"color": palette.faint, "width": 1.5, "dash": "dash"}),
         ("influence", {"color": palette.faint, "width": 1.5, "dash": "dot"}),
@@ -398,80 +394,5 @@ def _score_styles(palette: _Palette, scores: pd.DataFrame) -> list[tuple[str, di
     return [(score, style) for score, style in styles if score in scores]
 
 
-def _threshold_text(result: AuditResult) -> str:
-    return f"threshold {threshold(result.summary['threshold'])}"
-
-
-def _mark(figure: go.Figure, palette: _Palette, x: float, y: float, text: str) -> None:
-    figure.add_scatter(
-        x=[x],
-        y=[y],
-        mode="markers",
-        name=text,
-        showlegend=False,
-        marker={"size": 13, "color": palette.corrupted, "line": {"color": palette.page, "width": 2}},
-        hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
-    )
-    figure.add_annotation(
-        x=x,
-        y=y,
-        text=text,
-        bgcolor=palette.page,
-        showarrow=True,
-        arrowhead=0,
-        arrowcolor=palette.muted,
-        ax=-46 if x > 0.5 else 60,
-        ay=46 if y > 0.5 else -46,
-        font={"color": palette.ink},
-    )
-
-
-def _baseline(figure: go.Figure, palette: _Palette, x: list[float], y: list[float], name: str) -> None:
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines",
-        name=name,
-        line={"color": palette.line, "width": 2},
-        hoverinfo="skip",
-    )
-
-
-def _unit_axes(figure: go.Figure, x: str, y: str) -> None:
-    figure.update_xaxes(title=x, range=[-0.02, 1.02])
-    figure.update_yaxes(title=y, range=[-0.02, 1.04])
-
-
-def _translucent(colour: str) -> str:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.28)"
-
-
-def _figure(palette: _Palette, height: int) -> go.Figure:
-    axis = {
-        "gridcolor": palette.line,
-        "zeroline": False,
-        "linecolor": palette.line,
-        "tickcolor": palette.line,
-        "automargin": True,
-        "fixedrange": True,
-        "title": {"font": {"size": 12, "color": palette.muted}, "standoff": 10},
-    }
-    template = go.layout.Template(
-        layout={
-            "font": {"family": FONT, "size": 12, "color": palette.muted},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "colorway": [palette.clean, palette.corrupted, palette.faint],
-            "xaxis": axis,
-            "yaxis": axis,
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": palette.ink}},
-            "margin": {"l": 8, "r": 12, "t": 48, "b": 8},
-            "hoverlabel": {
-                "bgcolor": palette.page,
-                "bordercolor": palette.faint,
-                "font": {"family": FONT, "color": palette.ink},
-            },
-        }
-    )
-    return go.Figure(layout={"template": template, "height": height, "dragmode": False})
+def _threshold_text(value: float) -> str:
+    return f"threshold {threshold(value)}"

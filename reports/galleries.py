@@ -1,9 +1,10 @@
-"""Which samples the report shows as pictures, as plain values for the page: each sample and thumbnail appears once."""
+"""Which samples the report shows as pictures: each sample and thumbnail is in the page once."""
 
 from __future__ import annotations
 
 import base64
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -22,19 +23,97 @@ THUMBNAIL_BUDGET = 6_500_000
 """Bytes of thumbnails in one report, so that the file stays under 15 MB; later galleries go without first."""
 
 
-def gallery_values(result: AuditResult) -> dict[str, Any]:
-    """The samples of all galleries and where each belongs, as JSON values.
+@dataclass(frozen=True)
+class ShownSample:
+    """A sample as the page shows it.
+
+    Attributes:
+        id, path, split: of the sample; path is None where it is no file.
+        given, suggested, other, original: labels as text: given, suggested, likeliest other, and before injection.
+        flag, injected: as in the scores; injected is None without injection.
+        thumbnail, heat_map: positions among the page's thumbnails, None where there is none.
+        suspicion: not rounded, so that the page compares it with the threshold as the audit did.
+        suggested_probability, other_probability, influence, self_influence, loo_probability: as in the scores, to six
+            digits; None where a score is not finite.
+    """
+
+    id: str
+    path: str | None
+    split: str
+    given: str
+    suggested: str | None
+    other: str | None
+    flag: bool
+    injected: bool | None
+    original: str | None
+    thumbnail: int | None
+    heat_map: int | None
+    suspicion: float
+    suggested_probability: float | None
+    other_probability: float | None
+    influence: float | None
+    self_influence: float | None
+    loo_probability: float | None
+
+
+@dataclass(frozen=True)
+class ClassGallery:
+    """The most harmful and most helpful training samples of a class, by their positions."""
+
+    label: str
+    harmful: list[int]
+    helpful: list[int]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A sample with the training samples that help and harm it most.
+
+    Attributes:
+        target: its position.
+        label: that its loss refers to.
+        predicted: by the head.
+        helpful, harmful: position and pairwise influence of each neighbour, the strongest first.
+    """
+
+    target: int
+    label: str
+    predicted: str
+    helpful: list[tuple[int, float | None]]
+    harmful: list[tuple[int, float | None]]
+
+
+@dataclass(frozen=True)
+class Galleries:
+    """The samples of all galleries, and where each belongs, by its position in `samples`.
 
     Which samples are flagged, missed or unexpected depends on the threshold, so the page picks them out of `suspects`.
 
-    Returns:
-        samples: one object a shown sample; thumbnails: base64 WebP, addressed by a sample's `thumbnail` and
-        `heat_map`; and, as positions in samples: suspects (the most suspicious, in that order), classes (label,
-        harmful, helpful), explained (validation samples: target, label, predicted, helpful, harmful with the pairwise
-        influence) and neighbours (by position of a suspect, the same; neighbours_bounded: whether the bound on
-        work left some of the most suspicious without).
+    Attributes:
+        suspects: the most suspicious, in that order.
+        explained: validation samples.
+        neighbours: of suspects, by the suspect's position.
+        neighbours_bounded: whether the bound on work left some of the most suspicious without.
+        classes: of the largest classes.
+        classes_total: how many classes there are.
+        samples: each shown sample once.
+        thumbnails: base64 WebP.
         thumbnails_left_out: how many the budget did not allow.
     """
+
+    suspects: list[int]
+    explained: list[Explained]
+    neighbours: dict[int, Explained]
+    neighbours_bounded: bool
+    classes: list[ClassGallery]
+    classes_total: int
+    samples: list[ShownSample]
+    thumbnails: list[str]
+    thumbnails_left_out: int
+
+
+def gallery_values(result: AuditResult) -> Galleries:
+    """Choose the samples of all galleries."""
     shelf = _Shelf(result)
     suspects = shelf.put(result.scores.loc[most_suspicious(result.scores)])
     ranked = len(suspects)
@@ -48,18 +127,18 @@ def gallery_values(result: AuditResult) -> dict[str, Any]:
     explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
     # Last, so that these go without a picture first where the budget is spent.
-    neighbours = {entry.pop("target"): entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
-    return {
-        "suspects": suspects,
-        "explained": explained,
-        "neighbours": neighbours,
-        "neighbours_bounded": len(neighbours) < ranked,
-        "classes": classes,
-        "classes_total": len(result.summary["classes"]),
-        "samples": shelf.samples,
-        "thumbnails": shelf.thumbnails,
-        "thumbnails_left_out": shelf.left_out,
-    }
+    neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
+    return Galleries(
+        suspects=suspects,
+        explained=explained,
+        neighbours=neighbours,
+        neighbours_bounded=len(neighbours) < ranked,
+        classes=classes,
+        classes_total=len(result.summary.classes),
+        samples=shelf.samples,
+        thumbnails=shelf.thumbnails,
+        thumbnails_left_out=shelf.left_out,
+    )
 
 
 class _Shelf:
@@ -71,24 +150,22 @@ class _Shelf:
         self._heat_maps = pictures["heat_map"].dropna().to_dict() if "heat_map" in pictures else {}
         self._positions: dict[Any, int] = {}
         self._bytes = 0
-        self.samples: list[dict[str, Any]] = []
+        self.samples: list[ShownSample] = []
         self.thumbnails: list[str] = []
         self.left_out = 0
 
     def rank(self, position: int) -> float:
         """Sorts the most suspicious first."""
-        return -float(self.samples[position]["suspicion"])
+        return -float(self.samples[position].suspicion)
 
     def put(self, rows: pd.DataFrame) -> list[int]:
         positions = []
         for identifier, row in zip(rows.index, rows.to_dict("records"), strict=True):
             if identifier not in self._positions:
                 self._positions[identifier] = len(self.samples)
-                pictures = {
-                    "thumbnail": self._place(self._images.get(identifier)),
-                    "heat_map": self._place(self._heat_maps.get(identifier)),
-                }
-                self.samples.append(_sample(identifier, row) | pictures)
+                thumbnail = self._place(self._images.get(identifier))
+                heat_map = self._place(self._heat_maps.get(identifier))
+                self.samples.append(_sample(identifier, row, thumbnail, heat_map))
             positions.append(self._positions[identifier])
         return positions
 
@@ -104,40 +181,45 @@ class _Shelf:
         return len(self.thumbnails) - 1
 
 
-def _sample(identifier: Any, row: dict[Any, Any]) -> dict[str, Any]:
-    sample = {
-        "id": str(identifier),
-        "path": _text(row.get("filepath")),
-        "split": str(row["split"]),
-        "given": str(row["label"]),
-        "suggested": _text(row["suggested_label"]),
-        "other": _text(row["other_label"]),
-        "flag": bool(row["flag"]),
-        "injected": bool(row["injected"]) if "injected" in row else None,
-        "original": _text(row.get("original_label")),
-    }
-    scores = ("suggested_probability", "other_probability", "influence", "self_influence", "loo_probability")
-    # The suspicion is not rounded, so that the page compares it with the threshold as the audit did.
-    return sample | {"suspicion": float(row["suspicion"])} | {score: _number(row[score]) for score in scores}
+def _sample(identifier: Any, row: dict[Any, Any], thumbnail: int | None, heat_map: int | None) -> ShownSample:
+    return ShownSample(
+        id=str(identifier),
+        path=_text(row.get("filepath")),
+        split=str(row["split"]),
+        given=str(row["label"]),
+        suggested=_text(row["suggested_label"]),
+        other=_text(row["other_label"]),
+        flag=bool(row["flag"]),
+        injected=bool(row["injected"]) if "injected" in row else None,
+        original=_text(row.get("original_label")),
+        thumbnail=thumbnail,
+        heat_map=heat_map,
+        suspicion=float(row["suspicion"]),
+        suggested_probability=_number(row["suggested_probability"]),
+        other_probability=_number(row["other_probability"]),
+        influence=_number(row["influence"]),
+        self_influence=_number(row["self_influence"]),
+        loo_probability=_number(row["loo_probability"]),
+    )
 
 
-def _classes(result: AuditResult, shelf: _Shelf) -> list[dict[str, Any]]:
+def _classes(result: AuditResult, shelf: _Shelf) -> list[ClassGallery]:
     scores = result.scores
     trained_on = scores[scores["split"] == "train"].dropna(subset=["influence"])
     groups = dict(list(trained_on.groupby("label", sort=False)))
     largest = set(scores["label"].value_counts().index[:MAX_GALLERY_CLASSES])
     classes = []
-    for label in result.summary["classes"]:
+    for label in result.summary.classes:
         if label not in groups or label not in largest:
             continue
         ranked = groups[label].sort_values("influence", kind="stable")
         harmful = ranked[ranked["influence"] < 0].head(SAMPLES_A_CLASS)
         helpful = ranked[ranked["influence"] > 0].iloc[::-1].head(SAMPLES_A_CLASS)
-        classes.append({"label": str(label), "harmful": shelf.put(harmful), "helpful": shelf.put(helpful)})
+        classes.append(ClassGallery(str(label), shelf.put(harmful), shelf.put(helpful)))
     return classes
 
 
-def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[dict[str, Any]]:
+def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[Explained]:
     known, scored = result.explanations, result.scores.index
     known = known[known["reason"].isin(reasons) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
     # Each sample once, so that a thousand targets need not look theirs up one by one.
@@ -145,18 +227,15 @@ def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> 
     places = dict(zip(unique := pd.unique(rows), shelf.put(result.scores.loc[unique]), strict=True))
     explained = []
     for target, group in known.groupby("target", sort=False):
-        entry: dict[str, Any] = {
-            "target": places[target],
-            "label": str(group["label"].iloc[0]),
-            "predicted": str(group["predicted"].iloc[0]),
-        }
-        for kind in ("helpful", "harmful"):
-            ranked = group[group["kind"] == kind].sort_values("rank")
-            entry[kind] = [
-                [places[neighbour], _number(influence)]
+        helpful, harmful = (
+            [
+                (places[neighbour], _number(influence))
                 for neighbour, influence in zip(ranked["neighbour"], ranked["influence"], strict=True)
             ]
-        explained.append(entry)
+            for ranked in (group[group["kind"] == kind].sort_values("rank") for kind in ("helpful", "harmful"))
+        )
+        label, predicted = str(group["label"].iloc[0]), str(group["predicted"].iloc[0])
+        explained.append(Explained(places[target], label, predicted, helpful, harmful))
     return explained
 
 

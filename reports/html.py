@@ -8,16 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from audit.config import help_of
 from audit.data.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
+from audit.summary.correction import RetrainedHead
+from audit.summary.parts import ClassLabel, JsonObject, Part, to_json
 from reports import figures, verdict
+from reports.correction import ARMS, correction_texts
+from reports.figure_style import Theme
 from reports.galleries import gallery_values
 from reports.known_mislabels import compare_with_known
+from reports.next_steps import app_command, next_steps, run_again
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
+from reports.text import threshold
 from reports.threshold import threshold_values
 from reports.where import where, wrong_by_class
 
@@ -49,14 +55,13 @@ def render_report(result: AuditResult) -> str:
     summary, known = result.summary, compare_with_known(result)
     galleries = gallery_values(result)
     plots = fitting_plots(result)
-    source = {"dataset": None, "slug": None, "label_field": None} | (summary.get("source") or {})
-    correction = verdict.correction_texts(summary)
+    source, correction = summary.source, correction_texts(summary)
     page = {
-        "correction": correction,
-        "galleries": galleries,
-        "threshold": threshold_values(result, known)
-        | {"again": verdict.run_again(summary, inject=0, any_threshold=True)},
-        "app": f"/datasets/{quote(source['dataset'], safe='')}" if source["dataset"] else None,
+        "correction": to_json(correction),
+        "galleries": to_json(galleries),
+        "threshold": to_json(threshold_values(result, known))
+        | {"again": run_again(summary, inject=0, any_threshold=True)},
+        "app": f"/datasets/{quote(source.dataset, safe='')}" if source else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
     return (
@@ -64,31 +69,33 @@ def render_report(result: AuditResult) -> str:
         .get_template("report.html.j2")
         .render(
             summary=summary,
-            counts=summary["counts"],
-            estimates=summary["estimates"],
+            counts=summary.counts,
+            estimates=summary.estimates,
             detection=known.measures if known else None,
             injected=known is not None and known.kind == "injected",
             by_kind=known.by_kind if known else {},
-            correction=summary["correction"],
-            correction_texts=correction[0]["texts"] if correction else {},
-            correction_thresholds=[verdict.threshold(measured["threshold"]) for measured in correction[1:]],
-            arms=verdict.ARMS,
-            heads=summary["heads"],
+            correction=summary.correction,
+            correction_texts=correction[0].texts if correction else {},
+            correction_thresholds=[threshold(measured.threshold) for measured in correction[1:]],
+            arms=ARMS,
+            heads=summary.heads.by_name,
             source=source,
+            source_facts=_facts(source, but="slug"),
+            machine_facts=_facts(summary.machine),
             app_address=APP_ADDRESS,
-            app_command=verdict.app_command(summary),
+            app_command=app_command(summary),
             headline=verdict.headline(summary),
             sentences=verdict.sentences(summary, known, mark),
             key_numbers=verdict.key_numbers(summary, known, mark),
             where=where(result, mark),
-            next_steps=verdict.next_steps(summary, known, mark),
-            the_same_again=verdict.run_again(summary) if source["dataset"] else None,
+            next_steps=next_steps(summary, known, mark),
+            the_same_again=run_again(summary) if source else None,
             galleries=galleries,
             plots={plot.name: plot for plot in plots},
             class_rows=_class_rows(result),
-            skipped=_records(result.skipped),
+            skipped=_skipped(result),
             findings=_findings(result),
-            settings=[(name, value, _help(name)) for name, value in summary["config"].items()],
+            settings=[(name, value, help_of(name)) for name, value in summary.config.to_dict().items()],
             score_meanings=SCORE_MEANINGS,
             score_names=figures.SCORE_NAMES,
             max_rows=MAX_TABLE_ROWS,
@@ -121,8 +128,8 @@ def _measured(result: AuditResult) -> bool:
 
 def _retrained(head: str) -> Callable[[AuditResult], bool]:
     def fits(result: AuditResult) -> bool:
-        correction = result.summary["correction"]
-        return correction is not None and "error" not in correction["heads"][head]
+        correction = result.summary.correction
+        return correction is not None and isinstance(correction.heads.by_name[head], RetrainedHead)
 
     return fits
 
@@ -182,7 +189,7 @@ _PLOTS = (
         "Confusion matrix on the test split of the head trained on the given labels",
         partial(figures.confusion, head="given"),
         # Without injection, and where there is something to correct, this is the head before correction.
-        lambda result: result.summary["detection"] is not None or result.summary["correction"] is None,
+        lambda result: result.summary.detection is not None or result.summary.correction is None,
     ),
 )
 
@@ -192,65 +199,117 @@ def fitting_plots(result: AuditResult) -> list[_Plot]:
     return [plot for plot in _PLOTS if plot.fits(result)]
 
 
-def _plain(plot: _Plot, result: AuditResult, theme: figures.Theme) -> dict[str, Any]:
-    figure: dict[str, Any] = json.loads(plot.draw(result, theme=theme).to_json())
+def _plain(plot: _Plot, result: AuditResult, theme: Theme) -> JsonObject:
+    figure: JsonObject = json.loads(plot.draw(result, theme=theme).to_json())
     return figure
 
 
-def _class_rows(result: AuditResult) -> list[dict[str, Any]]:
-    """All classes together, then each, most wrong labels first: mean influence, number of samples and flags, estimated
-    number of wrong labels and the share of the class's test samples that the head gets right. `number` is a class's
-    position, -1 for all."""
-    scores = result.scores
+@dataclass(frozen=True)
+class ClassRow:
+    """A class in the report's tables, or all classes together.
+
+    Attributes:
+        label: the class; None for all.
+        number: its position among the classes; -1 for all.
+        clean, corrupted: mean influence of its unchanged samples and of its injected mislabels; None where none.
+        corrupted_count: injected mislabels.
+        samples, flagged: how many there are.
+        wrong: estimated number of wrong labels.
+        recall: share of its test samples that the head gets right; None where it has none.
+    """
+
+    label: ClassLabel | None
+    number: int
+    clean: float | None
+    corrupted: float | None
+    corrupted_count: int
+    samples: int
+    flagged: int
+    wrong: float
+    recall: float | None
+
+
+def _class_rows(result: AuditResult) -> list[ClassRow]:
+    """All classes together, then each, most wrong labels first."""
+    scores, summary = result.scores, result.summary
     groups = scores.groupby("label", sort=False)
-    sums = groups[["flag"]].sum().assign(samples=groups.size(), wrong=wrong_by_class(result))
-    confusion = figures.confusions(result, result.summary["heads"]["given"]["test"])
+    columns = groups["flag"].sum(), wrong_by_class(result), groups.size()
+    sums = {label: values for label, *values in zip(columns[0].index, *columns, strict=True)}
+    confusion = figures.confusions(result, summary.heads.given.test)
     right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
     rows = []
-    for number, row in enumerate(result.summary["influence_by_class"]):
-        label = row["class"]
+    for number, row in enumerate(summary.influence_by_class):
+        label = row.class_
         if label is None:
-            mistakes = result.summary["estimates"]["mistakes"]
-            counted = {"flag": scores["flag"].sum(), "wrong": mistakes, "samples": len(scores)}
+            flagged, wrong, samples = scores["flag"].sum(), summary.estimates.mistakes, len(scores)
             right, tested = right_of.sum(), tested_of.sum()
         else:
-            counted = sums.loc[label] if label in sums.index else {"flag": 0, "wrong": 0.0, "samples": 0}
+            flagged, wrong, samples = sums.get(label, (0, 0.0, 0))
             right, tested = right_of[number], tested_of[number]
         rows.append(
-            row
-            | {
-                "number": -1 if label is None else number,
-                "samples": int(counted["samples"]),
-                "flagged": int(counted["flag"]),
-                "wrong": float(counted["wrong"]),
-                "recall": float(right / tested) if tested else None,
-            }
+            ClassRow(
+                label=label,
+                number=-1 if label is None else number,
+                clean=row.clean,
+                corrupted=row.corrupted,
+                corrupted_count=row.corrupted_count,
+                samples=int(samples),
+                flagged=int(flagged),
+                wrong=float(wrong),
+                recall=float(right / tested) if tested else None,
+            )
         )
     everything, classes = rows[-1:], rows[:-1]
-    return everything + sorted(classes, key=lambda row: -row["wrong"])[:MAX_TABLE_ROWS]
+    return everything + sorted(classes, key=lambda row: -row.wrong)[:MAX_TABLE_ROWS]
 
 
-def _findings(result: AuditResult) -> list[dict[str, Any]]:
-    """Each kind that was found: title, meaning, how many, how many samples, and the first findings with their files."""
+@dataclass(frozen=True)
+class FindingRow:
+    """A finding: what it is, in a sentence, and the files or ids of its samples."""
+
+    detail: str
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class FindingTable:
+    """The findings of one kind: how many, how many samples have it, what it means, and the first of them."""
+
+    title: str
+    findings: int
+    samples: int
+    meaning: str
+    rows: list[FindingRow]
+
+
+def _findings(result: AuditResult) -> list[FindingTable]:
     filepaths = result.scores["filepath"].dropna().to_dict()
     kinds = []
-    for found in result.summary.get("findings", []):
-        table = result.findings[result.findings["kind"] == found["kind"]]
+    for found in result.summary.findings:
+        table = result.findings[result.findings["kind"] == found.kind]
         shown = table[table["finding"].isin(table["finding"].drop_duplicates().head(MAX_TABLE_ROWS))]
         rows = [
-            {"detail": members["detail"].iloc[0], "names": [filepaths.get(i, i) for i in members["id"].dropna()]}
+            FindingRow(members["detail"].iloc[0], [filepaths.get(i, i) for i in members["id"].dropna()])
             for _, members in shown.groupby("finding", sort=True)
         ]
-        kinds.append(found | {"title": FINDING_TITLES[found["kind"]], "rows": rows})
+        kinds.append(FindingTable(FINDING_TITLES[found.kind], found.findings, found.samples, found.meaning, rows))
     return kinds
 
 
-def _records(table: Any) -> list[dict[str, Any]]:
-    return [dict(record) for record in table.astype(object).where(table.notna(), None).to_dict("records")]
+def _facts(part: Part | None, but: str = "") -> list[tuple[str, object]]:
+    """The names and values of a part of the summary that say something."""
+    values: JsonObject = {} if part is None else to_json(part)
+    return [(name.replace("_", " "), value) for name, value in values.items() if value and name != but]
 
 
-def _help(setting: str) -> str:
-    try:
-        return help_of(setting)
-    except KeyError:  # a result may come from a version with other settings
-        return ""
+class SkippedSample(NamedTuple):
+    """A sample that was not audited, and why."""
+
+    id: str
+    filepath: str | None
+    reason: str
+
+
+def _skipped(result: AuditResult) -> list[SkippedSample]:
+    table = result.skipped[["id", "filepath", "reason"]].astype(object)
+    return [SkippedSample(*row) for row in table.where(table.notna(), None).itertuples(index=False, name=None)]

@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from reports import verdict
+from audit.summary.parts import JsonObject, to_json
+from audit.summary.summary import Summary
 from reports.page import asset, environment, policy, write_page
+from reports.text import count, share
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,16 @@ class IndexEntry:
     label_field: str | None
     audit_key: str
     exit_code: int | None
-    summary: dict[str, Any] | None = None
+    summary: Summary | None = None
     report: Path | None = None
     error: str = ""
 
     @property
     def wrong_share(self) -> float | None:
         """The estimated share of wrong labels."""
-        if self.summary is None:
-            return None
-        return float(self.summary["estimates"]["mistakes"]) / max(self.summary["counts"]["samples"], 1)
+        return None if self.summary is None else _wrong_share(self.summary)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The entry as JSON values."""
         return {
             "source": self.source,
@@ -51,7 +50,7 @@ class IndexEntry:
             "exit_code": self.exit_code,
             "error": self.error or None,
             "report": None if self.report is None else str(self.report.resolve()),
-            "summary": self.summary,
+            "summary": to_json(self.summary),
         }
 
 
@@ -85,17 +84,21 @@ def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | N
     return write_page(html, path)
 
 
+def _wrong_share(summary: Summary) -> float:
+    return summary.estimates.mistakes / max(summary.counts.samples, 1)
+
+
 def _headline(entries: Sequence[IndexEntry]) -> str:
     summaries = [entry.summary for entry in entries if entry.summary is not None]
-    samples = sum(summary["counts"]["samples"] for summary in summaries)
-    mistakes = sum(summary["estimates"]["mistakes"] for summary in summaries)
+    samples = sum(summary.counts.samples for summary in summaries)
+    mistakes = sum(summary.estimates.mistakes for summary in summaries)
     waiting = sum(entry.exit_code is None for entry in entries)
     failed = len(entries) - len(summaries) - waiting
     if not summaries:
         return f"None of {len(entries)} audits {'is done yet' if waiting else 'could be made'}."
-    text = f"About {verdict.count(mistakes)} of {verdict.count(samples)} labels look wrong"
+    text = f"About {count(mistakes)} of {count(samples)} labels look wrong"
     if round(mistakes) == 0:
-        text = f"No label of {verdict.count(samples)} looks wrong"
+        text = f"No label of {count(samples)} looks wrong"
     rest = [f"{failed} of {len(entries)} audits failed"] if failed else []
     rest += [f"{waiting} of {len(entries)} are not done"] if waiting else []
     return f"{'; '.join([text, *rest])}."
@@ -111,20 +114,15 @@ def _sentences(entries: Sequence[IndexEntry], fail_above: float | None) -> list[
             "interrupted, run the same command again: embeddings and finished stages are kept."
         )
     worst = max(done, key=lambda entry: entry.wrong_share or 0.0, default=None)
-    if (
-        len(done) > 1
-        and worst is not None
-        and worst.summary is not None
-        and worst.summary["estimates"]["mistakes"] >= 1
-    ):
-        source = worst.summary["source"]
+    found = worst.summary if worst is not None and len(done) > 1 else None
+    if found is not None and found.source is not None and found.estimates.mistakes >= 1:
         sentences.append(
-            f"The largest share is estimated in {source['dataset']!r}, field {source['label_field']!r}: "
-            f"{verdict.share(worst.wrong_share)}."
+            f"The largest share is estimated in {found.source.dataset!r}, field {found.source.label_field!r}: "
+            f"{share(_wrong_share(found))}."
         )
     if fail_above is not None:
         above = sum((entry.wrong_share or 0.0) > fail_above for entry in done)
-        sentences.append(f"{above} of {len(done)} are above the limit of {verdict.share(fail_above)}.")
+        sentences.append(f"{above} of {len(done)} are above the limit of {share(fail_above)}.")
     return sentences
 
 

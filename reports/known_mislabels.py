@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from audit.flags.measures import detection_quality
 from audit.result import AuditResult
+from audit.summary.detection import DetectionQuality
 
 
 @dataclass(frozen=True)
@@ -21,27 +22,27 @@ class Comparison:
             copies were scored again).
         wrong: bool (n,), the known mislabels.
         scores: (n) rows with suspicion, and with injection the other scores too.
-        measures: as `audit.flags.measures.detection_quality`, at the audit's threshold.
+        measures: at the audit's threshold.
         by_kind: of each kind of control, how many reach the threshold and how many there are.
     """
 
     kind: Literal["injected", "controls"]
     wrong: np.ndarray
     scores: pd.DataFrame
-    measures: dict[str, Any]
+    measures: DetectionQuality
     by_kind: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def compare_with_known(result: AuditResult) -> Comparison | None:
     """The comparison that a result allows; None where no mislabel is known."""
-    if result.summary["detection"] is not None:
+    if result.summary.detection is not None:
         wrong = result.scores["injected"].to_numpy(dtype=bool)
-        return Comparison("injected", wrong, result.scores, result.summary["detection"])
+        return Comparison("injected", wrong, result.scores, result.summary.detection)
     controls = result.controls
     if not controls["spiked"].any():
         return None
     wrong, suspicion = controls["spiked"].to_numpy(dtype=bool), controls["suspicion"].to_numpy(dtype=float)
-    flag = suspicion >= result.summary["threshold"]
+    flag = suspicion >= result.summary.threshold
     by_kind = {
         str(kind): (
             int(flag[wrong & (controls["kind"] == kind)].sum()),

@@ -8,7 +8,10 @@ from audit.data.findings import FINDING_TITLES
 from audit.files.storage import replace_file
 from audit.result import AuditResult
 from reports import verdict
+from reports.correction import correction_sentence
 from reports.known_mislabels import compare_with_known
+from reports.next_steps import next_steps
+from reports.text import count
 from reports.where import where
 
 MOST_SUSPICIOUS = 10
@@ -23,31 +26,31 @@ def render_markdown(result: AuditResult) -> str:
     """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
-    lines += [*([_cell(text)] if (text := where(result)) else []), *summary["estimates"]["cautions"]]
-    lines += [*(_cell(failure["reason"]) for failure in summary["failed_stages"]), ""]
-    if summary["correction"] and (corrected := verdict.correction_sentence(summary["correction"])):
+    lines += [*([_cell(text)] if (text := where(result)) else []), *summary.estimates.cautions]
+    lines += [*(_cell(failure.reason) for failure in summary.failed_stages), ""]
+    if summary.correction and (corrected := correction_sentence(summary.correction)):
         lines += [corrected, ""]
     lines += ["| | | |", "|---|---|---|"]
     for number in verdict.key_numbers(summary, known):
         lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
-    for found in summary.get("findings", []):
+    for found in summary.findings:
         lines += [
             "",
-            f"**{FINDING_TITLES[found['kind']]}: {verdict.count(found['findings'])}** {_cell(found['meaning'])}",
+            f"**{FINDING_TITLES[found.kind]}: {count(found.findings)}** {_cell(found.meaning)}",
         ]
-        lines += ["", *(f"- {_cell(example)}" for example in found["examples"])]
+        lines += ["", *(f"- {_cell(example)}" for example in found.examples)]
     flagged = result.flagged[:MOST_SUSPICIOUS]
     if len(flagged):
         lines += [
             "",
-            f"The {len(flagged)} most suspicious of {verdict.count(summary['counts']['flagged'])} flagged:",
+            f"The {len(flagged)} most suspicious of {count(summary.counts.flagged)} flagged:",
             "",
         ]
         lines += ["| sample | label | suggested | suspicion |", "|---|---|---|---|"]
         for sample_id, row in flagged.iterrows():
             cells = (_name(sample_id, row["filepath"]), row["label"], row["suggested_label"], f"{row['suspicion']:.3f}")
             lines.append("| " + " | ".join(_cell(str(cell)) for cell in cells) + " |")
-    steps = verdict.next_steps(summary, known)
+    steps = next_steps(summary, known)
     lines += [
         "",
         *(f"- {step.title}: " + ", ".join(f"`{each}`" for each in step.commands) for step in steps if step.commands),

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
-from reports import verdict
+from reports import text
 
 
 def write_page(html: str, path: str | Path) -> Path:
@@ -44,13 +44,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": verdict.count,
-        "share": verdict.share,
-        "decimal": verdict.decimal,
-        "signed": verdict.signed,
-        "threshold": verdict.threshold,
-        "sentence": verdict.sentence,
-        "about": verdict.about,
+        "count": text.count,
+        "share": text.share,
+        "decimal": text.decimal,
+        "signed": text.signed,
+        "threshold": text.threshold,
+        "sentence": text.sentence,
+        "about": text.about,
         "live": live,
     }
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
@@ -61,7 +61,7 @@ _MARKED = re.compile("\x02(.*?)\x03(.*?)\x04")
 
 
 def mark(name: str, text: str) -> str:
-    """A `verdict.Mark`: brackets a number that moves with the threshold, for the filter `live`."""
+    """A `text.Mark`: brackets a number that moves with the threshold, for the filter `live`."""
     return f"\x02{name}\x03{text}\x04"
 
 

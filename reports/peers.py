@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from reports.figures import FONT, short_label
+from reports.figure_style import FONT, short_label
 
 LABEL_LENGTH = 40
 COLOURS = ("#c65102", "#1f6fb4", "#4f9bd9", "#8fc1ea", "#7a5195", "#2f8f6b", "#8a8f98", "#b0851c", "#d98fb3", "#5c6672")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit.result import AuditResult
-from reports.verdict import Mark, count, share, unmarked
+from reports.text import Mark, count, share, unmarked
 
 PAIRS = 3
 """How many pairs of classes the verdict names."""
@@ -25,9 +25,9 @@ def where(result: AuditResult, mark: Mark = unmarked) -> str:
     Empty where labels were injected, since those say how they were changed and not what the dataset is like, and where
     nothing is flagged.
     """
-    if result.summary["detection"] is not None or not result.summary["counts"]["flagged"]:
+    if result.summary.detection is not None or not result.summary.counts.flagged:
         return ""
-    parts = [mark("where", pairs_in_words(flagged_pairs(result), int(result.summary["counts"]["flagged"])))]
+    parts = [mark("where", pairs_in_words(flagged_pairs(result), result.summary.counts.flagged))]
     if (worst := _worst_class(result)) is not None:
         parts.append(worst)
     return " ".join(parts)
@@ -35,8 +35,8 @@ def where(result: AuditResult, mark: Mark = unmarked) -> str:
 
 def flagged_pairs(result: AuditResult) -> list[tuple[str, str, int]]:
     """Given label, suggested label and number of the flagged samples, the commonest pairs first."""
-    classes, flagged = pd.Index(result.summary["classes"]), result.flagged
-    given, other = classes.get_indexer(flagged["label"]), classes.get_indexer(flagged["other_label"])
+    classes, flagged = result.summary.classes, result.flagged
+    given, other = (result.class_positions(flagged[column]) for column in ("label", "other_label"))
     keys, numbers = np.unique((given * len(classes) + other)[given != other], return_counts=True)
     order = np.argsort(-numbers, kind="stable")
     return [
@@ -59,7 +59,7 @@ def wrong_by_class(result: AuditResult) -> pd.Series:
     """The estimated number of wrong labels of each class that has samples, by class: the estimate of all classes shared
     out as their suspicions are, so that the classes come to the number in the verdict."""
     suspicions = result.scores.groupby("label", sort=False)["suspicion"].sum()
-    return suspicions * (float(result.summary["estimates"]["mistakes"]) / max(float(suspicions.sum()), 1e-12))
+    return suspicions * (result.summary.estimates.mistakes / max(float(suspicions.sum()), 1e-12))
 
 
 def _worst_class(result: AuditResult) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,15 @@ from sklearn.model_selection import cross_val_predict
 from audit.config import AuditConfig
 from audit.flags.correction import Correction
 from audit.head.fit import Head, train_head
-from audit.result import SCHEMA_VERSION, AuditResult
+from audit.result import AuditResult
+from audit.summary.correction import CorrectionMeasured
+from audit.summary.counts import Counts
+from audit.summary.detection import InjectedDetection, RankingQuality
+from audit.summary.estimates import Estimates
+from audit.summary.heads import HeadQuality, Heads, HeadSummary, TriedPenalty
+from audit.summary.influence import ClassInfluence, InfluenceSummary
+from audit.summary.surroundings import AuditedDataset, BackboneSummary, EmbeddingSummary
+from tests.made_summary import made_summary
 
 THRESHOLD = 0.7
 CLASSES = [f"digit {number}" for number in range(10)]
@@ -103,69 +112,70 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
     heads = {"given": _head(x, original, original, split, model)}
     if inject:
         heads["corrupted"] = _head(x, given, original, split, model)
-    summary = {
-        "schema": SCHEMA_VERSION,
-        "created": "2026-01-02T03:04:05+00:00",
-        "counts": {
-            "samples": n,
-            **{part: int((split == part).sum()) for part in ("train", "validation", "test")},
-            "classes": len(classes),
-            "flagged": int(flag.sum()),
-            "without_label": 3,
-            "unreadable": 1,
-            "rare_class": 0,
-            "injected": int(injected.sum()),
-        },
-        "copies": {"contents": 0, "samples": 0, "proven_mistakes": 0, "leaked": 0},
-        "classes": list(classes),
-        "threshold": THRESHOLD,
-        "threshold_rule": "The threshold with the best expected F1 under the estimated suspicion.",
-        "estimates": {
-            "mistakes": float(suspicion.sum()),
-            "mistakes_low": float(suspicion.sum() * 0.9),
-            "mistakes_high": float(suspicion.sum() * 1.1),
-            "told": True,
-            "precision": float(suspicion[flag].mean()),
-            "recall": float(suspicion[flag].sum() / suspicion.sum()),
-            "basis": "The sum of the suspicions, taken as calibrated probabilities from leave-one-out predictions.",
-            "cautions": ["Only 12 known mislabels of a kind could be added."],
-        },
-        "detection": _detection(scores, injected) if inject else None,
-        "correction": _correction(x[:, :-1], given, suggested, suspicion, flag, split, original if inject else None),
-        "influence_by_class": _influence_by_class(scores, names, injected if inject else None),
-        "heads": {name: head for name, (head, _) in heads.items()},
-        "influence": {
-            "method": "cholesky",
-            "residual": 3.1e-12,
-            "parameters": 650,
-            "damping": 0.0,
-            "validation_samples": int((split == "validation").sum()),
-            "validation_labels": "believed",
-        },
-        "leave_one_out": {"method": "four folds"},
-        "backbone": {
-            "name": "resnet18",
-            "weights": "bundled",
-            "image_size": 64,
-            "features": 512,
-            "device": "cpu",
-            "precision": "float32",
-        },
-        "embedding": {"computed": n, "cached": 0},
-        "notes": ["ImageNet weights could not be had, so the bundled ResNet-18 was used."],
-        "failed_stages": [],
-        "config": AuditConfig(inject=inject).to_dict(),
-        "versions": {"influence-audit": "0.1.0", "torch": "2.11.0", "python": "3.11.9"},
-        "machine": {"platform": "Linux x86_64", "cpus": 2, "gpu": None},
-        "timings": {"embedding": 21.4, "head": 1.9, "influence": 0.6},
-        "source": {
-            "dataset": "influence-audit-demo",
-            "slug": "influence-audit-demo",
-            "label_field": "ground_truth",
-            "audit_key": "audit",
-            "source": "digits",
-        },
-    }
+    counts = Counts(
+        samples=n,
+        train=int((split == "train").sum()),
+        validation=int((split == "validation").sum()),
+        test=int((split == "test").sum()),
+        classes=len(classes),
+        flagged=int(flag.sum()),
+        without_label=3,
+        unreadable=1,
+        rare_class=0,
+        injected=int(injected.sum()),
+    )
+    summary = made_summary(
+        created="2026-01-02T03:04:05+00:00",
+        counts=counts,
+        classes=tuple(classes),
+        threshold=THRESHOLD,
+        threshold_rule="The threshold with the best expected F1 under the estimated suspicion.",
+        estimates=Estimates(
+            mistakes=float(suspicion.sum()),
+            mistakes_low=float(suspicion.sum() * 0.9),
+            mistakes_high=float(suspicion.sum() * 1.1),
+            told=True,
+            precision=float(suspicion[flag].mean()),
+            recall=float(suspicion[flag].sum() / suspicion.sum()),
+            basis="The sum of the suspicions, taken as calibrated probabilities from leave-one-out predictions.",
+            cautions=("Only 12 known mislabels of a kind could be added.",),
+        ),
+        detection=_detection(scores, injected) if inject else None,
+        correction=_correction(x[:, :-1], given, suggested, suspicion, flag, split, original if inject else None),
+        influence_by_class=_influence_by_class(scores, names, injected if inject else None),
+        heads=Heads(given=heads["given"][0], corrupted=heads["corrupted"][0] if inject else None),
+        influence=InfluenceSummary(
+            engine="exact",
+            scope="head",
+            method="cholesky",
+            residual=3.1e-12,
+            parameters=650,
+            damping=0.0,
+            validation_samples=counts.validation,
+            validation_labels="believed",
+        ),
+        backbone=BackboneSummary(
+            name="resnet18",
+            weights="bundled",
+            key="0" * 32,
+            image_size=64,
+            features=512,
+            device="cpu",
+            precision="float32",
+        ),
+        embedding=EmbeddingSummary(computed=n, cached=0),
+        notes=("ImageNet weights could not be had, so the bundled ResNet-18 was used.",),
+        config=AuditConfig(inject=inject),
+        versions={"influence-audit": "0.1.0", "torch": "2.11.0", "python": "3.11.9"},
+        timings={"embedding": 21.4, "head": 1.9, "influence": 0.6},
+        source=AuditedDataset(
+            dataset="influence-audit-demo",
+            slug="influence-audit-demo",
+            label_field="ground_truth",
+            audit_key="audit",
+            source="digits",
+        ),
+    )
     return AuditResult(
         scores=scores,
         summary=summary,
@@ -213,22 +223,28 @@ def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int
     names = np.arange(classes).astype(object)
     confused = rng.random((classes, classes)) < 0.01
     confusion = pairs_of((np.diag(np.full(classes, 9)) + confused).astype(int))
-    for head in result.summary["heads"].values():
-        head["test"]["confusion"] = confusion
-    result.summary |= {
-        "classes": list(range(classes)),
-        "detection": _detection(scores, injected),
-        "influence_by_class": _influence_by_class(scores, names, injected),
+    summary = result.summary
+    heads = {
+        name: replace(head, test=replace(head.test, confusion=confusion))
+        for name, head in summary.heads.by_name.items()
     }
-    result.summary["counts"] |= {
-        "samples": n,
-        "train": n,
-        "validation": 0,
-        "test": 0,
-        "classes": classes,
-        "flagged": int(flag.sum()),
-        "injected": int(injected.sum()),
-    }
+    result.summary = replace(
+        summary,
+        classes=tuple(range(classes)),
+        detection=_detection(scores, injected),
+        influence_by_class=_influence_by_class(scores, names, injected),
+        heads=Heads(**heads),
+        counts=replace(
+            summary.counts,
+            samples=n,
+            train=n,
+            validation=0,
+            test=0,
+            classes=classes,
+            flagged=int(flag.sum()),
+            injected=int(injected.sum()),
+        ),
+    )
     noise = [Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(40)]
     pictures = [_webp(image) for image in noise]
     small = [_webp(image.resize((48, 48))) for image in noise]
@@ -288,7 +304,7 @@ def _correction(
     flag: np.ndarray,
     split: np.ndarray,
     original: np.ndarray | None,
-) -> dict[str, Any] | None:
+) -> CorrectionMeasured | None:
     values = torch.from_numpy(x)
 
     def train(labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:
@@ -313,7 +329,7 @@ def _correction(
 
 def _head(
     x: np.ndarray, given: np.ndarray, original: np.ndarray, split: np.ndarray, model: LogisticRegression
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[HeadSummary, pd.DataFrame]:
     train, validation, test = (split == part for part in ("train", "validation", "test"))
     model.fit(x[train], given[train])
     predicted = model.predict(x)
@@ -333,60 +349,68 @@ def _head(
             "validation_loss": losses["validation"] + 1.8 * np.exp(-steps / 1.7),
         }
     )
-    head: dict[str, Any] = {
-        "trainer": "newton",
-        "l2": 0.01,
-        "l2_path": [{"l2": 0.01, "validation_loss": losses["validation"]}],
-        "gradient_norm": 2.2e-9,
-        "converged": True,
-        "steps": 12,
-    }
-    for part, rows, labels in (("train", train, given), ("validation", validation, given), ("test", test, original)):
-        head[part] = {
-            "samples": int(rows.sum()),
-            "accuracy": float((predicted[rows] == labels[rows]).mean()),
-            "f1": float(f1_score(labels[rows], predicted[rows], average="weighted")),
-            "loss": losses[part],
-            "confusion": pairs_of(confusion_matrix(labels[rows], predicted[rows], labels=range(10))),
-        }
+    train_quality, validation_quality, test_quality = (
+        HeadQuality(
+            samples=int(rows.sum()),
+            accuracy=float((predicted[rows] == labels[rows]).mean()),
+            f1=float(f1_score(labels[rows], predicted[rows], average="weighted")),
+            loss=losses[part],
+            confusion=pairs_of(confusion_matrix(labels[rows], predicted[rows], labels=range(10))),
+        )
+        for part, rows, labels in (("train", train, given), ("validation", validation, given), ("test", test, original))
+    )
+    head = HeadSummary(
+        trainer="newton",
+        l2=0.01,
+        l2_path=(TriedPenalty(l2=0.01, validation_loss=losses["validation"]),),
+        gradient_norm=2.2e-9,
+        converged=True,
+        steps=12,
+        train=train_quality,
+        validation=validation_quality,
+        test=test_quality,
+    )
     return head, curve
 
 
-def pairs_of(confusion: np.ndarray) -> list[list[int]]:
-    """A confusion matrix as results keep it."""
-    return [[int(row), int(column), int(confusion[row, column])] for row, column in np.argwhere(confusion)]
+def pairs_of(confusion: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    """Of a confusion matrix, as results hold it: label, predicted and samples of each pair that occurs."""
+    return tuple((int(row), int(column), int(confusion[row, column])) for row, column in np.argwhere(confusion))
 
 
-def _detection(scores: pd.DataFrame, injected: np.ndarray) -> dict[str, Any]:
+def _detection(scores: pd.DataFrame, injected: np.ndarray) -> InjectedDetection:
     flag = scores["flag"].to_numpy(dtype=bool)
     ranked = injected[np.argsort(-scores["suspicion"].to_numpy(), kind="stable")]
     signs = {"suspicion": 1, "loo_probability": -1, "self_influence": 1, "influence": -1}
     by_score = {
-        score: {
-            "average_precision": float(average_precision_score(injected, sign * scores[score])),
-            "auroc": float(roc_auc_score(injected, sign * scores[score])),
-        }
+        score: RankingQuality(
+            average_precision=float(average_precision_score(injected, sign * scores[score])),
+            auroc=float(roc_auc_score(injected, sign * scores[score])),
+        )
         for score, sign in signs.items()
     }
-    return {
-        "strategy": "uniform",
-        "into": "all",
-        "injected": int(injected.sum()),
-        "flagged": int(flag.sum()),
-        "true_positive": int((flag & injected).sum()),
-        "false_positive": int((flag & ~injected).sum()),
-        "false_negative": int((~flag & injected).sum()),
-        "true_negative": int((~flag & ~injected).sum()),
-        "precision": float(precision_score(injected, flag)),
-        "recall": float(flag[injected].mean()),
-        "f1": float(f1_score(injected, flag)),
-        **by_score["suspicion"],
-        "precision_at_k": {str(k): float(ranked[:k].mean()) for k in (10, 50, 100)},
-        "by_score": by_score,
-    }
+    return InjectedDetection(
+        strategy="uniform",
+        into="all",
+        injected=int(injected.sum()),
+        flagged=int(flag.sum()),
+        true_positive=int((flag & injected).sum()),
+        false_positive=int((flag & ~injected).sum()),
+        false_negative=int((~flag & injected).sum()),
+        true_negative=int((~flag & ~injected).sum()),
+        precision=float(precision_score(injected, flag)),
+        recall=float(flag[injected].mean()),
+        f1=float(f1_score(injected, flag)),
+        average_precision=by_score["suspicion"].average_precision,
+        auroc=by_score["suspicion"].auroc,
+        precision_at_k={str(k): float(ranked[:k].mean()) for k in (10, 50, 100)},
+        by_score=by_score,
+    )
 
 
-def _influence_by_class(scores: pd.DataFrame, names: np.ndarray, injected: np.ndarray | None) -> list[dict[str, Any]]:
+def _influence_by_class(
+    scores: pd.DataFrame, names: np.ndarray, injected: np.ndarray | None
+) -> tuple[ClassInfluence, ...]:
     corrupted = np.zeros(len(scores), dtype=bool) if injected is None else injected
     rows = []
     for label in [*names, None]:
@@ -394,15 +418,15 @@ def _influence_by_class(scores: pd.DataFrame, names: np.ndarray, injected: np.nd
         clean_values = scores["influence"][inside & ~corrupted]
         corrupted_values = scores["influence"][inside & corrupted]
         rows.append(
-            {
-                "class": label if label is None or isinstance(label, str) else int(label),
-                "clean": float(clean_values.mean()) if len(clean_values) else None,
-                "corrupted": float(corrupted_values.mean()) if len(corrupted_values) else None,
-                "clean_count": len(clean_values),
-                "corrupted_count": len(corrupted_values),
-            }
+            ClassInfluence(
+                class_=label if label is None or isinstance(label, str) else int(label),
+                clean=float(clean_values.mean()) if len(clean_values) else None,
+                corrupted=float(corrupted_values.mean()) if len(corrupted_values) else None,
+                clean_count=len(clean_values),
+                corrupted_count=len(corrupted_values),
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _thumbnails(images: np.ndarray, scores: pd.DataFrame, explanations: pd.DataFrame) -> pd.DataFrame:

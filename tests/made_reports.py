@@ -5,7 +5,6 @@ What takes time to import is imported by the fixtures, since every session reads
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -111,17 +110,17 @@ def reports(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 def nothing_flagged(result: AuditResult) -> AuditResult:
     """No flags, no pictures, no explanations, no curves: the least that a report is made of."""
-    summary = json.loads(json.dumps(result.summary))
-    summary["counts"]["flagged"] = 0
-    summary["estimates"] |= {"mistakes": 0.0, "mistakes_low": 0.0, "mistakes_high": 0.2, "precision": None}
-    summary |= {
-        "threshold": 1.0,
-        "threshold_rule": "The user set the threshold.",
-        "backbone": None,
-        "notes": [],
-    }
-    del summary["source"]
-    summary["correction"] = None
+    summary = replace(
+        result.summary,
+        counts=replace(result.summary.counts, flagged=0),
+        estimates=replace(result.summary.estimates, mistakes=0.0, mistakes_low=0.0, mistakes_high=0.2, precision=None),
+        threshold=1.0,
+        threshold_rule="The user set the threshold.",
+        backbone=None,
+        notes=(),
+        source=None,
+        correction=None,
+    )
     return replace(
         result,
         scores=result.scores.assign(flag=False),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from audit.summary.parts import JsonObject
+from audit.summary.schema import summary_schema
 
-import jsonschema
-
-from audit.result import SUMMARY_SCHEMA
-
-SCHEMA = json.loads(SUMMARY_SCHEMA.read_text(encoding="utf-8"))
+SCHEMA = summary_schema()
 
 
-def check_summary(summary: dict[str, Any]) -> None:
+def check_summary(summary: JsonObject) -> None:
     """Raise jsonschema.ValidationError where the summary is not what the schema says."""
+    import jsonschema
+
     jsonschema.validate(summary, SCHEMA, format_checker=jsonschema.FormatChecker())

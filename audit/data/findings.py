@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from audit.data.class_names import doubtful_names
 from audit.data.copies import Copies
+from audit.summary.counts import Finding, FindingKind
 
-DUPLICATE_LABELS = "duplicate-labels"
-SPLIT_LEAK = "split-leak"
-CLASS_NAMES = "class-names"
-NO_VALIDATION = "class-without-validation"
+DUPLICATE_LABELS: Final = "duplicate-labels"
+SPLIT_LEAK: Final = "split-leak"
+CLASS_NAMES: Final = "class-names"
+NO_VALIDATION: Final = "class-without-validation"
 
-FINDING_TITLES = {
+FINDING_TITLES: dict[FindingKind, str] = {
     DUPLICATE_LABELS: "Duplicates with different labels",
     SPLIT_LEAK: "Leaks between splits",
     CLASS_NAMES: "Doubtful class names",
@@ -25,7 +26,7 @@ FINDING_TITLES = {
 }
 """What each kind of finding is called where people read it."""
 
-FINDING_MEANINGS = {
+FINDING_MEANINGS: dict[FindingKind, str] = {
     DUPLICATE_LABELS: "Identical samples have different labels: at most one of the labels can be right.",
     SPLIT_LEAK: "Identical samples are in the training split and in a held-out one: the head is measured on what it "
     "was trained on.",
@@ -91,17 +92,17 @@ def find(
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"finding": np.int64}) if rows else no_findings()
 
 
-def summarise(findings: pd.DataFrame) -> list[dict[str, Any]]:
+def summarise(findings: pd.DataFrame) -> tuple[Finding, ...]:
     """For each kind that was found: how often, in how many samples, what it means, and a few examples."""
     by_kind = {kind: findings[findings["kind"] == kind] for kind in FINDING_MEANINGS}
-    return [
-        {
-            "kind": kind,
-            "findings": int(table["finding"].nunique()),
-            "samples": int(table["id"].dropna().nunique()),
-            "meaning": FINDING_MEANINGS[kind],
-            "examples": table.drop_duplicates("finding")["detail"].head(EXAMPLES).tolist(),
-        }
+    return tuple(
+        Finding(
+            kind=kind,
+            findings=int(table["finding"].nunique()),
+            samples=int(table["id"].dropna().nunique()),
+            meaning=FINDING_MEANINGS[kind],
+            examples=tuple(table.drop_duplicates("finding")["detail"].head(EXAMPLES)),
+        )
         for kind, table in by_kind.items()
         if len(table)
-    ]
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
 from audit.head.fit import Head, head_from_arrays
@@ -17,8 +16,8 @@ from audit.result import AuditResult
 
 def audited_head(result: AuditResult, device: torch.device | None = None) -> Head:
     """The audited head, on a device; None for the CPU."""
-    described = result.summary["heads"][result.audited_head]
-    return head_from_arrays(result.heads[result.audited_head], described["l2"], described["trainer"], device)
+    described = result.summary.heads.audited
+    return head_from_arrays(result.heads[result.audited_head], described.l2, described.trainer, device)
 
 
 class AuditedImages:
@@ -36,16 +35,16 @@ class AuditedImages:
     """
 
     def __init__(self, result: AuditResult) -> None:
-        described = result.summary["backbone"]
+        described = result.summary.backbone
         if described is None or not result.heads:
             raise InputError("this audit was made from embeddings; only audits of images can be explained")
-        self.config = AuditConfig.from_dict(result.summary["config"])
+        self.config = result.summary.config
         # What 'auto' took is known by now, and need not be looked for on the network again.
-        weights = described["weights"] if self.config.weights == "auto" else self.config.weights
+        weights = described.weights if self.config.weights == "auto" else self.config.weights
         self.backbone = load_backbone(
-            described["name"], weights, described["image_size"], self.config.device, precision=described["precision"]
+            described.name, weights, described.image_size, self.config.device, precision=described.precision
         )
-        if self.backbone.key != described["key"]:
+        if self.backbone.key != described.key:
             raise InputError("the backbone's weights are no longer those of the audit; run the audit again")
 
     def embed(self, rows: pd.DataFrame, progress: ProgressCallback = silent) -> Embedded:

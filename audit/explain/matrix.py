@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -90,7 +89,7 @@ def influence_matrix(
 def _check_result(result: AuditResult) -> None:
     arrays = result.heads.get(result.audited_head, {})
     if "solution" not in arrays:
-        engine = result.summary["influence"]["engine"]
+        engine = result.summary.influence.engine
         raise InputError(
             f"the influence matrix needs engine 'exact', and this audit used {engine}; run it again with --engine exact"
         )
@@ -119,8 +118,8 @@ class _Pairs:
 
 
 def _pairs(result: AuditResult, x: Any, validation: Any, progress: ProgressCallback) -> _Pairs:
-    config = AuditConfig.from_dict(result.summary["config"])
-    of_arrays = result.summary["backbone"] is None
+    config = result.summary.config
+    of_arrays = result.summary.backbone is None
     source = _of_arrays(result, x, validation, config) if of_arrays else _of_images(result, x, validation, progress)
     trained_on, held_out = source
     head = audited_head(result, trained_on.device)
@@ -129,15 +128,15 @@ def _pairs(result: AuditResult, x: Any, validation: Any, progress: ProgressCallb
             f"the embeddings have {trained_on.shape[1]} features, and those that were audited had "
             f"{head.weight.shape[1] - 1}; give the same ones"
         )
-    scores, classes = result.scores, pd.Index(result.summary["classes"])
-    labels = torch.from_numpy(classes.get_indexer(scores["label"][scores["split"] == "train"])).to(trained_on.device)
+    scores = result.scores
+    labels = torch.from_numpy(result.class_positions(scores["label"][scores["split"] == "train"])).to(trained_on.device)
     z, z_validation = head.features(trained_on), head.features(held_out)
     p = probabilities(z, head.weight)
-    wrong = residuals(p, targets_of(labels, len(classes), z))
+    wrong = residuals(p, targets_of(labels, len(result.summary.classes), z))
     arrays = result.heads[result.audited_head]
     _check_same(result, inner_products(z, wrong, torch.from_numpy(arrays["solution"]).to(z.device)[None])[0])
     believed = torch.from_numpy(arrays["validation_targets"]).to(z_validation)
-    hessian = HeadHessian(z, p, head.l2, damping=result.summary["influence"]["damping"])
+    hessian = HeadHessian(z, p, head.l2, damping=result.summary.influence.damping)
     solver = StableSolver(hessian, config.solver, lambda text: progress(Step(STAGE, note=text)))
     return _Pairs(z, wrong, z_validation, residuals(probabilities(z_validation, head.weight), believed), solver)
 
@@ -162,7 +161,7 @@ def _of_arrays(result: AuditResult, x: Any, validation: Any, config: AuditConfig
     total = sum(len(part) for part in parts)
     if len(rows) and (rows.max() >= total or (rows[~elsewhere] >= own).any()):
         raise InputError(f"the audit scored more samples than the {total} embeddings given; give all that were audited")
-    every = rows_of(parts, len(result.summary["classes"]), config)
+    every = rows_of(parts, len(result.summary.classes), config)
     split = result.scores["split"].to_numpy()
     trained_on, held_out = (
         select_rows(every, torch.from_numpy(rows[split == name])) for name in ("train", "validation")
@@ -185,7 +184,7 @@ def _of_images(result: AuditResult, x: Any, validation: Any, progress: ProgressC
             f"{len(embedded.skipped)} of {len(rows)} images can no longer be read, the first one of sample "
             f"{rows.index[place]} ({reason}); put them back, or run the audit again"
         )
-    every = rows_of([embedded.values], len(result.summary["classes"]), images.config)
+    every = rows_of([embedded.values], len(result.summary.classes), images.config)
     train = (rows["split"] == "train").to_numpy()
     trained_on, held_out = (select_rows(every, torch.from_numpy(np.flatnonzero(chosen))) for chosen in (train, ~train))
     return trained_on, to_memory(held_out)

@@ -134,7 +134,7 @@ class ResultExplainer:
         self._images = AuditedImages(result)
         self._result = result
         self._scores = result.scores
-        self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
+        self._classes = {label: number for number, label in enumerate(result.summary.classes)}
         train = result.scores[result.scores["split"] == "train"]
         embedded = self._images.embed(train, progress)
         train = train.iloc[embedded.rows]

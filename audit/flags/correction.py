@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, overload
 
 import numpy as np
 
 from audit.errors import ConvergenceError
 from audit.flags.measures import head_quality
 from audit.head.fit import Head
+from audit.summary.correction import (
+    BriefHead,
+    BriefHeads,
+    CorrectedHeads,
+    CorrectionElsewhere,
+    CorrectionMeasured,
+    FlaggedBySplit,
+    MeasuredOn,
+    RetrainedHead,
+    UntrainedHead,
+)
+from audit.summary.heads import BriefQuality
 
 MEASURED_ON = {
     "original": "the labels before injection of all test samples",
@@ -23,8 +35,6 @@ MEASURED_ON = {
     "unflagged": "the given labels of the test samples that were not flagged; these tend to agree with the head",
 }
 """The labels of the test split that the heads can be measured on; without injection, the audit has seen them."""
-
-MEASURES = ("f1", "accuracy", "loss")
 
 
 class Training(Protocol):
@@ -63,27 +73,22 @@ class Correction:
     other_thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     most_elements: float = 6e8
 
-    def measure(self, flag: np.ndarray) -> dict[str, Any] | None:
+    def measure(self, flag: np.ndarray) -> CorrectionMeasured | None:
         """Train the head again on the corrected labels and measure it before and after.
 
         Args:
             flag: bool (n,), the audit's.
 
         Returns:
-            None where no sample of the train or validation split is flagged. Otherwise
-            flagged: how many samples are flagged, by split;
-            measured_on: name, meaning and number of samples of each set of test labels;
-            heads: 'before', 'removed' (without the flagged) and 'corrected' (with the suggested labels), each with
-            train_samples, l2 and quality (as `head_quality`, by name of the set); for a head that could not be
-            trained, its error instead;
-            elsewhere: the same at those of `other_thresholds` that flag other samples, with each threshold and, of the
-            quality, `MEASURES` only; empty for datasets beyond `most_elements`.
+            The heads before and after; None where no sample of the train or validation split is flagged. It holds the
+            same at those of `other_thresholds` that flag other samples, for datasets up to `most_elements`.
         """
         usable = self.split != "test"
         if not (flag & usable).any():
             return None
-        found = self._measured(flag, {})
-        penalties = {arm: head["l2"] for arm, head in found["heads"].items() if "l2" in head}
+        flagged, measured_on, heads = self._measured(flag, {})
+        retrained = {arm: head for arm, head in heads.by_name.items() if isinstance(head, RetrainedHead)}
+        penalties = {arm: head.l2 for arm, head in retrained.items()}
         known = [flag]
         elsewhere = []
         classes, features = self.before.weight.shape
@@ -92,57 +97,79 @@ class Correction:
             other = self.suspicion >= threshold
             if (other & usable).any() and not any((other == one).all() for one in known):
                 known.append(other)
-                elsewhere.append({"threshold": threshold, **_briefly(self._measured(other, penalties))})
-        return {**found, "elsewhere": elsewhere}
+                elsewhere.append(_briefly(threshold, *self._measured(other, penalties)))
+        return CorrectionMeasured(flagged=flagged, measured_on=measured_on, heads=heads, elsewhere=tuple(elsewhere))
 
-    def _measured(self, flag: np.ndarray, penalties: dict[str, float]) -> dict[str, Any]:
-        usable = self.split != "test"
-        test = np.flatnonzero(~usable)
+    def _measured(
+        self, flag: np.ndarray, penalties: dict[str, float]
+    ) -> tuple[FlaggedBySplit, tuple[MeasuredOn, ...], CorrectedHeads]:
+        """The flagged samples by split, the test labels, and the heads.
+
+        Args:
+            flag: bool (n,).
+            penalties: the L2 of a head, by name; those of others are chosen.
+        """
+        rows = np.flatnonzero(self.split != "test")
+        sets = self._test_labels(flag)
+        heads = CorrectedHeads(
+            before=self._describe(self.before, rows, sets),
+            removed=self._retrained(self.labels, rows[~flag[rows]], penalties.get("removed"), sets),
+            corrected=self._retrained(np.where(flag, self.others, self.labels), rows, penalties.get("corrected"), sets),
+        )
+        train, validation, test = (int((flag & (self.split == part)).sum()) for part in ("train", "validation", "test"))
+        measured_on = tuple(
+            MeasuredOn(name=name, meaning=MEASURED_ON[name], samples=len(on)) for name, (on, _) in sets.items()
+        )
+        return FlaggedBySplit(train=train, validation=validation, test=test), measured_on, heads
+
+    def _test_labels(self, flag: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By name, the rows (m,) of a set that heads are measured on, and all labels (n,); without empty sets."""
+        test = np.flatnonzero(self.split == "test")
         sets = {"given": (test, self.labels), "unflagged": (test[~flag[test]], self.labels)}
         if self.original is not None:
             sets = {"original": (test, self.original)}
-        sets = {name: rows for name, rows in sets.items() if len(rows[0])}
+        return {name: rows for name, rows in sets.items() if len(rows[0])}
 
-        def describe(head: Head, rows: np.ndarray) -> dict[str, Any]:
-            return {
-                "train_samples": int((self.split[rows] == "train").sum()),
-                "l2": head.l2,
-                "quality": {
-                    name: head_quality(self.predict(head, on), truth[on]) for name, (on, truth) in sets.items()
-                },
-            }
+    def _describe(self, head: Head, rows: np.ndarray, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> RetrainedHead:
+        return RetrainedHead(
+            train_samples=int((self.split[rows] == "train").sum()),
+            l2=head.l2,
+            quality={name: head_quality(self.predict(head, on), truth[on]) for name, (on, truth) in sets.items()},
+        )
 
-        rows = np.flatnonzero(usable)
-        heads = {"before": describe(self.before, rows)}
-        for name, corrected, kept in (
-            ("removed", self.labels, rows[~flag[rows]]),
-            ("corrected", np.where(flag, self.others, self.labels), rows),
-        ):
-            if {"train", "validation"} - set(self.split[kept]):
-                heads[name] = {"error": "no samples are left to train on, or to choose the L2 penalty with"}
-                continue
-            try:
-                heads[name] = describe(self.train(corrected, kept, penalties.get(name)), kept)
-            except ConvergenceError as error:
-                heads[name] = {"error": str(error)}
-        return {
-            "flagged": {part: int((flag & (self.split == part)).sum()) for part in ("train", "validation", "test")},
-            "measured_on": [
-                {"name": name, "meaning": MEASURED_ON[name], "samples": len(on)} for name, (on, _) in sets.items()
-            ],
-            "heads": heads,
-        }
+    def _retrained(
+        self, labels: np.ndarray, rows: np.ndarray, l2: float | None, sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> RetrainedHead | UntrainedHead:
+        if {"train", "validation"} - set(self.split[rows]):
+            return UntrainedHead(error="no samples are left to train on, or to choose the L2 penalty with")
+        try:
+            return self._describe(self.train(labels, rows, l2), rows, sets)
+        except ConvergenceError as error:
+            return UntrainedHead(error=str(error))
 
 
-def _briefly(found: dict[str, Any]) -> dict[str, Any]:
+def _briefly(
+    threshold: float, flagged: FlaggedBySplit, measured_on: tuple[MeasuredOn, ...], heads: CorrectedHeads
+) -> CorrectionElsewhere:
     """The same without confusion matrices."""
-    heads = {
-        arm: head
-        if "error" in head
-        else {
-            **head,
-            "quality": {on: {name: of[name] for name in MEASURES} for on, of in head["quality"].items()},
-        }
-        for arm, head in found["heads"].items()
-    }
-    return {**found, "heads": heads}
+    return CorrectionElsewhere(
+        threshold=threshold,
+        flagged=flagged,
+        measured_on=measured_on,
+        heads=BriefHeads(before=_brief(heads.before), removed=_brief(heads.removed), corrected=_brief(heads.corrected)),
+    )
+
+
+@overload
+def _brief(head: RetrainedHead) -> BriefHead: ...
+
+
+@overload
+def _brief(head: RetrainedHead | UntrainedHead) -> BriefHead | UntrainedHead: ...
+
+
+def _brief(head: RetrainedHead | UntrainedHead) -> BriefHead | UntrainedHead:
+    if isinstance(head, UntrainedHead):
+        return head
+    quality = {on: BriefQuality(f1=of.f1, accuracy=of.accuracy, loss=of.loss) for on, of in head.quality.items()}
+    return BriefHead(train_samples=head.train_samples, l2=head.l2, quality=quality)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,42 +13,42 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from audit.summary.detection import DetectionQuality, RankingQuality
+from audit.summary.heads import HeadQuality
+from audit.summary.influence import ClassInfluence
+from audit.summary.noise_model import Confusion
+from audit.summary.parts import ClassLabel
 
-def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+
+def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> HeadQuality:
     """How well predictions fit labels.
 
     Args:
         probabilities: (n, C).
         labels: (n,) class numbers.
-
-    Returns:
-        samples, accuracy, f1 (weighted by class size), loss (mean cross-entropy, nats), confusion ([label, predicted,
-        samples] of each pair that occurs: of many classes, hardly any pair does).
     """
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(1)
     of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     pairs, counts = np.unique(np.column_stack([labels, predicted]), axis=0, return_counts=True)
-    return {
-        "samples": len(labels),
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "f1": float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
-        "loss": float(-np.log(of_label.clip(np.finfo(np.float64).eps)).mean()),
-        "confusion": [[*pair, count] for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)],
-    }
+    return HeadQuality(
+        samples=len(labels),
+        accuracy=float(accuracy_score(labels, predicted)),
+        f1=float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
+        loss=float(-np.log(of_label.clip(np.finfo(np.float64).eps)).mean()),
+        confusion=tuple((*pair, count) for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)),
+    )
 
 
-def detection_quality(injected: np.ndarray, flag: np.ndarray, suspiciousness: dict[str, np.ndarray]) -> dict[str, Any]:
+def detection_quality(
+    injected: np.ndarray, flag: np.ndarray, suspiciousness: dict[str, np.ndarray]
+) -> DetectionQuality:
     """How well flags and scores find injected mislabels.
 
     Args:
         injected: bool (n,).
         flag: bool (n,).
         suspiciousness: scores (n,) by name, larger = more suspicious; 'suspicion' is the one that ranks.
-
-    Returns:
-        the 2 × 2 counts, precision, recall, f1 of the flags; average_precision, auroc and precision_at_k of the
-        suspicion; and average_precision and auroc by score.
     """
     both = int((injected & flag).sum())
     flagged, wrong = int(flag.sum()), int(injected.sum())
@@ -57,29 +57,30 @@ def detection_quality(injected: np.ndarray, flag: np.ndarray, suspiciousness: di
     order = np.argsort(-suspiciousness["suspicion"], kind="stable")
     ks = sorted({k for k in (10, 50, 100, 500, 1000) if k <= len(injected)} | {wrong})
     by_score = {
-        name: {
-            "average_precision": float(average_precision_score(injected, score)),
-            "auroc": float(roc_auc_score(injected, score)),
-        }
+        name: RankingQuality(
+            average_precision=min(1.0, float(average_precision_score(injected, score))),  # rounding may exceed it
+            auroc=min(1.0, float(roc_auc_score(injected, score))),
+        )
         for name, score in suspiciousness.items()
     }
-    return {
-        "injected": wrong,
-        "flagged": flagged,
-        "true_positive": both,
-        "false_positive": flagged - both,
-        "false_negative": wrong - both,
-        "true_negative": int((~injected & ~flag).sum()),
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if both else 0.0,
-        **by_score["suspicion"],
-        "precision_at_k": {str(k): float(injected[order[:k]].mean()) for k in ks},
-        "by_score": by_score,
-    }
+    return DetectionQuality(
+        injected=wrong,
+        flagged=flagged,
+        true_positive=both,
+        false_positive=flagged - both,
+        false_negative=wrong - both,
+        true_negative=int((~injected & ~flag).sum()),
+        precision=precision,
+        recall=recall,
+        f1=2 * precision * recall / (precision + recall) if both else 0.0,
+        average_precision=by_score["suspicion"].average_precision,
+        auroc=by_score["suspicion"].auroc,
+        precision_at_k={str(k): float(injected[order[:k]].mean()) for k in ks},
+        by_score=by_score,
+    )
 
 
-def influence_by_class(scores: pd.DataFrame, classes: list[Any]) -> list[dict[str, Any]]:
+def influence_by_class(scores: pd.DataFrame, classes: Sequence[ClassLabel]) -> tuple[ClassInfluence, ...]:
     """Mean influence of clean and of corrupted samples, per audited label and (class None) over all.
 
     The original recipe's `avg_label_influence`. Without injection every sample counts as clean, and `corrupted` is
@@ -90,24 +91,32 @@ def influence_by_class(scores: pd.DataFrame, classes: list[Any]) -> list[dict[st
     influence = scores["influence"].to_numpy()
     wrong = corrupted.to_numpy(dtype=bool)
 
-    def row(label: Any, places: np.ndarray) -> dict[str, Any]:
-        means: dict[str, Any] = {}
-        for name, part in (("clean", places[~wrong[places]]), ("corrupted", places[wrong[places]])):
-            means[name] = float(influence[part].mean()) if len(part) else None
-            means[f"{name}_count"] = len(part)
-        return {"class": label, **means}
+    def mean(places: np.ndarray) -> float | None:
+        return float(influence[places].mean()) if len(places) else None
+
+    def row(label: ClassLabel | None, places: np.ndarray) -> ClassInfluence:
+        clean, changed = places[~wrong[places]], places[wrong[places]]
+        return ClassInfluence(
+            class_=label,
+            clean=mean(clean),
+            clean_count=len(clean),
+            corrupted=mean(changed),
+            corrupted_count=len(changed),
+        )
 
     places_of = scores.groupby("label", sort=False).indices
     nowhere = np.empty(0, dtype=int)
     rows = [row(label, np.asarray(places_of.get(label, nowhere))) for label in classes]
-    return [*rows, row(None, np.arange(len(scores)))]
+    return (*rows, row(None, np.arange(len(scores))))
 
 
-def likeliest_confusions(transition: np.ndarray, classes: list[Any], most: int = 20) -> list[dict[str, Any]]:
+def likeliest_confusions(
+    transition: np.ndarray, classes: Sequence[ClassLabel], most: int = 20
+) -> tuple[Confusion, ...]:
     """The largest off-diagonal entries of a transition matrix (C, C): true class, given label, estimated rate."""
     off = np.where(np.eye(len(classes), dtype=bool), -1.0, transition)
     places = np.argsort(-off, axis=None, kind="stable")[: min(most, off.size - len(off))]
-    return [
-        {"true": classes[row], "given": classes[column], "rate": float(off[row, column])}
+    return tuple(
+        Confusion(true=classes[row], given=classes[column], rate=float(off[row, column]))
         for row, column in zip(*np.unravel_index(places, off.shape), strict=True)
-    ]
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.compute.matrix import BLOCK_BYTES, slices
+from audit.summary.estimates import Estimates
 
 PRECISION_BASIS = (
     "The precision of the flags is estimated as their mean suspicion, which comes from a noise model fitted to this "
@@ -50,14 +51,13 @@ class Flags:
         threshold: samples with at least this suspicion are flagged.
         rule: how the threshold was chosen, in a sentence.
         flag: bool (n,).
-        estimates: expected number of mistakes with a 95 % interval, expected precision and recall of the flags (None
-            where nothing is flagged or expected), and what that rests on.
+        estimates: expected number of mistakes, expected precision and recall of the flags.
     """
 
     threshold: float
     rule: str
     flag: np.ndarray
-    estimates: dict[str, float | str | bool | None]
+    estimates: Estimates
 
 
 def expected_mistakes(suspicion: np.ndarray) -> Mistakes:
@@ -188,15 +188,15 @@ def choose_flags(
         threshold,
         rule,
         flag,
-        {
-            "mistakes": mistakes.number,
-            "mistakes_low": mistakes.low,
-            "mistakes_high": mistakes.high,
-            "told": mistakes.told,
-            "precision": found / int(flag.sum()) if flag.any() else None,
-            "recall": min(1.0, found / mistakes.number) if mistakes.number else None,
-            "basis": basis,
-        },
+        Estimates(
+            mistakes=mistakes.number,
+            mistakes_low=mistakes.low,
+            mistakes_high=mistakes.high,
+            told=mistakes.told,
+            precision=found / int(flag.sum()) if flag.any() else None,
+            recall=min(1.0, found / mistakes.number) if mistakes.number else None,
+            basis=basis,
+        ),
     )
 
 

@@ -13,7 +13,6 @@ from functools import cached_property
 from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +87,7 @@ class Backbone:
         on_cpu = self.device.type == "cpu" and torch.backends.mkldnn.is_available()
         return on_cpu and self.precision == "float32"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """For other processes, which make their own `_network`: its weights cannot be pickled."""
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
 

@@ -102,14 +102,14 @@ class HeatMaps:
 
     def __init__(self, result: AuditResult, backbone: Backbone) -> None:
         name = result.audited_head
-        arrays, described = result.heads[name], result.summary["heads"][name]
+        arrays, described = result.heads[name], result.summary.heads.audited
         if "solution" not in arrays:
             raise InputError(
                 "heat maps need engine 'exact', and this audit used another; run it again with --engine exact"
             )
-        self._head = head_from_arrays(arrays, described["l2"], described["trainer"], backbone.device)
+        self._head = head_from_arrays(arrays, described.l2, described.trainer, backbone.device)
         self._solution = torch.from_numpy(arrays["solution"]).to(backbone.device)
-        self._classes = {label: number for number, label in enumerate(result.summary["classes"])}
+        self._classes = {label: number for number, label in enumerate(result.summary.classes)}
         self._backbone = backbone
 
     def of(self, image: Image.Image, label: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "network.", "net.", "
 """What wrappers around a network put in front of its tensors' names."""
 
 _FIRST_TENSOR = "conv1.weight"
+StateDict: TypeAlias = dict[str, Any]
+"""What a training script saved: tensors by name, and whatever lies beside them."""
+
 _REMEDY = "give a state dict as .safetensors or .pth"
 _PICKLE = b"\x80"
 
@@ -56,7 +59,7 @@ def state_from_file(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -66,7 +69,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
         raise _refused(path, "the file is no safetensors file, or is damaged", _REMEDY) from None
 
 
-def _torch_file(path: Path, start: bytes) -> dict[str, Any]:
+def _torch_file(path: Path, start: bytes) -> StateDict:
     if not zipfile.is_zipfile(path) and not start.startswith(_PICKLE):
         raise _refused(path, "the file holds no weights", _REMEDY)
     try:
@@ -99,14 +102,14 @@ def _looks_safe(start: bytes) -> bool:
     return len(start) > 8 and start[8:9] == b"{" and not start.startswith(_PICKLE + b"\x02")
 
 
-def _unwrapped(state: dict[str, Any]) -> dict[str, Any]:
+def _unwrapped(state: StateDict) -> StateDict:
     for name in _WRAPPERS:
         if isinstance(inner := state.get(name), dict):
             return _unwrapped(inner)
     return state
 
 
-def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
+def _without_prefix(state: StateDict) -> StateDict:
     """The tensors of the network alone, by their names in it; one prefix after the other is taken off."""
     while _FIRST_TENSOR not in state:
         prefix = next((p for p in _PREFIXES if any(str(key).startswith(p) for key in state)), None)

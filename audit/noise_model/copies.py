@@ -21,6 +21,7 @@ from audit.data.copies import Copies
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import FLOOR
 from audit.noise_model.votes import NeighbourVotes
+from audit.summary.counts import CopiesFound
 
 
 def diagnosis_of_copies(
@@ -75,25 +76,20 @@ def contradicted(copies: Copies, labels: np.ndarray, suspicion: np.ndarray) -> n
     return found
 
 
-def describe_copies(copies: Copies, labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
+def describe_copies(copies: Copies, labels: np.ndarray, split: np.ndarray) -> CopiesFound:
     """What an audit's summary says of the copies.
 
     Args:
         copies: of the n samples.
         labels: (n,) class numbers.
         split: (n,) 'train', 'validation' or 'test'.
-
-    Returns:
-        contents: how many contents occur more than once; samples: how many samples have such a content;
-        proven_mistakes: the least number of wrong labels; leaked: held-out samples whose content is also in the
-        training split.
     """
     repeated = np.bincount(copies.content) > 1
     trained_on = np.zeros(len(copies.first), dtype=bool)
     trained_on[copies.content[split == "train"]] = True
-    return {
-        "contents": int(repeated.sum()),
-        "samples": int(repeated[copies.content].sum()),
-        "proven_mistakes": copies.proven_mistakes(labels),
-        "leaked": int((trained_on[copies.content] & (split != "train")).sum()),
-    }
+    return CopiesFound(
+        contents=int(repeated.sum()),
+        samples=int(repeated[copies.content].sum()),
+        proven_mistakes=copies.proven_mistakes(labels),
+        leaked=int((trained_on[copies.content] & (split != "train")).sum()),
+    )

@@ -9,7 +9,6 @@ F · (a / R_slip + (1 − a) / R_look-alike) mistakes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from audit.noise_model.controls import ADDED, KINDS, LOOK_ALIKE, SLIP, Controls
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import FLOOR
 from audit.noise_model.settings import ControlSettings
+from audit.summary.detection import ControlKind, ControlsMeasured
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def count_by_controls(
     return Count(mistakes, threshold, share, recalls)
 
 
-def describe_controls(controls: Controls, count: Count, flag: np.ndarray, threshold: float) -> dict[str, Any]:
+def describe_controls(controls: Controls, count: Count, flag: np.ndarray, threshold: float) -> ControlsMeasured:
     """What an audit's summary says of the controls: how they were made, and how well the copies' flags find them.
 
     Samples that are flagged with their own labels are left out, since they may well be wrong already. 'detection' is
-    None where no sample is left. All values are JSON values.
+    None where no sample is left.
 
     Args:
         controls: of the dataset.
@@ -86,23 +86,23 @@ def describe_controls(controls: Controls, count: Count, flag: np.ndarray, thresh
     """
     compared = ~flag[controls.rows]
     known, suspicion = controls.known[compared], controls.suspicion[compared]
-    return {
-        "copies": int(controls.copy.max()) + 1,
-        "added": int(controls.known.sum()),
-        "counted_at": count.threshold,
-        "slip_share": count.slip_share,
-        "kinds": {
-            KINDS[kind]: {
-                "added": int((controls.kind == kind).sum()),
-                "found": int((controls.suspicion[controls.kind == kind] >= threshold).sum()),
-                "recall_counted_with": count.recalls[kind].share,
-            }
+    return ControlsMeasured(
+        copies=int(controls.copy.max()) + 1,
+        added=int(controls.known.sum()),
+        counted_at=count.threshold,
+        slip_share=count.slip_share,
+        kinds={
+            KINDS[kind]: ControlKind(
+                added=int((controls.kind == kind).sum()),
+                found=int((controls.suspicion[controls.kind == kind] >= threshold).sum()),
+                recall_counted_with=count.recalls[kind].share,
+            )
             for kind in ADDED
         },
-        "detection": detection_quality(known, suspicion >= threshold, {"suspicion": suspicion})
+        detection=detection_quality(known, suspicion >= threshold, {"suspicion": suspicion})
         if known.any() and not known.all()
         else None,
-    }
+    )
 
 
 def cautions(

@@ -29,8 +29,7 @@ def audited(case: Case) -> Verdict:
     controls = spike_in(model, fitted, given, case.seed)
     mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
     flags = choose_flags(suspicion, mistakes=mistakes)
-    precision = flags.estimates["precision"]
-    assert not isinstance(precision, str)
+    precision = flags.estimates.precision
     return Verdict(suspicion, flags.flag, precision, mistakes, suggest_labels(posterior, case.given, flags.flag))
 
 

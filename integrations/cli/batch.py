@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from audit.errors import InputError
 from audit.progress import Step
+from audit.summary.parts import to_json
 from integrations.cli.exit_codes import (
     ExitCode,
     is_mistake,
@@ -28,14 +29,15 @@ from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
     from audit.images.embedding import Workers
+    from audit.summary.summary import Summary
 
 
-def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> dict[str, Any]:
+def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> Summary:
     """Audit, print what was found and where it is, and return the summary."""
     audited = _perform(job, verbosity, set(), scheduler)
     show_summary(Console(stderr=verbosity.json), audited.result, audited.report)
     if verbosity.json:
-        print_json(audited.result.summary)
+        print_json(to_json(audited.result.summary))
     if audited.problem is not None:
         raise audited.problem
     return audited.result.summary
@@ -74,16 +76,16 @@ def audit_all(
         write_index(entries, path, fail_above)
     show_batch(Console(stderr=verbosity.json), entries, path)
     if verbosity.json:
-        print_json({"audits": [entry.to_dict() for entry in entries]})
+        print_json({"audits": [entry.to_json() for entry in entries]})
     codes = {entry.exit_code for entry in entries}
     if codes & {ExitCode.FAILED, ExitCode.MISTAKE}:
         return ExitCode.SOME_FAILED
     return ExitCode.ABOVE_LIMIT if ExitCode.ABOVE_LIMIT in codes else ExitCode.DONE
 
 
-def is_above(summary: dict[str, Any], limit: float | None) -> bool:
+def is_above(summary: Summary, limit: float | None) -> bool:
     """Whether the estimated share of wrong labels is above a limit; prints so if it is."""
-    wrong = summary["estimates"]["mistakes"] / summary["counts"]["samples"]
+    wrong = summary.estimates.mistakes / summary.counts.samples
     if limit is None or wrong <= limit:
         return False
     say(f"about {wrong:.1%} of the labels look wrong, above the limit of {limit:.1%}")

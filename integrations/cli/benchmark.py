@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.config import AuditConfig
+from audit.config import AuditConfig, SettingValue
 from audit.errors import InputError
 from audit.extras import require
 from audit.files.result_folder import refuse_others_files
@@ -46,10 +46,10 @@ def benchmark(
     ] = Path("audit-benchmark"),
     quiet: Quiet = False,
     *,
-    settings: dict[str, Any],
+    settings: dict[str, SettingValue],
 ) -> None:
     """Compare the audit with cleanlab, FiftyOne Brain and others, on the same embeddings and labels."""
-    config = AuditConfig(**settings)
+    config = AuditConfig.from_dict(settings)
     require("benchmark", "`influence-audit benchmark`")
     noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
     numbers = _seeds(seeds)

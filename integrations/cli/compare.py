@@ -28,8 +28,10 @@ def compare(
 ) -> None:
     """Write an HTML page about what changed between two results: after corrections, with another backbone or seed."""
     from audit.result import AuditResult
-    from reports.compare import compare as compared
-    from reports.compare import headline, sentences, write_comparison
+    from audit.summary.parts import to_json
+    from reports.changes import compare as compared
+    from reports.changes import headline, sentences
+    from reports.compare import write_comparison
 
     results = AuditResult.load(first), AuditResult.load(second)
     path = output or second / COMPARISON_FILE
@@ -40,4 +42,4 @@ def compare(
         print(" ".join([headline(values), *sentences(values)]))
         print(f"comparison: {path.resolve()}")
     if as_json:
-        print_json(values)
+        print_json(to_json(values))

@@ -287,7 +287,7 @@ def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, floa
         began = time.perf_counter()
         result = audit_embeddings(x, labels, config=alike)
         seconds = time.perf_counter() - began
-    explaining = result.summary["timings"]["explanation"]
+    explaining = result.summary.timings["explanation"]
     return seconds - explaining, explaining, result.explanations["target"].nunique()
 
 

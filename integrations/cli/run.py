@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.config import SettingValue
 from audit.errors import InputError
 from audit.extras import require, require_engine
 from integrations.cli.exit_codes import ExitCode, standard_output_for_json
@@ -138,7 +140,7 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
     *,
-    settings: dict[str, Any],
+    settings: dict[str, SettingValue],
 ) -> None:
     """Audit the labels of SOURCE: scores and flags into FiftyOne, and an HTML report."""
     options = {
@@ -176,7 +178,7 @@ def demo(
     quiet: Quiet = False,
     verbose: Verbose = False,
     *,
-    settings: dict[str, Any],
+    settings: dict[str, SettingValue],
 ) -> None:
     """Audit scikit-learn's handwritten digits with a tenth of the labels made wrong on purpose. Needs no network."""
     options = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit", "keep_labels": None}
@@ -195,8 +197,8 @@ def demo(
 def _jobs(
     context: typer.Context,
     config: Path | None,
-    options: dict[str, Any],
-    settings: dict[str, Any],
+    options: Mapping[str, object],
+    settings: dict[str, SettingValue],
     output: Path | None,
 ) -> list[AuditJob]:
     """What is asked for in all layers together."""

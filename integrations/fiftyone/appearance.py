@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import fiftyone as fo
 from fiftyone import ViewField as F
@@ -250,7 +250,15 @@ def make_editable(dataset: fo.Dataset, label_field: str) -> bool:
     return True
 
 
-def shown_groups(dataset: fo.Dataset) -> list[dict[str, Any]]:
+class ShownGroup(TypedDict):
+    """A group of fields in the sidebar, as the App's window keeps it."""
+
+    name: str
+    paths: list[str]
+    expanded: bool
+
+
+def shown_groups(dataset: fo.Dataset) -> list[ShownGroup]:
     """The groups of fields in the sidebar, as the App's window keeps them."""
     groups = dataset.app_config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
     return [{"name": group.name, "paths": list(group.paths), "expanded": group.expanded} for group in groups]

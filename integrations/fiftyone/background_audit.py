@@ -127,9 +127,9 @@ def audit_in_app(
     audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
     if audited.problem is not None:
         raise audited.problem
-    counts, estimates = audited.result.summary["counts"], audited.result.summary["estimates"]
+    counts, estimates = audited.result.summary.counts, audited.result.summary.estimates
     return (
-        f"{counts['flagged']:,} of {counts['samples']:,} labels flagged; about {estimates['mistakes']:,.0f} are "
+        f"{counts.flagged:,} of {counts.samples:,} labels flagged; about {estimates.mistakes:,.0f} are "
         "estimated to be wrong"
     )
 

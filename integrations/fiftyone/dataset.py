@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ import audit
 from audit.config import AuditConfig
 from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
+from audit.summary.parts import to_json
+from audit.summary.surroundings import AuditedDataset, PartOptions
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
 from integrations.fiftyone.database import address_of
 from integrations.fiftyone.fields import (
@@ -38,7 +40,7 @@ from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 from integrations.fiftyone.source_datasets import source_of
-from integrations.sources.left_out import LeftOutImage, list_left_out, refuse_left_out
+from integrations.sources.left_out import LeftOutImage, refuse_left_out, with_left_out
 
 if TYPE_CHECKING:
     from audit.checkpoint import Checkpoint
@@ -58,7 +60,7 @@ def audit_dataset(
     save_to: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
-    part: Mapping[str, str | list[str]] | None = None,
+    part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view and write what was found into it.
@@ -93,7 +95,7 @@ def audit_dataset(
     stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(root_of(collection), audit_key):
         result = job.run(config, progress, stages, workers)
-    if checkpoint is None and not result.summary["failed_stages"]:
+    if checkpoint is None and not result.summary.failed_stages:
         stages.discard()
     return result
 
@@ -106,7 +108,7 @@ class _DatasetAudit:
     label_field: str
     audit_key: str
     save_to: str | Path | None
-    part: Mapping[str, str | list[str]] | None
+    part: PartOptions | None
     left_out: Sequence[LeftOutImage]
 
     def check(self, config: AuditConfig | None) -> None:
@@ -121,48 +123,45 @@ class _DatasetAudit:
     ) -> AuditResult:
         """Audit, save and write, for who holds the lock."""
         samples = read_samples(self.collection, self.label_field)
-        result = audit.audit_images(samples, config, progress, stages, workers, scored=self._keep)
-        self._save(result)
+        result = self._complete(audit.audit_images(samples, config, progress, stages, workers, scored=self._complete))
         try:
             _write(self.collection, result, self.audit_key, self.label_field, progress, self.save_to)
         except (InputError, WriteError) as error:
+            result = result.with_failed_stage(failed_stage("fiftyone", "fields in FiftyOne", error))
             error.result = result
-            result.summary["failed_stages"].append(failed_stage("fiftyone", "fields in FiftyOne", error))
             self._save(result)
             raise
         return result
 
-    def _keep(self, result: AuditResult) -> None:
-        """Complete and save the scores as soon as there are any."""
-        _name_source(result, self.collection, self.label_field, self.audit_key, self.part)
-        list_left_out(result, self.left_out)
+    def _complete(self, result: AuditResult) -> AuditResult:
+        """The result with what only the dataset and its source know, saved; scores, as soon as there are any."""
+        source = _audited_dataset(self.collection, self.label_field, self.audit_key, self.part)
+        result = replace(result, summary=replace(result.summary, source=source))
+        result = with_left_out(result, self.left_out)
         self._save(result)
+        return result
 
     def _save(self, result: AuditResult) -> None:
         if self.save_to is not None:
             result.save(self.save_to)
 
 
-def _name_source(
-    result: AuditResult,
-    collection: SampleCollection,
-    label_field: str,
-    audit_key: str,
-    part: Mapping[str, str | list[str]] | None,
-) -> None:
+def _audited_dataset(
+    collection: SampleCollection, label_field: str, audit_key: str, part: PartOptions | None
+) -> AuditedDataset:
+    """What the summary says of the dataset."""
     dataset = root_of(collection)
-    if part is None and len(collection) < len(dataset):
-        part = {"view": collection.name} if collection.name else None
-    else:
-        part = part or {}
-    result.summary["source"] = {
-        "dataset": dataset.name,
-        "slug": dataset.slug,
-        "label_field": label_field,
-        "audit_key": audit_key,
-        "source": source_of(dataset) or f"fiftyone:{dataset.name}",
-        "part": None if part is None else dict(part),
-    }
+    if part is None:
+        a_part = len(collection) < len(dataset)
+        part = ({"view": collection.name} if collection.name else None) if a_part else {}
+    return AuditedDataset(
+        dataset=dataset.name,
+        slug=dataset.slug,
+        label_field=label_field,
+        audit_key=audit_key,
+        source=source_of(dataset) or f"fiftyone:{dataset.name}",
+        part=part,
+    )
 
 
 def write_result(
@@ -211,8 +210,8 @@ def _write(
     run = LabelAuditConfig(
         label_field,
         version=audit.__version__,
-        audit_config=result.summary.get("config"),
-        summary={name: result.summary[name] for name in _SUMMARY if name in result.summary},
+        audit_config=result.summary.config.to_dict(),
+        summary={name: to_json(getattr(result.summary, name)) for name in _SUMMARY},
         result_folder=None if saved_to is None else str(Path(saved_to).resolve()),
     )
     try:

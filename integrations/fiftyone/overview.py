@@ -15,11 +15,11 @@ from typing import Any
 import fiftyone as fo
 import pandas as pd
 
-from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import AuditResult
 from integrations.fiftyone.fields import FLAG, INFLUENCE, INJECTED, INJECTED_LABEL, SUGGESTED, SUSPICION
 from integrations.fiftyone.runs import COMPLETE, FAILED, LabelAuditConfig, audit_config
+from reports.flagged_scores import FlaggedScores
 
 OVERVIEWS_KEPT = 4  # in memory, of the audits that were opened last
 
@@ -90,14 +90,15 @@ def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
         return _overviews[identity]
 
 
-def overview_of(result: AuditResult) -> Overview:
+def overview_of(audited: AuditResult | FlaggedScores) -> Overview:
     """Make the overview of a result."""
     from reports.figures import influence_by_class, suspicion_histogram
 
-    figures = {"suspicion": suspicion_histogram(result, "dark"), "influence": influence_by_class(result, "dark")}
+    flagged = FlaggedScores.of(audited)
+    figures = {"suspicion": suspicion_histogram(flagged, "dark"), "influence": influence_by_class(flagged, "dark")}
     return Overview(
-        threshold=result.summary["threshold"],
-        classes=class_rows(result.scores),
+        threshold=flagged.threshold,
+        classes=class_rows(flagged.scores),
         figures={name: json.loads(figure.to_json()) for name, figure in figures.items()},
     )
 
@@ -137,7 +138,7 @@ def class_rows(scores: pd.DataFrame) -> list[ClassRow]:
     return rows
 
 
-def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> AuditResult:
+def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> AuditResult | FlaggedScores:
     """The saved result where it is there, else what the dataset's fields say."""
     folder = config.result_folder
     if folder is not None:
@@ -146,12 +147,12 @@ def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> Au
         except InputError:
             pass
         else:
-            if saved.summary["created"] == config.summary.get("created"):
+            if saved.summary.created == config.summary.get("created"):
                 return saved
-    return _result_of_fields(dataset, audit_key, config)
+    return _scores_of_fields(dataset, audit_key, config)
 
 
-def _result_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> AuditResult:
+def _scores_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> FlaggedScores:
     scored = dataset.exists(SUSPICION.name(key))
     names = {
         "label": f"{config.label_field}.label",
@@ -170,12 +171,6 @@ def _result_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -
     if injected:
         scores["injected"] = scores["injected"].fillna(False).astype(bool)
         scores["label"] = scores["injected_label"].fillna(scores["label"])
-    summary = {
-        "classes": sorted(scores["label"].dropna().unique()),
-        "detection": None,
-        "threshold": 0.5,
-        "config": AuditConfig().to_dict(),
-        **dict(config.summary),
-    }
-    empty = pd.DataFrame()
-    return AuditResult(scores, summary, empty, empty, empty, empty)
+    kept = dict(config.summary)
+    classes = sorted(scores["label"].dropna().unique())
+    return FlaggedScores(scores, classes, kept.get("threshold", 0.5), kept.get("detection") is not None)

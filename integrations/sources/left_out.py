@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from audit.errors import InputError
@@ -77,19 +77,21 @@ def refuse_left_out(description: str, left_out: Sequence[LeftOutImage]) -> None:
         )
 
 
-def list_left_out(result: AuditResult, left_out: Sequence[LeftOutImage]) -> None:
-    """Add the images to a result's skipped samples, counts and notes; those in an unreadable folder are not counted."""
+def with_left_out(result: AuditResult, left_out: Sequence[LeftOutImage]) -> AuditResult:
+    """The result with the images in its skipped samples, counts and notes; an unreadable folder is not counted."""
     import pandas as pd
 
     if not left_out:
-        return
+        return result
     rows = [
         (image.source_id, image.path, f"{image.kind} left out: {image.reason}; {image.remedy}") for image in left_out
     ]
     table = pd.DataFrame(rows, columns=["id", "filepath", "reason"], dtype=object)
-    result.skipped = pd.concat([result.skipped, table], ignore_index=True)
-    result.summary["counts"]["unreadable"] += sum(image.kind != FOLDER for image in left_out)
-    result.summary["notes"].extend(sentences(left_out))  # in place: the audit may still add to them
+    summary = result.summary
+    unreadable = summary.counts.unreadable + sum(image.kind != FOLDER for image in left_out)
+    counts = replace(summary.counts, unreadable=unreadable)
+    summary = replace(summary, counts=counts, notes=(*summary.notes, *sentences(left_out)))
+    return replace(result, skipped=pd.concat([result.skipped, table], ignore_index=True), summary=summary)
 
 
 def _plural(kind: str) -> str:

@@ -18,6 +18,7 @@ from integrations.sources.split_names import LAYOUTS
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
+    from audit.summary.surroundings import PartOptions
     from integrations.sources.left_out import LeftOutImage
 
 
@@ -40,7 +41,7 @@ class Source(Protocol):
         ...
 
     @property
-    def part(self) -> dict[str, str | list[str]] | None:
+    def part(self) -> PartOptions | None:
         """The command's options that choose a part of a dataset; None where what it opens tells."""
         ...
 
@@ -154,10 +155,10 @@ class FiftyOneSource:
         return f"fiftyone:{self.dataset}" + (f" (view {self.view!r})" if self.view else "")
 
     @property
-    def part(self) -> dict[str, str | list[str]]:
+    def part(self) -> PartOptions:
         """The command's options that choose a part of the dataset; none for all of it."""
-        given: dict[str, str | list[str] | None] = {"view": self.view, "keep_labels": list(self.keep_labels)}
-        return {option: value for option, value in given.items() if value}
+        options: PartOptions = {"view": self.view} if self.view else {}
+        return options | {"keep_labels": tuple(self.keep_labels)} if self.keep_labels else options
 
     def removed_if_refused(self) -> AbstractContextManager[None]:
         """Nothing is made, so nothing is removed."""

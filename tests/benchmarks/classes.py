@@ -51,17 +51,17 @@ def described(result: audit.AuditResult, wrong: np.ndarray, classes: int) -> dic
 
     wrong = wrong[result.scores.index.astype(int)]
     flag = result.scores["flag"].to_numpy(dtype=bool)
-    estimates = result.summary["estimates"]
+    estimates = result.summary.estimates
     return {
         "classes": classes,
-        "audited_classes": result.summary["counts"]["classes"],
+        "audited_classes": result.summary.counts.classes,
         "samples": len(wrong),
-        "seconds": result.summary["timings"],
+        "seconds": result.summary.timings,
         "average_precision": float(average_precision_score(wrong, result.scores["suspicion"])),
         "wrong": int(wrong.sum()),
-        "estimated_wrong": [estimates[name] for name in ("mistakes", "mistakes_low", "mistakes_high")],
+        "estimated_wrong": [estimates.mistakes, estimates.mistakes_low, estimates.mistakes_high],
         "precision": float(wrong[flag].mean()) if flag.any() else None,
-        "estimated_precision": estimates["precision"],
+        "estimated_precision": estimates.precision,
         "recall": float(flag[wrong].mean()),
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "machine": {

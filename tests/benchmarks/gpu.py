@@ -81,8 +81,8 @@ def _audits(audited: Callable[[str], audit.AuditResult]) -> dict[str, Any]:
     return {
         "gpu_s": gpu_s,
         "cpu_s": cpu_s,
-        "gpu stages, s": on_gpu.summary["timings"],
-        "cpu stages, s": on_cpu.summary["timings"],
+        "gpu stages, s": on_gpu.summary.timings,
+        "cpu stages, s": on_cpu.summary.timings,
         "rank correlation with the processor's": {
             name: float(spearmanr(ours[name], theirs[name], nan_policy="omit").statistic) for name in SCORES
         },
@@ -109,8 +109,8 @@ def audit_of_a_million(samples: int = 1_000_000, features: int = 512, classes: i
     result, seconds = timed(lambda: audit.audit_embeddings(*arrays, config=audit.AuditConfig(device=DEVICE)))
     return {
         "gpu_s": seconds,
-        "stages, s": result.summary["timings"],
-        "flagged": result.summary["counts"]["flagged"],
+        "stages, s": result.summary.timings,
+        "flagged": result.summary.counts.flagged,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
     }
 

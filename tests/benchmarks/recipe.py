@@ -60,18 +60,18 @@ COLUMNS = (
 def measured(x: np.ndarray, labels: np.ndarray, settings: dict[str, object], seed: int) -> list[str]:
     """The figures of one audit, from its third column on."""
     summary = audit.audit_embeddings(x, labels, config=audit.AuditConfig(seed=seed, **settings)).summary  # type: ignore[arg-type]
-    found, estimates, influence = summary["detection"], summary["estimates"], summary["influence_by_class"][-1]
+    found, estimates, influence = summary.detection, summary.estimates, summary.influence_by_class[-1]
     return [
-        f"{found['injected']}",
-        f"{estimates['mistakes']:.0f} ({estimates['mistakes_low']:.0f} to {estimates['mistakes_high']:.0f})",
-        f"{summary['counts']['flagged']}",
-        f"{found['precision']:.2f}",
-        f"{found['recall']:.2f}",
-        f"{found['average_precision']:.3f}",
-        f"{summary['heads']['given']['test']['f1']:.3f}",
-        f"{summary['heads']['corrupted']['test']['f1']:.3f}",
-        f"{influence['clean']:+.2f}",
-        f"{influence['corrupted']:+.2f}",
+        f"{found.injected}",
+        f"{estimates.mistakes:.0f} ({estimates.mistakes_low:.0f} to {estimates.mistakes_high:.0f})",
+        f"{summary.counts.flagged}",
+        f"{found.precision:.2f}",
+        f"{found.recall:.2f}",
+        f"{found.average_precision:.3f}",
+        f"{summary.heads.given.test.f1:.3f}",
+        f"{summary.heads.corrupted.test.f1:.3f}",
+        f"{influence.clean:+.2f}",
+        f"{influence.corrupted:+.2f}",
     ]
 
 

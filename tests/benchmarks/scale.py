@@ -92,7 +92,7 @@ def whole_audit(folder: Path) -> dict[str, Any]:
             print(f"  {step.stage}", file=sys.stderr, flush=True)
 
     result = audit.audit_embeddings(folder / "x.npy", labels, progress=tell)
-    return {"seconds": result.summary["timings"], "flagged": result.summary["counts"]["flagged"]}
+    return {"seconds": result.summary.timings, "flagged": result.summary.counts.flagged}
 
 
 @contextmanager

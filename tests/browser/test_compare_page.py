@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from audit.result import AuditResult
-from reports.compare import compare, headline, render_comparison, write_comparison
+from audit.summary.surroundings import AuditedDataset
+from reports.changes import compare, headline
+from reports.compare import render_comparison, write_comparison
 from reports.index import IndexEntry, write_index
 from tests.command.forked_command import forked_command
 
@@ -50,7 +52,8 @@ def test_axe_finds_nothing(
     corrected: Results, tmp_path: Path, browser: Browser, scheme: Literal["light", "dark"]
 ) -> None:
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    summaries = [{**result.summary, "source": {"dataset": "digits", "label_field": "second"}} for result in corrected]
+    source = AuditedDataset(dataset="digits", slug="digits", label_field="second", audit_key="audit", source="digits")
+    summaries = [dataclasses.replace(result.summary, source=source) for result in corrected]
     entries = [IndexEntry("digits", None, "audit", 3, summary, tmp_path / "report.html") for summary in summaries]
     entries.append(IndexEntry("gone", None, "audit", 2, error="error: there is no such thing"))
     pages = (write_comparison(*corrected, tmp_path / "c.html"), write_index(entries, tmp_path / "index.html", 0.01))

@@ -101,12 +101,12 @@ def test_filters_search_and_order(browser: Any, reports: dict[str, Path], inject
 
 
 def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
-    detection = injected.summary["detection"]
+    detection = injected.summary.detection
     with OpenedReport(browser, reports["injected"]) as opened:
         for cell in ("true_positive", "false_positive", "false_negative", "true_negative"):
-            assert opened.page.inner_text(f"[data-cell={cell}]") == f"{detection[cell]:,}"
+            assert opened.page.inner_text(f"[data-cell={cell}]") == f"{getattr(detection, cell):,}"
         for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
-            assert opened.page.inner_text(f"[data-measure={measure}]") == f"{detection[measure]:.3f}"
+            assert opened.page.inner_text(f"[data-measure={measure}]") == f"{getattr(detection, measure):.3f}"
         missed = injected.scores[injected.scores["injected"] & ~injected.scores["flag"]]
         assert set(opened.shown_ids("missed-gallery")) == set(missed.sort_values("suspicion")[-12:].index)
 

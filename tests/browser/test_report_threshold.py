@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from audit.result import AuditResult
-from reports import verdict
+from reports.correction import correction_texts
 from reports.html import write_report
 from reports.known_mislabels import compare_with_known
 from reports.where import flagged_pairs, pairs_in_words
@@ -67,8 +67,8 @@ def live_texts(page: Any) -> list[tuple[str, str]]:
 
 def correction_at(result: AuditResult, value: float) -> str:
     """What is said of the heads that were trained for the nearest threshold."""
-    measured = verdict.correction_texts(result.summary)
-    return str(min(measured, key=lambda each: abs(each["threshold"] - value))["texts"]["sentence"])
+    measured = correction_texts(result.summary)
+    return min(measured, key=lambda each: abs(each.threshold - value)).texts["sentence"]
 
 
 @pytest.mark.parametrize("value", [0.25, 0.9])
@@ -116,7 +116,7 @@ def test_slider_moves_every_number_as_the_scores_have_it(
             shown = opened.shown_ids(f"{gallery}-gallery")
             assert len(shown) == min(12, chosen.sum())
             assert chosen[shown].all()
-        if value < injected.summary["threshold"]:
+        if value < injected.summary.threshold:
             assert "no picture in this report" in page.inner_text("#flagged-count")
 
         figure = "name => document.querySelector(`[data-figure=${name}]`)"
@@ -143,21 +143,20 @@ def test_slider_moves_to_the_nearest_heads_that_were_trained(
     browser: Any, reports: dict[str, Path], request: pytest.FixtureRequest, which: str
 ) -> None:
     summary = request.getfixturevalue(which).summary
-    correction = summary["correction"]
-    everywhere = [{"threshold": summary["threshold"], **correction}, *correction["elsewhere"]]
-    assert len(everywhere) >= 3
+    correction = summary.correction
+    assert len(correction.elsewhere) >= 2
     with OpenedReport(browser, reports[which]) as opened:
         page = opened.page
         untouched = page.inner_text("#correction")
-        for measured in everywhere[1:]:
-            move_threshold(page, round(measured["threshold"] + 0.03, 2))
+        for measured in correction.elsewhere:
+            move_threshold(page, round(measured.threshold + 0.03, 2))
             text = page.inner_text("#correction")
-            assert f"for a threshold of {measured['threshold']:.2f}" in text
-            assert f"{measured['flagged']['train']:,} flagged training samples" in text
-            on = measured["measured_on"][0]
-            for arm in ("before", "removed", "corrected"):
-                shown = page.inner_text(f"[data-correction='{arm}-{on['name']}-f1']")
-                assert shown == f"{measured['heads'][arm]['quality'][on['name']]['f1']:.3f}"
+            assert f"for a threshold of {measured.threshold:.2f}" in text
+            assert f"{measured.flagged.train:,} flagged training samples" in text
+            on = measured.measured_on[0]
+            for arm, head in measured.heads.by_name.items():
+                shown = page.inner_text(f"[data-correction='{arm}-{on.name}-f1']")
+                assert shown == f"{head.quality[on.name].f1:.3f}"
         page.locator("[data-reset-threshold]:visible").first.click()
         assert page.inner_text("#correction") == untouched
 
@@ -168,7 +167,7 @@ def test_slider_moves_flagged_against_others_where_nothing_was_injected(
     with OpenedReport(browser, reports["plain"]) as opened:
         page = opened.page
         opened.draw_all()
-        for value in (0.15, plain.summary["threshold"]):
+        for value in (0.15, plain.summary.threshold):
             move_threshold(page, value)
             boxes = page.evaluate(
                 "document.querySelector('[data-figure=influence_by_class]').data"
@@ -191,7 +190,7 @@ def test_pairs_of_classes_follow_the_slider_and_lead_to_their_samples(
     with OpenedReport(browser, reports["plain"]) as opened:
         page = opened.page
         for value in (None, 0.2):
-            threshold = plain.summary["threshold"] if value is None else value
+            threshold = plain.summary.threshold if value is None else value
             if value is not None:
                 move_threshold(page, value)
             flag = plain.scores["suspicion"] >= threshold
@@ -218,7 +217,7 @@ def test_without_injection_the_flags_are_measured_on_spike_in_controls(
     known = compare_with_known(controls)
     assert known is not None
     for measure in ("true_positive", "false_positive", "precision", "recall", "average_precision", "auroc"):
-        assert known.measures[measure] == pytest.approx(injected.summary["detection"][measure])
+        assert getattr(known.measures, measure) == pytest.approx(getattr(injected.summary.detection, measure))
     text = " ".join(_Page(reports["controls"].read_text(encoding="utf-8")).text.split())
     assert "known mislabels were added to copies of your labels (spike-in controls)" in text
     assert "Your own mistakes count against precision here" in text

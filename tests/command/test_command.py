@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.result import CHANGING, AuditResult
+from audit.result import AuditResult
+from audit.summary.parts import to_json
+from audit.summary.summary import CHANGING
 from reports.html import write_report
-from reports.verdict import signed
+from reports.text import signed
 from tests.command.command_process import command
 from tests.command.forked_command import forked_command
 from tests.pictures import figures
@@ -67,7 +69,7 @@ def test_the_demo_leaves_a_report_and_a_dataset_with_everything_in_it(
     assert str(report) in done.stdout
     assert "influence-audit app influence-audit-demo" in done.stdout
     result = AuditResult.load(report.parent)
-    assert result.summary["counts"]["samples"] == 1797
+    assert result.summary.counts.samples == 1797
     assert len(result.thumbnails.dropna()) == len(result.thumbnails) > 200
     dataset = fo.load_dataset("influence-audit-demo")
     assert dataset.persistent
@@ -78,7 +80,7 @@ def test_the_demo_leaves_a_report_and_a_dataset_with_everything_in_it(
     assert "audit" in dataset.list_runs()
     views = {f"audit: {name}" for name in ("flagged", "most harmful", "most helpful", "injected and missed")}
     assert views <= set(dataset.list_saved_views())
-    assert len(dataset.load_saved_view("audit: flagged")) == result.summary["counts"]["flagged"]
+    assert len(dataset.load_saved_view("audit: flagged")) == result.summary.counts.flagged
 
 
 def test_the_averages_printed_are_those_of_the_result_the_report_and_fiftyone(
@@ -94,18 +96,18 @@ def test_the_averages_printed_are_those_of_the_result_the_report_and_fiftyone(
     labels = [new if was else old for was, new, old in zip(injected, changed, given, strict=True)]
     assert set(printed) == {str(digit) for digit in range(10)} | {"all classes"}
     report = (folder / "audit-results" / "influence-audit-demo" / "audit" / "report.html").read_text(encoding="utf-8")
-    for row in result.summary["influence_by_class"]:
-        name = "all classes" if row["class"] is None else row["class"]
+    for row in result.summary.influence_by_class:
+        name = "all classes" if row.class_ is None else row.class_
         for kind, mean in zip(("clean", "corrupted"), printed[name], strict=True):
             rows = [
                 value
                 for value, was, label in zip(influence, injected, labels, strict=True)
                 if was == (kind == "corrupted") and name in ("all classes", label)
             ]
-            assert mean == pytest.approx(row[kind], abs=5e-5)
-            assert np.mean(rows) == pytest.approx(row[kind])
-            assert len(rows) == row[f"{kind}_count"]
-            assert f"{signed(row[kind])}</td>" in report
+            assert mean == pytest.approx(getattr(row, kind), abs=5e-5)
+            assert np.mean(rows) == pytest.approx(getattr(row, kind))
+            assert len(rows) == getattr(row, f"{kind}_count")
+            assert f"{signed(getattr(row, kind))}</td>" in report
 
 
 def test_the_folder_holds_the_scores_and_a_summary_for_people_and_programs(
@@ -113,12 +115,12 @@ def test_the_folder_holds_the_scores_and_a_summary_for_people_and_programs(
 ) -> None:
     folder = demo[0] / "audit-results" / "influence-audit-demo" / "audit"
     result = AuditResult.load(folder)
-    check_summary(result.summary)
+    check_summary(to_json(result.summary))
     table = pd.read_csv(folder / "scores.csv", index_col="id", dtype={"label": str})
     assert table["label"].tolist() == result.scores["label"].tolist()
     np.testing.assert_allclose(table["suspicion"], result.scores["suspicion"])
     markdown = (folder / "summary.md").read_text(encoding="utf-8")
-    assert markdown.startswith(f"## About {result.summary['estimates']['mistakes']:.0f} of 1,797 labels look wrong")
+    assert markdown.startswith(f"## About {result.summary.estimates.mistakes:.0f} of 1,797 labels look wrong")
     assert f"| {'/'.join(Path(result.flagged['filepath'].iloc[0]).parts[-2:])} |".replace("_", r"\_") in markdown
 
 
@@ -126,7 +128,7 @@ def test_the_readme_and_its_picture_say_what_the_demo_gives(
     demo: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     result = AuditResult.load(demo[0] / "audit-results" / "influence-audit-demo" / "audit")
-    given = figures.of_summary(result.summary)
+    given = figures.of_summary(to_json(result.summary))
     for said in (figures.of_readme(), figures.of_picture()):
         assert {name: said[name] for name in ("samples", "injected")} == {"samples": 1797, "injected": 180}
         for name in figures.NAMES:  # another processor rounds otherwise, which moves a flag or two
@@ -167,7 +169,7 @@ def test_running_again_computes_no_embedding_and_doubles_nothing(
     done = forked_command("demo", "--seed", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
     again = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
-    assert again.summary["embedding"]["computed"] == 0
+    assert again.summary.embedding.computed == 0
     assert len(fo.load_dataset("influence-audit-demo")) == 1797
     assert again.scores.index.tolist() == first.scores.index.tolist()
 
@@ -192,13 +194,13 @@ def test_the_main_job_finds_injected_mislabels(
     )
     assert done.returncode == 0, done.stderr
     summary = AuditResult.load(tmp_path / "r").summary
-    assert summary["heads"]["given"]["test"]["f1"] >= 0.95
-    assert summary["detection"]["precision"] >= 0.85
-    assert summary["detection"]["recall"] >= 0.85
+    assert summary.heads.given.test.f1 >= 0.95
+    assert summary.detection.precision >= 0.85
+    assert summary.detection.recall >= 0.85
     printed = means_printed(done.stdout)["all classes"]
     assert printed[1] < 0 < printed[0]
     dataset = fo.load_dataset(name)
-    assert sum(dataset.values("audit_injected")) == summary["counts"]["injected"]
+    assert sum(dataset.values("audit_injected")) == summary.counts.injected
     assert set(dataset.values("ground_truth.label")) == {"dining table", "gondola"}
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -20,7 +21,8 @@ import pytest
 
 import audit
 from audit.errors import InputError
-from audit.result import CHANGING
+from audit.summary.parts import to_json
+from audit.summary.summary import CHANGING
 from tests.command.command_process import COMMAND, command
 from tests.command.forked_command import forked_command, start_forked
 from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
@@ -61,7 +63,7 @@ def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: 
     for stage in ("head", "detection", "influence", "explanation", "correction"):
         assert f"{stage} was finished by an earlier run that was interrupted: not done again" in again.stderr
     summary = audit.AuditResult.load(tmp_path / "result").summary
-    assert summary["embedding"]["computed"] == 0
+    assert summary.embedding.computed == 0
     dataset.reload()
     assert dataset.get_run_info("audit").config.state == "complete"
     assert not list((tmp_path / "cache" / "checkpoints").iterdir())
@@ -73,11 +75,11 @@ def outcome(folder: Path) -> tuple[list[object], dict[str, object]]:
     result = audit.AuditResult.load(folder)
     scores, findings = (table.reset_index(drop=True) for table in (result.scores, result.findings))
     assert (folder / "report.html").read_text().rstrip().endswith("</html>")
-    summary = {name: value for name, value in result.summary.items() if name not in CHANGING}
-    config = {name: value for name, value in result.summary["config"].items() if name != "cache_dir"}
-    source = {name: value for name, value in result.summary["source"].items() if name not in ("dataset", "slug")}
+    source = replace(result.summary.source, dataset="", slug="")
+    whole = to_json(replace(result.summary, config=result.summary.config.replace(cache_dir=None), source=source))
+    summary = {name: value for name, value in whole.items() if name not in CHANGING}
     tables = [scores.drop(columns="filepath").to_dict("list"), len(findings), result.controls.to_dict("list")]
-    return tables, summary | {"config": config, "source": source}
+    return tables, summary
 
 
 def test_the_command_killed_at_twenty_random_moments_ends_as_if_nobody_had_disturbed_it(

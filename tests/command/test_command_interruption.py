@@ -79,7 +79,7 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
     assert not (results / "report.html").exists()
     done = command(*arguments, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
     assert done.returncode == 0, done.stderr
-    assert AuditResult.load(results).summary["embedding"]["computed"] == 0
+    assert AuditResult.load(results).summary.embedding.computed == 0
     assert len(fo.load_dataset(name)) == 720
     assert "audit_suspicion" in fo.load_dataset(name).get_field_schema()
 

@@ -17,7 +17,8 @@ import fiftyone as fo
 import pandas as pd
 import pytest
 
-from audit.result import CHANGING, AuditResult
+from audit.result import AuditResult
+from audit.summary.summary import CHANGING
 from integrations.fiftyone import review
 from tests.command.command_process import COMMAND, command
 from tests.command.forked_command import forked_command

@@ -22,6 +22,6 @@ def test_the_main_job_finds_injected_mislabels_among_photographs(
     done = forked_command("run", data_set("tiny-imagenet-tables-boats"), *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     summary = AuditResult.load(tmp_path / "r").summary
-    assert summary["heads"]["given"]["test"]["f1"] >= 0.95
-    assert summary["detection"]["precision"] >= 0.85
-    assert summary["detection"]["recall"] >= 0.85
+    assert summary.heads.given.test.f1 >= 0.95
+    assert summary.detection.precision >= 0.85
+    assert summary.detection.recall >= 0.85

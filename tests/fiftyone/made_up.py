@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import fiftyone as fo
 import numpy as np
 import pandas as pd
 
 from audit.config import AuditConfig
 from audit.result import AuditResult
+from tests.made_summary import made_counts, made_summary
 
 
 def made_up_result(dataset: fo.SampleCollection, inject: bool = True, seed: int = 0) -> AuditResult:
@@ -38,12 +37,10 @@ def made_up_result(dataset: fo.SampleCollection, inject: bool = True, seed: int 
         scores["original_label"] = scores["label"]
         scores.loc[scores["injected"], "label"] = "2"
     empty = pd.DataFrame()
-    summary: dict[str, Any] = {
-        "counts": {"samples": n, "flagged": int(scores["flag"].sum())},
-        "classes": sorted(scores["label"].dropna().unique()),
-        "detection": None,
-        "threshold": 0.8,
-        "config": AuditConfig(inject=0.3 if inject else 0.0).to_dict(),
-        "heads": {"given": "too long to keep in the dataset"},
-    }
+    summary = made_summary(
+        counts=made_counts(samples=n, flagged=int(scores["flag"].sum())),
+        classes=tuple(sorted(scores["label"].dropna().unique())),
+        threshold=0.8,
+        config=AuditConfig(inject=0.3 if inject else 0.0),
+    )
     return AuditResult(scores, summary, empty, empty, empty, empty)

@@ -18,6 +18,8 @@ import audit
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import Step
+from audit.summary.parts import to_json
+from audit.summary.surroundings import AuditedDataset
 from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
@@ -189,11 +191,13 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     assert dataset.list_runs(method="influence-audit") == ["audit"]
     assert (config.label_field, config.state, config.version) == ("ground_truth", "complete", audit.__version__)
     assert config.audit_config["inject"] == 0.3
-    counts = made_up_result(view).summary["counts"]
+    counts = to_json(made_up_result(view).summary.counts)
     unreviewed = {"unreviewed": len(view), "confirmed": 0, "relabelled": 0, "dismissed": 0}
     review = {"flagged": counts["flagged"], "reviewed": 0, "statuses": unreviewed, "to_apply": 0}
     review |= {"checked": 0, "found_wrong": 0, "expected_wrong": 0.0, "chance": 0.0}
-    assert config.summary == {"counts": counts, "threshold": 0.8, "detection": None, "review": review}
+    kept = {name: config.summary[name] for name in ("counts", "threshold", "detection", "review")}
+    assert kept == {"counts": counts, "threshold": 0.8, "detection": None, "review": review}
+    assert set(config.summary) - set(kept) == {"created", "threshold_rule", "estimates", "notes"}
     assert dataset.load_run_view("audit").values("id") == view.values("id")
     assert dataset.load_run_view("audit", select_fields=True).has_field("audit_suspicion")
     assert sorted(dataset.exists("audit_suspicion").values("id")) == sorted(view.values("id"))
@@ -342,18 +346,18 @@ def test_an_audit_goes_from_parquet_to_fields_of_fiftyone(parquet_folder: Path, 
     config = AuditConfig(inject=0.1, weights="bundled", device="cpu", image_size=64)
     result = audit_dataset(view, source.label_field, "audit", config)
     dataset = fo.load_dataset("the whole way")
-    assert result.summary["source"] == {
-        "dataset": "the whole way",
-        "slug": "the-whole-way",
-        "label_field": "ground_truth",
-        "audit_key": "audit",
-        "source": source.description,
-        "part": {},
-    }
+    assert result.summary.source == AuditedDataset(
+        dataset="the whole way",
+        slug="the-whole-way",
+        label_field="ground_truth",
+        audit_key="audit",
+        source=source.description,
+        part={},
+    )
     assert dataset.values("audit_suspicion") == result.scores["suspicion"].tolist()
-    assert len(dataset.load_saved_view("audit: flagged")) == result.summary["counts"]["flagged"]
+    assert len(dataset.load_saved_view("audit: flagged")) == result.summary.counts.flagged
     assert dataset.values("ground_truth.label") == dataset.values("source_label")
-    assert dataset.get_run_info("audit").config.summary["counts"] == result.summary["counts"]
+    assert dataset.get_run_info("audit").config.summary["counts"] == to_json(result.summary.counts)
     changed = dataset.match(F("audit_injected") == True)  # noqa: E712
-    assert len(changed) == result.summary["counts"]["injected"]
+    assert len(changed) == result.summary.counts.injected
     assert all(row.audit_injected_label.label != row.ground_truth.label for row in changed)

@@ -48,7 +48,7 @@ def test_scores_that_do_not_reach_fiftyone_are_saved_reported_and_written_by_the
     assert isinstance(audited.problem, WriteError)
     assert "the machine is on fire" in str(audited.problem)
     saved = audit.AuditResult.load(folder)
-    assert [failure["stage"] for failure in saved.summary["failed_stages"]] == ["fiftyone"]
+    assert [failure.stage for failure in saved.summary.failed_stages] == ["fiftyone"]
     assert saved.scores.equals(audited.result.scores)
     for name in ("report.html", "summary.md"):
         assert "The fields in FiftyOne could not be made (WriteError" in (folder / name).read_text()
@@ -70,7 +70,7 @@ def test_a_report_that_cannot_be_written_leaves_result_and_fields(
     audited = audit_and_report(dataset, "ground_truth", "audit", config, tmp_path / "result")
     assert str(audited.problem).startswith("The report could not be made (ZeroDivisionError: the machine is on fire)")
     saved = audit.AuditResult.load(tmp_path / "result")
-    assert [failure["stage"] for failure in saved.summary["failed_stages"]] == ["thumbnails", "report"]
+    assert [failure.stage for failure in saved.summary.failed_stages] == ["thumbnails", "report"]
     dataset.reload()
     assert dataset.get_run_info("audit").config.state == "complete"
 
@@ -91,5 +91,5 @@ def test_the_result_is_saved_before_anything_is_explained(
         audit_dataset(dataset, config=config, save_to=tmp_path / "result")
     saved = audit.AuditResult.load(tmp_path / "result")
     assert len(saved.scores) == 60
-    assert saved.summary["source"]["dataset"] == dataset.name
+    assert saved.summary.source.dataset == dataset.name
     assert not len(saved.explanations)

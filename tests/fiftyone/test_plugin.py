@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -707,7 +708,8 @@ def test_a_panel_that_knows_the_former_audit_under_a_key_shows_the_one_that_is_t
     window.event("on_load")
     stale = dict(window.state)
     again = made_up_result(dataset, inject=False)
-    again.summary["threshold"], again.summary["estimates"] = 0.123, {"mistakes": 77.0, "precision": 0.61}
+    estimates = replace(again.summary.estimates, mistakes=77.0, precision=0.61)
+    again.summary = replace(again.summary, threshold=0.123, estimates=estimates)
     write_result(dataset, again)
     for event in ("changed", "on_change_selected", "next_sample", "look"):
         window.state = dict(stale)  # the browser may lose what it was told, and say this after the next one, too

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -343,7 +343,8 @@ def test_a_second_audit_starts_from_the_decisions_and_says_what_changed(dataset:
     apply_corrections(dataset, "audit")
     second = made_up_result(dataset, inject=False)
     second.scores.loc[wrong, "flag"] = False
-    second.summary["counts"]["flagged"] = int(second.scores["flag"].sum())
+    counts = replace(second.summary.counts, flagged=int(second.scores["flag"].sum()))
+    second.summary = replace(second.summary, counts=counts)
     write_result(dataset, second)
     dataset.reload()
     assert {status for status, _ in states(dataset, wrong)} == {"relabelled"}

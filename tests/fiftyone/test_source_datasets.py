@@ -142,8 +142,8 @@ def test_what_the_source_leaves_out_reaches_the_result_and_a_strict_audit_refuse
         audit_one(job(folder, tmp_path, strict=True), Verbosity(True))
     assert not fo.dataset_exists("photos")
     summary = audit_one(job(folder, tmp_path), Verbosity(True))
-    assert (summary["counts"]["samples"], summary["counts"]["unreadable"]) == (60, 4)
-    assert any("3 .cr2 files left out (class 'raw': 3)" in note for note in summary["notes"])
+    assert (summary.counts.samples, summary.counts.unreadable) == (60, 4)
+    assert any("3 .cr2 files left out (class 'raw': 3)" in note for note in summary.notes)
     result = AuditResult.load(tmp_path / "photos" / "audit")
     reasons = result.skipped.set_index("filepath")["reason"].to_dict()
     assert {Path(path).name for path in reasons} == {"0.cr2", "1.cr2", "2.cr2", "broken.png"}

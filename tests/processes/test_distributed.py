@@ -27,6 +27,7 @@ from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import embed
 from audit.pipeline import audit_images
 from audit.progress import Step
+from audit.summary.surroundings import EmbeddingSummary
 from integrations.dask import DaskSettings, DaskWorkers, workers_at
 from integrations.sources.digits import digits
 from tests.slow.test_scale import N, everything_of, material
@@ -116,7 +117,7 @@ def test_an_audit_on_workers_is_that_of_one_process(client: Client, tmp_path: Pa
         scale = alone.scores[column].abs().max()
         assert (spread.scores[column] - alone.scores[column]).abs().max() <= 1e-6 * scale, column
     assert (spread.scores["flag"] == alone.scores["flag"]).all()
-    assert spread.summary["embedding"] == {"computed": 0, "cached": len(chosen)}
+    assert spread.summary.embedding == EmbeddingSummary(computed=0, cached=len(chosen))
 
 
 def test_a_killed_worker_costs_no_more_than_its_shard(

@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 
 from audit import AuditResult, InputError
-from audit.result import CHANGING
+from audit.summary.summary import CHANGING
 from tests.forking import forked_processes
 from tests.processes.audit_to_kill import IMAGES, audit_digits
 from tests.waiting import wait_until
@@ -111,4 +111,4 @@ def test_killed_at_twenty_random_moments_it_goes_on_and_ends_alike(tmp_path: Pat
         told = run(timeout=None)
         assert told is not None
         assert stage in told
-    assert AuditResult.load(undisturbed).summary["counts"]["samples"] == IMAGES
+    assert AuditResult.load(undisturbed).summary.counts.samples == IMAGES

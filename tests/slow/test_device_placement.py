@@ -43,8 +43,8 @@ def assert_alike(ours: audit.AuditResult, theirs: audit.AuditResult) -> None:
         expected = theirs.scores[name].to_numpy()
         np.testing.assert_allclose(ours.scores[name], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
     assert (ours.scores["flag"] == theirs.scores["flag"]).mean() > 0.99
-    assert ours.summary["machine"]["gpu"] is not None
-    assert theirs.summary["machine"]["gpu"] is None
+    assert ours.summary.machine.gpu is not None
+    assert theirs.summary.machine.gpu is None
 
 
 def test_the_acted_device_refuses_what_a_gpu_refuses() -> None:
@@ -141,5 +141,5 @@ def test_images_are_audited_in_every_way(settings: dict[str, Any], device: str, 
     )
     config = audit.AuditConfig(weights="bundled", device=device, cache_dir=str(tmp_path), inject=0.1, **settings)
     result = audit.audit_images(samples, config=config)
-    assert (result.summary["machine"]["gpu"] is None) == (device == "cpu")
-    assert result.summary["detection"]["average_precision"] > 0.9
+    assert (result.summary.machine.gpu is None) == (device == "cpu")
+    assert result.summary.detection.average_precision > 0.9

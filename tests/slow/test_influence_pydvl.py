@@ -292,8 +292,8 @@ def test_an_audit_with_a_pydvl_engine_says_so(engine: str, problem: Peered) -> N
     x, labels = problem.train.inputs.numpy(), problem.train.targets.argmax(1).numpy()
     exact = audit_embeddings(x, labels, config=AuditConfig(l2=1e-2))
     result = audit_embeddings(x, labels, config=AuditConfig(l2=1e-2, engine=engine))
-    assert result.summary["influence"]["engine"] == result.summary["influence"]["method"] == engine
-    assert result.summary["influence"]["residual"] >= 0
+    assert result.summary.influence.engine == result.summary.influence.method == engine
+    assert result.summary.influence.residual >= 0
     if engine in ("pydvl-direct", "pydvl-cg", "pydvl-lissa"):
         assert result.scores["influence"].to_numpy() == pytest.approx(exact.scores["influence"].to_numpy(), abs=1e-3)
     else:

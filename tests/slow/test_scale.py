@@ -138,9 +138,7 @@ def test_an_audit_from_files_is_the_one_from_memory(
     assert (found.scores["injected"] == expected.scores["injected"]).all()
     explained = [part.explanations.query("reason == 'validation'")["target"].tolist() for part in (found, expected)]
     assert explained[0] == explained[1]
-    assert found.summary["heads"]["given"]["test"]["loss"] == pytest.approx(
-        expected.summary["heads"]["given"]["test"]["loss"], abs=1e-6
-    )
+    assert found.summary.heads.given.test.loss == pytest.approx(expected.summary.heads.given.test.loss, abs=1e-6)
 
 
 def test_predictions_of_many_classes_are_not_in_memory_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:

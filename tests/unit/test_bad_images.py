@@ -198,8 +198,8 @@ def test_unreadable_files_are_skipped_counted_and_listed_and_never_scored(
 
     samples, bad = mixed
     result = audit.audit_images(samples, audit.AuditConfig(weights="bundled", device="cpu"))
-    counts = result.summary["counts"]
-    assert (counts["samples"], counts["unreadable"]) == (80, len(bad))
+    counts = result.summary.counts
+    assert (counts.samples, counts.unreadable) == (80, len(bad))
     reasons = result.skipped.set_index("filepath")["reason"].to_dict()
     assert set(reasons) == set(map(str, bad))
     for path, reason in bad.items():
@@ -207,7 +207,7 @@ def test_unreadable_files_are_skipped_counted_and_listed_and_never_scored(
         assert "\n" not in reasons[str(path)]
     assert not set(result.skipped["id"]) & set(result.scores.index)
     assert str(samples.images[0]) in set(result.scores["filepath"])
-    assert any(f"{len(bad)} images cannot be read" in note for note in result.summary["notes"])
+    assert any(f"{len(bad)} images cannot be read" in note for note in result.summary.notes)
     loaded = audit.AuditResult.load(result.save(tmp_path / "result"))
     assert loaded.skipped["filepath"].tolist() == result.skipped["filepath"].tolist()
     page = render_report(loaded)

@@ -77,8 +77,8 @@ def test_samples_without_a_label_are_left_out_and_the_others_keep_their_row(
         None if row == 4 else float("nan") if row == 7 else "  " if row == 9 else y for row, y in enumerate(labels)
     ]
     result = audit.audit_embeddings(x, given)
-    assert result.summary["counts"]["samples"] == 197
-    assert result.summary["counts"]["without_label"] == 3
+    assert result.summary.counts.samples == 197
+    assert result.summary.counts.without_label == 3
     assert result.skipped["id"].tolist() == ["4", "7", "9"]
     assert set(result.skipped["reason"]) == {"no label"}
     assert result.scores.loc["10", "label"] == labels[10]
@@ -92,13 +92,13 @@ def test_a_few_rare_classes_do_not_stop_an_audit(arrays: tuple[np.ndarray, np.nd
     given = labels.astype(object)
     given[:3] = ["once", "twice", "twice"]
     result = audit.audit_embeddings(x, given)
-    assert (result.summary["counts"]["rare_class"], result.summary["counts"]["classes"]) == (3, 2)
+    assert (result.summary.counts.rare_class, result.summary.counts.classes) == (3, 2)
     assert result.skipped.set_index("id")["reason"].to_dict() == {
         "0": "class 'once' has fewer than 3 samples (1)",
         "1": "class 'twice' has fewer than 3 samples (2)",
         "2": "class 'twice' has fewer than 3 samples (2)",
     }
-    assert any("3 samples of 2 class(es) with fewer than 3" in note for note in result.summary["notes"])
+    assert any("3 samples of 2 class(es) with fewer than 3" in note for note in result.summary.notes)
     with pytest.raises(audit.InputError, match="class 'once' has fewer than 3 samples"):
         audit.audit_embeddings(x, given, config=audit.AuditConfig(strict=True))
 
@@ -128,8 +128,8 @@ def test_class_names_that_are_probably_one_are_found_and_not_merged(arrays: tupl
         "'nan' reads like a missing label",
     ]
     assert set(result.scores["label"]) == {"three", "Three ", "eight", "nan"}
-    (summary,) = result.summary["findings"]
-    assert (summary["kind"], summary["findings"], summary["samples"]) == (CLASS_NAMES, 3, 0)
+    (summary,) = result.summary.findings
+    assert (summary.kind, summary.findings, summary.samples) == (CLASS_NAMES, 3, 0)
 
 
 def test_duplicates_that_disagree_and_leaks_between_splits_are_findings_of_their_own(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_duplicates_that_disagree_and_leaks_between_splits_are_findings_of_their
     leaks = by_kind(result, SPLIT_LEAK)
     assert leaks.groupby("finding")["id"].apply(list).tolist() == [["id-1", "id-101"], ["id-2", "id-102", "id-103"]]
     assert leaks["detail"].iloc[-1] == "2 of 3 identical images are in train, 1 in test"
-    kinds = {found["kind"]: (found["findings"], found["samples"]) for found in result.summary["findings"]}
+    kinds = {found.kind: (found.findings, found.samples) for found in result.summary.findings}
     assert kinds == {DUPLICATE_LABELS: (1, 2), SPLIT_LEAK: (2, 5)}
     loaded = audit.AuditResult.load(result.save(tmp_path / "result"))
     pd.testing.assert_frame_equal(loaded.findings, result.findings)
@@ -189,11 +189,11 @@ def test_ten_thousand_classes_are_screened_split_and_weighed_in_seconds(monkeypa
     with within(10):
         rows = influence_by_class(table, sorted(set(labels[:-1])))
     assert len(rows) == 10_001
-    assert rows[0]["clean"] == pytest.approx(float(x[:40_000:10_000, 0].mean()))
+    assert rows[0].clean == pytest.approx(float(x[:40_000:10_000, 0].mean()))
 
 
 def test_a_clean_dataset_has_no_findings(arrays: tuple[np.ndarray, np.ndarray]) -> None:
     result = audit.audit_embeddings(*arrays)
-    assert result.summary["findings"] == []
+    assert result.summary.findings == ()
     assert len(result.findings) == 0
     assert len(result.skipped) == 0

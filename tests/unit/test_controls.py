@@ -215,38 +215,38 @@ def test_flags_are_chosen_for_the_number_of_mistakes_that_is_expected() -> None:
     assert more.number > expected_mistakes(suspicion).number
     counted = choose_flags(suspicion, mistakes=more)
     assert counted.threshold < by_suspicion.threshold
-    assert counted.estimates["mistakes"] == more.number
-    assert counted.estimates["recall"] == pytest.approx(suspicion[counted.flag].sum() / more.number)
+    assert counted.estimates.mistakes == more.number
+    assert counted.estimates.recall == pytest.approx(suspicion[counted.flag].sum() / more.number)
 
 
 def test_estimates_say_when_they_rest_on_little() -> None:
     x, true = pictures(21)
     small = np.r_[np.flatnonzero(true != 4)[:100], np.flatnonzero(true == 4)[:8]]
     result = audit.audit_embeddings(x[small], true[small])
-    said = " ".join(result.summary["estimates"]["cautions"])
+    said = " ".join(result.summary.estimates.cautions)
     assert "classes have fewer than 20 samples" in said
     assert "known mislabels of a kind" in said
-    assert not audit.audit_embeddings(x, true).summary["estimates"]["cautions"]
+    assert not audit.audit_embeddings(x, true).summary.estimates.cautions
 
 
 def test_nothing_to_tell_classes_apart_is_said() -> None:
     rng = np.random.default_rng(22)
     result = audit.audit_embeddings(rng.normal(size=(600, 4)), rng.integers(3, size=600))
-    assert any("Too little to tell" in caution for caution in result.summary["estimates"]["cautions"])
+    assert any("Too little to tell" in caution for caution in result.summary.estimates.cautions)
 
 
 def test_the_result_keeps_the_controls(tmp_path: object) -> None:
     x, true = pictures(23)
     result = audit.audit_embeddings(x, with_slips(true, 0.1, 24))
     loaded = audit.AuditResult.load(result.save(f"{tmp_path}/result"))
-    table, summary = loaded.controls, loaded.summary["controls"]
+    table, summary = loaded.controls, loaded.summary.controls
     assert not set(table.index) & set(loaded.flagged.index)
-    assert summary["detection"]["injected"] == int(table["spiked"].sum()) <= summary["added"]
-    flagged = table["suspicion"] >= loaded.summary["threshold"]
-    assert summary["detection"]["true_positive"] == int((flagged & table["spiked"]).sum())
-    assert summary["detection"]["precision"] == pytest.approx(summary["detection"]["true_positive"] / flagged.sum())
+    assert summary.detection.injected == int(table["spiked"].sum()) <= summary.added
+    flagged = table["suspicion"] >= loaded.summary.threshold
+    assert summary.detection.true_positive == int((flagged & table["spiked"]).sum())
+    assert summary.detection.precision == pytest.approx(summary.detection.true_positive / flagged.sum())
     assert (table.loc[table["spiked"], "label"] != table.loc[table["spiked"], "original_label"]).all()
-    assert {kind: found["added"] for kind, found in summary["kinds"].items()}.keys() == set(KINDS[1:])
+    assert summary.kinds.keys() == set(KINDS[1:])
 
 
 def test_a_model_without_mistakes_still_ranks() -> None:

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 import audit
 from audit.data.copies import Copies
 from audit.noise_model.copies import contradicted, describe_copies
+from audit.summary.counts import CopiesFound
 from reports.verdict import copies_sentences
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -38,15 +39,15 @@ def test_samples_that_are_there_twice_are_judged_as_if_they_were_there_once(
         np.testing.assert_allclose(half["suspicion"], once.scores["suspicion"], atol=1e-5)
         np.testing.assert_allclose(half["loo_probability"], once.scores["loo_probability"], atol=1e-5)
         assert half["flag"].to_numpy()[wrong].mean() > 0.9
-    assert twice.summary["estimates"]["mistakes"] == pytest.approx(2 * once.summary["estimates"]["mistakes"], rel=0.05)
-    copies = twice.summary["copies"]
-    assert (copies["contents"], copies["samples"], copies["proven_mistakes"]) == (300, 600, 0)
+    assert twice.summary.estimates.mistakes == pytest.approx(2 * once.summary.estimates.mistakes, rel=0.05)
+    copies = twice.summary.copies
+    assert (copies.contents, copies.samples, copies.proven_mistakes) == (300, 600, 0)
     held_out = twice.scores["split"].to_numpy() != "train"
     partner = np.r_[np.arange(300, 600), np.arange(300)]
-    assert copies["leaked"] == (held_out & ~held_out[partner]).sum()
+    assert copies.leaked == (held_out & ~held_out[partner]).sum()
     counted, leak = copies_sentences(twice.summary)
     assert "600 samples are exact copies of each other, of 300 different contents" in counted
-    assert leak.startswith(f"Leak: {copies['leaked']} samples of the validation and test splits")
+    assert leak.startswith(f"Leak: {copies.leaked} samples of the validation and test splits")
     assert copies_sentences(once.summary) == []
 
 
@@ -55,17 +56,16 @@ def test_a_picture_under_two_labels_is_a_proven_mistake_and_the_wrong_one_is_fla
     right = np.flatnonzero(~wrong)[:5]
     other = (labels[right] + 2) % 4
     result = audit.audit_embeddings(np.r_[x, x[right]], np.r_[labels, other])
-    assert result.summary["copies"] == {"contents": 5, "samples": 10, "proven_mistakes": 5} | {
-        "leaked": result.summary["copies"]["leaked"]
-    }
+    copies = result.summary.copies
+    assert (copies.contents, copies.samples, copies.proven_mistakes) == (5, 10, 5)
     assert result.scores["flag"].to_numpy()[300:].all()
     assert not result.scores["flag"].to_numpy()[right].any()
-    assert result.summary["estimates"]["mistakes_low"] >= 5
+    assert result.summary.estimates.mistakes_low >= 5
     assert "At least 5 labels are certainly wrong" in " ".join(copies_sentences(result.summary))
     found = result.findings[result.findings["kind"] == "duplicate-labels"]
     assert found["finding"].nunique() == 5
     assert found["detail"].str.startswith("2 identical rows are labelled ").all()
-    assert "image" not in " ".join(kind["meaning"] for kind in result.summary["findings"])
+    assert "image" not in " ".join(kind.meaning for kind in result.summary.findings)
 
 
 def test_where_nothing_tells_which_label_is_right_both_are_flagged() -> None:
@@ -86,7 +86,7 @@ def test_identical_rows_that_mostly_disagree_are_no_copies() -> None:
     x = random.integers(0, 2, (200, 2)).astype(np.float32)
     labels = np.where(random.random(200) < 0.8, x[:, 0], 1 - x[:, 0]).astype(int)
     summary = audit.audit_embeddings(x, labels).summary
-    assert summary["copies"] == {"contents": 0, "samples": 0, "proven_mistakes": 0, "leaked": 0}
+    assert summary.copies == CopiesFound(contents=0, samples=0, proven_mistakes=0, leaked=0)
 
 
 def test_injected_mislabels_are_not_given_away_by_their_copies(digits: Arrays) -> None:
@@ -95,7 +95,7 @@ def test_injected_mislabels_are_not_given_away_by_their_copies(digits: Arrays) -
     injected = result.scores["injected"].to_numpy()
     assert (injected[:300] == injected[300:]).all()
     assert injected.sum() == 60
-    assert result.summary["copies"]["proven_mistakes"] == 0
+    assert result.summary.copies.proven_mistakes == 0
 
 
 def test_a_trusted_label_settles_what_its_copies_are(digits: Arrays) -> None:
@@ -130,12 +130,7 @@ def test_which_samples_are_copies_and_what_they_prove() -> None:
     assert contradicted(copies, labels, suspicion).tolist() == [True, False, False, False, False, False]
     assert contradicted(copies, labels, np.full(6, 0.5)).tolist() == [True, False, True, False, False, True]
     split = np.array(["train", "test", "validation", "train", "test", "train"])
-    assert describe_copies(copies, labels, split) == {
-        "contents": 2,
-        "samples": 5,
-        "proven_mistakes": 1,
-        "leaked": 1,
-    }
+    assert describe_copies(copies, labels, split) == CopiesFound(contents=2, samples=5, proven_mistakes=1, leaked=1)
     assert not Copies.none(6)
     assert Copies.none(6).groups() == []
 

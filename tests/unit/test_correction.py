@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from audit.head.fit import head_from_arrays, one_hot, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
+from audit.summary.correction import UntrainedHead
 from tests.digits_result import pairs_of
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -54,11 +54,11 @@ def test_each_head_is_the_one_that_scikit_learn_trains_on_the_same_rows(
     arrays: Arrays, injected: audit.AuditResult, arm: str, threshold: float | None
 ) -> None:
     x, original = arrays
-    scores, correction = injected.scores, injected.summary["correction"]
+    scores, correction = injected.scores, injected.summary.correction
     flag = scores["flag"].to_numpy()
     measured = correction
     if threshold is not None:
-        (measured,) = [one for one in correction["elsewhere"] if one["threshold"] == threshold]
+        (measured,) = [one for one in correction.elsewhere if one.threshold == threshold]
         flag = scores["suspicion"].to_numpy() >= threshold
     split = scores["split"].to_numpy()
     labels = scores["label"].to_numpy()
@@ -68,42 +68,42 @@ def test_each_head_is_the_one_that_scikit_learn_trains_on_the_same_rows(
     train, validation = np.flatnonzero((split == "train") & kept), np.flatnonzero((split == "validation") & kept)
     test = np.flatnonzero(split == "test")
 
-    recorded = measured["heads"][arm]
-    assert recorded["train_samples"] == len(train)
+    recorded = measured.heads.by_name[arm]
+    assert recorded.train_samples == len(train)
     if threshold is None:
         numbers = np.searchsorted([3, 5, 8, 9], labels)
         again = train_head(*(torch.from_numpy(part) for part in (x[train], numbers[train], x[validation])),
                            torch.from_numpy(numbers[validation]), 4)  # fmt: skip
-        assert recorded["l2"] == again.l2
+        assert recorded.l2 == again.l2
     else:
-        assert recorded["l2"] == correction["heads"][arm]["l2"]
+        assert recorded.l2 == correction.heads.by_name[arm].l2
 
-    probabilities = retrained(x, labels, train, test, recorded["l2"])
-    quality = recorded["quality"]["original"]
+    probabilities = retrained(x, labels, train, test, recorded.l2)
+    quality = recorded.quality["original"]
     predicted = np.array([3, 5, 8, 9])[probabilities.argmax(1)]
     if threshold is None:
-        assert quality["confusion"] == pairs_of(confusion_matrix(original[test], predicted))
-    assert quality["accuracy"] == pytest.approx((original[test] == predicted).mean())
-    assert quality["f1"] == pytest.approx(f1_score(original[test], predicted, average="weighted"))
-    assert quality["loss"] == pytest.approx(log_loss(original[test], probabilities), rel=1e-4)
+        assert quality.confusion == pairs_of(confusion_matrix(original[test], predicted))
+    assert quality.accuracy == pytest.approx((original[test] == predicted).mean())
+    assert quality.f1 == pytest.approx(f1_score(original[test], predicted, average="weighted"))
+    assert quality.loss == pytest.approx(log_loss(original[test], probabilities), rel=1e-4)
 
 
 def test_other_thresholds_are_measured_once_for_each_set_of_flags(injected: audit.AuditResult) -> None:
     suspicion, flag = injected.scores["suspicion"].to_numpy(), injected.scores["flag"].to_numpy()
-    elsewhere = injected.summary["correction"]["elsewhere"]
-    flagged = [tuple(suspicion >= one["threshold"]) for one in elsewhere]
+    elsewhere = injected.summary.correction.elsewhere
+    flagged = [tuple(suspicion >= one.threshold) for one in elsewhere]
     assert len({*flagged, tuple(flag)}) == len(elsewhere) + 1
-    assert {one["threshold"] for one in elsewhere} <= set(Correction.other_thresholds)
+    assert {one.threshold for one in elsewhere} <= set(Correction.other_thresholds)
     for one in elsewhere:
-        assert sum(one["flagged"].values()) == int((suspicion >= one["threshold"]).sum())
+        assert sum(vars(one.flagged).values()) == int((suspicion >= one.threshold).sum())
 
 
 def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.AuditResult) -> None:
     x, original = torch.from_numpy(arrays[0]), np.searchsorted([3, 5, 8, 9], arrays[1])
-    correction = injected.summary["correction"]["heads"]
-    before, removed = (correction[arm]["quality"]["original"]["loss"] for arm in ("before", "removed"))
+    correction = injected.summary.correction.heads
+    before, removed = (correction.by_name[arm].quality["original"].loss for arm in ("before", "removed"))
     assert removed < before
-    head = head_from_arrays(injected.heads["corrupted"], injected.summary["heads"]["corrupted"]["l2"])
+    head = head_from_arrays(injected.heads["corrupted"], injected.summary.heads.corrupted.l2)
     labels = np.searchsorted([3, 5, 8, 9], injected.scores["label"])
     split, flag = injected.scores["split"].to_numpy(), injected.scores["flag"].to_numpy()
     train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
@@ -122,29 +122,30 @@ def test_without_injection_it_says_on_which_given_labels_it_is_measured(arrays: 
     wrong = np.random.default_rng(0).random(len(labels)) < 0.1
     noisy = np.where(wrong, np.where(labels == 3, 8, 3), labels)
     result = audit.audit_embeddings(x, noisy)
-    correction: dict[str, Any] = result.summary["correction"]
+    correction = result.summary.correction
+    assert correction is not None
     scores = result.scores[result.scores["split"] == "test"]
-    assert [on["name"] for on in correction["measured_on"]] == ["given", "unflagged"]
-    assert [on["samples"] for on in correction["measured_on"]] == [len(scores), int((~scores["flag"]).sum())]
-    assert correction["flagged"]["test"] == int(scores["flag"].sum()) > 0
-    for head in correction["heads"].values():
-        for on in correction["measured_on"]:
-            assert sum(count for _, _, count in head["quality"][on["name"]]["confusion"]) == on["samples"]
-    before = correction["heads"]["before"]["quality"]["given"]
-    assert before == result.summary["heads"]["given"]["test"]
+    assert [on.name for on in correction.measured_on] == ["given", "unflagged"]
+    assert [on.samples for on in correction.measured_on] == [len(scores), int((~scores["flag"]).sum())]
+    assert correction.flagged.test == int(scores["flag"].sum()) > 0
+    for head in correction.heads.by_name.values():
+        for on in correction.measured_on:
+            assert sum(count for _, _, count in head.quality[on.name].confusion) == on.samples
+    before = correction.heads.before.quality["given"]
+    assert before == result.summary.heads.given.test
 
 
 def test_where_nothing_is_flagged_there_is_nothing_to_correct(arrays: Arrays) -> None:
     result = audit.audit_embeddings(*arrays, config=audit.AuditConfig(threshold=1.0))
     assert not result.scores["flag"].any()
-    assert result.summary["correction"] is None
+    assert result.summary.correction is None
 
 
 def test_a_correction_that_leaves_nothing_says_so(arrays: Arrays) -> None:
     result = audit.audit_embeddings(*arrays, config=audit.AuditConfig(threshold=0.0))
-    heads = result.summary["correction"]["heads"]
-    assert heads["removed"] == {"error": "no samples are left to train on, or to choose the L2 penalty with"}
-    assert heads["corrected"]["train_samples"] == result.summary["counts"]["train"]
+    heads = result.summary.correction.heads
+    assert heads.removed == UntrainedHead(error="no samples are left to train on, or to choose the L2 penalty with")
+    assert heads.corrected.train_samples == result.summary.counts.train
 
 
 def test_every_explained_sample_has_neighbours_of_both_kinds_and_none_explains_itself(

@@ -51,7 +51,7 @@ def test_explanations_are_rows_and_columns_of_the_pairwise_matrix(
     samples: Samples, result: AuditResult, explainer: ResultExplainer, backbone: Backbone
 ) -> None:
     scores = result.scores
-    x = torch.from_numpy(embed(samples, backbone, cache_dir=result.summary["config"]["cache_dir"]).values).double()
+    x = torch.from_numpy(embed(samples, backbone, cache_dir=result.summary.config.cache_dir).values).double()
     labels = torch.tensor([int(label == "8") for label in scores["label"]])
     head = head_from_arrays(result.heads["corrupted"], 1e-1)
     train, validation = (np.flatnonzero(scores["split"] == split) for split in ("train", "validation"))
@@ -89,7 +89,7 @@ def test_explanations_are_rows_and_columns_of_the_pairwise_matrix(
 def test_the_kept_solution_gives_the_influence_of_any_sample(
     samples: Samples, result: AuditResult, backbone: Backbone
 ) -> None:
-    x = torch.from_numpy(embed(samples, backbone, cache_dir=result.summary["config"]["cache_dir"]).values).double()
+    x = torch.from_numpy(embed(samples, backbone, cache_dir=result.summary.config.cache_dir).values).double()
     head = head_from_arrays(result.heads["corrupted"], 1e-1)
     labels = torch.tensor([int(label == "8") for label in result.scores["label"]])
     residuals = head.probabilities(x) - torch.nn.functional.one_hot(labels)
@@ -108,8 +108,8 @@ def test_heat_maps_are_drawn_for_the_most_suspicious_training_samples(result: Au
             assert picture.format == "WEBP"
             assert max(picture.size) == 160
     shown = gallery_values(result)
-    drawn_for = [sample for sample in shown["samples"] if sample["heat_map"] is not None]
-    mapped = {sample["id"]: shown["thumbnails"][sample["heat_map"]] for sample in drawn_for}
+    drawn_for = [sample for sample in shown.samples if sample.heat_map is not None]
+    mapped = {sample.id: shown.thumbnails[sample.heat_map] for sample in drawn_for}
     assert mapped == {sample: base64.b64encode(content).decode() for sample, content in drawn.items()}
 
 

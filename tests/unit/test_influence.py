@@ -285,7 +285,7 @@ def test_single_precision_as_on_a_gpu_gives_the_same_audit(monkeypatch: pytest.M
     assert (double.scores["flag"] == single.scores["flag"]).mean() >= 0.99
     for column in ("influence", "self_influence", "loo_probability"):
         assert double.scores[column].corr(single.scores[column], "spearman") > 0.999
-    assert single.summary["influence"]["residual"] <= 1e-8
+    assert single.summary.influence.residual <= 1e-8
 
 
 def test_constant_features_change_nothing() -> None:

@@ -14,6 +14,7 @@ from audit.errors import ConvergenceError
 from audit.head.fit import probabilities, strongest_as_good, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
+from audit.summary.surroundings import FailedStage
 from reports.html import render_report
 from reports.markdown import render_markdown
 
@@ -94,7 +95,7 @@ def test_six_samples_do_not_ask_for_no_penalty_at_all() -> None:
 def test_easy_samples_and_a_copy_under_the_other_label_are_audited_and_explained(arrays: Arrays, seed: int) -> None:
     x, labels = arrays
     result = audit.audit_embeddings(np.r_[x, x[:1]], np.r_[labels, 1 - labels[:1]], config=audit.AuditConfig(seed=seed))
-    assert result.summary["failed_stages"] == []
+    assert result.summary.failed_stages == ()
     assert result.flagged.index.tolist() == ["60"]
     assert len(result.explanations)
 
@@ -120,10 +121,12 @@ def test_explanations_and_corrections_that_fail_leave_the_scores_and_are_made_by
             data.data[:150], labels, config=config, progress=lambda step: said.append(step.note)
         )
     reason = "(ConvergenceError: stopped at relative residual 1e-1); run the same command again to make them."
-    assert result.summary["failed_stages"] == [
-        {"stage": "explanation", "reason": f"The explanations could not be made {reason}"},
-        {"stage": "correction", "reason": f"The measurements of what correcting is worth could not be made {reason}"},
-    ]
+    assert result.summary.failed_stages == (
+        FailedStage(stage="explanation", reason=f"The explanations could not be made {reason}"),
+        FailedStage(
+            stage="correction", reason=f"The measurements of what correcting is worth could not be made {reason}"
+        ),
+    )
     assert f"The explanations could not be made {reason}" in said
     np.testing.assert_array_equal(result.scores["suspicion"], whole.scores["suspicion"])
     loaded = audit.AuditResult.load(result.save(tmp_path / "result"))
@@ -132,7 +135,7 @@ def test_explanations_and_corrections_that_fail_leave_the_scores_and_are_made_by
     assert "could not be made" in render_markdown(loaded)
     again = audit.audit_embeddings(data.data[:150], labels, config=config, progress=lambda step: said.append(step.note))
     assert any("detection was finished by an earlier run" in note for note in said)
-    assert again.summary["failed_stages"] == []
+    assert again.summary.failed_stages == ()
     assert again.explanations.equals(whole.explanations)
-    assert again.summary["correction"] == whole.summary["correction"]
+    assert again.summary.correction == whole.summary.correction
     assert not list((tmp_path / "checkpoints").iterdir())

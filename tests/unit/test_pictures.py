@@ -209,7 +209,7 @@ def test_damage_that_pillow_reads_over_is_noted_with_the_pictures_name(tmp_path:
         result = audit.audit_images(
             samples, audit.AuditConfig(weights="bundled", device="cpu", cache_dir=str(tmp_path / "cache"))
         )
-    (note,) = [note for note in result.summary["notes"] if "damaged" in note]
+    (note,) = [note for note in result.summary.notes if "damaged" in note]
     assert note.startswith(f"1 image is damaged and was read as far as possible: {tmp_path / 'broken exif.jpg'} (Corr")
 
 

@@ -6,7 +6,6 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,17 @@ from rich.console import Console
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.result import SCORE_MEANINGS, AuditResult
+from audit.summary.surroundings import PartOptions
 from integrations.cli.run import cli
 from integrations.cli.summary_tables import show_summary
 from reports import verdict
+from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
 from reports.known_mislabels import compare_with_known
 from reports.markdown import render_markdown
+from reports.next_steps import next_steps, run_again
+from reports.text import signed
 from reports.threshold import threshold_values
 from reports.where import pairs_in_words, where, wrong_by_class
 from tests.digits_result import CLASSES, HOSTILE_CLASSES
@@ -54,7 +57,7 @@ def test_same_result_gives_the_same_bytes_also_from_its_folder(injected: AuditRe
 def test_a_report_that_fails_leaves_the_old_one(injected: AuditResult, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
-    broken = replace(injected, summary={**injected.summary, "heads": {}})
+    broken = replace(injected, scores=injected.scores.drop(columns="influence"))
     with pytest.raises(KeyError):
         write_report(broken, path)
     assert path.read_text() == "old"
@@ -70,22 +73,22 @@ def test_a_report_that_fails_leaves_the_old_one(injected: AuditResult, tmp_path:
 def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, reports: dict[str, Path]) -> None:
     page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
-    detection, estimates = injected.summary["detection"], injected.summary["estimates"]
-    assert f"About {estimates['mistakes']:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
-    assert f"between {estimates['mistakes_low']:.0f} and {estimates['mistakes_high']:.0f}" in text
-    assert f"recall {100 * detection['recall']:.1f}%" in text
+    detection, estimates = injected.summary.detection, injected.summary.estimates
+    assert f"About {estimates.mistakes:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
+    assert f"between {estimates.mistakes_low:.0f} and {estimates.mistakes_high:.0f}" in text
+    assert f"recall {100 * detection.recall:.1f}%" in text
     for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
-        assert f"{detection[measure]:.3f}" in text
-    for value in detection["precision_at_k"].values():
+        assert f"{getattr(detection, measure):.3f}" in text
+    for value in detection.precision_at_k.values():
         assert f"{value:.3f}" in text
-    for row in injected.summary["influence_by_class"]:
-        assert verdict.signed(row["clean"]) in text
-        assert verdict.signed(row["corrupted"]) in text
-    for head in injected.summary["heads"].values():
-        assert f"{head['test']['f1']:.3f}" in text
-    for head in injected.summary["correction"]["heads"].values():
+    for row in injected.summary.influence_by_class:
+        assert signed(row.clean) in text
+        assert signed(row.corrupted) in text
+    for head in injected.summary.heads.by_name.values():
+        assert f"{head.test.f1:.3f}" in text
+    for head in injected.summary.correction.heads.by_name.values():
         for measure in ("f1", "accuracy", "loss"):
-            assert f"{head['quality']['original'][measure]:.3f}" in text
+            assert f"{getattr(head.quality['original'], measure):.3f}" in text
     for meaning in SCORE_MEANINGS.values():
         assert meaning in text
     assert "influence-audit app influence-audit-demo" in text
@@ -114,7 +117,7 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
 
 @pytest.mark.parametrize("labels", ["believed", "given"])
 def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResult, labels: str, tmp_path: Path) -> None:
-    summary = plain.summary | {"influence": plain.summary["influence"] | {"validation_labels": labels}}
+    summary = replace(plain.summary, influence=replace(plain.summary.influence, validation_labels=labels))
     report = write_report(replace(plain, summary=summary), tmp_path / "report.html")
     text = " ".join(ReportText(report.read_text(encoding="utf-8")).text.split())
     assert ("with the classes that are expected of their images" in text) == (labels == "believed")
@@ -123,10 +126,10 @@ def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResul
 
 
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
-    source = {"dataset": "my set; rm -rf", "label_field": "labels", "audit_key": "second", "source": "data/a b"}
-    summary = plain.summary | {"source": source}
+    source = replace(plain.summary.source, dataset="my set; rm -rf", label_field="labels", audit_key="second")
+    summary = replace(plain.summary, source=source)
     again = "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second"
-    assert [step.commands for step in verdict.next_steps(summary, None)] == [
+    assert [step.commands for step in next_steps(summary, None)] == [
         ("influence-audit app 'my set; rm -rf'", "influence-audit export RESULT_FOLDER -o flagged.csv"),
         (f"{again} --inject 0.1",),
         (f"{again} -o corrected", "influence-audit compare RESULT_FOLDER corrected"),
@@ -136,22 +139,22 @@ def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
 def test_what_the_command_prints_last_can_be_pasted(
     plain: AuditResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = plain.summary["source"] | {"dataset": "<b>my</b> set; ls"}
-    result = replace(plain, summary=plain.summary | {"source": source, "findings": []})
+    source = replace(plain.summary.source, dataset="<b>my</b> set; ls")
+    result = replace(plain, summary=replace(plain.summary, source=source))
     show_summary(Console(), result, tmp_path)
     assert "next      influence-audit app '<b>my</b> set; ls'    review" in capsys.readouterr().out
-    counts = result.summary["counts"] | {"flagged": 0}
-    show_summary(Console(), replace(result, summary=result.summary | {"counts": counts}), tmp_path)
+    counts = replace(result.summary.counts, flagged=0)
+    show_summary(Console(), replace(result, summary=replace(result.summary, counts=counts)), tmp_path)
     assert "next" not in capsys.readouterr().out
     assert "influence-audit app &#39;&lt;b&gt;my&lt;/b&gt; set; ls&#39;</code> runs" in render_report(result)
 
 
 def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: AuditResult) -> None:
-    def again(part: dict[str, Any] | None) -> str:
-        return verdict.run_again(plain.summary | {"source": plain.summary["source"] | {"part": part}})
+    def again(part: PartOptions | None) -> str:
+        return run_again(replace(plain.summary, source=replace(plain.summary.source, part=part)))
 
     assert " --view 'not mine' --keep-labels a,b" in again({"view": "not mine", "keep_labels": "a,b"})
-    assert " --keep-labels 'tench, Tinca tinca' --keep-labels b" in again({"keep_labels": ["tench, Tinca tinca", "b"]})
+    assert " --keep-labels 'tench, Tinca tinca' --keep-labels b" in again({"keep_labels": ("tench, Tinca tinca", "b")})
     assert " --view VIEW" in again(None)
     assert "--view" not in again({})
 
@@ -160,41 +163,36 @@ def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: Audi
     config = AuditConfig(
         seed=3, weights="my weights.pth", trainer="adam", damping=1e-3, use_splits=True, max_review=50, cache_dir="x"
     )
-    summary = plain.summary | {"config": config.to_dict()}
-    again = shlex.split(verdict.run_again(summary))
+    summary = replace(plain.summary, config=config)
+    again = shlex.split(run_again(summary))
     parsed = typer.main.get_command(cli).get_command(None, "run").make_context("run", again[2:])  # type: ignore[attr-defined,arg-type]
     kept = {name: parsed.params[name] for name in config.to_dict()}
     assert AuditConfig(**kept) == replace(config, cache_dir=None)
-    assert "--max-review" not in verdict.run_again(summary, any_threshold=True)
-    injected = {"inject": 0.2, "inject_strategy": "class-pair"}
-    summary["config"] |= injected
-    assert verdict.run_again(summary).endswith(" --inject 0.2 --inject-strategy class-pair --max-review 50")
-    assert "inject" not in verdict.run_again(summary, inject=0)
+    assert "--max-review" not in run_again(summary, any_threshold=True)
+    summary = replace(summary, config=config.replace(inject=0.2, inject_strategy="class-pair"))
+    assert run_again(summary).endswith(" --inject 0.2 --inject-strategy class-pair --max-review 50")
+    assert "inject" not in run_again(summary, inject=0)
 
 
 def test_what_to_do_fits_the_outcome(plain: AuditResult, injected: AuditResult) -> None:
-    nothing = verdict.next_steps(nothing_flagged(plain).summary, None)
+    nothing = next_steps(nothing_flagged(plain).summary, None)
     assert [step.title for step in nothing] == [
         "Nothing to correct",
         "Measure how far to trust the flags",
         "Audit again when the labels change",
     ]
     assert nothing[0].text.startswith("No sample reaches the threshold of 1.00.")
-    arrays = {name: value for name, value in plain.summary.items() if name != "source"}
-    commands = [command for step in verdict.next_steps(arrays, None) for command in step.commands]
+    arrays = replace(plain.summary, source=None)
+    commands = [command for step in next_steps(arrays, None) for command in step.commands]
     assert commands == ["influence-audit export RESULT_FOLDER -o flagged.csv"]
-    helps = verdict.correction_sentence(injected.summary["correction"])
-    assert helps in verdict.next_steps(injected.summary, compare_with_known(injected))[1].text
+    helps = correction_sentence(injected.summary.correction)
+    assert helps in next_steps(injected.summary, compare_with_known(injected))[1].text
 
 
 def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None:
     def own(mistakes: float, low: float, high: float) -> str:
-        estimates = injected.summary["estimates"] | {
-            "mistakes": mistakes,
-            "mistakes_low": low,
-            "mistakes_high": high,
-        }
-        return verdict.sentences(injected.summary | {"estimates": estimates}, compare_with_known(injected))[0]
+        estimates = replace(injected.summary.estimates, mistakes=mistakes, mistakes_low=low, mistakes_high=high)
+        return verdict.sentences(replace(injected.summary, estimates=estimates), compare_with_known(injected))[0]
 
     assert own(190, 172, 205).endswith("not touched, and about 10 of them look wrong (between 0 and 25).")
     assert own(170, 150, 200).endswith("not touched, and hardly one of them looks wrong (between 0 and 20).")
@@ -205,8 +203,8 @@ def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None
 
 
 def test_the_classes_come_to_the_number_in_the_verdict(plain: AuditResult, reports: dict[str, Path]) -> None:
-    mistakes = 1.25 * plain.summary["estimates"]["mistakes"]
-    summary = plain.summary | {"estimates": plain.summary["estimates"] | {"mistakes": mistakes}}
+    mistakes = 1.25 * plain.summary.estimates.mistakes
+    summary = replace(plain.summary, estimates=replace(plain.summary.estimates, mistakes=mistakes))
     wrong = wrong_by_class(replace(plain, summary=summary))
     assert wrong.sum() == pytest.approx(mistakes)
     suspicions = plain.scores.groupby("label")["suspicion"].sum()
@@ -239,7 +237,7 @@ def test_the_verdict_says_nothing_of_pairs_that_were_injected(injected: AuditRes
 def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) -> None:
     renamed = {"digit 3": "<b>3</b>", "digit 8": "8|`*"}
     labels = {name: plain.scores[name].replace(renamed) for name in ("label", "suggested_label", "other_label")}
-    summary = plain.summary | {"classes": [renamed.get(label, label) for label in CLASSES]}
+    summary = replace(plain.summary, classes=tuple(renamed.get(label, label) for label in CLASSES))
     text = render_markdown(replace(plain, scores=plain.scores.assign(**labels), summary=summary))
     first = Path(plain.flagged["filepath"].iloc[0])
     assert f"| {first.parent.name}/{first.name} |".replace("_", "\\_") in text
@@ -270,24 +268,24 @@ def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> No
 
 def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
     values = gallery_values(injected)
-    ids = [sample["id"] for sample in values["samples"]]
+    ids = [sample.id for sample in values.samples]
     assert len(ids) == len(set(ids))
     scores = injected.scores
-    suspects = [ids[i] for i in values["suspects"]]
+    suspects = [ids[i] for i in values.suspects]
     assert suspects[: len(injected.flagged) + 200] == list(
         scores.sort_values("suspicion", ascending=False, kind="stable").index[: len(injected.flagged) + 200]
     )
     assert set(scores.index[scores["injected"] & ~scores["flag"]]) <= set(suspects)
-    for entry in values["classes"]:
-        rows = scores[(scores["label"] == entry["label"]) & (scores["split"] == "train")]
-        assert ids[entry["harmful"][0]] == rows["influence"].idxmin()
-        assert ids[entry["helpful"][0]] == rows["influence"].idxmax()
+    for entry in values.classes:
+        rows = scores[(scores["label"] == entry.label) & (scores["split"] == "train")]
+        assert ids[entry.harmful[0]] == rows["influence"].idxmin()
+        assert ids[entry.helpful[0]] == rows["influence"].idxmax()
     known = injected.explanations.groupby(["reason", "target", "kind"])["neighbour"].agg(list)
-    first = values["explained"][0]
-    assert [ids[i] for i, _ in first["helpful"]] == known["validation", ids[first["target"]], "helpful"]
-    assert len(values["neighbours"]) == 50
-    for position, entry in values["neighbours"].items():
-        assert [ids[i] for i, _ in entry["harmful"]] == known["flagged", ids[position], "harmful"]
+    first = values.explained[0]
+    assert [ids[i] for i, _ in first.helpful] == known["validation", ids[first.target], "helpful"]
+    assert len(values.neighbours) == 50
+    for position, entry in values.neighbours.items():
+        assert [ids[i] for i, _ in entry.harmful] == known["flagged", ids[position], "harmful"]
 
 
 # -- the threshold slider
@@ -298,5 +296,5 @@ def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
 ) -> None:
     monkeypatch.setattr("reports.threshold.MAX_MOVABLE", 100)
     values = threshold_values(plain, None)
-    assert values["floor"] == plain.scores["suspicion"].nlargest(100).min()
-    assert values["samples"] == len(plain.scores)
+    assert values.floor == plain.scores["suspicion"].nlargest(100).min()
+    assert values.samples == len(plain.scores)

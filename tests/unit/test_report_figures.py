@@ -8,6 +8,7 @@ import numpy as np
 
 from audit.result import AuditResult
 from reports import figures
+from reports.figure_style import short_label
 from tests.digits_result import CLASSES, pairs_of
 from tests.made_reports import nothing_flagged
 
@@ -15,15 +16,13 @@ from tests.made_reports import nothing_flagged
 
 
 def test_curve_passes_through_the_chosen_threshold(injected: AuditResult) -> None:
-    detection = injected.summary["detection"]
+    detection = injected.summary.detection
     figure = figures.precision_recall(injected)
     curve = next(trace for trace in figure.data if trace.name == "suspicion")
-    distance = np.hypot(
-        np.asarray(curve.x) - detection["recall"], np.asarray(curve.y, dtype=float) - detection["precision"]
-    )
+    distance = np.hypot(np.asarray(curve.x) - detection.recall, np.asarray(curve.y, dtype=float) - detection.precision)
     assert distance.min() < 0.01
     mark = next(trace for trace in figure.data if trace.mode == "markers")
-    assert (mark.x[0], mark.y[0]) == (detection["recall"], detection["precision"])
+    assert (mark.x[0], mark.y[0]) == (detection.recall, detection.precision)
 
 
 def test_boxes_hold_the_quartiles_of_each_class(injected: AuditResult) -> None:
@@ -41,10 +40,10 @@ def test_boxes_have_a_number_axis_where_nothing_is_flagged(plain: AuditResult) -
 
 
 def test_confusion_matrix_holds_the_counts(injected: AuditResult) -> None:
-    heads = injected.summary["correction"]["heads"]
+    heads = injected.summary.correction.heads
     for matrix, confusion in (
-        (figures.confusion(injected, "corrupted"), injected.summary["heads"]["corrupted"]["test"]["confusion"]),
-        (figures.confusion_corrected(injected, "removed"), heads["removed"]["quality"]["original"]["confusion"]),
+        (figures.confusion(injected, "corrupted"), injected.summary.heads.corrupted.test.confusion),
+        (figures.confusion_corrected(injected, "removed"), heads.removed.quality["original"].confusion),
     ):
         assert pairs_of(np.array(matrix.data[0].customdata)[:, :, 2].astype(int)) == confusion
 
@@ -59,7 +58,7 @@ def test_themes_differ_in_colour_only(injected: AuditResult) -> None:
 
 
 def test_labels_in_figures_are_escaped_and_short() -> None:
-    assert figures.short_label("<b>x</b>") == "&lt;b&gt;x&lt;/b&gt;"
-    assert len(figures.short_label("y" * 300)) == 18
-    assert figures.short_label("") == "(empty)"
-    assert figures.short_label(3) == "3"
+    assert short_label("<b>x</b>") == "&lt;b&gt;x&lt;/b&gt;"
+    assert len(short_label("y" * 300)) == 18
+    assert short_label("") == "(empty)"
+    assert short_label(3) == "3"

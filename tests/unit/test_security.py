@@ -10,6 +10,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from audit.config import AuditConfig
 from audit.data.left_out import label_array
 from audit.errors import InputError
 from audit.result import _TABLES, AuditResult
+from audit.summary.counts import Finding
+from audit.summary.surroundings import AuditedDataset
 from tests import ROOT
 
 PACKAGES = ("audit", "integrations", "reports")
@@ -78,7 +81,8 @@ def saved(folder: Path) -> Path:
     x = generator.normal(size=(90, 5)) + 3 * np.eye(3, 5)[labels]
     names = np.array(["cat", "dog", "fox"])[labels]
     result = audit.audit_embeddings(x, names)
-    result.summary["source"] = {"dataset": "d", "slug": "d", "label_field": "l", "audit_key": "audit", "source": "s"}
+    source = AuditedDataset(dataset="d", slug="d", label_field="l", audit_key="audit", source="s")
+    result.summary = replace(result.summary, source=source)
     return result.save(folder)
 
 
@@ -249,10 +253,8 @@ def test_every_page_has_a_policy_that_lets_nothing_in_and_escapes_what_it_shows(
     assert "http" not in policy
     result = AuditResult.load(result_folder)
     attack = "<img src=x onerror=alert(1)>"
-    result.summary["notes"].append(attack)
-    result.summary["findings"] = [
-        {"kind": "class-names", "findings": 1, "samples": 1, "meaning": attack, "examples": [attack]}
-    ]
+    finding = Finding(kind="class-names", findings=1, samples=1, meaning=attack, examples=(attack,))
+    result.summary = replace(result.summary, notes=(attack,), findings=(finding,))
     result.findings = pd.DataFrame({"kind": ["class-names"], "finding": [0], "id": [attack], "detail": [attack]})
     result.skipped = pd.DataFrame({"id": [attack], "filepath": [attack], "reason": [attack]})
     assert attack not in render_report(result)

@@ -26,7 +26,7 @@ def test_few_samples_of_a_class_give_finite_scores(labels: np.ndarray, features:
     assert len(result.scores) == len(labels)
     assert np.isfinite(result.scores.select_dtypes("number")).all(axis=None)
     assert result.scores["flag"].mean() < 0.5
-    assert result.summary["estimates"]["cautions"]
+    assert result.summary.estimates.cautions
 
 
 @pytest.mark.parametrize("held_out", [[0, 0], [0, 1], [0, 0, 1, 1]])

@@ -20,6 +20,8 @@ from audit.data.split import own_split, stratified_split
 from audit.errors import InputError
 from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.flags.threshold import choose_flags, suggest_labels
+from audit.summary.influence import ClassInfluence
+from audit.summary.noise_model import Confusion
 
 
 @pytest.mark.parametrize(
@@ -147,13 +149,13 @@ def test_the_threshold_has_the_best_expected_f1(suspicions: list[float]) -> None
         assert flags.threshold == 0.5
     assert (flags.flag == (suspicion >= flags.threshold)).all()
     estimates = flags.estimates
-    assert estimates["mistakes_low"] <= estimates["mistakes"] <= estimates["mistakes_high"] + 1e-12  # type: ignore[operator]
+    assert estimates.mistakes_low <= estimates.mistakes <= estimates.mistakes_high + 1e-12
 
 
 def test_nothing_is_flagged_where_nothing_is_likely_wrong() -> None:
     flags = choose_flags(np.full(1000, 1e-4))
     assert not flags.flag.any()
-    assert flags.estimates["precision"] is None
+    assert flags.estimates.precision is None
 
 
 def test_the_suggestion_for_a_flagged_sample_is_another_label() -> None:
@@ -166,7 +168,7 @@ def test_a_given_threshold_is_used_and_said_so() -> None:
     flags = choose_flags(np.array([0.1, 0.5, 0.9]), threshold=0.5)
     assert flags.flag.tolist() == [False, True, True]
     assert "The user set the threshold" in flags.rule
-    assert flags.estimates["precision"] == pytest.approx(0.7)
+    assert flags.estimates.precision == pytest.approx(0.7)
 
 
 @given(
@@ -196,22 +198,22 @@ def test_detection_quality_agrees_with_scikit_learn() -> None:
     suspicion = np.clip(injected * 0.4 + rng.random(200) * 0.6, 0, 1)
     flag = suspicion > 0.5
     quality = detection_quality(injected, flag, {"suspicion": suspicion, "noise": rng.random(200)})
-    assert quality["precision"] == pytest.approx(precision_score(injected, flag))
-    assert quality["recall"] == pytest.approx(recall_score(injected, flag))
-    assert quality["average_precision"] == pytest.approx(average_precision_score(injected, suspicion))
-    assert quality["by_score"]["noise"]["auroc"] == pytest.approx(0.5, abs=0.15)
+    assert quality.precision == pytest.approx(precision_score(injected, flag))
+    assert quality.recall == pytest.approx(recall_score(injected, flag))
+    assert quality.average_precision == pytest.approx(average_precision_score(injected, suspicion))
+    assert quality.by_score["noise"].auroc == pytest.approx(0.5, abs=0.15)
     cells = ("true_positive", "false_positive", "false_negative", "true_negative")
-    assert sum(quality[name] for name in cells) == 200
+    assert sum(getattr(quality, name) for name in cells) == 200
     top = np.argsort(-suspicion, kind="stable")[:10]
-    assert quality["precision_at_k"]["10"] == pytest.approx(injected[top].mean())
+    assert quality.precision_at_k["10"] == pytest.approx(injected[top].mean())
 
 
 def test_head_quality_counts_every_class_even_one_without_samples() -> None:
     probabilities = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1]])
     quality = head_quality(probabilities, np.array([0, 1, 0]))
-    assert quality["confusion"] == [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
-    assert quality["accuracy"] == pytest.approx(2 / 3)
-    assert quality["loss"] == pytest.approx(-np.log([0.8, 0.6, 0.2]).mean())
+    assert quality.confusion == ((0, 0, 1), (0, 1, 1), (1, 1, 1))
+    assert quality.accuracy == pytest.approx(2 / 3)
+    assert quality.loss == pytest.approx(-np.log([0.8, 0.6, 0.2]).mean())
 
 
 def test_mean_influence_is_told_by_class_and_kind() -> None:
@@ -219,14 +221,14 @@ def test_mean_influence_is_told_by_class_and_kind() -> None:
         {"label": ["a", "a", "b"], "influence": [1.0, -3.0, 2.0], "injected": [False, True, False]}, index=list("xyz")
     )
     rows = influence_by_class(scores, ["a", "b"])
-    assert rows[0] == {"class": "a", "clean": 1.0, "clean_count": 1, "corrupted": -3.0, "corrupted_count": 1}
-    assert rows[1]["corrupted"] is None
-    assert rows[-1] == {"class": None, "clean": 1.5, "clean_count": 2, "corrupted": -3.0, "corrupted_count": 1}
+    assert rows[0] == ClassInfluence(class_="a", clean=1.0, clean_count=1, corrupted=-3.0, corrupted_count=1)
+    assert rows[1].corrupted is None
+    assert rows[-1] == ClassInfluence(class_=None, clean=1.5, clean_count=2, corrupted=-3.0, corrupted_count=1)
 
 
 def test_confusions_are_named_largest_first() -> None:
     transition = np.array([[0.9, 0.1, 0.0], [0.3, 0.7, 0.0], [0.05, 0.0, 0.95]])
-    assert likeliest_confusions(transition, ["a", "b", "c"], most=2) == [
-        {"true": "b", "given": "a", "rate": 0.3},
-        {"true": "a", "given": "b", "rate": 0.1},
-    ]
+    assert likeliest_confusions(transition, ["a", "b", "c"], most=2) == (
+        Confusion(true="b", given="a", rate=0.3),
+        Confusion(true="a", given="b", rate=0.1),
+    )

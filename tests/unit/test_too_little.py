@@ -60,10 +60,10 @@ def test_where_embeddings_say_nothing_no_label_is_flagged(arrays: Arrays) -> Non
     assert result.scores["suspicion"].nunique() == 1  # none of them is ranked before another
     numbers = result.scores.select_dtypes("number")
     assert np.isfinite(numbers).all(axis=None)
-    estimates = result.summary["estimates"]
-    assert (estimates["mistakes_low"], estimates["mistakes_high"]) == (0, len(result.scores))
-    assert any("Too little to tell" in caution for caution in estimates["cautions"])
-    assert "too little" in result.summary["threshold_rule"]
+    estimates = result.summary.estimates
+    assert (estimates.mistakes_low, estimates.mistakes_high) == (0, len(result.scores))
+    assert any("Too little to tell" in caution for caution in estimates.cautions)
+    assert "too little" in result.summary.threshold_rule
     assert headline(result.summary) == f"Too little to tell which of {len(result.scores)} labels are wrong."
 
 
@@ -79,7 +79,7 @@ def test_many_wrong_labels_are_not_too_little() -> None:
     given = labels.copy()
     given[wrong] = (labels[wrong] + rng.integers(1, 3, 50)) % 3
     result = audit.audit_embeddings(x, given)
-    assert not any("Too little" in caution for caution in result.summary["estimates"]["cautions"])
+    assert not any("Too little" in caution for caution in result.summary.estimates.cautions)
     assert result.scores["flag"].to_numpy()[wrong].mean() > 0.8
 
 

@@ -115,6 +115,6 @@ def test_mislabels_on_the_most_helpful_samples_show_by_trusted_validation_labels
     config = audit.AuditConfig(
         inject=0.1, inject_strategy="most-influential", inject_into="train", validation_trusted=True
     )
-    detection = audit.audit_embeddings(digits.data[rows], digits.target[rows], config=config).summary["detection"]
-    assert detection["precision"] >= 0.7
-    assert detection["recall"] >= 0.7
+    detection = audit.audit_embeddings(digits.data[rows], digits.target[rows], config=config).summary.detection
+    assert detection.precision >= 0.7
+    assert detection.recall >= 0.7

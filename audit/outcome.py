@@ -1,24 +1,21 @@
-"""What an audit says in the end: the table of scores, and the summary (`AuditResult`)."""
+"""What an audit comes to (`AuditResult`): its tables, and its summary."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from audit import __version__
-from audit.compute.matrix import Rows
-from audit.config import AuditConfig
+from audit.config import SPLITS, AuditConfig
 from audit.data.copies import Copies
 from audit.data.findings import find, summarise
-from audit.data.left_out import LeftOut
 from audit.explain.influential import no_explanations
 from audit.flags.detectors import DETECTORS, Evidence, of_classes
 from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
@@ -27,14 +24,23 @@ from audit.head.fit import Head
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone
 from audit.influence.engine import Influence
-from audit.inputs import Material
+from audit.inputs import Material, Pictures
 from audit.noise_model.controls import KINDS, Controls
 from audit.noise_model.copies import describe_copies
 from audit.noise_model.count import Count, cautions, describe_controls
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
-from audit.result import SCHEMA_VERSION, AuditResult
+from audit.result import AuditResult
 from audit.stages import predicted
+from audit.summary.correction import CorrectionMeasured
+from audit.summary.counts import Counts, Finding
+from audit.summary.detection import InjectedDetection
+from audit.summary.heads import Heads, HeadSummary, TriedPenalty
+from audit.summary.influence import InfluenceSummary, LeaveOneOutSummary
+from audit.summary.noise_model import LookAlikesSummary, NoiseModelSummary, RoundSummary
+from audit.summary.parts import ClassLabel
+from audit.summary.summary import Summary
+from audit.summary.surroundings import BackboneSummary, EmbeddingSummary, Machine
 
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
 
@@ -87,8 +93,7 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
     )
     scores = scores_table(material, scored, config)
     with stages.stage("evaluation"):
-        summary = _summary(material, scored, config, stages, scores)
-    summary["findings"] = summarise(findings)
+        summary = _summary(material, scored, config, stages, scores, summarise(findings))
     arrays = {name: head.arrays() for name, head in scored.heads.items()}
     arrays[scored.audited].update(scored.influence.arrays())
     for head in arrays.values() if material.exponent else ():  # for embeddings as they were given
@@ -107,67 +112,91 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
 
 
 def _summary(
-    material: Material, scored: Scored, config: AuditConfig, stages: Stages, scores: pd.DataFrame
-) -> dict[str, Any]:
-    """`AuditResult.summary`, in the order of its schema; what optional stages make is None yet."""
-    flags, labels, pictures = scored.flags, scored.labels, material.pictures
-    classes = material.classes.tolist()
-    return {
-        "schema": SCHEMA_VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "counts": _counts(material, flags.flag, labels != scored.given, material.left_out),
-        "copies": describe_copies(scored.copies, labels, material.split),
-        "findings": [],
-        "classes": classes,
-        "threshold": flags.threshold,
-        "threshold_rule": flags.rule,
-        "estimates": flags.estimates | {"cautions": cautions(np.bincount(labels), scored.controls, scored.counted)},
-        "controls": describe_controls(scored.controls, scored.counted, flags.flag, flags.threshold),
-        "detection": _detection(scored, config),
-        "correction": None,
-        "influence_by_class": influence_by_class(scores, classes),
-        "heads": {
-            name: _describe_head(head, material.x, scored.given, material) for name, head in scored.heads.items()
-        },
-        "influence": _describe_influence(material, scored, config),
-        "leave_one_out": {"method": scored.diagnosis.method},
-        "noise_model": {
-            "l2": scored.diagnosis.l2,
-            "rounds": scored.diagnosis.rounds,
-            "look_alikes": asdict(scored.diagnosis.look_alikes),
-            "confusions": likeliest_confusions(scored.diagnosis.transition.cpu().numpy(), classes),
-        },
-        "backbone": pictures and _describe_backbone(pictures.backbone),
-        "embedding": pictures and {"computed": pictures.computed, "cached": pictures.cached},
-        "config": config.to_dict(),
-        "versions": _versions(),
-        "machine": _machine(material.x.device),
-        "notes": stages.notes,
-        "failed_stages": stages.failed,
-        "timings": stages.seconds,
-    }
+    material: Material,
+    scored: Scored,
+    config: AuditConfig,
+    stages: Stages,
+    scores: pd.DataFrame,
+    findings: tuple[Finding, ...],
+) -> Summary:
+    """`AuditResult.summary`, as it is before the optional stages (`with_optional_stages`)."""
+    flags, labels = scored.flags, scored.labels
+    classes = tuple(material.classes.tolist())
+    reasons = cautions(np.bincount(labels), scored.controls, scored.counted)
+    return Summary(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        counts=_counts(material, flags.flag, labels != scored.given),
+        copies=describe_copies(scored.copies, labels, material.split),
+        findings=findings,
+        classes=classes,
+        threshold=flags.threshold,
+        threshold_rule=flags.rule,
+        estimates=replace(flags.estimates, cautions=tuple(reasons)),
+        controls=describe_controls(scored.controls, scored.counted, flags.flag, flags.threshold),
+        detection=_detection(scored, config),
+        correction=None,
+        influence_by_class=influence_by_class(scores, classes),
+        heads=_describe_heads(scored, material),
+        influence=_describe_influence(material, scored, config),
+        leave_one_out=LeaveOneOutSummary(method=scored.diagnosis.method),
+        noise_model=_describe_noise_model(scored.diagnosis, classes),
+        backbone=None if material.pictures is None else _describe_backbone(material.pictures.backbone),
+        embedding=_describe_embedding(material.pictures),
+        config=config,
+        versions=_versions(),
+        machine=_machine(material.x.device),
+        notes=tuple(stages.notes),
+        failed_stages=tuple(stages.failed),
+        timings=dict(stages.seconds),
+    )
 
 
-def _detection(scored: Scored, config: AuditConfig) -> dict[str, Any] | None:
+def with_optional_stages(summary: Summary, correction: CorrectionMeasured | None, stages: Stages) -> Summary:
+    """The summary of an audit whose optional stages have ended.
+
+    Args:
+        summary: as it was when scores and flags were there.
+        correction: what the stage of that name measured; None where it failed or had nothing to correct.
+        stages: with the notes, times and failures of all stages.
+    """
+    return replace(
+        summary,
+        correction=correction,
+        notes=tuple(stages.notes),
+        failed_stages=tuple(stages.failed),
+        timings=dict(stages.seconds),
+    )
+
+
+def _describe_noise_model(diagnosis: Diagnosis, classes: tuple[ClassLabel, ...]) -> NoiseModelSummary:
+    return NoiseModelSummary(
+        l2=diagnosis.l2,
+        rounds=tuple(RoundSummary(**made) for made in diagnosis.rounds),
+        look_alikes=LookAlikesSummary(**asdict(diagnosis.look_alikes)),
+        confusions=likeliest_confusions(diagnosis.transition.cpu().numpy(), classes),
+    )
+
+
+def _detection(scored: Scored, config: AuditConfig) -> InjectedDetection | None:
     """How well the injected mislabels are found; None where there are none."""
     if not config.inject:
         return None
     scores = {name: score(scored.evidence) for name, score in DETECTORS.items()}
     quality = detection_quality(scored.labels != scored.given, scored.flags.flag, scores)
-    return {"strategy": config.inject_strategy, "into": config.inject_into, **quality}
+    return InjectedDetection(**vars(quality), strategy=config.inject_strategy, into=config.inject_into)
 
 
-def _describe_influence(material: Material, scored: Scored, config: AuditConfig) -> dict[str, Any]:
-    return {
-        "engine": config.engine,
-        "scope": config.scope,
-        "method": scored.influence.method,
-        "residual": scored.influence.residual,
-        "parameters": scored.hessian.parameters,
-        "damping": config.damping + scored.influence.damping,
-        "validation_samples": len(material.rows("validation")),
-        "validation_labels": "given" if config.validation_trusted else "believed",
-    }
+def _describe_influence(material: Material, scored: Scored, config: AuditConfig) -> InfluenceSummary:
+    return InfluenceSummary(
+        engine=config.engine,
+        scope="model" if config.scope == "model" else "head",
+        method=scored.influence.method,
+        residual=scored.influence.residual,
+        parameters=scored.hessian.parameters,
+        damping=config.damping + scored.influence.damping,
+        validation_samples=len(material.rows("validation")),
+        validation_labels="given" if config.validation_trusted else "believed",
+    )
 
 
 def controls_table(controls: Controls, material: Material, labels: np.ndarray, flag: np.ndarray) -> pd.DataFrame:
@@ -211,31 +240,44 @@ def scores_table(material: Material, scored: Scored, config: AuditConfig) -> pd.
     return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
 
 
-def _counts(material: Material, flag: np.ndarray, injected: np.ndarray, left_out: LeftOut) -> dict[str, int]:
-    return {
-        "samples": len(material.ids),
-        **{name: len(material.rows(name)) for name in ("train", "validation", "test")},
-        "classes": len(material.classes),
-        "flagged": int(flag.sum()),
-        **left_out.counts(),
-        "injected": int(injected.sum()),
-    }
+def _counts(material: Material, flag: np.ndarray, injected: np.ndarray) -> Counts:
+    train, validation, test = (len(material.rows(name)) for name in SPLITS)
+    return Counts(
+        samples=len(material.ids),
+        train=train,
+        validation=validation,
+        test=test,
+        classes=len(material.classes),
+        flagged=int(flag.sum()),
+        **material.left_out.counts(),
+        injected=int(injected.sum()),
+    )
 
 
-def _describe_head(head: Head, x: Rows, given: np.ndarray, material: Material) -> dict[str, Any]:
+def _describe_heads(scored: Scored, material: Material) -> Heads:
+    corrupted = scored.heads.get("corrupted")
+    return Heads(
+        given=_describe_head(scored.heads["given"], material, scored.given),
+        corrupted=None if corrupted is None else _describe_head(corrupted, material, scored.given),
+    )
+
+
+def _describe_head(head: Head, material: Material, given: np.ndarray) -> HeadSummary:
     """Quality on the user's labels, which injection left alone."""
-    description: dict[str, Any] = {
-        "trainer": head.trainer,
-        "l2": head.l2,
-        "l2_path": [{"l2": l2, "validation_loss": loss} for l2, loss in head.l2_path],
-        "gradient_norm": head.gradient_norm,
-        "converged": head.trainer == "newton",
-        "steps": len(head.curve) - (head.trainer == "newton"),
-    }
-    for split in ("train", "validation", "test"):
-        rows = material.rows(split)
-        description[split] = head_quality(predicted(head, x, rows), given[rows])
-    return description
+    train, validation, test = (
+        head_quality(predicted(head, material.x, rows), given[rows]) for rows in map(material.rows, SPLITS)
+    )
+    return HeadSummary(
+        trainer=head.trainer,
+        l2=head.l2,
+        l2_path=tuple(TriedPenalty(l2=l2, validation_loss=loss) for l2, loss in head.l2_path),
+        gradient_norm=head.gradient_norm,
+        converged=head.trainer == "newton",
+        steps=len(head.curve) - (head.trainer == "newton"),
+        train=train,
+        validation=validation,
+        test=test,
+    )
 
 
 def curves_table(heads: dict[str, Head]) -> pd.DataFrame:
@@ -248,16 +290,20 @@ def curves_table(heads: dict[str, Head]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["head", "step", "train_loss", "validation_loss"])
 
 
-def _describe_backbone(backbone: Backbone) -> dict[str, Any]:
-    return {
-        "name": backbone.name,
-        "weights": backbone.weights,
-        "key": backbone.key,
-        "image_size": backbone.image_size,
-        "features": backbone.features,
-        "device": str(backbone.device),
-        "precision": backbone.precision,
-    }
+def _describe_backbone(backbone: Backbone) -> BackboneSummary:
+    return BackboneSummary(
+        name=backbone.name,
+        weights=backbone.weights,
+        key=backbone.key,
+        image_size=backbone.image_size,
+        features=backbone.features,
+        device=str(backbone.device),
+        precision=backbone.precision,
+    )
+
+
+def _describe_embedding(pictures: Pictures | None) -> EmbeddingSummary | None:
+    return None if pictures is None else EmbeddingSummary(computed=pictures.computed, cached=pictures.cached)
 
 
 def _versions() -> dict[str, str]:
@@ -270,6 +316,6 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _machine(device: torch.device) -> dict[str, Any]:
+def _machine(device: torch.device) -> Machine:
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"system": platform.platform(terse=True), "cpu_threads": torch.get_num_threads(), "gpu": accelerator}
+    return Machine(system=platform.platform(terse=True), cpu_threads=torch.get_num_threads(), gpu=accelerator)

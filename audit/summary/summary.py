@@ -1,0 +1,83 @@
+"""One audit in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from audit.config import AuditConfig
+from audit.summary.correction import CorrectionMeasured
+from audit.summary.counts import CopiesFound, Counts, Finding
+from audit.summary.detection import ControlsMeasured, InjectedDetection
+from audit.summary.estimates import Estimates
+from audit.summary.heads import Heads
+from audit.summary.influence import ClassInfluence, InfluenceSummary, LeaveOneOutSummary
+from audit.summary.noise_model import NoiseModelSummary
+from audit.summary.parts import ClassLabel, Part, Positive
+from audit.summary.surroundings import AuditedDataset, BackboneSummary, EmbeddingSummary, FailedStage, Machine
+
+SCHEMA_VERSION: Final = 8
+
+CHANGING = ("created", "timings", "machine", "embedding")
+"""The keys of a summary that depend on when and where the audit ran; the others follow from input, settings and seed
+(down to the last bits of floating point, which another machine or number of threads may round differently)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Part):
+    """One audit in numbers. Two audits of the same input with the same settings differ in `created`, `timings`,
+    `machine` and `embedding` at most."""
+
+    schema: Literal[8] = SCHEMA_VERSION
+    """Version of this schema. A change that could break a reader raises it."""
+    created: str
+    """When the audit ended (UTC, ISO 8601)."""
+    counts: Counts
+    """How many samples there were."""
+    copies: CopiesFound
+    """Samples with the same content, which count as one for the noise model."""
+    findings: tuple[Finding, ...]
+    """What is wrong with the dataset beside single labels, a kind each; empty where nothing was found."""
+    classes: tuple[ClassLabel, ...]
+    """The classes, sorted; confusion matrices have their order."""
+    threshold: float
+    """Samples whose suspicion is at least this are flagged."""
+    threshold_rule: str
+    """How the threshold was chosen, in a sentence."""
+    estimates: Estimates
+    """How many labels are wrong and how good the flags are, by estimate."""
+    controls: ControlsMeasured
+    """Known mislabels added to copies of the labels, and how many of them are flagged there."""
+    detection: InjectedDetection | None
+    """The flags against the injected mislabels; null in an audit without injection."""
+    correction: CorrectionMeasured | None
+    """The head before and after correction; null where no sample of the train and validation splits is flagged."""
+    influence_by_class: tuple[ClassInfluence, ...]
+    """Mean influence per class, and in the last entry of all samples (class null)."""
+    heads: Heads
+    """The trained heads."""
+    influence: InfluenceSummary
+    """How the influence was computed."""
+    leave_one_out: LeaveOneOutSummary
+    """How the predictions of a head without the sample were computed."""
+    noise_model: NoiseModelSummary
+    """The model that the suspicions come from."""
+    backbone: BackboneSummary | None
+    """The frozen network; null where embeddings were given."""
+    embedding: EmbeddingSummary | None
+    """Where the embeddings came from this time; null where they were given."""
+    config: AuditConfig
+    """Every setting of the audit; `influence-audit config` prints what each means."""
+    versions: dict[str, str]
+    """Versions of influence-audit, Python and the packages that compute, by name."""
+    machine: Machine
+    """Where the audit ran."""
+    notes: tuple[str, ...]
+    """What the user was told: fallbacks, samples that were left out, a sentence each."""
+    failed_stages: tuple[FailedStage, ...]
+    """Stages after the flags that failed, so that the result lacks what they make. The same command makes it when it
+    is run again. Scores and flags are complete."""
+    timings: dict[str, Positive]
+    """Seconds by stage."""
+    source: AuditedDataset | None = None
+    """What was audited; null where arrays or images were given from Python."""

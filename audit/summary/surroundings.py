@@ -1,0 +1,84 @@
+"""Where the audit ran, on what, and what did not work there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from audit.summary.parts import Count, Part
+
+PartOption = Literal["view", "keep_labels"]
+
+PartOptions: TypeAlias = dict[PartOption, str | tuple[str, ...]]
+"""The command's options that choose a part of a dataset, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSummary(Part):
+    """The frozen network."""
+
+    name: str
+    """torchvision's name of the architecture."""
+    weights: str
+    """'imagenet', 'bundled', or the path they were read from."""
+    key: str
+    """Digest of the weights."""
+    image_size: Count
+    """Side of the images that the network sees (pixels)."""
+    features: Count
+    """Length of an embedding."""
+    device: str
+    """Where it ran."""
+    precision: str
+    """'float32' or 'bfloat16'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSummary(Part):
+    """Where the embeddings came from this time."""
+
+    computed: Count
+    """Images that went through the network."""
+    cached: Count
+    """Images whose embedding was in the cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Part):
+    """Where the audit ran."""
+
+    system: str
+    """Operating system."""
+    cpu_threads: Count
+    """Threads that torch used."""
+    gpu: str | None
+    """Name of the GPU; null where none was used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedStage(Part):
+    """A stage after the flags that failed."""
+
+    stage: str
+    """Its name."""
+    reason: str
+    """What is missing and why, in a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedDataset(Part):
+    """The FiftyOne dataset that was audited."""
+
+    dataset: str
+    """Its name."""
+    slug: str
+    """What the FiftyOne App calls it in addresses."""
+    label_field: str
+    """Its field with the labels."""
+    audit_key: str
+    """Name under which FiftyOne keeps the audit."""
+    source: str
+    """Where the images came from, as `influence-audit run` takes it."""
+    part: PartOptions | None = field(default_factory=dict)
+    """The command's options that choose the part of the dataset that was audited, by name: `view` is the name of the
+    saved view, `keep_labels` are the classes. Empty for the whole dataset, null for a view without a name."""

@@ -1,0 +1,327 @@
+"""What changed between two results, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from audit.errors import InputError
+from audit.result import AuditResult
+from audit.summary.detection import InjectedDetection
+from audit.summary.estimates import Estimates
+from audit.summary.summary import Summary
+from audit.summary.surroundings import AuditedDataset, BackboneSummary
+from reports.text import count
+
+
+@dataclass(frozen=True)
+class HeadOnTest:
+    """How well a head predicts the test split: F1 and accuracy 0 to 1, loss in nats."""
+
+    samples: int
+    accuracy: float
+    f1: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class ComparedAudit:
+    """One of the two audits: what it was of, and its main numbers (as in `Summary`)."""
+
+    created: str
+    source: AuditedDataset | None
+    samples: int
+    classes: int
+    flagged: int
+    injected: int
+    threshold: float
+    estimates: Estimates
+    detection: InjectedDetection | None
+    backbone: BackboneSummary | None
+    head: HeadOnTest
+
+
+@dataclass(frozen=True)
+class CommonSamples:
+    """How many samples are in both results, and how many in one only."""
+
+    common: int
+    only_first: int
+    only_second: int
+
+
+@dataclass(frozen=True)
+class FlagChanges:
+    """Of the common samples, how many are flagged in both, only by the second (new), only by the first (gone)."""
+
+    both: int
+    new: int
+    gone: int
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """How many of the user's labels changed from one class to another."""
+
+    from_: str
+    to: str
+    count: int
+
+
+@dataclass(frozen=True)
+class LabelChanges:
+    """How many of the user's own labels changed.
+
+    Attributes:
+        changed: all that did.
+        changed_of_flagged: of them, those that the first audit had flagged.
+        as_suggested: of them, those that became what the first audit had suggested.
+        pairs: from which class to which, the commonest first.
+    """
+
+    changed: int
+    changed_of_flagged: int
+    as_suggested: int
+    pairs: list[LabelPair]
+
+
+@dataclass(frozen=True)
+class SuspicionAgreement:
+    """Spearman's rank correlation of the suspicions of the common samples, -1 to 1; None where it is not defined."""
+
+    rank_correlation: float | None
+
+
+@dataclass(frozen=True)
+class ClassChanges:
+    """Flags and mean suspicions (0 to 1) of the samples of one of the user's labels in the second result."""
+
+    class_: str
+    samples: int
+    flagged_first: int
+    flagged_second: int
+    gone: int
+    new: int
+    suspicion_first: float
+    suspicion_second: float
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """A setting, version or source that differs; None where a result has none."""
+
+    name: str
+    first: object
+    second: object
+
+
+@dataclass(frozen=True)
+class AuditChanges:
+    """What changed between two results.
+
+    Attributes:
+        first, second: which audits these are.
+        samples: in both, and in one.
+        flags: of the common samples.
+        labels: of the common samples.
+        suspicion: how far the audits agree.
+        classes: by the user's labels in the second result.
+        settings: those that differ.
+    """
+
+    first: ComparedAudit
+    second: ComparedAudit
+    samples: CommonSamples
+    flags: FlagChanges
+    labels: LabelChanges
+    suspicion: SuspicionAgreement
+    classes: list[ClassChanges]
+    settings: list[SettingChange]
+
+
+def compare(first: AuditResult, second: AuditResult) -> AuditChanges:
+    """What changed from the first result to the second.
+
+    Raises:
+        InputError: if the results have no sample in common.
+    """
+    both = matched(first, second)
+    flagged = both["flag_first"].to_numpy(bool)
+    changed = (both["own_first"] != both["own_second"]).to_numpy(bool)
+    followed = changed & (both["own_second"] == both["suggested_label_first"].astype(str)).to_numpy(bool)
+    common = len(both)
+    return AuditChanges(
+        first=_describe(first.summary),
+        second=_describe(second.summary),
+        samples=CommonSamples(common, len(first.scores) - common, len(second.scores) - common),
+        flags=FlagChanges(**{name: int(rows.sum()) for name, rows in flag_groups(both).items()}),
+        labels=LabelChanges(
+            changed=int(changed.sum()),
+            changed_of_flagged=int((changed & flagged).sum()),
+            as_suggested=int(followed.sum()),
+            pairs=_pairs(both[changed]),
+        ),
+        suspicion=SuspicionAgreement(_rank_correlation(both)),
+        classes=_by_class(both),
+        settings=_different_settings(first.summary, second.summary),
+    )
+
+
+def headline(values: AuditChanges) -> str:
+    """What changed, in a sentence."""
+    before, after = (round(audit.estimates.mistakes) for audit in (values.first, values.second))
+    if before == after == 0:
+        return "No label looks wrong in either audit."
+    if values.first.samples == values.second.samples:
+        total = f" of {count(values.second.samples)}"
+        if before == after:
+            return f"About {count(after)}{total} labels look wrong in both audits."
+        return f"About {count(before)}{total} labels looked wrong, now about {count(after)} do."
+    return (
+        f"About {count(before)} of {count(values.first.samples)} labels looked wrong, "
+        f"now about {count(after)} of {count(values.second.samples)} do."
+    )
+
+
+def sentences(values: AuditChanges) -> list[str]:
+    """The verdict after the headline: labels, flags, agreement, settings."""
+    labels, flags, samples = values.labels, values.flags, values.samples
+    said = []
+    if labels.changed:
+        said.append(
+            f"{count(labels.changed)} labels changed in between; the first audit had flagged "
+            f"{count(labels.changed_of_flagged)} of them, and {count(labels.as_suggested)} "
+            "became what it suggested."
+        )
+    else:
+        said.append("No label of the samples that both have changed in between.")
+    said.append(
+        f"Of the first audit's flags {count(flags.gone)} are gone and {count(flags.both)} stay; "
+        f"{count(flags.new)} are new."
+    )
+    injected = values.first.injected, values.second.injected
+    if any(injected):
+        said.append(
+            f"The audits had changed {count(injected[0])} and {count(injected[1])} labels on purpose; "
+            "where those differ, so do the flags."
+        )
+    if samples.only_first or samples.only_second:
+        said.append(
+            f"{count(samples.only_first)} samples are only in the first result, "
+            f"{count(samples.only_second)} only in the second; flags are compared on the "
+            f"{count(samples.common)} that both have."
+        )
+    if values.settings:
+        names = ", ".join(setting.name for setting in values.settings[:6])
+        said.append(f"The audits differ in: {names}{' and more' if len(values.settings) > 6 else ''}.")
+    return said
+
+
+def matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
+    """The samples that both have, by id (where no id is in both, by file, and where no file is, by its name and
+    folder, as of copies of one dataset), columns with `_first` and `_second`."""
+    tables = [_with_own_label(result.scores) for result in (first, second)]
+    for key in (None, "filepath", "name"):
+        keyed = [table if key is None else _keyed(table, key) for table in tables]
+        both = keyed[0].join(keyed[1], how="inner", lsuffix="_first", rsuffix="_second")
+        if len(both):
+            break
+    else:
+        raise InputError(
+            "the two results have no sample in common, neither by id nor by file; compare audits of the same dataset"
+        )
+    return both
+
+
+def _keyed(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    return table.dropna(subset=[key]).drop_duplicates(key, keep=False).set_index(key, drop=False)
+
+
+def _short_path(path: object) -> str | None:
+    return "/".join(Path(path).parts[-2:]) if isinstance(path, str) else None
+
+
+def _with_own_label(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores with the user's own label, which injection left alone, as text, and the file's name and folder."""
+    own = scores["original_label"] if "original_label" in scores else scores["label"]
+    return scores.assign(own=own.astype(str), id=scores.index, name=scores["filepath"].map(_short_path))
+
+
+def flag_groups(both: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Bool (n,) of the samples (n) whose flags are gone, new, or there in both."""
+    flagged, now = both["flag_first"].to_numpy(bool), both["flag_second"].to_numpy(bool)
+    return {"gone": flagged & ~now, "new": ~flagged & now, "both": flagged & now}
+
+
+def _describe(summary: Summary) -> ComparedAudit:
+    counts, test = summary.counts, summary.heads.given.test
+    return ComparedAudit(
+        created=summary.created,
+        source=summary.source,
+        samples=counts.samples,
+        classes=counts.classes,
+        flagged=counts.flagged,
+        injected=counts.injected,
+        threshold=summary.threshold,
+        estimates=summary.estimates,
+        detection=summary.detection,
+        backbone=summary.backbone,
+        head=HeadOnTest(test.samples, test.accuracy, test.f1, test.loss),
+    )
+
+
+def _different_settings(first: Summary, second: Summary) -> list[SettingChange]:
+    tables = _settings(first), _settings(second)
+    names = list(dict.fromkeys([*tables[0], *tables[1]]))
+    changes = (SettingChange(name, tables[0].get(name), tables[1].get(name)) for name in names)
+    return [change for change in changes if change.first != change.second]
+
+
+def _settings(summary: Summary) -> dict[str, object]:
+    """By name, what the numbers follow from beside the labels."""
+    table: dict[str, object] = dict(summary.config.to_dict())
+    if (backbone := summary.backbone) is not None:  # what 'auto' came to matters more than that it was asked for
+        table |= {"backbone name": backbone.name, "backbone weights": backbone.weights}
+        table |= {"backbone image_size": backbone.image_size, "backbone precision": backbone.precision}
+    table |= {f"version of {name}": version for name, version in summary.versions.items()}
+    if summary.source is not None:
+        table |= {"dataset": summary.source.dataset, "label_field": summary.source.label_field}
+    return table
+
+
+def _rank_correlation(both: pd.DataFrame) -> float | None:
+    columns = both["suspicion_first"], both["suspicion_second"]
+    if any(column.nunique() < 2 for column in columns):
+        return None  # no order to agree with
+    return float(spearmanr(*columns).statistic)
+
+
+def _pairs(changed: pd.DataFrame) -> list[LabelPair]:
+    """From which label to which, the commonest first."""
+    counted = Counter(zip(changed["own_first"], changed["own_second"], strict=True))
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return [LabelPair(before, after, number) for (before, after), number in ranked]
+
+
+def _by_class(both: pd.DataFrame) -> list[ClassChanges]:
+    rows = []
+    for label, group in both.groupby("own_second", sort=True):
+        flagged, now = group["flag_first"].to_numpy(bool), group["flag_second"].to_numpy(bool)
+        rows.append(
+            ClassChanges(
+                class_=str(label),
+                samples=len(group),
+                flagged_first=int(flagged.sum()),
+                flagged_second=int(now.sum()),
+                gone=int((flagged & ~now).sum()),
+                new=int((~flagged & now).sum()),
+                suspicion_first=float(group["suspicion_first"].mean()),
+                suspicion_second=float(group["suspicion_second"].mean()),
+            )
+        )
+    return rows

@@ -1,0 +1,78 @@
+"""What the report says of the heads before and after correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.summary.correction import CorrectionElsewhere, CorrectionMeasured, UntrainedHead
+from audit.summary.summary import Summary
+from reports.text import count, count_samples, decimal, threshold
+
+ARMS = {"before": "before", "removed": "without the flagged samples", "corrected": "with the suggested labels"}
+"""The heads before and after correction, in words."""
+
+
+@dataclass(frozen=True)
+class CorrectionTexts:
+    """What the report says of the heads at one threshold that they were trained for.
+
+    Attributes:
+        threshold: the threshold.
+        texts: by the names of their places in the page.
+    """
+
+    threshold: float
+    texts: dict[str, str]
+
+
+def correction_sentence(correction: CorrectionMeasured | CorrectionElsewhere) -> str | None:
+    """What correcting did to the head, in a sentence; None where one of the heads could not be trained."""
+    on, f1 = correction.measured_on[0], []
+    for head in correction.heads.by_name.values():
+        if isinstance(head, UntrainedHead):
+            return None
+        f1.append(decimal(head.quality[on.name].f1))
+    before, removed, corrected = f1
+    measured = f"(measured on {count_samples(on.samples)})"
+    if before == removed == corrected:
+        return (
+            "Trained again without the flagged samples, or with their suggested labels, the head's test F1 stays at "
+            f"{before} {measured}."
+        )
+    return (
+        f"Trained again, the head's test F1 goes from {before} to {removed} without the flagged samples, and to "
+        f"{corrected} with their suggested labels {measured}."
+    )
+
+
+def correction_texts(summary: Summary) -> list[CorrectionTexts]:
+    """What the report says of the heads before and after correction, at each threshold that they were trained for.
+
+    Returns:
+        The audit's threshold first, then the others. Empty where there was nothing to correct.
+    """
+    correction = summary.correction
+    if correction is None:
+        return []
+    audited = CorrectionTexts(summary.threshold, _texts(summary.threshold, correction))
+    return [audited, *(CorrectionTexts(each.threshold, _texts(each.threshold, each)) for each in correction.elsewhere)]
+
+
+def _texts(at: float, correction: CorrectionMeasured | CorrectionElsewhere) -> dict[str, str]:
+    flagged = correction.flagged
+    texts = {
+        "sentence": correction_sentence(correction) or "",
+        "threshold": threshold(at),
+        "flagged-train": count(flagged.train),
+        "flagged-validation": count(flagged.validation),
+        "flagged-test": count(flagged.test),
+        **{f"on-{on.name}": count(on.samples) for on in correction.measured_on},
+    }
+    for arm, head in correction.heads.by_name.items():
+        if isinstance(head, UntrainedHead):
+            continue
+        texts[f"{arm}-samples"], texts[f"{arm}-l2"] = count(head.train_samples), f"{head.l2:.3g}"
+        for on, quality in head.quality.items():
+            measures = {"f1": quality.f1, "accuracy": quality.accuracy, "loss": quality.loss}
+            texts |= {f"{arm}-{on}-{name}": decimal(value) for name, value in measures.items()}
+    return texts

@@ -1,0 +1,138 @@
+"""What to do after an audit, with the commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audit.config import AuditConfig
+from audit.summary.summary import Summary
+from audit.summary.surroundings import AuditedDataset
+from reports.correction import correction_sentence
+from reports.known_mislabels import Comparison
+from reports.text import Mark, count, count_samples, threshold, unmarked
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """Something to do now: what and why, and the commands for it, if there are any."""
+
+    title: str
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+RESULT_FOLDER = "RESULT_FOLDER"
+"""Stands in commands for the folder of the result: a report can be made anywhere, so it does not know."""
+
+
+def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:
+    """What to do with this outcome, with the commands."""
+    counts = summary.counts
+    steps = [_review(summary, mark) if counts.flagged else _nothing_to_review(summary)]
+    if known is None:
+        steps.append(
+            NextStep(
+                "Measure how far to trust the flags",
+                "Run the audit again with a tenth of the labels changed on purpose. Your labels are not overwritten, "
+                "and the report then says which share of the injected mislabels was found.",
+                _if_stored(summary, run_again(summary, inject=0.1)),
+            )
+        )
+    again = run_again(summary)
+    if not counts.flagged:
+        steps.append(
+            NextStep(
+                "Audit again when the labels change",
+                "The same command audits what was added or relabelled since; no embedding is computed twice.",
+                _if_stored(summary, again),
+            )
+        )
+        return steps
+    helps = summary.correction and correction_sentence(summary.correction)
+    steps.append(
+        NextStep(
+            "Correct and audit again",
+            f"{mark('correction', helps) + ' ' if helps else ''}A second audit says how many wrong labels are left, "
+            "and the comparison what changed.",
+            _if_stored(summary, f"{again} -o corrected", f"influence-audit compare {RESULT_FOLDER} corrected"),
+        )
+    )
+    return steps
+
+
+def _review(summary: Summary, mark: Mark) -> NextStep:
+    own, app = "", _if_stored(summary, app_command(summary))
+    if summary.detection is not None:
+        own = f"; {mark('false_positive', count(summary.detection.false_positive))} of them carry your own labels"
+    flagged = mark("flagged_samples", count_samples(summary.counts.flagged))
+    return NextStep(
+        "Review what was flagged",
+        f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
+        "a reason to look, not a proof: suggested labels are suggestions. "
+        + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
+        + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
+        (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
+    )
+
+
+def app_command(summary: Summary) -> str:
+    """The command that opens the App on the audited dataset."""
+    return f"influence-audit app {shlex.quote(summary.source.dataset if summary.source else 'DATASET')}"
+
+
+def _nothing_to_review(summary: Summary) -> NextStep:
+    most = round(summary.estimates.mistakes_high)
+    doubt = f"Up to {count(most)} labels may be wrong all the same: a" if most else "A"
+    return NextStep(
+        "Nothing to correct",
+        f"No sample reaches the threshold of {threshold(summary.threshold)}. {doubt} lower threshold, set with the "
+        "slider, shows the most suspicious samples below.",
+    )
+
+
+def _if_stored(summary: Summary, *commands: str) -> tuple[str, ...]:
+    """Commands that take the labels from a dataset; none where the audit was of arrays."""
+    return commands if summary.source else ()
+
+
+_OF_INJECTION = ("inject", "inject_strategy", "inject_into")
+_OF_THE_THRESHOLD = ("threshold", "target_precision", "max_review")
+_OF_THE_MACHINE = ("batch_size", "cache_dir")
+
+
+def run_again(summary: Summary, inject: float | None = None, any_threshold: bool = False) -> str:
+    """The command that audits the same dataset again, where corrections are, with the same settings.
+
+    Args:
+        inject: share of the labels to change on purpose; default: as in this audit.
+        any_threshold: leave out what chose the threshold.
+    """
+    config = summary.config if inject is None else summary.config.replace(inject=inject)
+    left_out = _OF_THE_MACHINE + (_OF_THE_THRESHOLD if any_threshold else ())
+    left_out += () if config.inject else _OF_INJECTION
+    text = f"influence-audit run {_as_source(summary.source)}"
+    for setting in dataclasses.fields(AuditConfig):
+        value = getattr(config, setting.name)
+        if value != setting.default and setting.name not in left_out:
+            option = f"--{setting.name.replace('_', '-')}"
+            text += f" {option}" if value is True else f" {option} {shlex.quote(str(value))}"
+    return text
+
+
+def _as_source(source: AuditedDataset | None) -> str:
+    """The audited dataset, where corrections are, as the command takes it; VIEW stands for a view without a name."""
+    if source is None:
+        return "SOURCE"
+    text = shlex.quote(f"fiftyone:{source.dataset}")
+    part: list[tuple[str, str | Sequence[str]]] = [("view", "VIEW")] if source.part is None else [*source.part.items()]
+    for option, value in part:
+        for one in [value] if isinstance(value, str) else value:
+            text += f" --{option.replace('_', '-')} {shlex.quote(one)}"
+    if source.label_field != "ground_truth":
+        text += f" --label-field {shlex.quote(source.label_field)}"
+    if source.audit_key != "audit":
+        text += f" --audit-key {shlex.quote(source.audit_key)}"
+    return text
