@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from audit.result import AuditResult
+from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset
 from reports.changes import compare, headline
 from reports.compare import render_comparison, write_comparison
@@ -31,12 +32,13 @@ def test_the_command_writes_the_page_and_prints_the_comparison(
     done = forked_command("compare", "a", "b", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    assert values == json.loads(json.dumps(compare(*corrected)))
+    changes = compare(*corrected)
+    assert values == json.loads(json.dumps(to_json(changes)))
     page = browser.new_page()
     messages: list[str] = []
     page.on("console", lambda message: messages.append(message.text))
     page.goto((tmp_path / "b" / "compare.html").as_uri())
-    assert page.locator("h1").inner_text() == headline(values)
+    assert page.locator("h1").inner_text() == headline(changes)
     for name in ("gone", "new", "both"):
         assert page.locator(f"#{name} h3").inner_text().endswith(f": {values['flags'][name]}")
         assert page.locator(f"#{name} .card").count() == values["flags"][name]
