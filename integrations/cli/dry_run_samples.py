@@ -1,4 +1,4 @@
-"""What `run --dry-run` finds out about a source's samples without auditing them."""
+"""The samples of a source, as `run --dry-run` reads them without auditing them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from audit.errors import InputError
 from audit.inputs import split_samples
 from integrations.sources import FiftyOneSource, Source
 
-MEASURED_IMAGES = 64
+MEASURED_IMAGES = 64  # that are embedded to measure the backbone's speed
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of a source's samples before an audit: labels, splits, and some of the images."""
+    """A source's samples before an audit: their labels and splits, and some of the images."""
 
     dataset: str
     labels: list[str | None]
