@@ -40,6 +40,21 @@ INJECTION_TARGETS = ("all", "train")
 SettingValue: TypeAlias = bool | int | float | str | None
 """What a setting can be."""
 
+RECIPES: dict[str, dict[str, SettingValue]] = {
+    "original": {
+        "trainer": "adam",
+        "epochs": 50,
+        "learning_rate": 1e-3,
+        "damping": 1e-3,
+        "inject": 0.1,
+        "inject_strategy": "most-influential",
+        "inject_into": "train",
+        "validation_trusted": True,
+    }
+}
+"""Settings that belong together, by name: `AuditConfig(**RECIPES["original"])` repeats the recipe that this project
+started from, on a seeded split of .8, .1 and .1."""
+
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"help": meaning})

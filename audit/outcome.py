@@ -172,6 +172,7 @@ def _describe_noise_model(diagnosis: Diagnosis, classes: tuple[ClassLabel, ...])
     return NoiseModelSummary(
         l2=diagnosis.l2,
         rounds=tuple(RoundSummary(**made) for made in diagnosis.rounds),
+        trusted_weight=diagnosis.trusted_weight,
         look_alikes=LookAlikesSummary(**asdict(diagnosis.look_alikes)),
         confusions=likeliest_confusions(diagnosis.transition.cpu().numpy(), classes),
     )

@@ -63,7 +63,11 @@ def made_summary(**changes: Any) -> Summary:
         ),
         "leave_one_out": LeaveOneOutSummary(method="exact"),
         "noise_model": NoiseModelSummary(
-            l2=0.01, rounds=(), look_alikes=LookAlikesSummary(rate=0.0, share=0.0, evidence=0.0), confusions=()
+            l2=0.01,
+            rounds=(),
+            trusted_weight=0.0,
+            look_alikes=LookAlikesSummary(rate=0.0, share=0.0, evidence=0.0),
+            confusions=(),
         ),
         "backbone": None,
         "embedding": None,

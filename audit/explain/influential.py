@@ -8,7 +8,7 @@ off. If it is too large, the solutions come from conjugate gradients, and the wo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,8 +145,7 @@ def influential_samples(
     at_once = min(settings.at_once, widest, targets_at_once(hessian, len(train), 4, MEMORY))
     solve = _solver(hessian, method, note, settings.residual)
     z_train, residuals_train = hessian.single.z, select_rows(residuals, torch.from_numpy(train)).float()
-    own = np.full(len(z), -1)
-    own[train] = np.arange(len(train))
+    own = pd.Index(train).get_indexer(np.arange(len(z)))  # position among the training samples, or -1
     records: list[tuple[object, ...]] = []
     for group in wanted:
         start = 0
@@ -157,24 +156,27 @@ def influential_samples(
                 break
             part = torch.from_numpy(rows)
             p_part, truth = p[part], group.targets[part]
-            gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
-            values, steps = solve(gradients)
+            values, steps = solve((p_part - truth).double()[:, :, None] * z[part].double()[:, None, :])
             influence = inner_products(z_train, residuals_train, values)
             cost = work.per_sample + (steps - work.steps) * work.product
             left -= len(rows) * cost
-            judgements = zip(truth.argmax(1).tolist(), p_part.argmax(1).tolist(), strict=True)
-            for place, (judged, row) in enumerate(zip(judgements, influence, strict=True)):
+            for place, row in enumerate(influence):
                 if own[rows[place]] >= 0:
                     row[own[rows[place]]] = 0  # a training sample does not explain itself
-                labels = [classes[number] for number in judged]
-                for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(row, group.count), strict=True):
-                    found = zip(strongest.tolist(), row[strongest].tolist(), strict=True)
-                    records += [
+                labels = [classes[int(judged[place].argmax())] for judged in (truth, p_part)]
+                for kind, rank, at, value in _ranked(row, group.count):
+                    records.append(
                         (ids[rows[place]], group.reason[start + place], kind, rank, ids[train[at]], value, *labels)
-                        for rank, (at, value) in enumerate(found, 1)
-                    ]
+                    )
             start += len(rows)
     return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _ranked(influence: Tensor, count: int) -> Iterator[tuple[str, int, int, float]]:
+    """Kind, rank, position and influence of the training samples (n,) that help and that harm most."""
+    for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(influence, count), strict=True):
+        for rank, (at, value) in enumerate(zip(strongest.tolist(), influence[strongest].tolist(), strict=True), 1):
+            yield kind, rank, at, value
 
 
 def plan(

@@ -303,15 +303,28 @@ def fit_softmax(
         if watch:
             watch(point.weight.to(z.dtype), point.loss)
 
+    nearly = max(tolerance, settings.newton_from)
+    point = _near_optimum(objective, weight, hessian_at, nearly, settings, seen)
+    return _by_newton(objective, point, hessian_at, (goal, tolerance), settings, seen)
+
+
+def _near_optimum(
+    objective: Objective,
+    weight: Tensor,
+    hessian_at: Callable[[Tensor], HeadHessian],
+    nearly: float,
+    settings: FitSettings,
+    seen: Callable[[Point], None],
+) -> Point:
+    """A point with at most this gradient norm: W itself, or where L-BFGS goes from it."""
     point = objective.at(weight)
     seen(point)
-    nearly = max(tolerance, settings.newton_from)
     if point.norm > nearly:
         start = replace(point, weight=weight.float())
-        point = approach(start, single, hessian_at(weight).kfac, nearly, seen, settings)
-        if z.dtype != point.weight.dtype:
-            point = objective.at(point.weight.to(z.dtype))
-    return _by_newton(objective, point, hessian_at, (goal, tolerance), settings, seen)
+        point = approach(start, objective.single(), hessian_at(weight).kfac, nearly, seen, settings)
+        if weight.dtype != point.weight.dtype:
+            point = objective.at(point.weight.to(weight.dtype))
+    return point
 
 
 def _by_newton(

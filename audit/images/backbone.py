@@ -172,6 +172,27 @@ def load_backbone(
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InputError(f"backbone {name!r} is unknown; {hint}it takes {', '.join(backbone_names())}")
     chosen_device = choose_device(device)
+    state, source = _state_of(name, weights, note)
+    module, features = _build(name, state, source)
+    if image_size is None:
+        image_size = 64 if source == "bundled" else 224
+    # torchvision evaluates its ImageNet weights on a centre crop of 7/8; the bundled ones have seen whole images.
+    resize = image_size if source == "bundled" else round(image_size * 256 / 224)
+    return Backbone(
+        name=name,
+        weights=source,
+        key=_digest(state),
+        resize=resize,
+        image_size=image_size,
+        features=features,
+        device=chosen_device,
+        module=module.to(chosen_device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        precision=precision,
+    )
+
+
+def _state_of(name: str, weights: str, note: Callable[[str], None]) -> tuple[dict[str, Tensor], str]:
+    """The state dict of a backbone, and where it is from: 'imagenet', 'bundled' or a path."""
     source = weights
     if weights in ("auto", "imagenet"):
         state, problem = _imagenet_state(name)
@@ -193,22 +214,7 @@ def load_backbone(
     elif source != "imagenet":
         state = state_from_file(Path(source))
     assert state is not None
-    module, features = _build(name, state, source)
-    if image_size is None:
-        image_size = 64 if source == "bundled" else 224
-    # torchvision evaluates its ImageNet weights on a centre crop of 7/8; the bundled ones have seen whole images.
-    resize = image_size if source == "bundled" else round(image_size * 256 / 224)
-    return Backbone(
-        name=name,
-        weights=source,
-        key=_digest(state),
-        resize=resize,
-        image_size=image_size,
-        features=features,
-        device=chosen_device,
-        module=module.to(chosen_device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        precision=precision,
-    )
+    return state, source
 
 
 def _fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -57,6 +57,8 @@ class NoiseModelSummary(Part):
     """L2 penalty of its heads."""
     rounds: tuple[RoundSummary, ...]
     """Its rounds."""
+    trusted_weight: Positive
+    """Exponent of a head of the trusted labels alone; 0 where it adds nothing, or no labels are trusted."""
     look_alikes: LookAlikesSummary
     """Labels that are drawn from what the picture may be."""
     confusions: tuple[Confusion, ...]

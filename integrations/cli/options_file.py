@@ -23,7 +23,7 @@ PREFIX = "INFLUENCE_AUDIT_"
 TABLES = "audit"
 """The name of the tables in a file with several audits: [[audit]]."""
 
-WHOLE_CALL = ("json", "quiet", "verbose", "dry_run", "fail_above", "output", "scheduler")
+WHOLE_CALL = ("recipe", "json", "quiet", "verbose", "dry_run", "fail_above", "output", "scheduler")
 """Options that apply to all audits of a call, and so cannot be in an [[audit]] table."""
 
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
@@ -122,8 +122,8 @@ def origin(context: typer.Context, option: str) -> str:
     match layer_of(context, option):
         case "environment":
             return f" (environment variable {environment_name(option)})"
-        case "default_map":
-            return f" (in {context.params.get('config')})"
+        case "default_map" if context.params.get("config") is not None:
+            return f" (in {context.params['config']})"
         case _:
             return ""
 

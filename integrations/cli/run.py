@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.config import SettingValue
+from audit.config import RECIPES, SettingValue
 from audit.errors import InputError
 from audit.extras import require, require_engine
 from integrations.cli.exit_codes import ExitCode, standard_output_for_json
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
-from integrations.cli.options import WHERE, Output, Quiet, Verbose, takes_settings
+from integrations.cli.options import MEASURING, WHERE, Output, Quiet, Verbose, takes_settings
 from integrations.cli.options_file import layer_of, origin, read_options_file
 from integrations.cli.outputs import check_page
 from integrations.cli.root import cli, quieten_fiftyone
@@ -34,8 +34,21 @@ GIVEN = ("environment", "commandline")
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Put the file's options between the defaults and the environment."""
     if path is not None and not context.resilient_parsing:
-        context.default_map = read_options_file(path, run).options
+        options = read_options_file(path, run).options
+        context.default_map = {**_recipe_named(options.get("recipe")), **(context.default_map or {}), **options}
     return path
+
+
+def _read_recipe(context: typer.Context, name: str | None) -> str | None:
+    """Put the recipe's settings between the defaults and the file."""
+    context.default_map = {**_recipe_named(name), **(context.default_map or {})}
+    return name
+
+
+def _recipe_named(name: str | None) -> dict[str, SettingValue]:
+    if name is not None and name not in RECIPES:
+        raise InputError(f"recipe is {name!r}; it takes {' or '.join(RECIPES)}")
+    return RECIPES[name] if name is not None else {}
 
 
 @cli.command()
@@ -59,6 +72,18 @@ def run(
             callback=_read_config,
             is_eager=True,
             rich_help_panel=WHERE,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings that belong together. 'original' repeats the recipe that this project started from: Adam "
+            "without L2, a tenth of the training labels made wrong where they help most, trusted validation labels. "
+            "Settings that are given as well override it.",
+            callback=_read_recipe,
+            is_eager=True,
+            rich_help_panel=MEASURING,
+            autocompletion=lambda: list(RECIPES),
         ),
     ] = None,
     dry_run: Annotated[
