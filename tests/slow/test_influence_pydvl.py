@@ -283,7 +283,7 @@ def test_what_cannot_be_done_is_refused_with_its_reason(problem: Peered) -> None
     elsewhere = Labelled(StoredRows([samples.inputs.numpy()], torch.float64, torch.device("cpu")), samples.targets)
     with pytest.raises(InputError, match="'pydvl-cg' needs all embeddings in memory"):
         make_engine("pydvl-cg", problem.head, elsewhere, train, solver)
-    with pytest.raises(InputError, match="there are 0; give two or more"):
+    with pytest.raises(InputError, match="two or more validation samples, and there are 0"):
         problem.engine("direct").averaged(samples, validation[:0], samples.targets[:0])
 
 

@@ -247,7 +247,7 @@ def test_shapes_that_do_not_match_are_refused() -> None:
     with pytest.raises(InputError, match=r"the head takes \(n, 5\) and \(n, 3\)"):
         engine.averaged(wide, validation, problem.validation.targets)
     for few in (0, 1):
-        with pytest.raises(InputError, match=f"there are {few}; give two or more"):
+        with pytest.raises(InputError, match=f"two or more validation samples, and there are {few}"):
             engine.averaged(samples, validation[:few], problem.validation.targets[:few])
     with pytest.raises(InputError, match="'newton' is unknown; it takes direct, cg"):
         make_engine("pydvl-newton", problem.head, samples, train, StableSolver(problem.hessian))
