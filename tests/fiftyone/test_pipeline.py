@@ -86,7 +86,7 @@ def test_the_result_is_saved_before_anything_is_explained(
     def killed(*args: object, **kwargs: object) -> None:
         raise OutOfMemory
 
-    monkeypatch.setattr("audit.stages.neighbours", killed)
+    monkeypatch.setattr("audit.stages.influential_samples", killed)
     with pytest.raises(OutOfMemory):
         audit_dataset(dataset, config=config, save_to=tmp_path / "result")
     saved = audit.AuditResult.load(tmp_path / "result")

@@ -76,7 +76,7 @@ def test_what_nothing_solves_is_damped_as_little_as_it_takes_and_said(
     solution = solver.solve(b, 1e-6)
     assert solver.hessian.ridge == pytest.approx(1e-5)
     assert solver.damping == pytest.approx(1e-5 - 1e-7)
-    assert "9.9e-06 is added to its diagonal" in notes[-1]
+    assert "9.9e-06 was added to its diagonal" in notes[-1]
     missed = b - solver.hessian.product(solution.values)
     assert float(missed.norm() / b.norm()) <= 1e-6
     solver.solve(b, 1e-6)
@@ -115,7 +115,7 @@ def test_explanations_and_corrections_that_fail_leave_the_scores_and_are_made_by
     assert not list((tmp_path / "checkpoints").iterdir())
     said: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("audit.stages.neighbours", failing)
+        patch.setattr("audit.stages.influential_samples", failing)
         patch.setattr("audit.stages.Correction.measure", failing)
         result = audit.audit_embeddings(
             data.data[:150], labels, config=config, progress=lambda step: said.append(step.note)
