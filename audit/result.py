@@ -22,7 +22,7 @@ from audit.summary.summary import SCHEMA_VERSION, Summary
 from audit.summary.surroundings import FailedStage
 
 SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
-DIGEST_BYTES = 32
+DIGEST_BYTES = 32  # of SHA-256
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"

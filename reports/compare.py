@@ -18,9 +18,9 @@ from reports.page import asset, environment, policy, write_page
 MAX_SHOWN = 200
 """Samples in each gallery; the rest is counted."""
 
-SHOWN_AT_FIRST = 12
-MAX_PAIRS = 30
-MAX_CLASSES = 200
+SHOWN_AT_FIRST = 12  # samples of a gallery; the others open on request
+MAX_PAIRS = 30  # rows of the table of confused classes
+MAX_CLASSES = 200  # rows of the table of classes
 BINS = 40
 """Cells a side of the picture of both suspicions."""
 

@@ -12,7 +12,7 @@ Theme = Literal["light", "dark"]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
-_LABEL_LENGTH = 18
+_LABEL_LENGTH = 18  # characters of a class name on an axis
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ from reports.text import threshold
 MAX_CLASSES = 20
 """Classes that a figure with one row a class shows; more could not be read."""
 
-_CURVE_POINTS = 400
-_HISTOGRAM_BINS = 25
+_CURVE_POINTS = 400  # points of a curve: more are not seen at this width
+_HISTOGRAM_BINS = 25  # bars of a histogram
 
 
 SCORE_NAMES = {

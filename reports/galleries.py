@@ -16,8 +16,8 @@ from audit.result import AuditResult
 MAX_GALLERY_CLASSES = 40
 """Classes whose most harmful and helpful samples are shown: the largest, of which a result holds thumbnails."""
 
-SAMPLES_A_CLASS = 8
-MAX_EXPLAINED = 12
+SAMPLES_A_CLASS = 8  # pictures, one row of the page
+MAX_EXPLAINED = 12  # samples that are shown with the training samples that speak for and against them
 
 THUMBNAIL_BUDGET = 6_500_000
 """Bytes of thumbnails in one report, so that the file stays under 15 MB; later galleries go without first."""

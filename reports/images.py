@@ -12,7 +12,7 @@ from audit.result import AuditResult
 from reports.html import fitting_plots
 
 FORMATS = ("svg", "png")
-WIDTH = 900
+WIDTH = 900  # pixels of the page
 SCALE = 2  # pixels of a PNG for each of the page
 
 

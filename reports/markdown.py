@@ -14,7 +14,7 @@ from reports.next_steps import next_steps
 from reports.text import count
 from reports.where import where
 
-MOST_SUSPICIOUS = 10
+MOST_SUSPICIOUS = 10  # rows of the table, which is read in a pull request
 
 
 def write_markdown(result: AuditResult, path: str | Path) -> Path:

@@ -16,7 +16,7 @@ PAIRS = 3
 STANDS_OUT = 0.1
 """Share of the flags that these pairs together must hold to be named."""
 
-_SHORT = 40
+_SHORT = 40  # characters of a class name in a sentence
 
 
 def where(result: AuditResult, mark: Mark = unmarked) -> str:

@@ -36,7 +36,7 @@ FINDING_MEANINGS: dict[FindingKind, str] = {
 """What each kind of finding means; report, App and command say it so."""
 
 COLUMNS = ("kind", "finding", "id", "detail")
-EXAMPLES = 5
+EXAMPLES = 5  # ids that a finding names: enough to look at
 
 
 def no_findings() -> pd.DataFrame:

@@ -21,7 +21,7 @@ from audit.head.objective import Objective, Point, approach
 from audit.head.settings import FitSettings, PathSettings
 from audit.head.standardise import Standardiser
 
-GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}
+GRADIENT_TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-6}  # gradient norm that rounding still permits
 # Largest distance of the audited head from the optimum, ‖W − W*‖ ≤ gradient norm / λ. Influence depends on W; with this
 # tolerance it is the same to 1e-6 in whichever order workers, blocks and threads add up the sums over samples. A head
 # that is used for predictions only ends where its gradient is small.

@@ -19,7 +19,7 @@ from audit.head.standardise import Standardiser
 from audit.noise_model.settings import NoiseSettings
 from integrations.benchmark.cases import Case
 
-PEER_FOLDS = 5
+PEER_FOLDS = 5  # of the cross-validation that gives peers their out-of-sample predictions
 
 
 def cross_validation(case: Case, trained: bool = False) -> np.ndarray:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from audit.summary.summary import Summary
     from reports.index import IndexEntry
 
-CLASSES_IN_SUMMARY = 10
+CLASSES_IN_SUMMARY = 10  # lines of a table that a terminal shows without scrolling
 
 
 def show_summary(console: Console, result: AuditResult, report_path: Path) -> None:
