@@ -15,7 +15,6 @@ the readings, which learn from all labels, leave nothing for the trusted head to
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,7 +80,7 @@ class TrustedHead:
         _, without = _fit_exponents(logs[:1], numbers[some], settings)
         exponents, both = _fit_exponents(logs, numbers[some], settings)
         evidence = both - without
-        if evidence <= math.log(len(numbers[some])) / 2:  # what Schwarz's criterion asks of one more exponent
+        if evidence <= settings.trusted.least_evidence:
             return None
         return cls(weight, rows, held_out, (exponents[0], exponents[1]), evidence)
 
