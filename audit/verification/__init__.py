@@ -1,0 +1,1 @@
+"""The verification sample: a few decisions on samples drawn by chance say how many labels are wrong."""

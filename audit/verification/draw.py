@@ -1,0 +1,161 @@
+"""Draw a verification sample: samples with known probabilities, in an order that may end anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from audit.errors import InputError
+from audit.verification.strata import DesignSettings, sequence_of_strata, share_out, split_into_strata
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A part of the samples that is drawn from at random.
+
+    Attributes:
+        flagged: whether it holds flagged samples.
+        samples: how many there are, without those that were known before.
+        drawn: how many of them were drawn.
+        low, high: suspicions between which its samples lie.
+    """
+
+    flagged: bool
+    samples: int
+    drawn: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class VerificationSample:
+    """Samples to be decided one after the other.
+
+    Attributes:
+        table: a row a drawn sample by its id, in the order to decide them: order (from 0), stratum (its place in
+            `strata`), probability (that it is among the drawn samples) and weight (1 / probability).
+        strata: of the design; the number of a stratum is its place.
+        seed: that it was drawn with.
+    """
+
+    table: pd.DataFrame
+    strata: tuple[Stratum, ...]
+    seed: int
+
+
+def draw_verification(
+    result: AuditResult, size: int = 60, seed: int = 0, known: Collection[str] = ()
+) -> VerificationSample:
+    """Draw samples whose decisions say how many labels are wrong.
+
+    Half of the draws are flagged samples. The others come from strata of the remaining samples by suspicion, some of
+    them from where nothing is suspected. A reviewer may stop after any number of decisions: every part of the list
+    from its start is a stratified random sample. A larger sample with the same seed begins with the smaller one.
+
+    Args:
+        result: of an audit.
+        size: samples to draw, 1 or more; all samples where there are fewer.
+        seed: of the draw, 0 or more.
+        known: ids of samples that were decided before, and are not drawn.
+
+    Returns:
+        The sample. Its table with a column `decision` is what `verify` takes.
+
+    Raises:
+        InputError: if size or seed is out of its range, an id in `known` is not of the audit, or all are known.
+
+    Example:
+        >>> drawn = audit.draw_verification(result, size=60)
+        >>> decisions = drawn.table.assign(decision=["wrong", "right", ...])
+        >>> audit.verify(result, decisions).mistakes
+    """
+    if size < 1:
+        raise InputError(f"a verification sample of size {size} decides nothing; give a size of 1 or more")
+    if seed < 0:
+        raise InputError(f"the seed of a verification sample is {seed}; give 0 or more")
+    ids = result.scores.index.astype(str).to_numpy()
+    left = ~np.isin(ids, sorted(str(one) for one in known))
+    if (unknown := len(set(map(str, known))) - int((~left).sum())) > 0:
+        raise InputError(f"{unknown} of the known ids are not of this audit; give ids of its scores")
+    if not left.any():
+        raise InputError("every sample is known already; there is nothing to draw")
+    suspicion, flag = suspicions_and_flags(result)
+    settings = DesignSettings()
+    stratum = split_into_strata(suspicion, flag, settings)
+    rows = draw_rows(suspicion, flag, size, seed, left, settings)
+    drawn = np.bincount(stratum[rows], minlength=stratum.max() + 1)
+    samples = np.bincount(stratum, left, minlength=stratum.max() + 1).astype(int)
+    probability = drawn[stratum[rows]] / samples[stratum[rows]]
+    table = pd.DataFrame(
+        {
+            "order": np.arange(len(rows)),
+            "stratum": stratum[rows],
+            "probability": probability,
+            "weight": 1 / probability,
+        },
+        index=pd.Index(ids[rows], name="id"),
+    )
+    strata = tuple(
+        Stratum(
+            bool(flag[members].all()),
+            int(samples[number]),
+            int(drawn[number]),
+            float(suspicion[members].min()),
+            float(suspicion[members].max()),
+        )
+        for number in range(len(samples))
+        if len(members := np.flatnonzero(stratum == number))
+    )
+    return VerificationSample(table, strata, seed)
+
+
+def draw_rows(
+    suspicion: np.ndarray,
+    flag: np.ndarray,
+    size: int,
+    seed: int,
+    available: np.ndarray | None = None,
+    settings: DesignSettings = DesignSettings(),
+) -> np.ndarray:
+    """The rows that are drawn, in the order to decide them.
+
+    Args:
+        suspicion: (n,) in [0, 1].
+        flag: bool (n,).
+        size: draws.
+        seed: of the draw.
+        available: bool (n,), of samples that can be drawn; None for all.
+        settings: of the design.
+    """
+    available = np.ones(len(flag), dtype=bool) if available is None else available
+    stratum = split_into_strata(suspicion, flag, settings)
+    sizes = np.bincount(stratum, available, minlength=stratum.max() + 1)
+    # Whole blocks are laid out and the end cut off, so that a larger sample begins with a smaller one.
+    blocks = -(-size // settings.block)
+    shares = share_out(suspicion, flag, stratum, available, settings)
+    turns = sequence_of_strata(shares, sizes, blocks * settings.block)
+    for block in range(blocks):
+        part = slice(block * settings.block, (block + 1) * settings.block)
+        turns[part] = np.random.default_rng((seed, 0, block)).permutation(turns[part])
+    rows = np.empty(len(turns), dtype=np.int64)
+    for number in np.unique(turns):
+        members = np.flatnonzero((stratum == number) & available)
+        order = np.random.default_rng((seed, 1, int(number))).permutation(members)
+        places = np.flatnonzero(turns == number)
+        rows[places] = order[: len(places)]
+    return rows[:size]
+
+
+def suspicions_and_flags(result: AuditResult) -> tuple[np.ndarray, np.ndarray]:
+    """Suspicion (n,) and flag (n,) of a result's samples."""
+    return (
+        result.scores["suspicion"].to_numpy(dtype=np.float64).clip(0, 1),
+        result.scores["flag"].to_numpy(dtype=bool),
+    )
