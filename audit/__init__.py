@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from audit.explain.matrix import influence_matrix
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
+    from audit.verification.draw import draw_verification
+    from audit.verification.estimate import verify
 
 __version__ = "0.1.0"
 
@@ -31,7 +33,9 @@ __all__ = [
     "Samples",
     "audit_embeddings",
     "audit_images",
+    "draw_verification",
     "influence_matrix",
+    "verify",
 ]
 
 _HOMES = {
@@ -39,7 +43,9 @@ _HOMES = {
     "Samples": "audit.data.samples",
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
+    "draw_verification": "audit.verification.draw",
     "influence_matrix": "audit.explain.matrix",
+    "verify": "audit.verification.estimate",
 }
 
 

@@ -1,16 +1,20 @@
 """How the share of wrong labels rises with the suspicion, as far as decisions tell.
 
 The curve is p(s) = e + (1 − e − f) sigmoid(a + b logit s), with a deviation of each stratum added to a. The prior is
-wide: `a` and `b` recalibrate the suspicion, `e` is the share of mistakes that no suspicion shows, `f` the share of right
-labels that are sure to be suspected. Given a curve, the decisions of a stratum are Bernoulli draws. All of this lies on
-a grid, so the posterior is exact but for the grid; the number of mistakes among undecided samples is drawn from it.
-This is the regression form of the difference estimator: the model's suspicions carry what they know, and decisions
-correct them (prediction-powered inference, Angelopoulos et al., Science 382, 2023).
+wide. `a` and `b` recalibrate the suspicion. `e` is the share of wrong labels where nothing is suspected, and `f` the
+share of right labels where a mistake seems certain. All of this lies on a grid, so the posterior is exact but for the
+grid, and the number of mistakes among undecided samples is drawn from it.
+
+The suspicions are control variates: they carry what they know, and decisions on random samples correct them. The idea
+is that of prediction-powered inference (Angelopoulos et al., Science 382, 2023); a wide prior in place of a normal
+approximation keeps intervals honest where a stratum has only right or only wrong labels. The two ends `e` and `f` are
+the lapse rates of psychometric functions (Wichmann & Hill, Perception & Psychophysics 63, 2001).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +25,7 @@ class CurveSettings:
 
     Attributes:
         shifts: values of a; `shift_scale` is the scale of its Student t prior with 4 degrees of freedom.
-        slopes: values of b; its logarithm has a normal prior around 0 with `slope_spread`.
+        slopes: values of b with `slope_weights`; at 0, mistakes have nothing to do with suspicions.
         unseen: values of e with `unseen_weights`: few labels are wrong where nothing is suspected.
         unfounded: values of f with `unfounded_weights`.
         deviation: standard deviation of a stratum's own shift, in logits.
@@ -33,17 +37,17 @@ class CurveSettings:
 
     shifts: tuple[float, ...] = tuple(np.arange(-8.0, 6.1, 0.7).round(1).tolist())
     shift_scale: float = 2.5
-    slopes: tuple[float, ...] = (0.1, 0.25, 0.5, 0.9, 1.4, 2.2, 3.2)
-    slope_spread: float = 0.7
+    slopes: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 0.9, 1.4, 2.2, 3.2)
+    slope_weights: tuple[float, ...] = (0.15, 0.15, 0.3, 0.6, 1.0, 0.9, 0.5, 0.25)
     unseen: tuple[float, ...] = (0.0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.08)
-    unseen_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.8, 0.5, 0.3, 0.15)
+    unseen_weights: tuple[float, ...] = (3.0, 2.0, 1.2, 0.6, 0.3, 0.15, 0.06)
     unfounded: tuple[float, ...] = (0.0, 0.02, 0.08)
     unfounded_weights: tuple[float, ...] = (1.0, 0.5, 0.25)
     deviation: float = 0.5
     deviation_nodes: int = 5
     least: float = 1e-6
     bins_in_stratum: int = 4
-    draws: int = 2000
+    draws: int = 1000
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Curves:
         self.shift, self.slope, self.unseen, self.unfounded = (axis.ravel() for axis in grid)
         weights = np.meshgrid(
             (1 + (np.array(settings.shifts) / settings.shift_scale) ** 2 / 4) ** -2.5,
-            np.exp(-((np.log(settings.slopes) / settings.slope_spread) ** 2) / 2),
+            settings.slope_weights,
             settings.unseen_weights,
             settings.unfounded_weights,
             indexing="ij",
@@ -116,9 +120,17 @@ class Curves:
         # (curves, nodes, bins), in single precision: differences of log-likelihoods far below 1 do not matter.
         shifted = self.shift[:, None] + settings.deviation * nodes
         share = self.at(bins.logit, shifted).astype(np.float32).clip(1e-6, 1 - 1e-6)
-        self.share, self.log_wrong, self.log_right = share, np.log(share), np.log1p(-share)
+        self.share = share
         starts = np.searchsorted(bins.stratum, np.arange(bins.stratum[-1] + 2))
-        self._slices = [slice(low, high) for low, high in zip(starts[:-1], starts[1:], strict=True)]
+        self.parts = [slice(low, high) for low, high in pairwise(starts)]
+        """The bins of each stratum."""
+        # Of each stratum log-likelihoods (curves * nodes, 2 * bins) of a wrong and of a right label.
+        self.logs = [
+            np.concatenate([np.log(share[..., part]), np.log1p(-share[..., part])], axis=-1).reshape(
+                share[..., 0].size, -1
+            )
+            for part in self.parts
+        ]
 
     def at(self, logits: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """Share of wrong labels (*shape of shift, k) at these logits (k,), for shifts (curves, ...)."""
@@ -131,19 +143,14 @@ class Curves:
 
     def fit(self, wrong: np.ndarray, right: np.ndarray) -> Fit:
         """The posterior after decisions: numbers of wrong and of right labels (bins,)."""
-        joint = np.stack(
-            [
-                self.log_wrong[..., part] @ wrong[part].astype(np.float32)
-                + self.log_right[..., part] @ right[part].astype(np.float32)
-                + self.log_node
-                for part in self._slices
-            ],
-            axis=-1,
-        )  # (curves, nodes, strata)
+        joint = np.empty((*self.share.shape[:2], len(self.parts)), dtype=np.float32)  # (curves, nodes, strata)
+        for number, (part, logs) in enumerate(zip(self.parts, self.logs, strict=True)):
+            counts = np.concatenate([wrong[part], right[part]]).astype(np.float32)
+            joint[..., number] = (logs @ counts).reshape(joint.shape[:2]) + self.log_node
         top = joint.max(1, keepdims=True)
         node = np.exp(joint - top)
         total = node.sum(1, keepdims=True)
-        log_weight = (top + np.log(total))[:, 0].sum(1) + self.log_prior
+        log_weight = (top + np.log(total))[:, 0].sum(1, dtype=np.float64) + self.log_prior
         weight = np.exp(log_weight - log_weight.max())
         return Fit(self, weight / weight.sum(), node / total)
 

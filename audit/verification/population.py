@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audit.verification.anytime import Draws
 from audit.verification.curve import Bins, Curves, CurveSettings, Fit, group_in_bins
 from audit.verification.strata import DesignSettings, split_into_strata
 
@@ -78,6 +79,28 @@ class Population:
         fit = fit or self.fit(decided)
         undecided = self.bins.count(chosen) - self.bins.count(decided.rows)
         return fit.draw_wrong(undecided) + self.bins.count(decided.rows[decided.wrong])
+
+    def number(self, decided: Decided, chosen: np.ndarray, totals: np.ndarray) -> Draws:
+        """How many labels of chosen samples, bool (n,), are wrong, from draws (draws, bins) of that number.
+
+        The samples are looked at in two parts, the flagged and the others. Where no drawn label of a part is wrong, all
+        its undecided labels may be right; where none is right, all may be wrong.
+        """
+        values = totals.sum(1)
+        least, most = np.zeros(len(values)), np.zeros(len(values))
+        for bins, samples in (
+            (self.flagged_bins, chosen & self.flag),
+            (~self.flagged_bins, chosen & ~self.flag),
+        ):
+            part = decided.among(samples)
+            drawn, found = part.wrong[part.drawn], totals[:, bins].sum(1)
+            least += found if drawn.any() else part.wrong.sum()
+            most += samples.sum() - (~part.wrong).sum() if drawn.all() else found
+        of_all = decided.among(chosen)
+        drawn = of_all.wrong[of_all.drawn]
+        none = np.inf if drawn.any() else float(of_all.wrong.sum())
+        every = float(chosen.sum() - (~of_all.wrong).sum()) if drawn.all() else -np.inf
+        return Draws(values, least, most, none, every)
 
     @property
     def flagged_bins(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class DesignSettings:
         block: draws whose order is shuffled together, so that the order does not tell the strata.
     """
 
-    flagged_share: float = 0.5
+    flagged_share: float = 0.55
     flagged_strata: int = 3
     flagged_least: int = 8
     cuts: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
@@ -50,7 +51,7 @@ def split_into_strata(
     ):
         ordered = members[np.argsort(suspicion[members], kind="stable")]
         edges = np.unique(np.round(shares * len(ordered)).astype(int))
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             stratum[ordered[low:high]] = number
             number += 1
     return stratum

@@ -1,0 +1,95 @@
+"""Read a reviewer's decisions, and refuse what cannot be one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from audit.errors import InputError
+from audit.verification.population import Decided
+
+WORDS = ("wrong", "right", "unsure")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a reviewer says.
+
+    Attributes:
+        clear: decided as wrong or right.
+        unsure: (k,) rows of drawn samples that the reviewer cannot decide.
+        suggestion: decisions on drawn flags of which is known whether the suggested label is right; `wrong` then means
+            that the *suggestion* is right.
+    """
+
+    clear: Decided
+    unsure: np.ndarray
+    suggestion: Decided
+
+
+def read_decisions(scores: pd.DataFrame, decisions: pd.DataFrame) -> Decisions:
+    """The decisions of a table, as rows of an audit's scores.
+
+    Args:
+        scores: of the audit.
+        decisions: by id, in its index or in a column `id`: `decision` ('wrong', 'right', 'unsure', or empty where
+            there is none yet), `order` (of the drawn sample; empty or absent where the sample was not drawn), and
+            optionally `true_label`.
+
+    Raises:
+        InputError: if a column is missing, an id is not of the audit or occurs twice, a decision is another word, or
+            a true label contradicts its decision.
+    """
+    table = decisions.set_index("id") if "id" in decisions else decisions
+    if "decision" not in table:
+        raise InputError("the decisions have no column 'decision'; add one with wrong, right or unsure for each id")
+    table = table.set_axis(table.index.astype(str), axis=0)
+    if table.index.has_duplicates:
+        twice = table.index[table.index.duplicated()][0]
+        raise InputError(f"sample {twice!r} has more than one decision; keep one")
+    rows = pd.Index(scores.index.astype(str)).get_indexer(table.index)
+    if (rows < 0).any():
+        first = table.index[rows < 0][0]
+        raise InputError(
+            f"{int((rows < 0).sum())} of the decided ids are not of this audit, the first is {first!r}; "
+            "give decisions on samples of the same result"
+        )
+    words = table["decision"].fillna("").astype(str).str.strip().str.lower().to_numpy()
+    for name, word in zip(table.index, words, strict=True):
+        if word and word not in WORDS:
+            raise InputError(f"the decision on sample {name!r} is {word!r}; it takes one of {', '.join(WORDS)}")
+    drawn = table["order"].notna().to_numpy() if "order" in table else np.zeros(len(table), dtype=bool)
+    clear = np.isin(words, ("wrong", "right"))
+    wrong = words == "wrong"
+    suggested = _suggestions_right(scores, table, rows, wrong, clear)
+    judged = drawn & (suggested >= 0) & scores["flag"].to_numpy(dtype=bool)[rows]
+    return Decisions(
+        Decided(rows[clear], wrong[clear], drawn[clear]),
+        rows[drawn & (words == "unsure")],
+        Decided(rows[judged], suggested[judged] == 1, drawn[judged]),
+    )
+
+
+def _suggestions_right(
+    scores: pd.DataFrame, table: pd.DataFrame, rows: np.ndarray, wrong: np.ndarray, clear: np.ndarray
+) -> np.ndarray:
+    """Whether each suggested label is right: 1, 0, or -1 where that is not known.
+
+    Where the given label is right, another that is suggested is wrong.
+    """
+    found = np.where(clear & ~wrong, 0, -1)
+    if "true_label" not in table:
+        return found
+    given, suggested = (scores[name].astype(str).to_numpy()[rows] for name in ("label", "suggested_label"))
+    for place, true in enumerate(table["true_label"]):
+        if not clear[place] or pd.isna(true) or not str(true).strip():
+            continue
+        if (str(true) != given[place]) != wrong[place]:
+            raise InputError(
+                f"sample {table.index[place]!r} has the label {given[place]!r} and the true label {str(true)!r}, and "
+                f"is decided {'wrong' if wrong[place] else 'right'}; change one of them"
+            )
+        found[place] = str(true) == suggested[place]
+    return found

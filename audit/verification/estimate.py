@@ -1,0 +1,196 @@
+"""What the decisions on a verification sample say of all samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from audit.errors import InputError
+from audit.verification.anytime import Draws, Estimate, estimate_of
+from audit.verification.decisions import Decisions, read_decisions
+from audit.verification.draw import suspicions_and_flags
+from audit.verification.population import Decided, Population
+from audit.verification.recalibrate import Recalibration, recalibration_of
+
+if TYPE_CHECKING:
+    from audit.result import AuditResult
+
+ENOUGH_OF_A_CLASS = 10  # decisions, to say anything of it
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """What flagging every sample with at least this suspicion comes to; recall is None where nothing is wrong."""
+
+    threshold: float
+    samples: int
+    precision: Estimate
+    recall: Estimate | None
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """How many labels of a class are wrong, by its given label, and how many of its drawn samples were decided."""
+
+    label: str
+    samples: int
+    decided: int
+    mistakes: Estimate
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Estimates from the decisions on a verification sample, all with 90 % intervals.
+
+    Attributes:
+        mistakes: number of wrong labels among all audited samples.
+        precision: share of the flags that are wrong labels, 0 to 1; None where nothing is flagged.
+        recall: share of the wrong labels that are flagged, 0 to 1; None where nothing may be wrong.
+        suggestions_right: share of the flags whose suggested label is right, 0 to 1; None where nothing is flagged or
+            no decision tells. A flag whose label is decided wrong tells only with its true label.
+        by_threshold: from the highest threshold down.
+        by_class: of classes with ten decisions or more.
+        recalibration: from suspicion to recalibrated suspicion.
+        decided: drawn samples that are decided as wrong or right.
+        found: wrong labels among them.
+        reviewed: samples that were decided but not drawn; their labels are counted as known.
+        unsure: drawn samples that the reviewer cannot decide; the estimates leave them out.
+        mistakes_if_unsure: number of wrong labels if all labels of unsure samples are right, and if all are wrong; None
+            where no sample is unsure.
+    """
+
+    mistakes: Estimate
+    precision: Estimate | None
+    recall: Estimate | None
+    suggestions_right: Estimate | None
+    by_threshold: tuple[AtThreshold, ...]
+    by_class: tuple[OfClass, ...]
+    recalibration: Recalibration
+    decided: int
+    found: int
+    reviewed: int
+    unsure: int
+    mistakes_if_unsure: tuple[Estimate, Estimate] | None
+
+
+def verify(result: AuditResult, decisions: pd.DataFrame) -> Verification:
+    """Estimate the number of wrong labels, and how far to trust the flags, from decisions on drawn samples.
+
+    Decisions on samples that were drawn speak for their strata. Decisions of ordinary review are known labels: they
+    are counted, and say nothing of other samples. `audit.verification.curve` has the method and its source.
+
+    Args:
+        result: of the audit.
+        decisions: the table of `draw_verification` with a column `decision` ('wrong', 'right', 'unsure', or empty
+            where there is none yet), and optionally `true_label`. Rows of ordinary review have an empty `order`.
+
+    Returns:
+        The estimates.
+
+    Raises:
+        InputError: if the table cannot be read (`audit.verification.decisions.read_decisions`), or no drawn sample is
+            decided as wrong or right.
+    """
+    read = read_decisions(result.scores, decisions)
+    if not read.clear.drawn.any():
+        raise InputError(
+            "no drawn sample is decided as wrong or right; decide samples of draw_verification, and keep its column "
+            "'order'"
+        )
+    suspicion, flag = suspicions_and_flags(result)
+    population = Population.of(suspicion, flag)
+    fit = population.fit(read.clear)
+    totals = population.totals(read.clear, fit=fit)
+    found = totals.sum(1)
+    flagged = totals[:, population.flagged_bins].sum(1)
+    flags = int(flag.sum())
+    return Verification(
+        mistakes=estimate_of(population.number(read.clear, np.ones(len(flag), dtype=bool), totals)),
+        precision=_share(population, read.clear, flag, totals) if flags else None,
+        recall=_recall(flagged, found),
+        suggestions_right=_suggestions_right(population, read.suggestion),
+        by_threshold=_by_threshold(population, read.clear, totals),
+        by_class=_by_class(population, read.clear, result.scores["label"].astype(str).to_numpy()),
+        recalibration=recalibration_of(fit),
+        decided=int(read.clear.drawn.sum()),
+        found=int((read.clear.wrong & read.clear.drawn).sum()),
+        reviewed=int((~read.clear.drawn).sum()),
+        unsure=len(read.unsure),
+        mistakes_if_unsure=_if_unsure(population, read) if len(read.unsure) else None,
+    )
+
+
+def _recall(flagged: np.ndarray, found: np.ndarray) -> Estimate | None:
+    """Of the draws with a mistake; None where most have none."""
+    some = found > 0
+    if some.mean() <= 0.5:
+        return None
+    values = flagged[some] / found[some]
+    return estimate_of(Draws(values, values, values))
+
+
+def _share(population: Population, decided: Decided, chosen: np.ndarray, totals: np.ndarray) -> Estimate:
+    """Which share of chosen samples, bool (n,), is wrong, from draws (draws, bins) of wrong labels."""
+    bins = population.bins.count(chosen) > 0
+    return estimate_of(population.number(decided, chosen, np.where(bins, totals, 0)) / int(chosen.sum()))
+
+
+def _suggestions_right(population: Population, suggestion: Decided) -> Estimate | None:
+    if not len(suggestion.rows):
+        return None
+    return _share(population, suggestion, population.flag, population.totals(suggestion, population.flag))
+
+
+def _by_threshold(population: Population, decided: Decided, totals: np.ndarray) -> tuple[AtThreshold, ...]:
+    """At the least suspicion of each bin, with all bins that lie above it."""
+    bins = population.bins
+    order = np.argsort(-bins.least, kind="stable")
+    samples = np.bincount(bins.of_sample)[order].cumsum()
+    wrong, found = totals[:, order].cumsum(1), totals.sum(1)
+    rows = []
+    for place, number in enumerate(order):
+        following = order[place + 1] if place + 1 < len(order) else None
+        if following is not None and bins.least[following] == bins.least[number]:
+            continue  # of equal suspicions, all are above the threshold
+        chosen = population.suspicion >= bins.least[number]
+        rows.append(
+            AtThreshold(
+                float(bins.least[number]),
+                int(samples[place]),
+                _share(population, decided, chosen, totals),
+                _recall(wrong[:, place], found),
+            )
+        )
+    return tuple(rows)
+
+
+def _by_class(population: Population, clear: Decided, labels: np.ndarray) -> tuple[OfClass, ...]:
+    names, counts = np.unique(labels[clear.rows[clear.drawn]], return_counts=True)
+    return tuple(
+        OfClass(
+            str(name),
+            int((labels == name).sum()),
+            int(count),
+            estimate_of(population.number(clear, labels == name, population.totals(clear, labels == name))),
+        )
+        for name, count in zip(names, counts, strict=True)
+        if count >= ENOUGH_OF_A_CLASS
+    )
+
+
+def _if_unsure(population: Population, read: Decisions) -> tuple[Estimate, Estimate]:
+    """The number of mistakes if all unsure samples are right, and if all are wrong."""
+    everything = np.ones(len(population.flag), dtype=bool)
+
+    def answered(wrong: bool) -> Estimate:
+        decided = Decided(
+            np.concatenate([read.clear.rows, read.unsure]),
+            np.concatenate([read.clear.wrong, np.full(len(read.unsure), wrong)]),
+            np.concatenate([read.clear.drawn, np.ones(len(read.unsure), dtype=bool)]),
+        )
+        return estimate_of(population.number(decided, everything, population.totals(decided)))
+
+    return answered(False), answered(True)
