@@ -56,7 +56,7 @@ def read_decisions(scores: pd.DataFrame, decisions: pd.DataFrame) -> Decisions:
             f"{int((rows < 0).sum())} of the decided ids are not of this audit, the first is {first!r}; "
             "give decisions on samples of the same result"
         )
-    words = table["decision"].fillna("").astype(str).str.strip().str.lower().to_numpy()
+    words = np.array(["" if pd.isna(word) else str(word).strip().lower() for word in table["decision"]], dtype=object)
     for name, word in zip(table.index, words, strict=True):
         if word and word not in WORDS:
             raise InputError(f"the decision on sample {name!r} is {word!r}; it takes one of {', '.join(WORDS)}")

@@ -55,7 +55,7 @@ def draw_verification(
 ) -> VerificationSample:
     """Draw samples whose decisions say how many labels are wrong.
 
-    Half of the draws are flagged samples. The others come from strata of the remaining samples by suspicion, some of
+    Of the draws, 55 % are flagged samples. The others come from strata of the remaining samples by suspicion, some of
     them from where nothing is suspected. A reviewer may stop after any number of decisions: every part of the list
     from its start is a stratified random sample. A larger sample with the same seed begins with the smaller one.
 
@@ -76,44 +76,43 @@ def draw_verification(
         >>> decisions = drawn.table.assign(decision=["wrong", "right", ...])
         >>> audit.verify(result, decisions).mistakes
     """
+    ids = result.scores.index.astype(str).to_numpy()
+    left = _left(ids, size, seed, known)
+    suspicion, flag = suspicions_and_flags(result)
+    rows = draw_rows(suspicion, flag, size, seed, left)
+    stratum = split_into_strata(suspicion, flag)
+    strata = tuple(
+        Stratum(
+            flagged=bool(flag[members].all()),
+            samples=int(left[members].sum()),
+            drawn=int((stratum[rows] == number).sum()),
+            low=float(suspicion[members].min()),
+            high=float(suspicion[members].max()),
+        )
+        for number, members in ((number, stratum == number) for number in range(stratum.max() + 1))
+    )
+    probability = np.array([strata[number].drawn / strata[number].samples for number in stratum[rows]])
+    columns = {
+        "order": np.arange(len(rows)),
+        "stratum": stratum[rows],
+        "probability": probability,
+        "weight": 1 / probability,
+    }
+    return VerificationSample(pd.DataFrame(columns, index=pd.Index(ids[rows], name="id")), strata, seed)
+
+
+def _left(ids: np.ndarray, size: int, seed: int, known: Collection[str]) -> np.ndarray:
+    """Bool (n,), of the samples that can be drawn; refuses what cannot be drawn from."""
     if size < 1:
         raise InputError(f"a verification sample of size {size} decides nothing; give a size of 1 or more")
     if seed < 0:
         raise InputError(f"the seed of a verification sample is {seed}; give 0 or more")
-    ids = result.scores.index.astype(str).to_numpy()
     left = ~np.isin(ids, sorted(str(one) for one in known))
     if (unknown := len(set(map(str, known))) - int((~left).sum())) > 0:
         raise InputError(f"{unknown} of the known ids are not of this audit; give ids of its scores")
     if not left.any():
         raise InputError("every sample is known already; there is nothing to draw")
-    suspicion, flag = suspicions_and_flags(result)
-    settings = DesignSettings()
-    stratum = split_into_strata(suspicion, flag, settings)
-    rows = draw_rows(suspicion, flag, size, seed, left, settings)
-    drawn = np.bincount(stratum[rows], minlength=stratum.max() + 1)
-    samples = np.bincount(stratum, left, minlength=stratum.max() + 1).astype(int)
-    probability = drawn[stratum[rows]] / samples[stratum[rows]]
-    table = pd.DataFrame(
-        {
-            "order": np.arange(len(rows)),
-            "stratum": stratum[rows],
-            "probability": probability,
-            "weight": 1 / probability,
-        },
-        index=pd.Index(ids[rows], name="id"),
-    )
-    strata = tuple(
-        Stratum(
-            bool(flag[members].all()),
-            int(samples[number]),
-            int(drawn[number]),
-            float(suspicion[members].min()),
-            float(suspicion[members].max()),
-        )
-        for number in range(len(samples))
-        if len(members := np.flatnonzero(stratum == number))
-    )
-    return VerificationSample(table, strata, seed)
+    return left
 
 
 def draw_rows(
