@@ -31,7 +31,11 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 .PHONY: check
-check: setup lint ## ruff, mypy and the quick tests (tests/unit), while you work
+check: setup ## ruff, mypy and the quick tests (tests/unit), while you work
+	@$(MAKE) --no-print-directory --jobs=2 lint unit
+
+.PHONY: unit
+unit: setup
 	$(PYTEST) tests/unit
 
 .PHONY: test
