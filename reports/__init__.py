@@ -1,1 +1,1 @@
-"""What a saved audit looks like to a person: figures and the HTML report."""
+"""Present a saved audit to people: figures, the HTML report and other pages."""

@@ -1,4 +1,4 @@
-"""What changed between two results, in numbers and in words."""
+"""Compare two audit results, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HeadOnTest:
 
 @dataclass(frozen=True)
 class ComparedAudit:
-    """One of the two audits: what it was of, and its main numbers (as in `Summary`)."""
+    """One of the two audits: what was audited, and its main numbers (as in `Summary`)."""
 
     created: str
     source: AuditedDataset | None
@@ -57,7 +57,7 @@ class CommonSamples:
 
 @dataclass(frozen=True)
 class FlagChanges:
-    """Of the common samples, how many are flagged in both, only by the second (new), only by the first (gone)."""
+    """How many common samples are flagged by both audits, only by the second (new), or only by the first (gone)."""
 
     both: int
     new: int
@@ -75,13 +75,13 @@ class LabelPair:
 
 @dataclass(frozen=True)
 class LabelChanges:
-    """How many of the user's own labels changed.
+    """How many labels changed in the user's dataset.
 
     Attributes:
-        changed: all that did.
-        changed_of_flagged: of them, those that the first audit had flagged.
-        as_suggested: of them, those that became what the first audit had suggested.
-        pairs: from which class to which, the commonest first.
+        changed: number of labels that changed.
+        changed_of_flagged: how many of these the first audit had flagged.
+        as_suggested: how many of these changed to the label that the first audit had suggested.
+        pairs: old and new class, the most frequent pair first.
     """
 
     changed: int
@@ -92,14 +92,14 @@ class LabelChanges:
 
 @dataclass(frozen=True)
 class SuspicionAgreement:
-    """Spearman's rank correlation of the suspicions of the common samples, -1 to 1; None where it is not defined."""
+    """Spearman's rank correlation of the suspicions of the common samples, -1 to 1; None if it is undefined."""
 
     rank_correlation: float | None
 
 
 @dataclass(frozen=True)
 class ClassChanges:
-    """Flags and mean suspicions (0 to 1) of the samples of one of the user's labels in the second result."""
+    """Flags and mean suspicions (0 to 1) of the samples that have one label in the second result."""
 
     class_: str
     samples: int
@@ -113,7 +113,7 @@ class ClassChanges:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """A setting, version or source that differs; None where a result has none."""
+    """A setting, version or source that differs between the results; None where a result has no value."""
 
     name: str
     first: object
@@ -125,13 +125,13 @@ class AuditChanges:
     """What changed between two results.
 
     Attributes:
-        first, second: which audits these are.
-        samples: in both, and in one.
+        first, second: the two audits.
+        samples: how many are in both results, and in only one.
         flags: of the common samples.
         labels: of the common samples.
-        suspicion: how far the audits agree.
-        classes: by the user's labels in the second result.
-        settings: those that differ.
+        suspicion: how well the two rankings agree.
+        classes: one entry per label in the second result.
+        settings: the settings that differ.
     """
 
     first: ComparedAudit
@@ -145,7 +145,7 @@ class AuditChanges:
 
 
 def compare(first: AuditResult, second: AuditResult) -> AuditChanges:
-    """What changed from the first result to the second.
+    """Compute what changed from the first result to the second.
 
     Raises:
         InputError: if the results have no sample in common.
@@ -173,7 +173,7 @@ def compare(first: AuditResult, second: AuditResult) -> AuditChanges:
 
 
 def headline(values: AuditChanges) -> str:
-    """What changed, in a sentence."""
+    """One sentence on what changed."""
     before, after = (round(audit.estimates.mistakes) for audit in (values.first, values.second))
     if before == after == 0:
         return "No label looks wrong in either audit."
@@ -223,8 +223,8 @@ def sentences(values: AuditChanges) -> list[str]:
 
 
 def matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
-    """The samples that both have, by id (where no id is in both, by file, and where no file is, by its name and
-    folder, as of copies of one dataset), columns with `_first` and `_second`."""
+    """The samples in both results, with columns ending in `_first` and `_second`. Samples are matched by id; if no id
+    is in both results, by file path; if no path is either (copies of one dataset), by file name and folder."""
     tables = [_with_own_label(result.scores) for result in (first, second)]
     for key in (None, "filepath", "name"):
         keyed = [table if key is None else _keyed(table, key) for table in tables]
@@ -247,13 +247,13 @@ def _short_path(path: object) -> str | None:
 
 
 def _with_own_label(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores with the user's own label, which injection left alone, as text, and the file's name and folder."""
+    """The scores, with the label before any injection as text, and with the file's name and folder."""
     own = scores["original_label"] if "original_label" in scores else scores["label"]
     return scores.assign(own=own.astype(str), id=scores.index, name=scores["filepath"].map(_short_path))
 
 
 def flag_groups(both: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Bool (n,) of the samples (n) whose flags are gone, new, or there in both."""
+    """For each kind of flag (gone, new, in both), bool (n,): which of the n samples have it."""
     flagged, now = both["flag_first"].to_numpy(bool), both["flag_second"].to_numpy(bool)
     return {"gone": flagged & ~now, "new": ~flagged & now, "both": flagged & now}
 
@@ -283,9 +283,9 @@ def _different_settings(first: Summary, second: Summary) -> list[SettingChange]:
 
 
 def _settings(summary: Summary) -> dict[str, object]:
-    """By name, what the numbers follow from beside the labels."""
+    """By name, everything that the numbers depend on except the labels."""
     table: dict[str, object] = dict(summary.config.to_dict())
-    if (backbone := summary.backbone) is not None:  # what 'auto' came to matters more than that it was asked for
+    if (backbone := summary.backbone) is not None:  # compare the value chosen for 'auto', and not 'auto' itself
         table |= {"backbone name": backbone.name, "backbone weights": backbone.weights}
         table |= {"backbone image_size": backbone.image_size, "backbone precision": backbone.precision}
     table |= {f"version of {name}": version for name, version in summary.versions.items()}
@@ -297,12 +297,12 @@ def _settings(summary: Summary) -> dict[str, object]:
 def _rank_correlation(both: pd.DataFrame) -> float | None:
     columns = both["suspicion_first"], both["suspicion_second"]
     if any(column.nunique() < 2 for column in columns):
-        return None  # no order to agree with
+        return None  # constant suspicions have no ranks
     return float(spearmanr(*columns).statistic)
 
 
 def _pairs(changed: pd.DataFrame) -> list[LabelPair]:
-    """From which label to which, the commonest first."""
+    """Old label, new label and number of samples, the most frequent pair first."""
     counted = Counter(zip(changed["own_first"], changed["own_second"], strict=True))
     ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return [LabelPair(before, after, number) for (before, after), number in ranked]

@@ -1,4 +1,5 @@
-"""The page about what changed between two results: after corrections, with another backbone, with another seed."""
+"""The HTML page that compares two results, for example before and after corrections, or with another backbone or
+seed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from reports.page import asset, environment, policy, write_page
 MAX_SHOWN = 200
 """Samples in each gallery; the rest is counted."""
 
-SHOWN_AT_FIRST = 12  # samples of a gallery; the others open on request
+SHOWN_AT_FIRST = 12  # samples that a gallery shows at first; a click shows the others
 MAX_PAIRS = 30  # rows of the table of confused classes
 MAX_CLASSES = 200  # rows of the table of classes
 BINS = 40
@@ -26,7 +27,7 @@ BINS = 40
 
 
 def write_comparison(first: AuditResult, second: AuditResult, path: str | Path) -> Path:
-    """Write a page about what changed from the first result to the second; it needs no network and no other file.
+    """Write an HTML page about what changed from the first result to the second. It is one self-contained file.
 
     Raises:
         InputError: if the results have no sample in common, or the file cannot be written.
@@ -66,14 +67,15 @@ def render_comparison(first: AuditResult, second: AuditResult) -> str:
 
 
 class _Thumbnails:
-    """Pictures from both results, while the budget of bytes lasts."""
+    """The thumbnails of both results, up to a number of bytes."""
 
     def __init__(self, *results: AuditResult) -> None:
         self._images = [result.thumbnails["image"].to_dict() if len(result.thumbnails) else {} for result in results]
         self._bytes = 0
 
     def of(self, *ids: Any) -> str | None:
-        """A data URL of the first of these ids (one a result) that there is a picture of."""
+        """A data URL of the sample's thumbnail, from the first result that has one; the sample has one id per
+        result."""
         found = (images.get(id) for images, id in zip(self._images, ids, strict=True))
         image = next((image for image in found if isinstance(image, bytes)), None)
         if image is None or self._bytes + len(image) > THUMBNAIL_BUDGET:
@@ -84,7 +86,7 @@ class _Thumbnails:
 
 @dataclass(frozen=True)
 class ComparedSample:
-    """What a gallery shows of a sample; `picture` is a data URL, None where no result has one."""
+    """What a gallery shows of a sample; `picture` is a data URL, None if no result has a thumbnail."""
 
     id: str
     path: str | None
@@ -98,7 +100,7 @@ class ComparedSample:
 
 
 def _cards(rows: pd.DataFrame, shelf: _Thumbnails) -> list[ComparedSample]:
-    """What a gallery shows of these samples, those with the largest change of suspicion first."""
+    """The gallery entries of these samples, the largest change of suspicion first."""
     change = (rows["suspicion_second"] - rows["suspicion_first"]).abs()
     ranked = rows.loc[change.sort_values(ascending=False, kind="stable").index][:MAX_SHOWN]
     return [
@@ -118,7 +120,7 @@ def _cards(rows: pd.DataFrame, shelf: _Thumbnails) -> list[ComparedSample]:
 
 
 def _cells(both: pd.DataFrame) -> list[dict[str, float]]:
-    """How many samples have which pair of suspicions: cells of a grid that are not empty, shade 0 to 1 by logarithm."""
+    """A two-dimensional histogram of both suspicions: its non-empty cells, with a shade from 0 to 1 by log count."""
     counts, _, _ = np.histogram2d(
         both["suspicion_first"], both["suspicion_second"], bins=BINS, range=[[0.0, 1.0], [0.0, 1.0]]
     )

@@ -1,4 +1,4 @@
-"""What the report says of the heads before and after correction."""
+"""Texts of the report about the head before and after correction."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ARMS = {"before": "before", "removed": "without the flagged samples", "corrected
 
 @dataclass(frozen=True)
 class CorrectionTexts:
-    """What the report says of the heads at one threshold that they were trained for.
+    """Texts about the corrected heads that were trained for one threshold.
 
     Attributes:
         threshold: the threshold.
-        texts: by the names of their places in the page.
+        texts: by the name of the page element that shows each.
     """
 
     threshold: float
@@ -26,7 +26,7 @@ class CorrectionTexts:
 
 
 def correction_sentence(correction: CorrectionMeasured | CorrectionElsewhere) -> str | None:
-    """What correcting did to the head, in a sentence; None where one of the heads could not be trained."""
+    """One sentence on how correction changed the head; None if one of the heads could not be trained."""
     on, f1 = correction.measured_on[0], []
     for head in correction.heads.by_name.values():
         if isinstance(head, UntrainedHead):
@@ -46,10 +46,10 @@ def correction_sentence(correction: CorrectionMeasured | CorrectionElsewhere) ->
 
 
 def correction_texts(summary: Summary) -> list[CorrectionTexts]:
-    """What the report says of the heads before and after correction, at each threshold that they were trained for.
+    """Texts about the head before and after correction, for each threshold that heads were trained for.
 
     Returns:
-        The audit's threshold first, then the others. Empty where there was nothing to correct.
+        The audit's threshold first, then the others. Empty if there was nothing to correct.
     """
     correction = summary.correction
     if correction is None:

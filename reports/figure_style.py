@@ -1,4 +1,4 @@
-"""How every figure looks: colours for a light and a dark page, axes, and marks."""
+"""The style of all figures: colours for a light and a dark page, axes, and marks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL_LENGTH = 18  # characters of a class name on an axis
 
 @dataclass(frozen=True)
 class Palette:
-    """Blue against orange stays apart for every common kind of colour blindness."""
+    """The colours of one theme. Blue and orange can be told apart with every common kind of colour blindness."""
 
     ink: str
     muted: str
@@ -35,7 +35,7 @@ PALETTES: dict[str, Palette] = {
 
 
 def short_label(label: Any, length: int = _LABEL_LENGTH) -> str:
-    """A class name as plotly shows it verbatim: shortened in the middle, its markup escaped."""
+    """A class name for plotly to show as it is: shortened in the middle, with its markup escaped."""
     text = " ".join(str(label).split()) or "(empty)"
     if len(text) > length:
         head = (length - 1) * 2 // 3
@@ -44,7 +44,7 @@ def short_label(label: Any, length: int = _LABEL_LENGTH) -> str:
 
 
 def mark_point(figure: go.Figure, palette: Palette, x: float, y: float, text: str) -> None:
-    """A point with a text beside it."""
+    """Draw a point with a text beside it."""
     figure.add_scatter(
         x=[x],
         y=[y],
@@ -69,7 +69,7 @@ def mark_point(figure: go.Figure, palette: Palette, x: float, y: float, text: st
 
 
 def add_baseline(figure: go.Figure, palette: Palette, x: list[float], y: list[float], name: str) -> None:
-    """A pale line to compare with."""
+    """Draw a pale line to compare with."""
     figure.add_scatter(
         x=x,
         y=y,
@@ -81,19 +81,19 @@ def add_baseline(figure: go.Figure, palette: Palette, x: list[float], y: list[fl
 
 
 def set_unit_axes(figure: go.Figure, x: str, y: str) -> None:
-    """Axes from 0 to 1 with these titles."""
+    """Set both axes to the range 0 to 1, with these titles."""
     figure.update_xaxes(title=x, range=[-0.02, 1.02])
     figure.update_yaxes(title=y, range=[-0.02, 1.04])
 
 
 def translucent(colour: str) -> str:
-    """The colour, see-through, to fill with."""
+    """The colour in a translucent version, for areas."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.28)"
 
 
 def empty_figure(palette: Palette, height: int) -> go.Figure:
-    """A figure without data, as high as that (pixels)."""
+    """A figure without data, `height` pixels high."""
     axis = {
         "gridcolor": palette.line,
         "zeroline": False,

@@ -1,7 +1,7 @@
 """The figures of an audit: each function takes a result and returns a plotly figure.
 
-The HTML report and the App's panel draw the same ones. Every figure is made for a light or a dark page; class names are
-shortened and escaped, because plotly reads its text as HTML.
+The HTML report and the App's panel draw the same figures. Every figure is made for a light or a dark page. Class names
+are shortened and escaped, because plotly reads its text as HTML.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from reports.text import threshold
 MAX_CLASSES = 20
 """Classes that a figure with one row a class shows; more could not be read."""
 
-_CURVE_POINTS = 400  # points of a curve: more are not seen at this width
+_CURVE_POINTS = 400  # points of a curve; at this width more would not be visible
 _HISTOGRAM_BINS = 25  # bars of a histogram
 
 
@@ -53,7 +53,7 @@ _LOW_IS_WRONG = ("loo_probability", "influence")
 
 
 class LineStyle(TypedDict, total=False):
-    """A line as plotly takes it."""
+    """The style of a line, as plotly expects it."""
 
     color: str
     width: float
@@ -61,7 +61,7 @@ class LineStyle(TypedDict, total=False):
 
 
 def most_flagged_classes(audited: AuditResult | FlaggedScores, limit: int = MAX_CLASSES) -> list[ClassLabel]:
-    """The classes to show where not all fit: those with most flagged samples, in the dataset's order."""
+    """The classes, or the `limit` classes with the most flagged samples, in the dataset's order."""
     flagged = FlaggedScores.of(audited)
     classes = flagged.classes
     if len(classes) <= limit:
@@ -73,7 +73,7 @@ def most_flagged_classes(audited: AuditResult | FlaggedScores, limit: int = MAX_
 
 
 def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """Precision against recall on the known mislabels, for each score as a ranking; the threshold is marked.
+    """Precision-recall curves on the known mislabels, one per score; the threshold is marked.
 
     Needs an audit with injected mislabels or spike-in controls.
     """
@@ -101,7 +101,7 @@ def precision_recall(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 
 def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """True against false positive rate on the known mislabels; the threshold is marked. Needs some, as above."""
+    """ROC curves on the known mislabels, one per score, as for `precision_recall`; the threshold is marked."""
     palette = PALETTES[theme]
     known = _known(result)
     clean = max(int((~known.wrong).sum()), 1)
@@ -124,7 +124,7 @@ def roc(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 
 def suspicion_histogram(audited: AuditResult | FlaggedScores, theme: Theme = "light") -> go.Figure:
-    """How many samples have which suspicion, injected mislabels apart where there are any; the threshold is marked."""
+    """Histogram of the suspicions, with injected mislabels (if any) as a separate group; the threshold is marked."""
     flagged, palette = FlaggedScores.of(audited), PALETTES[theme]
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1)
     figure = empty_figure(palette, height=300)
@@ -153,14 +153,14 @@ def suspicion_histogram(audited: AuditResult | FlaggedScores, theme: Theme = "li
     )
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="suspicion", range=[0, 1])
-    # A bar of one sample has no height on a logarithmic axis that starts at one.
+    # On a logarithmic axis that starts at 1, a bar of one sample would have no height.
     top = np.log10(max(float(max(bars.y.max() for bars in figure.data)), 10)) * 1.05
     figure.update_yaxes(title="samples (log scale)", type="log", dtick=1, range=[-0.2, top])
     return figure
 
 
 def influence_by_class(audited: AuditResult | FlaggedScores, theme: Theme = "light") -> go.Figure:
-    """Boxes of the influence of corrupted and clean samples, one pair a class and one for all classes.
+    """Box plots of the influence of corrupted and clean samples: a pair for each class, and one for all classes.
 
     Without injection the groups are flagged and not flagged. Box: quartiles and median; whiskers: 5 to 95 per cent.
     """
@@ -189,7 +189,7 @@ def influence_by_class(audited: AuditResult | FlaggedScores, theme: Theme = "lig
             whiskerwidth=0.6,
         )
     figure.add_vline(x=0, line={"color": palette.faint, "width": 1}, layer="below")
-    # A group without samples, such as the flagged where nothing is, leaves plotly to guess the kind of axis otherwise.
+    # Set the axis type: plotly would guess it for a group without samples, such as when nothing is flagged.
     figure.update_xaxes(
         title="← harms the validation loss      influence (nats)      helps it →", zeroline=False, type="linear"
     )
@@ -205,7 +205,7 @@ def influence_by_class(audited: AuditResult | FlaggedScores, theme: Theme = "lig
 
 
 def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """Training (dotted) and validation (solid) loss of each head by step, in nats."""
+    """Training loss (dotted) and validation loss (solid) of each head by step, in nats."""
     palette = PALETTES[theme]
     figure = empty_figure(palette, height=320)
     colours = {"given": palette.clean, "corrupted": palette.corrupted}
@@ -225,14 +225,14 @@ def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 
 def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
-    """Confusion matrix of a head on the test split; of many classes, those with most confusions."""
+    """Confusion matrix of a head on the test split; if there are many classes, those with the most confusions."""
     counts = confusions(result, result.summary.heads.by_name[head].test)
     return _confusion(result, counts, _most_confused(counts), theme)
 
 
 def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme = "light") -> go.Figure:
-    """Confusion matrix of the head before and after correction, on the first set of test labels, for one choice of
-    classes: those that were confused most before."""
+    """Confusion matrix of the head before or after correction, on the first set of test labels. Both show the same
+    classes: those with the most confusions before correction."""
     correction = result.summary.correction
     assert correction is not None
     before, chosen = correction.heads.before, correction.heads.by_name[head]
@@ -249,7 +249,7 @@ def confusions(result: AuditResult, quality: HeadQuality) -> csr_array:
 
 
 def _counted(result: AuditResult, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> csr_array:
-    """Counts (C, C) by the positions of two classes; of thousands of classes, hardly any pair has one."""
+    """Counts (C, C) by the positions of two classes; sparse, because with many classes most pairs have none."""
     classes = len(result.summary.classes)
     return coo_array((counts, (rows, columns)), shape=(classes, classes)).tocsr()
 
@@ -264,7 +264,7 @@ def _confusion(result: AuditResult, counts: csr_array, chosen: np.ndarray, theme
 
 
 def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure:
-    """How many flagged samples of each given label are suggested which other label."""
+    """Matrix of the flagged samples by given label and suggested label."""
     counts, classes = _suggestions(result), result.summary.classes
     chosen = _most_confused(counts)
     palette = PALETTES[theme]
@@ -277,7 +277,7 @@ def confused_classes(result: AuditResult) -> np.ndarray:
 
 
 def _suggestions(result: AuditResult) -> csr_array:
-    """Counts (C, C) of the flagged samples by given and suggested label, the diagonal left empty."""
+    """Counts (C, C) of the flagged samples by given and suggested label; the diagonal is empty."""
     flagged = result.flagged
     given, suggested = (result.class_positions(flagged[column]) for column in ("label", "suggested_label"))
     return _counted(result, given, suggested, (given != suggested).astype(int))
@@ -292,13 +292,13 @@ def _matrix(
     columns: str,
     by_count: bool = False,
 ) -> go.Figure:
-    """A square count matrix: agreement in blue by its share of the row, confusions in orange by theirs, or by their
-    number, where the largest is full orange."""
+    """A square count matrix. The diagonal is blue, by its share of the row. Confusions are orange, by their share of
+    the row, or with `by_count` by their number, where the largest number gets full orange."""
     counts = wanted[chosen][:, chosen].toarray()
     share = counts / max(float(counts.max(initial=0)), 1) if by_count else _share_of_row(counts)
     agreement = np.eye(len(chosen), dtype=bool)
-    # Few confusions beside many agreements would be invisible on one scale, so each has its own; full orange is kept
-    # for rows that lose a quarter of their samples or more.
+    # On one scale, few confusions would be invisible beside many agreements, so each has its own scale. Full orange
+    # means that a row loses a quarter of its samples or more.
     largest = max(float(share[~agreement].max(initial=0)), 0.25)
     colour = np.where(agreement, 0.9 * share, -np.sqrt(share / largest))
     names = [short_label(classes[number]) for number in chosen]
@@ -355,7 +355,7 @@ def _ranking(rows: pd.DataFrame, score: str) -> np.ndarray:
 
 
 def _cumulative(ranking: np.ndarray, injected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Injected and clean samples at or above each distinct value, from the most suspicious down; starts at (0, 0)."""
+    """Numbers of injected and of clean samples at or above each distinct value, in falling order; starts at (0, 0)."""
     order = np.argsort(-ranking, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(ranking[order])), len(order) - 1)
     hits = np.append(0, np.cumsum(injected[order])[ends])
@@ -367,7 +367,7 @@ def _precision_recall_points(ranking: np.ndarray, injected: np.ndarray) -> tuple
     hits, alarms = _cumulative(ranking, injected)
     recall = hits[1:] / max(int(injected.sum()), 1)
     precision = hits[1:] / (hits[1:] + alarms[1:])
-    # Where many samples tie at the top, the curve would otherwise start in the middle of the figure.
+    # Without this point the curve starts in the middle of the figure if many samples share the largest value.
     return _thinned(np.append(0, recall)), _thinned(np.append(precision[:1], precision))
 
 

@@ -1,4 +1,4 @@
-"""The scores of an audit with little more: what can be drawn from the fields of a dataset, too."""
+"""The scores of an audit, in a form that can also be made from a dataset's fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from audit.summary.parts import ClassLabel
 
 @dataclass(frozen=True)
 class FlaggedScores:
-    """The scores of an audit, with as much of its summary as the figures of the App's panel need.
+    """The scores of an audit, and the part of its summary that the figures of the App's panel need.
 
     Attributes:
         scores: columns label, suspicion, influence, flag and, with injection, injected.
@@ -29,7 +29,7 @@ class FlaggedScores:
 
     @classmethod
     def of(cls, audited: AuditResult | FlaggedScores) -> FlaggedScores:
-        """Those of a result."""
+        """Take the scores from a result."""
         if isinstance(audited, FlaggedScores):
             return audited
         summary = audited.summary

@@ -1,4 +1,4 @@
-"""Which samples the report shows as pictures: each sample and thumbnail is in the page once."""
+"""Choose the samples that the report shows as pictures. The page holds each sample and thumbnail once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from audit.result import AuditResult
 MAX_GALLERY_CLASSES = 40
 """Classes whose most harmful and helpful samples are shown: the largest, of which a result holds thumbnails."""
 
-SAMPLES_A_CLASS = 8  # pictures, one row of the page
-MAX_EXPLAINED = 12  # samples that are shown with the training samples that speak for and against them
+SAMPLES_A_CLASS = 8  # pictures: one row of the page
+MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
 THUMBNAIL_BUDGET = 6_500_000
 """Bytes of thumbnails in one report, so that the file stays under 15 MB; later galleries go without first."""
@@ -28,13 +28,14 @@ class ShownSample:
     """A sample as the page shows it.
 
     Attributes:
-        id, path, split: of the sample; path is None where it is no file.
-        given, suggested, other, original: labels as text: given, suggested, likeliest other, and before injection.
-        flag, injected: as in the scores; injected is None without injection.
-        thumbnail, heat_map: positions among the page's thumbnails, None where there is none.
-        suspicion: not rounded, so that the page compares it with the threshold as the audit did.
+        id, path, split: of the sample; path is None if its image is not a file.
+        given, suggested, other, original: the given, the suggested, the likeliest other label, and the one before
+            injection, as text.
+        flag, injected: as in the scores; injected is None if the audit injected nothing.
+        thumbnail, heat_map: positions among the page's thumbnails; None if the sample has none.
+        suspicion: not rounded, so that the page compares it with the threshold exactly as the audit did.
         suggested_probability, other_probability, influence, self_influence, loo_probability: as in the scores, to six
-            digits; None where a score is not finite.
+            digits; None if a score is not finite.
     """
 
     id: str
@@ -58,7 +59,7 @@ class ShownSample:
 
 @dataclass(frozen=True)
 class ClassGallery:
-    """The most harmful and most helpful training samples of a class, by their positions."""
+    """The most harmful and most helpful training samples of a class, as positions in `Galleries.samples`."""
 
     label: str
     harmful: list[int]
@@ -67,13 +68,13 @@ class ClassGallery:
 
 @dataclass(frozen=True)
 class Explained:
-    """A sample with the training samples that help and harm it most.
+    """A sample, and the training samples that help and harm its prediction most.
 
     Attributes:
         target: its position.
-        label: that its loss refers to.
-        predicted: by the head.
-        helpful, harmful: position and pairwise influence of each neighbour, the strongest first.
+        label: the label that its loss is computed for.
+        predicted: the class that the head predicts.
+        helpful, harmful: position and pairwise influence of each training sample, the strongest first.
     """
 
     target: int
@@ -85,20 +86,20 @@ class Explained:
 
 @dataclass(frozen=True)
 class Galleries:
-    """The samples of all galleries, and where each belongs, by its position in `samples`.
+    """The samples of all galleries. Galleries refer to samples by their position in `samples`.
 
-    Which samples are flagged, missed or unexpected depends on the threshold, so the page picks them out of `suspects`.
+    Which samples are flagged, missed or unexpected depends on the threshold, so the page chooses them from `suspects`.
 
     Attributes:
-        suspects: the most suspicious, in that order.
-        explained: validation samples.
-        neighbours: of suspects, by the suspect's position.
-        neighbours_bounded: whether the bound on work left some of the most suspicious without.
-        classes: of the largest classes.
+        suspects: the most suspicious samples, by falling suspicion.
+        explained: validation samples with their explanations.
+        neighbours: the explanation of each suspect, by the suspect's position.
+        neighbours_bounded: whether some suspects have no explanation because the amount of work is limited.
+        classes: the galleries of the largest classes.
         classes_total: how many classes there are.
-        samples: each shown sample once.
+        samples: all shown samples, each once.
         thumbnails: base64 WebP.
-        thumbnails_left_out: how many the budget did not allow.
+        thumbnails_left_out: number of thumbnails left out because the page would become too large.
     """
 
     suspects: list[int]
@@ -126,7 +127,7 @@ def gallery_values(result: AuditResult) -> Galleries:
         )
     explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
-    # Last, so that these go without a picture first where the budget is spent.
+    # Last, so that these are the first to have no picture if the page becomes too large.
     neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
     return Galleries(
         suspects=suspects,
@@ -142,7 +143,7 @@ def gallery_values(result: AuditResult) -> Galleries:
 
 
 class _Shelf:
-    """Takes each sample once, with its thumbnail while the budget lasts."""
+    """Collects each sample once, with its thumbnail until the page has as many bytes of them as it may."""
 
     def __init__(self, result: AuditResult) -> None:
         pictures = result.thumbnails
@@ -155,7 +156,7 @@ class _Shelf:
         self.left_out = 0
 
     def rank(self, position: int) -> float:
-        """Sorts the most suspicious first."""
+        """A sort key that puts the most suspicious first."""
         return -float(self.samples[position].suspicion)
 
     def put(self, rows: pd.DataFrame) -> list[int]:
@@ -170,7 +171,7 @@ class _Shelf:
         return positions
 
     def _place(self, image: Any) -> int | None:
-        """Where the picture is among the thumbnails."""
+        """Add the picture to the thumbnails and return its position there."""
         if not isinstance(image, bytes):
             return None
         if self._bytes + len(image) > THUMBNAIL_BUDGET:
@@ -222,7 +223,7 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[ClassGallery]:
 def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[Explained]:
     known, scored = result.explanations, result.scores.index
     known = known[known["reason"].isin(reasons) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
-    # Each sample once, so that a thousand targets need not look theirs up one by one.
+    # All samples are looked up at once, which is faster than one by one for a thousand targets.
     rows = known[["target", "neighbour"]].to_numpy().ravel()
     places = dict(zip(unique := pd.unique(rows), shelf.put(result.scores.loc[unique]), strict=True))
     explained = []

@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file, made from a saved audit result and nothing else."""
+"""The HTML report: one self-contained file, made only from a saved audit result."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
     """Write the report of a result, or of the folder it was saved in, to one HTML file.
 
-    The file needs no network and no other file. It is replaced as a whole or not at all, and the same result gives the
-    same bytes.
+    The file needs no network and no other file. An existing file is replaced completely or not at all. The same result
+    always gives the same bytes.
 
     Raises:
         InputError: if the folder holds no complete result, or the file cannot be written.
@@ -113,7 +113,7 @@ def render_report(result: AuditResult) -> str:
 
 @dataclass(frozen=True)
 class _Plot:
-    """A figure of the page: its name there, what it shows in words, and when there is something to draw."""
+    """A figure of the page."""
 
     name: str
     alt: str
@@ -188,14 +188,14 @@ _PLOTS = (
         "confusion_given",
         "Confusion matrix on the test split of the head trained on the given labels",
         partial(figures.confusion, head="given"),
-        # Without injection, and where there is something to correct, this is the head before correction.
+        # If nothing was injected and there is something to correct, this is the head before correction.
         lambda result: result.summary.detection is not None or result.summary.correction is None,
     ),
 )
 
 
 def fitting_plots(result: AuditResult) -> list[_Plot]:
-    """The figures that there is something to draw in for this result."""
+    """The figures for which this result has data."""
     return [plot for plot in _PLOTS if plot.fits(result)]
 
 
@@ -206,16 +206,16 @@ def _plain(plot: _Plot, result: AuditResult, theme: Theme) -> JsonObject:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class in the report's tables, or all classes together.
+    """A row of the report's class tables: one class, or all classes together.
 
     Attributes:
-        label: the class; None for all.
-        number: its position among the classes; -1 for all.
-        clean, corrupted: mean influence of its unchanged samples and of its injected mislabels; None where none.
-        corrupted_count: injected mislabels.
-        samples, flagged: how many there are.
+        label: the class; None for all classes.
+        number: position among the classes; -1 for all classes.
+        clean, corrupted: mean influence of unchanged samples and of injected mislabels; None if there are none.
+        corrupted_count: number of injected mislabels.
+        samples, flagged: numbers of samples and of flagged samples.
         wrong: estimated number of wrong labels.
-        recall: share of its test samples that the head gets right; None where it has none.
+        recall: share of the test samples that the head predicts right; None if there are none.
     """
 
     label: ClassLabel | None
@@ -230,7 +230,7 @@ class ClassRow:
 
 
 def _class_rows(result: AuditResult) -> list[ClassRow]:
-    """All classes together, then each, most wrong labels first."""
+    """One row for all classes together, then the classes, the most wrong labels first."""
     scores, summary = result.scores, result.summary
     groups = scores.groupby("label", sort=False)
     columns = groups["flag"].sum(), wrong_by_class(result), groups.size()
@@ -265,7 +265,7 @@ def _class_rows(result: AuditResult) -> list[ClassRow]:
 
 @dataclass(frozen=True)
 class FindingRow:
-    """A finding: what it is, in a sentence, and the files or ids of its samples."""
+    """A finding: one sentence on it, and the files or ids of its samples."""
 
     detail: str
     names: list[str]
@@ -273,7 +273,7 @@ class FindingRow:
 
 @dataclass(frozen=True)
 class FindingTable:
-    """The findings of one kind: how many, how many samples have it, what it means, and the first of them."""
+    """The findings of one kind: their number, the number of their samples, their meaning, and the first of them."""
 
     title: str
     findings: int
@@ -297,13 +297,13 @@ def _findings(result: AuditResult) -> list[FindingTable]:
 
 
 def _facts(part: Part | None, but: str = "") -> list[tuple[str, object]]:
-    """The names and values of a part of the summary that say something."""
+    """Names and values in a part of the summary, without empty values and without the field `but`."""
     values: JsonObject = {} if part is None else to_json(part)
     return [(name.replace("_", " "), value) for name, value in values.items() if value and name != but]
 
 
 class SkippedSample(NamedTuple):
-    """A sample that was not audited, and why."""
+    """A sample that was not audited, and the reason."""
 
     id: str
     filepath: str | None

@@ -1,4 +1,4 @@
-"""The report's figures as files of their own: SVG or PNG, for a paper or a slide."""
+"""Write the report's figures as SVG or PNG files, for a paper or a slide."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SCALE = 2  # pixels of a PNG for each of the page
 
 
 def write_figures(result: AuditResult, folder: Path, kind: str) -> list[Path]:
-    """Write every figure that the report of this result has; existing files are replaced.
+    """Write all figures of the result's report to files; existing files are replaced.
 
-    A browser draws them (Chrome or Chromium, through kaleido), as it does in the report.
+    Kaleido draws them in Chrome or Chromium, so they look as in the report.
 
     Args:
         result: what was found.
-        folder: where the files go, named after the figures.
+        folder: the folder for the files, which are named after the figures.
         kind: 'svg' or 'png'.
 
     Raises:
-        InputError: if the format is another, the extra `figures` is missing, no browser starts, or the folder cannot
-            be written.
+        InputError: if the kind is unknown, the extra `figures` is not installed, no browser starts, or the folder
+            cannot be written.
     """
     if kind not in FORMATS:
         raise InputError(f"figures cannot be written as {kind!r}; it takes {' or '.join(FORMATS)}")
@@ -46,7 +46,7 @@ def write_figures(result: AuditResult, folder: Path, kind: str) -> list[Path]:
                 width=WIDTH,
                 scale=SCALE,
             )
-        except Exception as error:  # kaleido's own errors for a missing browser and for one that does not start
+        except Exception as error:  # kaleido's errors for a missing browser and for a browser that does not start
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise InputError(f"figures need a Chrome or Chromium to draw them ({reason}); install chromium") from None
         try:

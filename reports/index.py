@@ -1,4 +1,4 @@
-"""One page over the reports of several audits, with their verdicts, and with what failed."""
+"""A page that links the reports of several audits, with the verdict or the error of each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from reports.text import count, share
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One audit of several.
+    """One of several audits.
 
     Attributes:
-        source: what was asked to be audited.
-        label_field: the field that was asked for; None for the source's own.
+        source: the source to audit, as the user gave it.
+        label_field: the field that the user named; None for the source's own labels.
         audit_key: of the audit.
-        exit_code: what the command would have exited with for this audit alone; 0 for done, None while it is not done.
-        summary: of its result; None where there is none.
-        report: its HTML report; None where there is none.
-        error: why it failed, in a line.
+        exit_code: the exit code of the command for this audit alone; 0 if the audit is done, None while it is not.
+        summary: of the result; None if there is no result.
+        report: the HTML report; None if there is none.
+        error: why the audit failed, in one line.
     """
 
     source: str
@@ -55,10 +55,10 @@ class IndexEntry:
 
 
 def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | None = None) -> Path:
-    """Write the page; its links are relative, so that the folder can be moved.
+    """Write the page. Its links are relative, so that the folder can be moved.
 
     Args:
-        entries: the audits, in the order of the call.
+        entries: the audits, in the order in which they were given.
         path: the HTML file.
         fail_above: the share of wrong labels above which an audit counts as failed.
 

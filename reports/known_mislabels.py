@@ -1,4 +1,4 @@
-"""The flags against mislabels that are known: those that were injected, or spike-in controls where none were."""
+"""Compare the flags with known mislabels: the injected ones, or else the spike-in controls."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from audit.summary.detection import DetectionQuality
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the flags are measured on.
+    """The known mislabels that the flags are measured on.
 
     Attributes:
-        kind: 'injected' (labels of this audit were changed on purpose) or 'controls' (labels of copies were, and the
-            copies were scored again).
-        wrong: bool (n,), the known mislabels.
-        scores: (n) rows with suspicion, and with injection the other scores too.
+        kind: 'injected' (the audit changed some of its labels on purpose) or 'controls' (it changed labels in copies,
+            and scored the copies).
+        wrong: bool (n,), whether the label is a known mislabel.
+        scores: n rows with the suspicion, and for injected mislabels also the other scores.
         measures: at the audit's threshold.
-        by_kind: of each kind of control, how many reach the threshold and how many there are.
+        by_kind: for each kind of control, how many are flagged and how many there are.
     """
 
     kind: Literal["injected", "controls"]
@@ -34,7 +34,7 @@ class Comparison:
 
 
 def compare_with_known(result: AuditResult) -> Comparison | None:
-    """The comparison that a result allows; None where no mislabel is known."""
+    """Compare a result's flags with its known mislabels; None if it has none."""
     if result.summary.detection is not None:
         wrong = result.scores["injected"].to_numpy(dtype=bool)
         return Comparison("injected", wrong, result.scores, result.summary.detection)

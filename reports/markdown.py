@@ -1,4 +1,4 @@
-"""The verdict as Markdown, for a pull request or a chat."""
+"""The verdict in Markdown, for a pull request or a chat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_markdown(result: AuditResult, path: str | Path) -> Path:
 
 
 def render_markdown(result: AuditResult) -> str:
-    """Headline, key numbers with what each one is (estimated, measured, counted), next steps, and the first flags."""
+    """The headline, the key numbers (each estimated, measured or counted), the next steps, and the first flags."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
     lines += [*([_cell(text)] if (text := where(result)) else []), *summary.estimates.cautions]
@@ -59,12 +59,12 @@ def render_markdown(result: AuditResult) -> str:
 
 
 def _name(sample_id: object, filepath: object) -> str:
-    """The file with its folder, which says more in a pull request than an id does; the id where there is no file."""
+    """The file's name and folder, which say more in a pull request than an id; the id if there is no file."""
     return "/".join(Path(filepath).parts[-2:]) if isinstance(filepath, str) else str(sample_id)
 
 
 def _cell(text: str) -> str:
-    """Text that Markdown and the HTML in it show as it is."""
+    """Escape a text, so that Markdown and the HTML in it show it as it is."""
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

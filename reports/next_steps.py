@@ -1,4 +1,4 @@
-"""What to do after an audit, with the commands."""
+"""The next steps after an audit, with their commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.text import Mark, count, count_samples, threshold, unmarked
 
 @dataclass(frozen=True)
 class NextStep:
-    """Something to do now: what and why, and the commands for it, if there are any."""
+    """One next step: what to do, why, and the commands for it, if any."""
 
     title: str
     text: str
@@ -29,7 +29,7 @@ RESULT_FOLDER = "RESULT_FOLDER"
 
 
 def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:
-    """What to do with this outcome, with the commands."""
+    """The next steps for this result."""
     counts = summary.counts
     steps = [_review(summary, mark) if counts.flagged else _nothing_to_review(summary)]
     if known is None:
@@ -94,7 +94,7 @@ def _nothing_to_review(summary: Summary) -> NextStep:
 
 
 def _if_stored(summary: Summary, *commands: str) -> tuple[str, ...]:
-    """Commands that take the labels from a dataset; none where the audit was of arrays."""
+    """The commands, or none if the audit was of arrays: they read the labels from a dataset."""
     return commands if summary.source else ()
 
 
@@ -104,11 +104,11 @@ _OF_THE_MACHINE = ("batch_size", "cache_dir")
 
 
 def run_again(summary: Summary, inject: float | None = None, any_threshold: bool = False) -> str:
-    """The command that audits the same dataset again, where corrections are, with the same settings.
+    """The command that audits the same dataset again with the same settings, after corrections.
 
     Args:
         inject: share of the labels to change on purpose; default: as in this audit.
-        any_threshold: leave out what chose the threshold.
+        any_threshold: leave out the options that chose the threshold.
     """
     config = summary.config if inject is None else summary.config.replace(inject=inject)
     left_out = _OF_THE_MACHINE + (_OF_THE_THRESHOLD if any_threshold else ())
@@ -123,7 +123,8 @@ def run_again(summary: Summary, inject: float | None = None, any_threshold: bool
 
 
 def _as_source(source: AuditedDataset | None) -> str:
-    """The audited dataset, where corrections are, as the command takes it; VIEW stands for a view without a name."""
+    """The audited dataset, which holds the corrections, as an argument of the command. VIEW stands for an unnamed
+    view."""
     if source is None:
         return "SOURCE"
     text = shlex.quote(f"fiftyone:{source.dataset}")

@@ -1,4 +1,4 @@
-"""What every page has in common: templates that escape, assets in the file itself, a policy that forbids the rest."""
+"""The parts that all pages share: escaping templates, inlined scripts and styles, and a content security policy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from reports import text
 
 
 def write_page(html: str, path: str | Path) -> Path:
-    """Write a page to a file, which is replaced as a whole or not at all.
+    """Write a page to a file. An existing file is replaced completely or not at all.
 
     Raises:
         InputError: if the file cannot be written.
     """
     path = Path(path)
-    # Names from a file system may hold lone surrogates, which UTF-8 cannot carry.
+    # File names may contain lone surrogates, which UTF-8 cannot encode.
     content = html.encode("utf-8", errors="replace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def write_page(html: str, path: str | Path) -> Path:
 
 @cache
 def environment() -> Environment:
-    """The templates, with filters for numbers."""
+    """The Jinja environment of the templates, with filters for numbers."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -61,12 +61,12 @@ _MARKED = re.compile("\x02(.*?)\x03(.*?)\x04")
 
 
 def mark(name: str, text: str) -> str:
-    """A `text.Mark`: brackets a number that moves with the threshold, for the filter `live`."""
+    """A `text.Mark`: mark a number that depends on the threshold, for the filter `live`."""
     return f"\x02{name}\x03{text}\x04"
 
 
 def live(text: str) -> Markup:
-    """A text with the numbers that were marked in it made findable for the page's script."""
+    """Turn the marked numbers of a text into elements that the page's script can find."""
     parts = _MARKED.split(text)
     html = Markup("").join(parts[:1])
     for name, number, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -76,21 +76,21 @@ def live(text: str) -> Markup:
 
 @cache
 def asset(name: str) -> Markup:
-    """A script or style beside the templates, to be put into a page as it is."""
+    """A script or style from the templates' folder, to put into a page unescaped."""
     text = Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8").strip()
     return Markup(text)  # noqa: S704  # ours, and the policy names its digest
 
 
 @cache
 def plotly_script() -> Markup:
-    """plotly.js, to be put into a page as it is."""
+    """plotly.js, to put into a page unescaped."""
     from plotly.offline import get_plotlyjs
 
     return Markup(get_plotlyjs())  # noqa: S704  # plotly's own, and the policy names its digest
 
 
 def policy(scripts: Sequence[str], style: str) -> str:
-    """A content security policy that lets exactly a page's own scripts and style run, and nothing be fetched."""
+    """A content security policy that allows only a page's own scripts and style, and no network access."""
     hashes = " ".join(map(_source_hash, scripts)) or "'none'"
     return (
         f"default-src 'none'; script-src {hashes}; style-src {_source_hash(style)}; img-src data:; "

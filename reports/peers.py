@@ -1,4 +1,4 @@
-"""The comparison with peers, drawn: how well each method ranks, and how long it takes."""
+"""The figure of the comparison with other methods: how well each one ranks, and how long it takes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def peers_figure(
     seconds: Mapping[str, Mapping[str, float | None]],
     ours: str,
 ) -> go.Figure:
-    """A row for every labelling, a mark for every method: average precision beside seconds, on a log scale.
+    """Two panels, average precision and seconds (log scale), with a row per labelling and a mark per method.
 
     Args:
-        average_precision: by labelling and method, 0 to 1; None where a method has none.
-        seconds: the same of the time.
-        ours: the method that stands out.
+        average_precision: by labelling and method, 0 to 1; None if a method has no value.
+        seconds: computing time, by labelling and method.
+        ours: the method to highlight.
     """
     labellings = list(average_precision)
     rows = [short_label(name, LABEL_LENGTH) for name in labellings]

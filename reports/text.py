@@ -1,4 +1,4 @@
-"""Numbers and phrases as every page of the report writes them."""
+"""How all pages of the report format numbers and phrases."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Mark = Callable[[str, str], str]
 
 
 def unmarked(name: str, text: str) -> str:
-    """The number as it stands, where nothing moves it."""
+    """A `Mark` for texts whose numbers do not change: returns the text."""
     return text
 
 
 def count(value: float | None) -> str:
-    """A whole number with thousands separators: 12,345."""
+    """A whole number with commas: 12,345."""
     return "–" if value is None else f"{round(value):,}"
 
 
@@ -37,13 +37,13 @@ def decimal(value: float | None) -> str:
 
 
 def threshold(value: float) -> str:
-    """A threshold on the suspicion, with as many decimals as tell it from 0 and 1."""
+    """A threshold on the suspicion, with enough decimals to differ from 0 and 1."""
     decimals = next((n for n in range(2, 6) if 0 < round(value, n) < 1), 2)
     return f"{value:.{decimals}f}"
 
 
 def sentence(text: str) -> str:
-    """A phrase of the result as a sentence of the page."""
+    """Turn a phrase of the result into a sentence."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
@@ -57,10 +57,10 @@ def signed(value: float | None) -> str:
 
 
 def count_samples(number: int) -> str:
-    """How many samples, in words."""
+    """'1 sample' or '12,345 samples'."""
     return f"{count(number)} sample{'' if number == 1 else 's'}"
 
 
 def count_flags(number: int) -> str:
-    """How many flags, in words."""
+    """'1 flag' or '12,345 flags'."""
     return f"{count(number)} flag{'' if number == 1 else 's'}"

@@ -1,6 +1,6 @@
-"""What the page needs to move the threshold: every sample's suspicion, label and origin, packed small.
+"""The data that the page needs to move the threshold: suspicion, label and origin of every sample, in packed form.
 
-The most suspicious samples come first, so that a threshold is a number of samples from the top.
+The most suspicious samples come first, so the samples above a threshold are the first rows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MAX_MOVABLE = 200_000
 
 @dataclass(frozen=True)
 class MovableControls:
-    """The known mislabels where these are spike-in controls, by falling suspicion.
+    """The spike-in controls by falling suspicion, if the known mislabels are controls.
 
     Attributes:
         suspicion: base64 of float64.
-        wrong: base64 of uint8: 0 for a label that was left alone, 1 and up the kinds of known mislabels.
-        samples: how many labels were compared.
-        totals: how many known mislabels of each kind there are.
+        wrong: base64 of uint8: 0 for an unchanged label, 1 and up for the kinds of known mislabels.
+        samples: number of labels compared.
+        totals: number of known mislabels of each kind.
     """
 
     suspicion: str
@@ -42,15 +42,16 @@ class ThresholdValues:
     """The samples by falling suspicion as packed columns, and the totals over all samples.
 
     Attributes:
-        threshold: the audit's.
+        threshold: the audit's threshold.
         floor: the lowest threshold that the page offers.
-        samples, mistakes, wrong_total: how many samples, wrong labels (estimated) and injected mislabels there are.
-        columns: suspicion (float64), label and other, the likeliest label but that one (uint32 positions in the
-            classes), influence (float32) and, with injection, wrong (uint8), each base64 of little-endian bytes.
-        controls: None where the known mislabels are no spike-in controls.
-        classes: how many classes there are.
-        names: of the classes, by position.
-        matrix, boxes: the class positions that the two figures show.
+        samples, mistakes, wrong_total: numbers of samples, of wrong labels (estimated) and of injected mislabels.
+        columns: suspicion (float64), label and other (the given and the likeliest other label, as uint32 positions
+            among the classes), influence (float32) and, with injection, wrong (uint8). Each is base64 of little-endian
+            bytes.
+        controls: the spike-in controls; None if the known mislabels were injected, or there are none.
+        classes: number of classes.
+        names: class names, by position.
+        matrix, boxes: positions of the classes that the confusion matrix and the box plots show.
     """
 
     threshold: float
@@ -67,7 +68,7 @@ class ThresholdValues:
 
 
 def threshold_values(result: AuditResult, known: Comparison | None) -> ThresholdValues:
-    """What the page needs to move the threshold."""
+    """Collect the data that the page needs to move the threshold."""
     classes = result.summary.classes
     rows = _by_suspicion(result.scores)
     columns = {

@@ -1,4 +1,4 @@
-"""The verdict in words, and the key numbers with what each rests on."""
+"""The verdict in words, and the key numbers with the basis of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.text import Mark, about, count, count_flags, count_samples, share, 
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """One number of the overview, with whether it was counted, measured or estimated and on what."""
+    """One number of the overview: whether it was counted, measured or estimated, and on what."""
 
     value: str
     label: str
@@ -22,7 +22,7 @@ class KeyNumber:
 
 
 def headline(summary: Summary) -> str:
-    """How many labels are estimated to be wrong, in a sentence."""
+    """One sentence on how many labels are estimated to be wrong."""
     estimates, samples = summary.estimates, summary.counts.samples
     if not estimates.told:
         return f"Too little to tell which of {count(samples)} labels are wrong."
@@ -36,7 +36,7 @@ def headline(summary: Summary) -> str:
 
 
 def sentences(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[str]:
-    """The verdict after the headline: interval, flags, how far to trust them, and what identical samples prove."""
+    """The verdict after the headline: interval, flags, how reliable they are, and what exact copies prove."""
     return [*_estimate_andflags(summary, known, mark), *copies_sentences(summary)]
 
 
@@ -69,7 +69,7 @@ def _estimate_andflags(summary: Summary, known: Comparison | None, mark: Mark) -
 
 
 def copies_sentences(summary: Summary) -> list[str]:
-    """What identical samples prove: wrong labels, and a head that is measured on what it was trained on."""
+    """What exact copies prove: wrong labels, and validation or test samples that the head was trained on."""
     copies, found = summary.copies, []
     if copies.contents:
         found.append(
@@ -93,7 +93,7 @@ def _is(number: int) -> str:
 
 
 def _own_mistakes(estimates: Estimates, injected: int) -> str:
-    """How many labels look wrong beside those that were made wrong."""
+    """How many labels look wrong in addition to the injected mislabels."""
     expected = (estimates.mistakes, estimates.mistakes_low, estimates.mistakes_high)
     own, low, high = (max(0.0, number - injected) for number in expected)
     if round(high) == 0:
@@ -112,7 +112,7 @@ def _found(known: Comparison, names: str, mark: Mark) -> str:
 
 
 def key_numbers(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
-    """The numbers of the overview, in the order they are shown."""
+    """The numbers of the overview, in display order."""
     numbers = _wrong_and_flagged(summary, mark)
     if known is None:
         numbers += [_expected_precision(summary.estimates, mark), _expected_recall(summary.estimates, mark)]

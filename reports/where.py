@@ -1,4 +1,4 @@
-"""Where the wrong labels are: in which classes, and between which."""
+"""Where the wrong labels are: in which classes, and between which classes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHORT = 40  # characters of a class name in a sentence
 
 
 def where(result: AuditResult, mark: Mark = unmarked) -> str:
-    """The pairs of classes that most flags are between, and the class with most wrong labels, in words.
+    """Sentences on the pairs of classes with the most flags, and on the class with the largest share of wrong labels.
 
-    Empty where labels were injected, since those say how they were changed and not what the dataset is like, and where
-    nothing is flagged.
+    Empty if nothing is flagged, and if mislabels were injected: they show how labels were changed, and not what the
+    dataset is like.
     """
     if result.summary.detection is not None or not result.summary.counts.flagged:
         return ""
@@ -34,7 +34,7 @@ def where(result: AuditResult, mark: Mark = unmarked) -> str:
 
 
 def flagged_pairs(result: AuditResult) -> list[tuple[str, str, int]]:
-    """Given label, suggested label and number of the flagged samples, the commonest pairs first."""
+    """Given label, suggested label and number of flagged samples, the most frequent pair first."""
     classes, flagged = result.summary.classes, result.flagged
     given, other = (result.class_positions(flagged[column]) for column in ("label", "other_label"))
     keys, numbers = np.unique((given * len(classes) + other)[given != other], return_counts=True)
@@ -46,7 +46,7 @@ def flagged_pairs(result: AuditResult) -> list[tuple[str, str, int]]:
 
 
 def pairs_in_words(pairs: list[tuple[str, str, int]], flagged: int) -> str:
-    """The first pairs, where they hold a part of the flags that is worth saying."""
+    """The first pairs in words, or that no pair stands out if they hold too few of the flags."""
     named = pairs[:PAIRS]
     if sum(number for _, _, number in named) < STANDS_OUT * flagged:
         return "No pair of classes stands out among the flags."
@@ -56,14 +56,14 @@ def pairs_in_words(pairs: list[tuple[str, str, int]], flagged: int) -> str:
 
 
 def wrong_by_class(result: AuditResult) -> pd.Series:
-    """The estimated number of wrong labels of each class that has samples, by class: the estimate of all classes shared
-    out as their suspicions are, so that the classes come to the number in the verdict."""
+    """The estimated number of wrong labels of each class that has samples. The total in the verdict is divided among
+    the classes in proportion to their suspicions, so the numbers add up to it."""
     suspicions = result.scores.groupby("label", sort=False)["suspicion"].sum()
     return suspicions * (result.summary.estimates.mistakes / max(float(suspicions.sum()), 1e-12))
 
 
 def _worst_class(result: AuditResult) -> str | None:
-    """The class with the largest estimated share of wrong labels, where it is far above the others and no accident."""
+    """The class with the largest estimated share of wrong labels, if that share is far above the average."""
     wrong, samples = wrong_by_class(result), result.scores.groupby("label", sort=False).size()
     shares = (wrong / samples)[wrong >= 5]
     overall = float(wrong.sum()) / len(result.scores)
@@ -77,6 +77,7 @@ def _worst_class(result: AuditResult) -> str | None:
 
 
 def _isolated(label: object) -> str:
-    """A class's name inside a sentence: short, and written in its own direction without turning the sentence's."""
+    """A class name for use in a sentence: shortened, and isolated so that its text direction does not affect the
+    sentence."""
     name = str(label).strip() or "(empty)"
     return f"\u2068{name if len(name) <= _SHORT else name[: _SHORT - 1] + '…'}\u2069"
