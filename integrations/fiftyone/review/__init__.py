@@ -1,16 +1,16 @@
-"""What people decide about flagged labels: confirm, dismiss, accept, relabel, undo, apply, export.
+"""The review of flagged labels: confirm, dismiss, accept, relabel, undo, apply, export.
 
-Each sample carries its state and the log of every decision on it, and every decision is one atomic update of each
-sample in the database: it appends to the log and sets the state in the same step, taking what was there before from
-the database and not from the caller. So two windows that review at once lose nothing, decisions outlive the App and
-the database server, and any of them can be undone.
+Each sample stores its state and a log of all decisions on it. A decision is one atomic update of each sample in the
+database: it appends to the log and sets the state in the same step. It reads the previous state from the database and
+not from the caller. So two windows can review at the same time and lose nothing, decisions survive the App and the
+database server, and each of them can be undone.
 
-- `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right one is known) or
+- `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right label is known) or
   dismissed (it is right).
 - `<key>_corrected`: the right label of relabelled samples.
 - `<key>_decisions`: the log.
-- The user's label field is written by `apply_corrections` alone, which keeps the label that it overwrites in
-  `<key>_original` and can be undone as any other decision.
+- Only `apply_corrections` writes the user's label field. It keeps the overwritten label in `<key>_original`, and can be
+  undone like any other decision.
 """
 
 from integrations.fiftyone.review.decide import (

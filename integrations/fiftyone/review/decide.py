@@ -1,4 +1,4 @@
-"""Deciding on labels: confirm, dismiss, accept, relabel, and writing the corrected ones into the dataset."""
+"""Decisions on labels: confirm, dismiss, accept and relabel them, and write the corrected labels into the dataset."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from integrations.fiftyone.runs import audit_config
 
 
 def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
-    """Decide that labels are wrong, without saying which ones would be right.
+    """Decide that labels are wrong, without naming the right ones.
 
     Args:
         dataset: the audited dataset.
         audit_key: of the audit.
-        samples: a view, or sample ids; those that the audit has not scored stay as they are.
-        by: who decides; by default the user that runs this.
+        samples: a view, or sample ids. Samples that the audit has not scored do not change.
+        by: who decides; by default the user who runs this process.
 
     Raises:
         InputError: if there is no such audit.
@@ -30,16 +30,16 @@ def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str 
 
 
 def dismiss(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
-    """Decide that labels are right as they are; the arguments are those of `confirm`."""
+    """Decide that labels are right. Takes the arguments of `confirm`."""
     log = DecisionLog(dataset, audit_key)
     return _decide(log, Change("dismiss", DISMISSED, {log.status: {"$ne": DISMISSED}}), samples, by)
 
 
 def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
-    """Decide that labels are wrong and the suggested ones right; the arguments are those of `confirm`.
+    """Decide that labels are wrong and the suggested labels are right. Takes the arguments of `confirm`.
 
-    The suggestion becomes the corrected label; the label field is not written before `apply_corrections`. Samples
-    whose suggestion is the label that was audited stay as they are.
+    The suggestion becomes the corrected label. The label field changes only when `apply_corrections` is called. Samples
+    do not change if their suggestion is the audited label.
     """
     log = DecisionLog(dataset, audit_key)
     suggestion = f"${log.suggested}.label"
@@ -56,10 +56,10 @@ def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str |
 
 
 def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: str, by: str | None = None) -> Decided:
-    """Decide that labels are wrong and what is right; the other arguments are those of `confirm`.
+    """Decide that labels are wrong, and name the right one. Takes the other arguments of `confirm`.
 
     Args:
-        label: the right label of all these samples; the label field is not written before `apply_corrections`.
+        label: the right label of all these samples. The label field changes only when `apply_corrections` is called.
 
     Raises:
         InputError: if the label is blank, or there is no such audit.
@@ -73,7 +73,7 @@ def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: s
 
 
 def label_of(dataset: fo.Dataset, audit_key: str, sample: str) -> str | None:
-    """The label that a sample has now in the field that was audited.
+    """The current label of a sample in the audited field.
 
     Raises:
         InputError: if there is no such audit.
@@ -85,16 +85,16 @@ def label_of(dataset: fo.Dataset, audit_key: str, sample: str) -> str | None:
 def note_label_by_hand(
     dataset: fo.Dataset, audit_key: str, sample: str, before: str | None, by: str | None = None
 ) -> Decided:
-    """Count a label that somebody has just typed into the label field itself as a relabelling.
+    """Record as a relabelling that somebody has just edited the label field itself.
 
-    Undoing it takes the decision back, and leaves the label as it was typed.
+    Undoing it withdraws the decision, and leaves the edited label as it is.
 
     Args:
         dataset: the audited dataset.
         audit_key: of the audit.
         sample: its id.
-        before: the label that it had; where it has it still, nothing changes.
-        by: who typed it; by default the user that runs this.
+        before: the previous label. If the sample still has this label, nothing changes.
+        by: who edited the label; by default the user who runs this process.
 
     Raises:
         InputError: if there is no such audit.
@@ -103,7 +103,7 @@ def note_label_by_hand(
     typed, former = f"${log.label_field}.label", {"$literal": before}
     different = {
         f"{log.label_field}.label": {"$type": "string"},
-        # Another window may have counted it already.
+        # Another window may have recorded it already.
         "$expr": {"$and": [{"$ne": [typed, former]}, {"$not": [log.is_relabelled_to(typed)]}]},
     }
     return _decide(log, Change("relabel", RELABELLED, different, typed, former), [sample], by)
@@ -112,18 +112,18 @@ def note_label_by_hand(
 def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = None, by: str | None = None) -> Decided:
     """Write the corrected labels of all relabelled samples.
 
-    Into the label field that was audited, they overwrite the labels there, which are kept in `<key>_original`. Into
-    another field, the audited labels are copied first and stay as they are where they were.
+    In the audited field, they overwrite the labels, which are kept in `<key>_original`. In another field, the audited
+    labels are copied there first, and the audited field does not change.
 
     Args:
         dataset: the audited dataset.
         audit_key: of the audit.
-        into: the field to write; by default the one that was audited. A new one is made; of one that exists, only
-            the relabelled samples are written.
-        by: who decides; by default the user that runs this.
+        into: the field to write; by default the audited field. It is created if it does not exist. In an existing
+            field, only the relabelled samples are written.
+        by: who decides; by default the user who runs this process.
 
     Raises:
-        InputError: if there is no such audit, or the field holds something else than classifications.
+        InputError: if there is no such audit, or the field does not hold classifications.
     """
     log = DecisionLog(dataset, audit_key)
     field = into or log.label_field
@@ -139,7 +139,7 @@ def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = No
     }
     written = {"label": f"${log.corrected}.label", "confidence": None}
     values = {
-        # Of the label that is there, id, tags and attributes stay.
+        # The id, tags and attributes of the existing label do not change.
         field: {"$mergeObjects": [f"${log.corrected}", {"$ifNull": [f"${field}", {}]}, written]},
         log.decisions: log.log_with(entry),
         "last_modified_at": "$$NOW",
@@ -159,7 +159,7 @@ def _decide(log: DecisionLog, change: Change, samples: SamplesOrIds, by: str | N
 
 
 def _prepare_copy(dataset: fo.Dataset, label_field: str, field: str) -> None:
-    """Copy the labels into a new field, or check one that is there."""
+    """Copy the labels into a new field, or check an existing one."""
     existing = dataset.get_field(field)
     if existing is None:
         try:

@@ -1,4 +1,4 @@
-"""What was decided and stands, as a table: who gave which sample which label, and when."""
+"""Export the decisions that were not undone, as a table: sample, label, person and time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ EXPORT_FORMATS = (".csv", ".json")
 
 
 def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]:
-    """What was decided and stands, one dict a reviewed sample, by time; the keys are `EXPORT_COLUMNS`.
+    """The decisions that were not undone: one dict per reviewed sample, by time, with the keys `EXPORT_COLUMNS`.
 
-    `old_label` is the label when it was decided on, `new_label` the corrected one (None where the old one was only
-    found wrong, or right), `applied` whether the label field has it.
+    `old_label` is the label at the time of the decision. `new_label` is the corrected label; it is None if the old
+    label was confirmed as wrong or dismissed as right. `applied` says whether the label field holds the corrected
+    label.
 
     Raises:
         InputError: if there is no such audit.
@@ -58,7 +59,7 @@ def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]
 
 
 def export_corrections(dataset: fo.Dataset, audit_key: str, path: str | Path) -> int:
-    """Write the reviewed samples to a file, see `corrections`.
+    """Write the table of `corrections` to a file.
 
     Args:
         dataset: the audited dataset.

@@ -1,8 +1,8 @@
-"""An audit's decision log in the database: the fields it lives in, and the atomic update that a decision is.
+"""An audit's decision log in the database: its fields, and the atomic update that writes a decision.
 
-FiftyOne's own writing methods replace values that the caller has read before. A decision appends to the log of each
-sample and takes the state before it from the sample itself, in one update: that is MongoDB's alone, so the expressions
-here are those of its update pipelines.
+FiftyOne's own methods overwrite values that the caller has read earlier. A decision must append to the log of each
+sample and read its previous state in the same update. Only MongoDB's update pipelines can do this, so the expressions
+here are in their language.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ STANDS = {"$eq": [{"$ifNull": ["$$entry.undone_at", None]}, None]}
 
 
 def entries_of(log: str, condition: dict[str, Any]) -> dict[str, Any]:
-    """The entries of a log (an expression) for which a condition on `$$entry` holds."""
+    """The expression for those entries of a log (an expression, too) for which a condition on `$$entry` holds."""
     return {"$filter": {"input": log, "as": "entry", "cond": condition}}
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a decision writes into each sample that it changes.
+    """What a decision writes into each sample.
 
     Attributes:
-        action: what is decided.
+        action: the kind of decision.
         status: the status that the sample gets.
-        different: the filter for samples that are not so already.
-        label: the corrected label, an expression of MongoDB's; None where there is none.
-        typed_over: where the label was typed by hand, the one before it, an expression.
+        different: the filter for samples that are not in this state already.
+        label: the corrected label, as a MongoDB expression; None if there is none.
+        typed_over: if the label field was edited by hand, the previous label, as a MongoDB expression.
     """
 
     action: Action
@@ -81,13 +81,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Decided:
-    """What came of a decision.
+    """The outcome of a decision.
 
     Attributes:
-        action: what was decided.
-        count: on how many samples.
-        unchanged: how many of the given samples stayed as they were: already so, or not part of the audit.
-        batch: what `undo_last` takes back as one; None where nothing changed.
+        action: the kind of decision.
+        count: number of samples changed.
+        unchanged: number of given samples that did not change, because they were in this state already or are not part
+            of the audit.
+        batch: id of the decision, which `undo_last` undoes as a whole; None if nothing changed.
     """
 
     action: Action
@@ -100,11 +101,11 @@ class DecisionLog:
     """One audit's decisions.
 
     Args:
-        dataset: the audited dataset; it is read anew, but for `runs.as_read`.
+        dataset: the audited dataset. It is reloaded, except within `runs.as_read`.
         key: the audit key.
 
     Raises:
-        InputError: if the dataset is gone or has no such audit.
+        InputError: if the dataset was deleted or has no such audit.
     """
 
     def __init__(self, dataset: fo.Dataset, key: str) -> None:
@@ -125,16 +126,17 @@ class DecisionLog:
         self._dataset = dataset
         run = dataset._doc.runs[key]
         self.run, self.audited_at = run.id, run.timestamp
-        # Told to the reviewer once it is in the database's journal, so that it outlives the database being killed.
+        # Report success only when the decision is in the database's journal, so that it survives if the database is
+        # killed.
         journaled = WriteConcern(j=True)
         self.samples: Collection[dict[str, Any]] = get_db_conn()[dataset._sample_collection_name].with_options(
             write_concern=journaled
         )
 
     def decide(self, change: Change, samples: SamplesOrIds, by: str | None) -> Decided:
-        """Make a change in those scored samples that are different.
+        """Make a change in those scored samples that are not in its state already.
 
-        The log says that their label was the one that they have, or that was there before it was typed by hand.
+        The log entry records the label at this time or, if the label was edited by hand, the label before the edit.
         """
         ids = object_ids(samples)
         batch = uuid.uuid4().hex
@@ -159,7 +161,7 @@ class DecisionLog:
         return Decided(change.action, count, len(ids) - count, batch if count else None)
 
     def entry(self, action: Action, batch: str, by: str | None) -> dict[str, Any]:
-        """What every log entry says."""
+        """The values that every log entry has."""
         return {
             "batch": batch,
             "action": action,
@@ -174,11 +176,11 @@ class DecisionLog:
         return {"$concatArrays": [{"$ifNull": [f"${self.decisions}", []]}, [entry]]}
 
     def is_relabelled_to(self, label: Any) -> dict[str, Any]:
-        """Whether a sample's corrected label is this one already."""
+        """The expression for whether this is a sample's corrected label already."""
         return {"$and": [{"$eq": [f"${self.status}", RELABELLED]}, {"$eq": [f"${self.corrected}.label", label]}]}
 
     def waiting(self, field: str) -> dict[str, Any]:
-        """The filter for samples whose corrected label is not in the field yet."""
+        """The filter for samples whose corrected label has not been written into the field yet."""
         label = {"$ifNull": [f"${field}.label", None]}
         return {
             self.status: RELABELLED,
@@ -187,11 +189,11 @@ class DecisionLog:
         }
 
     def tell_samples_in_memory(self) -> None:
-        """Bring the run and the samples that this process holds up to date, as FiftyOne's own writing methods do."""
+        """Reload the run and the samples in this process's memory, as FiftyOne's own methods do after a write."""
         self._dataset.reload()
 
     def _corrected(self, label: Any) -> dict[str, Any]:
-        """A classification that says the label, and is the given one corrected: it keeps the id."""
+        """The expression for a classification with this label, which keeps the id of the sample's current one."""
         return {
             "_id": f"${self.label_field}._id",
             "_cls": "Classification",
@@ -206,15 +208,15 @@ class DecisionLog:
 
 
 def this_user() -> str:
-    """Who runs this process."""
+    """The name of the user who runs this process."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
+    except (OSError, KeyError):  # in a container, the user may have no name
         return "unknown"
 
 
 def _declare_where_missing(dataset: fo.Dataset, key: str, label_field: str) -> None:
-    """Give an audit of an older version the fields and views of a review."""
+    """Add the fields and views of a review to an audit that an older version made."""
     schema = dataset.get_field_schema()
     if all(field.name(key) in schema for field in REVIEW_FIELDS):
         return
@@ -235,10 +237,10 @@ def _declare_where_missing(dataset: fo.Dataset, key: str, label_field: str) -> N
 
 
 def object_ids(samples: SamplesOrIds) -> list[ObjectId]:
-    """The ids of a view's samples, or those that are given, as the database has them.
+    """The ids of a view's samples, or the given ids, in the database's type.
 
     Raises:
-        InputError: if one is no id.
+        InputError: if one is not an id.
     """
     given = samples.values("id") if isinstance(samples, SampleCollection) else list(dict.fromkeys(samples))
     try:
@@ -248,8 +250,8 @@ def object_ids(samples: SamplesOrIds) -> list[ObjectId]:
 
 
 def corrected_since(dataset: fo.Dataset, audit_key: str, moment: datetime) -> int:
-    """How many samples had their label corrected by `apply_corrections` or by hand since a moment (UTC), undone ones
-    left out.
+    """How many samples had their label corrected since a time (UTC), by `apply_corrections` or by hand. Undone
+    corrections do not count.
 
     Raises:
         InputError: if there is no such audit.
@@ -261,12 +263,12 @@ def corrected_since(dataset: fo.Dataset, audit_key: str, moment: datetime) -> in
 
 
 def decisions(dataset: fo.Dataset, audit_key: str) -> list[dict[str, Any]]:
-    """The log: every decision on every sample in the order they were made, those that were undone too.
+    """The log: all decisions on all samples in the order they were made, including undone ones.
 
     Returns:
-        One dict a sample and decision: sample (id), batch, action, by, at (UTC), given (the label at that time),
-        before and after (status and corrected label), undone_at and undone_by where it was undone; by_hand where the
-        label was typed in the App's own editor; of applied corrections field, label_before and label_after.
+        One dict per sample and decision: sample (id), batch, action, by, at (UTC), given (the label at that time),
+        before and after (status and corrected label). Undone decisions also have undone_at and undone_by. Edits in the
+        App's own editor have by_hand. Applied corrections have field, label_before and label_after.
 
     Raises:
         InputError: if there is no such audit.

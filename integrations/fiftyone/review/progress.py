@@ -1,4 +1,4 @@
-"""How far a review is, and whether what it finds fits the suspicions; each decision keeps the counts in the run."""
+"""The progress of a review, and whether its results agree with the suspicions. The run stores the counts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from integrations.fiftyone.review.log import DecisionLog
 if TYPE_CHECKING:
     from pymongo.collection import Collection
 
-# Of a count: standard deviations, and what a normal distribution in its place asks for, that leave chance a twentieth.
+# For a 95 % interval of a count: standard deviations, and the continuity correction of the normal approximation.
 SPREAD, CONTINUITY = NormalDist().inv_cdf(0.975), 0.5
-_PLACE = "config.summary.review"  # where a run's document has the counts
+_PLACE = "config.summary.review"  # path of the counts in a run's document
 
 
 @dataclass(frozen=True)
 class ReviewProgress:
-    """How far a review is.
+    """The progress of a review.
 
     Attributes:
         flagged: samples that the audit flagged.
-        reviewed: flagged samples that were decided on.
-        statuses: samples by status, flagged or not.
-        to_apply: corrections that the label field does not have yet.
-        checked: flagged samples that were decided on since the audit was written, so that its suspicion was of the
-            label that was looked at.
-        found_wrong: of these, the labels that were decided to be wrong.
-        expected_wrong: how many the suspicions expected to be.
-        chance: standard deviation of that number, were the suspicions right.
+        reviewed: flagged samples that have a decision.
+        statuses: number of samples by status, flagged or not.
+        to_apply: corrections that were not written into the label field yet.
+        checked: flagged samples that were decided on after the audit was written. Only for these is the suspicion about
+            the label that the reviewer saw.
+        found_wrong: how many of these labels the reviewers found wrong.
+        expected_wrong: how many of them are wrong according to the suspicions (their sum).
+        chance: standard deviation of that number if the suspicions are right.
     """
 
     flagged: int
@@ -48,12 +48,12 @@ class ReviewProgress:
 
     @property
     def unexpected(self) -> bool:
-        """Whether so many or so few labels were wrong that chance explains it in fewer than one case in twenty."""
+        """Whether the number of wrong labels is so high or low that its probability by chance is below 5 %."""
         return abs(self.found_wrong - self.expected_wrong) > SPREAD * self.chance + CONTINUITY
 
 
 def review_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
-    """Count what is reviewed and what is left.
+    """Count the reviewed samples and the rest.
 
     Raises:
         InputError: if there is no such audit.
@@ -62,7 +62,7 @@ def review_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
 
 
 def keep_progress(dataset: fo.Dataset, audit_key: str) -> None:
-    """Bring the counts in the run's summary (`review`) up to date; decisions do so themselves.
+    """Update the counts in the run's summary (`review`). Every decision does this itself.
 
     Raises:
         InputError: if there is no such audit.
@@ -71,21 +71,21 @@ def keep_progress(dataset: fo.Dataset, audit_key: str) -> None:
 
 
 def bring_up_to_date(log: DecisionLog) -> None:
-    """After a decision, count anew in the run's summary, and read anew what this process holds of the dataset."""
-    # Counted again after writing: another window may have decided in between, and written its count before ours.
+    """After a decision, update the counts in the run's summary, and reload the dataset in this process."""
+    # Count again after writing: another window may have decided in between, and written its count before this one.
     while (now := asdict(_count(log))) != _kept(log) and _keep(log, now):
         continue
     log.tell_samples_in_memory()
 
 
 def _kept(log: DecisionLog) -> dict[str, Any] | None:
-    """The counts as the run's summary has them."""
+    """The counts stored in the run's summary."""
     run = _runs().find_one({"_id": log.run}, [_PLACE]) or {}
     return run.get("config", {}).get("summary", {}).get("review")
 
 
 def _keep(log: DecisionLog, counts: dict[str, Any]) -> bool:
-    """Put the counts into the run's summary; whether the run is still there."""
+    """Store the counts in the run's summary; returns whether the run still exists."""
     return _runs().update_one({"_id": log.run}, {"$set": {_PLACE: counts}}).matched_count > 0
 
 
@@ -111,15 +111,15 @@ def _count(log: DecisionLog) -> ReviewProgress:
     statuses[UNREVIEWED] = log.samples.count_documents({log.status: UNREVIEWED})
     flagged = log.samples.count_documents({log.flag: True})
     to_apply = log.samples.count_documents(log.waiting(log.label_field)) if statuses[RELABELLED] else 0
-    # Rounded, since the order in which the database adds them up is its own, and equal counts are not written again.
+    # Rounded, because the database may add them up in any order, and equal counts should not be written again.
     expectation = {"expected_wrong": round(expected, 3), "chance": round(max(0.0, variance) ** 0.5, 3)}
     return ReviewProgress(flagged, reviewed, statuses, to_apply, checked, found_wrong, **expectation)
 
 
 def _reviewed_groups(log: DecisionLog) -> Iterable[dict[str, Any]]:
-    """How many reviewed samples have each status, flagged or not, decided on before or since the audit was written.
+    """How many reviewed samples there are by status, by flag, and by whether the decision is older than the audit.
 
-    Only reviewed samples are looked at one by one: they are few, and `<key>_status` has an index.
+    Only reviewed samples are read: they are few, and `<key>_status` has an index.
     """
     suspicion = f"${log.suspicion}"
     return log.samples.aggregate(

@@ -1,4 +1,4 @@
-"""The queue of a review: which sample is next, and how many are as suspicious."""
+"""The queue of a review: which sample is next, and how many samples are above a suspicion."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def next_to_review(
     label: str | None = None,
     after: str | None = None,
 ) -> str | None:
-    """The most suspicious sample that nobody has decided on.
+    """The id of the most suspicious sample without a decision.
 
     Args:
-        samples: the audited dataset, or a view of it to which the queue is kept.
+        samples: the audited dataset, or a view of it that limits the queue.
         audit_key: of the audit.
-        threshold: the least suspicion.
-        label: only look at this class, as it was audited.
-        after: the id of a sample; those that follow it come first, and then the queue starts again.
+        threshold: the lowest suspicion in the queue.
+        label: limit the queue to samples with this audited label.
+        after: the id of a sample. The queue starts after this sample, and continues from its beginning.
 
     Returns:
-        Its id; None where everything is reviewed.
+        The id; None if everything is reviewed.
 
     Raises:
         InputError: if there is no such audit.

@@ -1,6 +1,6 @@
-"""Taking decisions back: a sample gets the state, or the label, that it had without them.
+"""Undo decisions: a sample gets the state, or the label, that it would have without them.
 
-A decision that is undone stays in the log, with who undid it and when.
+An undone decision stays in the log, which also records who undid it and when.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from integrations.fiftyone.review.progress import bring_up_to_date
 
 @dataclass(frozen=True)
 class Undone:
-    """What was taken back: the decision, who had made it, on how many samples, and the id of one of them."""
+    """What was undone: the kind of decision, who had made it, on how many samples, and the id of one of them."""
 
     action: Action
     by: str
@@ -25,18 +25,18 @@ class Undone:
 
 
 def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Undone | None:
-    """Take the last decision back that was not taken back yet, with all samples that it was made on at once.
+    """Undo the last decision that is not undone yet, on all its samples.
 
-    A sample gets the state of the latest decision on it that still stands, so that a decision of someone else on the
-    same sample is kept. Applied corrections give the old labels back, except where the label was edited since.
+    A sample gets the state of the latest decision on it that is not undone, so decisions of other people on the same
+    sample are kept. Undoing applied corrections restores the old labels, except those that were edited since.
 
     Args:
         dataset: the audited dataset.
         audit_key: of the audit.
-        by: only look at decisions of this person; by default at everybody's.
+        by: consider only decisions of this person; by default those of everybody.
 
     Returns:
-        What was undone; None where there is nothing to undo.
+        What was undone; None if there is nothing to undo.
 
     Raises:
         InputError: if there is no such audit.
@@ -56,7 +56,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
 
 
 def _last_decision(log: DecisionLog, by: str | None) -> dict[str, Any] | None:
-    """The newest log entry that was not undone, with the id of a sample that it is on."""
+    """The newest log entry that was not undone, and the id of one of its samples."""
     whose = {} if by is None else {"by": by}
     found = log.samples.aggregate(
         [
@@ -73,7 +73,7 @@ def _last_decision(log: DecisionLog, by: str | None) -> dict[str, Any] | None:
 
 
 def _log_with_undone(log: DecisionLog, batch: str, by: str | None) -> dict[str, Any]:
-    """The log with a batch's entries marked as undone."""
+    """The expression for the log in which the entries of a batch are marked as undone."""
     undone = {"undone_at": "$$NOW", "undone_by": {"$literal": by or this_user()}}
     marked = {"$mergeObjects": ["$$entry", undone]}
     choice = {"$cond": [{"$eq": ["$$entry.batch", batch]}, marked, "$$entry"]}
@@ -81,7 +81,7 @@ def _log_with_undone(log: DecisionLog, batch: str, by: str | None) -> dict[str, 
 
 
 def _state_without(log: DecisionLog, batch: str) -> dict[str, Any]:
-    """Status and corrected label by the latest decision that stands without a batch's, or as before the first."""
+    """Status and corrected label from the latest decision that is neither undone nor of this batch, else the first state."""
     deciding = entries_of(f"${log.decisions}", SETS_STATE)
     standing = entries_of("$$deciding", {"$and": [{"$ne": ["$$entry.batch", batch]}, STANDS]})
     latest = {"$arrayElemAt": ["$$standing", -1]}
@@ -102,7 +102,7 @@ def _state_without(log: DecisionLog, batch: str) -> dict[str, Any]:
 
 
 def _labels_before(log: DecisionLog, batch: str, field: str) -> dict[str, Any]:
-    """The labels as they were before a batch of corrections was applied, unless they were edited since."""
+    """The labels before a batch of corrections was applied, or the current ones if they were edited since."""
     entry = {"$first": entries_of(f"${log.decisions}", {"$eq": ["$$entry.batch", batch]})}
 
     def unless_edited(name: str, otherwise: str) -> dict[str, Any]:
