@@ -81,7 +81,7 @@ def _log_with_undone(log: DecisionLog, batch: str, by: str | None) -> dict[str, 
 
 
 def _state_without(log: DecisionLog, batch: str) -> dict[str, Any]:
-    """Status and corrected label from the latest decision that is neither undone nor of this batch, else the first state."""
+    """Status and corrected label from the latest decision that counts without this batch, else the state before all."""
     deciding = entries_of(f"${log.decisions}", SETS_STATE)
     standing = entries_of("$$deciding", {"$and": [{"$ne": ["$$entry.batch", batch]}, STANDS]})
     latest = {"$arrayElemAt": ["$$standing", -1]}

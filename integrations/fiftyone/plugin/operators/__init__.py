@@ -1,4 +1,4 @@
-"""The operators of the plugin, in the order in which the palette lists them; each is a form around the library."""
+"""The operators of the plugin, in the order of the App's operator list. Each one is a form that calls the library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator that audits: its form, and the audit here, in the background or as a process of its own."""
+"""The operator that audits: its form, and the audit in this process, in the background or in a process of its own."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class AuditLabels(AuditOperator):
         Args:
             sample_collection: a dataset or view.
             label_field: the field with the labels.
-            audit_key: of the audit.
-            replace: replace an earlier audit under this key; decisions are kept.
-            own_process: start it as its own process and return at once.
-            delegate: queue it for `fiftyone delegated launch`.
-            **settings: of `audit.AuditConfig`.
+            audit_key: the key of the audit.
+            replace: replace an earlier audit with this key; its decisions are kept.
+            own_process: start the audit as a separate process and return at once.
+            delegate: queue the audit for `fiftyone delegated launch`.
+            **settings: settings of `audit.AuditConfig`.
 
         Raises:
             InputError: if the dataset, a setting or the key cannot be used.
@@ -71,7 +71,7 @@ class AuditLabels(AuditOperator):
         return self.call(sample_collection, params, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """What to audit, under which key, how, and where."""
+        """The form: what to audit, under which key, with which settings, and in which process."""
         target = target_collection_input(ctx, dataset, inputs)
         field = label_field_input(ctx, dataset, inputs)
         _audit_key_input(ctx, dataset, inputs)
@@ -104,7 +104,7 @@ class AuditLabels(AuditOperator):
             refuse(inputs, str(error), "settings_problem")
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> Any:
-        """Audit here and now, or start a process; in the App, as a generator that yields progress."""
+        """Audit in this process, or start another one; in the App, as a generator that yields progress."""
         params = ctx.params
         collection = ctx.target_view()
         key = params.get("audit_key") or "audit"
@@ -177,7 +177,7 @@ def _key_taken(dataset: fo.Dataset, key: str) -> str:
 def _audit_with_progress(
     ctx: Any, collection: SampleCollection, field: str, key: str, config: AuditConfig
 ) -> Iterator[Any]:
-    """Audit in a thread and yield what the App is to show meanwhile."""
+    """Audit in a thread, and yield the progress for the App to show."""
     messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
     dataset = collection._root_dataset
 

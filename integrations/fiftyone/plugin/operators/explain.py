@@ -1,4 +1,4 @@
-"""The operator that explains a sample by the samples that speak for and against its label."""
+"""The operator that explains a sample by the training samples that support or contradict its label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN_NEIGHBOURS = {
 
 
 class ExplainSample(AuditOperator):
-    """Show which training samples speak for and against a sample's label."""
+    """Show which training samples support a sample's label and which contradict it."""
 
     name_ = "explain_sample"
     label = "Explain sample"
@@ -40,12 +40,13 @@ class ExplainSample(AuditOperator):
         heat_map: bool = False,
         delegate: bool = False,
     ) -> Any:
-        """Explain from Python; a dict with label, suggested, probability, and the samples of an `Explanation`."""
+        """Explain from Python. Returns a dict with label, suggested, probability, and the samples of an
+        `Explanation`."""
         params = {"sample_id": sample_id, "audit_key": audit_key, "heat_map": heat_map}
         return self.call(sample_collection, params, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit; the sample is the open or the selected one."""
+        """The form: which audit. The sample is the one that is open or selected in the App."""
         key = key_input(ctx, dataset, inputs)
         result_folder(dataset, key)
         _sample_to_explain(ctx)
@@ -65,7 +66,7 @@ class ExplainSample(AuditOperator):
         )
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
-        """Explain, and show the sample with its neighbours in the grid."""
+        """Explain the sample, and show it with these training samples in the grid."""
         key = chosen_key(ctx, dataset)
         explanation = explain_sample(dataset, key, _sample_to_explain(ctx))
         if ctx.params.get("heat_map"):

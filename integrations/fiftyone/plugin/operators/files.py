@@ -1,4 +1,4 @@
-"""Operators that write a file about an audit: its report, and what was decided."""
+"""Operators that write a file about an audit: its report, or the decisions."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class FileOperator(AuditOperator):
         audit_key: str | None = None,
         delegate: bool = False,
     ) -> Any:
-        """Write it from Python.
+        """Write the file from Python.
 
         Args:
             sample_collection: the dataset.
-            path: the file; by default one beside the audit's saved result.
-            audit_key: of the audit; by default the newest.
-            delegate: queue it for `fiftyone delegated launch`.
+            path: the file; by default one in the folder of the audit's saved result.
+            audit_key: the key of the audit; by default of the newest.
+            delegate: queue the work for `fiftyone delegated launch`.
 
         Returns:
-            A dict with path, and count where what is written can be counted.
+            A dict with path, and count if the file holds countable entries.
 
         Raises:
             InputError: if there is no such audit, or the file cannot be written.
@@ -63,7 +63,7 @@ class MakeReport(FileOperator):
         file_input(inputs, result_folder(dataset, key) / "report.html", "An HTML file")
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
-        """Write it, and offer it for download."""
+        """Write the report, and offer it for download."""
         from reports.html import write_report
 
         key = chosen_key(ctx, dataset)
@@ -80,7 +80,7 @@ class MakeReport(FileOperator):
 
 
 class ExportCorrections(FileOperator):
-    """Write what was decided to a file."""
+    """Write the decisions to a file."""
 
     name_ = "export_corrections"
     label = "Export corrections"
@@ -108,18 +108,18 @@ class ExportCorrections(FileOperator):
 
 
 def file_input(inputs: types.Object, default: Path, kind: str) -> types.Property:
-    """The file to write; `kind` says what it is."""
+    """Add the input for the path of the file to write; `kind` describes the file."""
     about = f"{kind} on the machine that runs the App; the browser downloads a copy."
     return inputs.str("path", default=str(default), label="File", description=about)
 
 
 def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
-    """Where an operator writes a file: asked for in the App, within the audit's folder; from Python, anywhere.
+    """The path that an operator writes to: within the audit's folder if called from the App, anywhere from Python.
 
-    Whoever reaches the App's address may run operators; a path of their own would let them write over any file.
+    Everybody who can open the App's address can run operators. A free choice of path would let them overwrite any file.
 
     Raises:
-        InputError: if a path that was given in the App leaves the folder.
+        InputError: if a path given in the App is outside the folder.
     """
     given = ctx.params.get("path") or default
     path = (folder / Path(given).expanduser()).resolve()
@@ -129,6 +129,6 @@ def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
 
 
 def offer_download(ctx: Any, path: Path) -> None:
-    """Let the browser save a file of the machine that runs the App."""
+    """Let the browser download a file from the machine that runs the App."""
     if in_app(ctx):
         ctx.ops.browser_download(f"/media?filepath={quote(str(path))}", path.name)

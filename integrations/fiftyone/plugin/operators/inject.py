@@ -43,10 +43,10 @@ class InjectMislabels(AuditOperator):
             sample_collection: a dataset or view.
             label_field: the field with the labels.
             into: the new field; by default `<label_field>_corrupted`.
-            share: of the labels to change, above 0 and at most 0.5.
-            strategy: which labels to change and to what, see `audit.data.injection.inject_mislabels`.
-            audit_key: for 'most-influential', the audit that says which samples are; by default the newest.
-            delegate: queue it for `fiftyone delegated launch`.
+            share: share of the labels to change, above 0 and at most 0.5.
+            strategy: which labels to change, and to which classes; see `audit.data.injection.inject_mislabels`.
+            audit_key: for 'most-influential', the audit that provides the influence; by default the newest.
+            delegate: queue the work for `fiftyone delegated launch`.
             **settings: seed, and for 'class-pair' backbone, weights and image_size, of `audit.AuditConfig`.
 
         Returns:
@@ -60,7 +60,7 @@ class InjectMislabels(AuditOperator):
         return self.call(sample_collection, {**params, "audit_key": audit_key, "view_target": view_target}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which labels, into which field, how many, and what they become."""
+        """The form: which labels to change, how many, to which classes, and in which field."""
         target = target_collection_input(ctx, dataset, inputs)
         field = label_field_input(ctx, dataset, inputs)
         if field is not None:

@@ -1,4 +1,4 @@
-"""The inputs that forms share: which audit, which labels, which samples; and what was chosen there."""
+"""The inputs that several forms share (audit, labels, samples), and the user's choices in them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def audit_keys(dataset: fo.Dataset) -> list[str]:
 
 
 def chosen_key(ctx: Any, dataset: fo.Dataset) -> str:
-    """The audit that the parameters name, by default the newest.
+    """The key of the audit that the parameters name, by default of the newest.
 
     Raises:
-        InputError: if the dataset has none, or not this one.
+        InputError: if the dataset has no audit, or not this one.
     """
     keys = audit_keys(dataset)
     if not keys:
@@ -40,7 +40,7 @@ def chosen_key(ctx: Any, dataset: fo.Dataset) -> str:
 
 
 def key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> str:
-    """A choice among the dataset's audits; the one that is chosen."""
+    """Add a choice of the dataset's audits, and return the chosen one."""
     key = chosen_key(ctx, dataset)
     keys = audit_keys(dataset)
     choices = types.DropdownView()
@@ -54,7 +54,7 @@ def key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> str:
 
 
 def label_field_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> str | None:
-    """A choice of the field with the labels; what is chosen, or None where that cannot be.
+    """Add a choice of the field with the labels. Returns the chosen one, or None if it cannot be used.
 
     Raises:
         InputError: if the dataset has no field with labels.
@@ -73,9 +73,9 @@ def label_field_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> st
 
 
 def target_collection_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> SampleCollection:
-    """FiftyOne's choice of dataset, view or selection; what is chosen.
+    """Add FiftyOne's choice of dataset, view or selection, and return the chosen samples.
 
-    The dataset comes first: the panel's filters are a view too, and auditing what they leave would be an accident.
+    The default is the dataset. The panel's filters also make a view, and nobody means to audit only what they show.
     """
     inputs.view_target(ctx, default_target="DATASET", action_description="Take")
     chosen = ctx.request_params.get("view_target")
@@ -83,7 +83,7 @@ def target_collection_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object)
 
 
 def target_input(ctx: Any, inputs: types.Object) -> str:
-    """A choice of the samples to decide on; what is chosen."""
+    """Add a choice of the samples to decide on, and return the chosen ones."""
     choices = types.RadioGroup(orientation="horizontal")
     if ctx.current_sample:
         choices.add_choice(CURRENT, label="The open sample")
@@ -102,7 +102,7 @@ def target_samples(ctx: Any) -> SampleCollection | list[str]:
     """The samples that the parameters name: `samples` by id, or the choice of `target_input`.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are no such samples.
     """
     if ids := ctx.params.get("samples"):
         return [ids] if isinstance(ids, str) else list(ids)
@@ -120,7 +120,7 @@ def target_samples(ctx: Any) -> SampleCollection | list[str]:
 
 
 def check_samples(collection: SampleCollection, field: str, inputs: types.Object) -> None:
-    """Refuse what cannot be audited as soon as it is chosen; the images themselves are looked at by the audit."""
+    """Refuse samples that cannot be audited as soon as they are chosen. Only the audit reads the images themselves."""
     try:
         if not len(collection):
             raise InputError("there are no samples in what you chose; choose the dataset or another view")

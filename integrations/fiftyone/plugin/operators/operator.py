@@ -1,4 +1,5 @@
-"""What every operator is: a form and its work, which both may tell the user of a mistake by raising an InputError."""
+"""The base class of all operators. An operator has a form and its work; both raise an InputError for a user's
+mistake."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _FORM_MISTAKE = re.compile(r"Validation error. Path: (.*?). Reason: (.*)", re.DO
 
 
 class AuditOperator(foo.Operator):
-    """An operator whose form is `form` and whose work is `work`; both may raise an InputError to tell the user."""
+    """An operator with the form `form` and the work `work`. Both raise an InputError for a user's mistake."""
 
     name_ = ""
     label = ""
@@ -35,7 +36,7 @@ class AuditOperator(foo.Operator):
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """What FiftyOne asks of an operator."""
+        """The description of the operator that FiftyOne asks for."""
         return foo.OperatorConfig(
             name=self.name_,
             label=f"Label audit: {self.label}",
@@ -50,7 +51,7 @@ class AuditOperator(foo.Operator):
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """The form, or what is wrong."""
+        """The form, or a message about what is wrong."""
         inputs = types.Object()
         try:
             self.form(ctx, dataset_of(ctx), inputs)
@@ -60,25 +61,26 @@ class AuditOperator(foo.Operator):
         return types.Property(inputs, view=view)
 
     def execute(self, ctx: Any) -> Any:
-        """Do the work; a user's mistake becomes a notification, and {'error': ...} for callers from Python."""
+        """Do the work. A user's mistake becomes a notification in the App, and {'error': ...} for callers from
+        Python."""
         try:
             return self.work(ctx, dataset_of(ctx))
         except MISTAKES as mistake:
-            if ctx.delegated:  # the failed run shows the message
+            if ctx.delegated:  # FiftyOne shows the message of the failed run
                 raise
             ctx.ops.notify(str(mistake), variant="error")
             return {"error": str(mistake)}
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Define the inputs."""
+        """Define the inputs of the form."""
         raise NotImplementedError
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any] | None:
-        """Do it, and return what callers from Python get."""
+        """Do the work, and return the result for callers from Python."""
         raise NotImplementedError
 
     def submit(self, ctx: Any) -> str:
-        """What the form's button says."""
+        """The text of the form's button."""
         return self.label
 
     def call(
@@ -91,7 +93,7 @@ class AuditOperator(foo.Operator):
         """Execute from Python.
 
         Returns:
-            What `work` returned; where it is delegated, the execution result; in a notebook, FiftyOne's task.
+            What `work` returned. If it is delegated, the execution result; in a notebook, FiftyOne's task.
 
         Raises:
             InputError: if the user made a mistake.
@@ -121,10 +123,10 @@ class AuditOperator(foo.Operator):
 
 
 def dataset_of(ctx: Any) -> fo.Dataset:
-    """The dataset that is open.
+    """The dataset that is open in the App.
 
     Raises:
-        InputError: if none is, or it was deleted.
+        InputError: if no dataset is open, or it was deleted.
     """
     try:
         dataset = ctx.dataset
@@ -136,7 +138,7 @@ def dataset_of(ctx: Any) -> fo.Dataset:
 
 
 def refuse(inputs: types.Object, message: str, name: str = "problem") -> None:
-    """Show a mistake in the form, and keep the form from being submitted."""
+    """Show a mistake in the form, so that it cannot be submitted."""
     problem = inputs.view(name, types.Error(label=message))
     problem.invalid = True
     problem.error_message = message

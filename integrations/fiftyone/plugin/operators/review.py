@@ -1,4 +1,4 @@
-"""Operators that decide on samples, take decisions back and apply them."""
+"""Operators that make, undo and apply decisions on samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .window import in_app, refresh, show_changed_fields
 
 
 class _Decision(AuditOperator):
-    """One of the decisions on samples: `decision` is what the library does."""
+    """The base class of the operators that decide on samples. `decision` is the library's function for it."""
 
     decision: Callable[[fo.Dataset, str, Any, str | None], review.Decided]
 
@@ -38,10 +38,10 @@ class _Decision(AuditOperator):
 
         Args:
             sample_collection: the dataset, or a view to decide on as a whole.
-            samples: ids; by default all of a view. A whole dataset is only decided on where it is given as a view.
-            audit_key: of the audit; by default the newest.
-            by: who decides; by default the user that runs this.
-            delegate: queue it for `fiftyone delegated launch`.
+            samples: sample ids; by default all samples of a view. To decide on a whole dataset, pass it as a view.
+            audit_key: the key of the audit; by default of the newest.
+            by: who decides; by default the user who runs this process.
+            delegate: queue the work for `fiftyone delegated launch`.
 
         Returns:
             A dict with action, count, unchanged and batch.
@@ -55,7 +55,7 @@ class _Decision(AuditOperator):
         return self.call(sample_collection, {**params, **more}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit and which samples."""
+        """The form: which audit and which samples."""
         key_input(ctx, dataset, inputs)
         if not ctx.params.get("samples"):
             target_input(ctx, inputs)
@@ -66,16 +66,16 @@ class _Decision(AuditOperator):
         """Further inputs."""
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
-        """Decide, and say on how many samples."""
+        """Decide, and show on how many samples."""
         decided = self.decide(ctx, dataset, chosen_key(ctx, dataset), target_samples(ctx))
         ctx.ops.notify(said(decided), variant="success" if decided.count else "warning")
         refresh(ctx)
         if in_app(ctx) and ctx.selected:
-            ctx.ops.clear_selected_samples()  # or else the next decision would be on them, too
+            ctx.ops.clear_selected_samples()  # otherwise the next decision would include these samples
         return asdict(decided)
 
     def decide(self, ctx: Any, dataset: fo.Dataset, key: str, samples: SampleCollection | list[str]) -> review.Decided:
-        """Call the library."""
+        """Call the library's function."""
         return type(self).decision(dataset, key, samples, ctx.params.get("by"))
 
 
@@ -118,7 +118,7 @@ class Relabel(_Decision):
     icon = "edit"
 
     def more(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """The right label, of the classes that there are or a new one."""
+        """The input for the right label: an existing class or a new one."""
         field = audit_config(dataset, chosen_key(ctx, dataset)).label_field
         choices = types.AutocompleteView()
         for label in dataset.distinct(f"{field}.label"):
@@ -133,7 +133,7 @@ class Relabel(_Decision):
 
 
 class UndoLastDecision(AuditOperator):
-    """Take the last decision back."""
+    """Undo the last decision."""
 
     name_ = "undo_last_decision"
     label = "Undo last decision"
@@ -147,7 +147,7 @@ class UndoLastDecision(AuditOperator):
         by: str | None = None,
         delegate: bool = False,
     ) -> Any:
-        """Undo from Python; a dict with action, by and count, count 0 where there was nothing to undo."""
+        """Undo from Python. Returns a dict with action, by and count; count is 0 if there was nothing to undo."""
         return self.call(sample_collection, {"audit_key": audit_key, "by": by}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
@@ -179,11 +179,11 @@ class ApplyCorrections(AuditOperator):
         by: str | None = None,
         delegate: bool = False,
     ) -> Any:
-        """Apply from Python; the arguments are those of `review.apply_corrections`."""
+        """Apply from Python. Takes the arguments of `review.apply_corrections`."""
         return self.call(sample_collection, {"audit_key": audit_key, "into": into, "by": by}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit, and into which field."""
+        """The form: which audit, and which field to write."""
         key = key_input(ctx, dataset, inputs)
         field = audit_config(dataset, key).label_field
         waiting = review.review_progress(dataset, key).to_apply

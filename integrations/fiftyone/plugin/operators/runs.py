@@ -34,11 +34,11 @@ class LoadAudit(AuditOperator):
     def __call__(
         self, sample_collection: SampleCollection, audit_key: str | None = None, delegate: bool = False
     ) -> Any:
-        """Load from Python; a dict with audit_key, and samples, the number of audited ones."""
+        """Load from Python. Returns a dict with audit_key and samples, the number of audited samples."""
         return self.call(sample_collection, {"audit_key": audit_key}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit, and which of its samples."""
+        """The form: which audit, and which of its samples."""
         key_input(ctx, dataset, inputs)
         choices = types.RadioGroup()
         choices.add_choice("all", label="all audited samples")
@@ -47,20 +47,20 @@ class LoadAudit(AuditOperator):
         inputs.enum("show", choices.values(), default="all", label="Show", view=choices)
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
-        """Set the view and open the panel."""
+        """Show the samples in the grid, and open the panel."""
         key = chosen_key(ctx, dataset)
         title = ctx.params.get("show") or "all"
         view = dataset.load_run_view(key) if title == "all" else dataset.load_saved_view(f"{key}: {title}")
         if in_app(ctx):
             ctx.ops.set_view(view=view)
             ctx.ops.open_panel(PANEL, layout="horizontal", state={"audit_key": key})
-            # Where it is open already.
+            # Tell a panel that is already open.
             ctx.trigger(f"{PLUGIN}/tell_panel", {"method": "changed", "audit_key": key})
         return {"audit_key": key, "samples": len(view)}
 
 
 class RenameAudit(AuditOperator):
-    """Rename an audit with all it wrote."""
+    """Rename an audit and everything that it wrote."""
 
     name_ = "rename_audit"
     label = "Rename audit"
@@ -74,7 +74,7 @@ class RenameAudit(AuditOperator):
         return self.call(sample_collection, {"audit_key": audit_key, "new_key": new_key}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit, and its new key."""
+        """The form: which audit, and its new key."""
         key = key_input(ctx, dataset, inputs)
         prop = inputs.str("new_key", required=True, label="New key")
         new_key = ctx.params.get("new_key")
@@ -108,7 +108,7 @@ def _check_new_key(dataset: fo.Dataset, key: str, new_key: str) -> None:
 
 
 class DeleteAudit(AuditOperator):
-    """Delete an audit with all it wrote."""
+    """Delete an audit and everything that it wrote."""
 
     name_ = "delete_audit"
     label = "Delete audit"
@@ -121,7 +121,7 @@ class DeleteAudit(AuditOperator):
         return self.call(sample_collection, {"audit_key": audit_key}, delegate)
 
     def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
-        """Which audit, and what goes with it."""
+        """The form: which audit, and what is deleted with it."""
         key = key_input(ctx, dataset, inputs)
         progress = review.review_progress(dataset, key)
         decided = sum(count for status, count in progress.statuses.items() if status != UNREVIEWED)

@@ -1,4 +1,4 @@
-"""What operators and panel say in sentences: how many of a thing, and what came of a decision."""
+"""Sentences that the operators and the panel share: counts, and the outcome of a decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def said(decided: Decided) -> str:
-    """What came of a decision, in a sentence."""
+    """The outcome of a decision, in a sentence."""
     text = f"{counted(decided.count, 'sample')} {VERBS[decided.action]}"
     if decided.unchanged:
         text += f"; {decided.unchanged:,} stay as they were" + (

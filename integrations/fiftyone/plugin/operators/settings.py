@@ -1,4 +1,4 @@
-"""The settings of an audit as inputs, which auditing and injecting share."""
+"""The inputs for the settings of an audit, shared by the operators that audit and inject."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS = tuple(AuditConfig.__dataclass_fields__)
 
 
 def settings_inputs(inputs: types.Object) -> None:
-    """The settings that few change: injection, threshold, splits, backbone and seed."""
+    """The settings that few users change: injection, threshold, splits, backbone and seed."""
     strategy_input(inputs, "inject_strategy")
     inputs.float(
         "threshold", min=0, max=1, label="Threshold on the suspicion", description=help_of("threshold"), required=False
@@ -35,7 +35,7 @@ def settings_inputs(inputs: types.Object) -> None:
 
 
 def strategy_input(inputs: types.Object, name: str) -> None:
-    """Which labels an injection changes, and to what."""
+    """The input for which labels an injection changes, and to which classes."""
     inputs.enum(
         name,
         list(INJECTION_STRATEGIES),
@@ -47,7 +47,7 @@ def strategy_input(inputs: types.Object, name: str) -> None:
 
 
 def backbone_inputs(inputs: types.Object) -> None:
-    """What makes the embeddings."""
+    """The inputs for the backbone that computes the embeddings."""
     inputs.enum(
         "backbone",
         list(BACKBONES),
@@ -61,7 +61,7 @@ def backbone_inputs(inputs: types.Object) -> None:
 
 
 def audit_config_of(params: dict[str, Any]) -> AuditConfig:
-    """The settings that a form's parameters give; the others have their defaults.
+    """The settings from a form's parameters; all others have their defaults.
 
     Raises:
         InputError: if a setting cannot be used.

@@ -1,4 +1,4 @@
-"""What operators change in an open window of the App, beside their own form."""
+"""How operators update an open window of the App."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PLUGIN = "@influence-audit/influence-audit"
 
 
 def in_app(ctx: Any) -> bool:
-    """Whether a person waits for it in the App (and not a Python caller or a delegated run's worker)."""
+    """Whether the operator was called in the App (and not from Python or by the worker of a delegated run)."""
     return "operator_uri" in ctx.request_params and not ctx.delegated
 
 
 def refresh(ctx: Any) -> None:
-    """Show in the grid and in the panel beside it what was decided."""
+    """Update the grid and the panel after a decision."""
     if in_app(ctx):
         ctx.ops.reload_samples()
         ctx.trigger(f"{PLUGIN}/tell_panel", {"method": "look"})
@@ -29,14 +29,14 @@ def refresh(ctx: Any) -> None:
 def show_changed_fields(
     ctx: Any, dataset: fo.Dataset, audit_key: str | None = None, leave_view: bool = False
 ) -> list[Any]:
-    """Show in an open window what fields the dataset has now, in its groups and colors, and in the panel what became of
-    its audit: reloading the dataset shows the fields only. What is done is returned too, for generators to yield.
+    """Show the dataset's current fields, with their groups and colors, in an open window, and update the panel.
+    Reloading the dataset alone would update only the fields. The triggers are returned too, for generators to yield.
 
     Args:
-        ctx: the operator's.
-        dataset: whose fields have changed.
-        audit_key: the audit that the panel is to show; by default the one that it shows, or else the newest.
-        leave_view: show the whole dataset, because the view is of fields that are gone.
+        ctx: the operator's context.
+        dataset: the dataset whose fields have changed.
+        audit_key: the audit for the panel to show; by default the one that it shows, or else the newest.
+        leave_view: show the whole dataset, because the view uses fields that no longer exist.
     """
     dataset.reload()
     shown = {"groups": shown_groups(dataset), "audit_key": audit_key, "leave_view": leave_view}
@@ -47,6 +47,6 @@ def show_changed_fields(
 
 
 def is_view_of(ctx: Any, dataset: fo.Dataset, key: str) -> bool:
-    """Whether the view that is open in the App asks for the audit's fields."""
+    """Whether the view that is open in the App uses the audit's fields."""
     stages = json.dumps(ctx.view._serialize(), default=str)
     return any(f'"{name}' in stages or f'"${name}' in stages for name in audit_fields(dataset, key))
