@@ -1,7 +1,7 @@
-"""The pipeline of command and App: audit a FiftyOne collection, write its scores, and save result and report.
+"""The pipeline of the command and the App: audit a FiftyOne collection, write its scores, save the result and report.
 
-The result is saved as soon as it has scores and flags. If a later stage fails, the result names that stage and keeps
-the rest.
+The result is saved as soon as it has scores and flags. If a later stage fails, the result names that stage and holds
+the output of all others.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MARKDOWN_FILE = "summary.md"
 
 @dataclass(frozen=True)
 class Audited:
-    """An audit that has scores.
+    """A finished audit, or one of which only later stages failed.
 
     Attributes:
-        result: what was found; it is saved in `folder`.
-        folder: of the result and its report.
-        problem: why its scores are not in FiftyOne or its report could not be written; None where both are done.
+        result: the result, which is saved in `folder`.
+        folder: the folder of the result and its report.
+        problem: why the scores are not in FiftyOne or the report could not be written; None if both are done.
     """
 
     result: AuditResult
@@ -58,9 +58,9 @@ def audit_and_report(
     part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
 ) -> Audited:
-    """Audit, write FiftyOne, and write result and report into a folder.
+    """Audit, write the scores into FiftyOne, and write the result and report into a folder.
 
-    Stages that are finished are kept until all of them are, so that the same call makes only what is missing.
+    The outputs of finished stages are kept until all stages are finished, so that a repeated call runs only the others.
 
     Args:
         collection: a FiftyOne dataset or view.
@@ -94,14 +94,14 @@ def audit_and_report(
 
 
 def _write_report(result: AuditResult, folder: Path) -> tuple[AuditResult, WriteError | None]:
-    """Write the report and the summary for a pull request; where that fails, the result says so."""
+    """Write the report and the summary for a pull request. If that fails, the result records the failure."""
     from reports.html import write_report
     from reports.markdown import write_markdown
 
     try:
         write_report(result, folder / REPORT_FILE)
         write_markdown(result, folder / MARKDOWN_FILE)
-    except Exception as error:  # whatever it is, the result is complete without
+    except Exception as error:  # whatever failed, the result is complete without a report
         failure = failed_stage("report", "report", error)
         result = result.with_failed_stage(failure)
         result.save(folder)

@@ -1,4 +1,4 @@
-"""Auditing a FiftyOne dataset, and writing what an audit found into it."""
+"""Audit a FiftyOne dataset, and write the audit's result into it."""
 
 from __future__ import annotations
 
@@ -63,25 +63,26 @@ def audit_dataset(
     part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
 ) -> AuditResult:
-    """Audit the labels of a FiftyOne dataset or view and write what was found into it.
+    """Audit the labels of a FiftyOne dataset or view, and write the result into the dataset.
 
     Args:
         dataset_or_view: the images, or the name of a dataset.
-        label_field: the field with the labels, a `Classification`; it is never written to.
-        audit_key: the audit's fields are called `<audit_key>_...`; an earlier audit under it is replaced, except for
-            the decisions in `<audit_key>_status`.
+        label_field: the field with the labels, a `Classification`; the audit never writes to it.
+        audit_key: the audit's fields are called `<audit_key>_...`. An earlier audit with this key is replaced, but its
+            decisions in `<audit_key>_status` are kept.
         config: the audit's settings.
-        progress: told what is being done.
-        save_to: a folder to save the result in, before anything is written into the dataset.
-        checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with this call.
-        workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to do so here.
-        part: the command's options that open this part of the dataset again, for the commands that the report prints;
-            by default the name of the saved view.
-        left_out: what the dataset's source left out before: listed and counted in the result, and an error in a strict
-            audit.
+        progress: called with each step.
+        save_to: a folder for the result, which is saved before anything is written into the dataset.
+        checkpoint: keeps the results of finished stages until the caller discards it; None for one that ends with this
+            call.
+        workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to use this process.
+        part: options of the command that select the same part of the dataset, for the commands in the report; by
+            default the name of the saved view.
+        left_out: images that the dataset's source left out. The result lists and counts them; in a strict audit they
+            are an error.
 
     Returns:
-        The result; its scores are indexed by FiftyOne's sample ids.
+        The result, whose scores are indexed by FiftyOne's sample ids.
 
     Raises:
         InputError: if the dataset, the field or the key cannot be used, before anything is computed.
@@ -102,7 +103,7 @@ def audit_dataset(
 
 @dataclass(frozen=True)
 class _DatasetAudit:
-    """What `audit_dataset` audits, and where it puts the result; the attributes are its arguments."""
+    """One call of `audit_dataset`. The attributes are its arguments."""
 
     collection: SampleCollection
     label_field: str
@@ -112,7 +113,7 @@ class _DatasetAudit:
     left_out: Sequence[LeftOutImage]
 
     def check(self, config: AuditConfig | None) -> None:
-        """Refuse, before anything is computed, what could not be written, or what a strict audit does not take."""
+        """Before computing, refuse an audit whose result could not be written, or a strict one that has to fail."""
         dataset = root_of(self.collection)
         if config is not None and config.strict:
             refuse_left_out(source_of(dataset) or dataset.name, self.left_out)
@@ -121,7 +122,7 @@ class _DatasetAudit:
     def run(
         self, config: AuditConfig | None, progress: ProgressCallback, stages: Checkpoint, workers: Workers | None
     ) -> AuditResult:
-        """Audit, save and write, for who holds the lock."""
+        """Audit, save and write. The caller holds the audit's lock."""
         samples = read_samples(self.collection, self.label_field)
         result = self._complete(audit.audit_images(samples, config, progress, stages, workers, scored=self._complete))
         try:
@@ -134,7 +135,7 @@ class _DatasetAudit:
         return result
 
     def _complete(self, result: AuditResult) -> AuditResult:
-        """The result with what only the dataset and its source know, saved; scores, as soon as there are any."""
+        """Add to the result what only the dataset and its source know, and save it; called as soon as it has scores."""
         source = _audited_dataset(self.collection, self.label_field, self.audit_key, self.part)
         result = replace(result, summary=replace(result.summary, source=source))
         result = with_left_out(result, self.left_out)
@@ -149,7 +150,7 @@ class _DatasetAudit:
 def _audited_dataset(
     collection: SampleCollection, label_field: str, audit_key: str, part: PartOptions | None
 ) -> AuditedDataset:
-    """What the summary says of the dataset."""
+    """The summary's entry for the dataset."""
     dataset = root_of(collection)
     if part is None:
         a_part = len(collection) < len(dataset)
@@ -172,23 +173,23 @@ def write_result(
     progress: ProgressCallback = silent,
     saved_to: str | Path | None = None,
 ) -> None:
-    """Write an audit's scores, run, saved views and sidebar group into the dataset that it was made from.
+    """Write an audit's scores, run, saved views and sidebar group into the audited dataset.
 
-    The scores are staged first and then merged by the server in one operation. The run is marked 'writing' before and
-    'complete' after all of it, or 'failed' with the reason, so that an interrupted write shows, can be deleted, and is
-    repaired by writing again.
+    The scores are staged first, and then the server merges them in one operation. The run is marked 'writing' at the
+    start, and 'complete' or 'failed' (with the reason) at the end. So an interrupted write is visible. It can be
+    deleted, or repaired by writing again.
 
     Args:
         dataset_or_view: what was audited.
-        result: what was found, indexed by sample id.
+        result: the audit's result, indexed by sample id.
         audit_key: the audit's fields are called `<audit_key>_...`.
-        label_field: the field that was audited.
-        progress: told how many samples are written.
-        saved_to: the folder that holds the saved result; the App explains samples and makes reports from it.
+        label_field: the audited field.
+        progress: called with the number of samples written.
+        saved_to: the folder with the saved result, from which the App explains samples and makes reports.
 
     Raises:
-        InputError: if the dataset is gone, the key would overwrite something else, or another audit under it is on.
-        WriteError: if the database or the dataset went away meanwhile.
+        InputError: if the dataset was deleted, the key would overwrite something else, or an audit with it is running.
+        WriteError: if the database stopped or the dataset was deleted meanwhile.
     """
     dataset = root_of(dataset_or_view)
     _check_writable(dataset, audit_key, label_field)
@@ -204,7 +205,7 @@ def _write(
     progress: ProgressCallback,
     saved_to: str | Path | None,
 ) -> None:
-    """`write_result` for who holds the lock."""
+    """`write_result`. The caller holds the audit's lock."""
     dataset = root_of(dataset_or_view)
     where = f"the result is in {str(saved_to)!r}; " if saved_to is not None else ""
     run = LabelAuditConfig(
@@ -236,7 +237,7 @@ def _write(
         raise (InputError(f"{error} ({where.strip('; ')})") if where else error) from None
     except Exception as error:
         problem = _problem_of(error, dataset)
-        # Whatever it was may stop this too: then the run stays 'writing'.
+        # The same problem may prevent this update, too. Then the run stays 'writing'.
         with suppress(Exception), pymongo.timeout(FAREWELL_SECONDS):
             run.state, run.problem = FAILED, problem
             dataset.update_run_config(audit_key, run)
@@ -259,7 +260,7 @@ def _problem_of(error: Exception, dataset: fo.Dataset) -> str:
 
 
 def _remarks(result: AuditResult) -> dict[str, list[str]]:
-    """By sample id, what was found of samples beside their scores: the kinds of findings, and why one was left out."""
+    """Remarks by sample id: the kinds of findings on the sample, or why it was not audited."""
     remarks: dict[str, list[str]] = {}
     if len(result.findings):
         found = result.findings.dropna(subset=["id"]).drop_duplicates(["id", "kind"])
@@ -267,14 +268,14 @@ def _remarks(result: AuditResult) -> dict[str, list[str]]:
             remarks.setdefault(sample, []).append(kind)
     if len(result.skipped):
         for sample, reason in zip(result.skipped["id"], result.skipped["reason"], strict=True):
-            if not ObjectId.is_valid(sample):  # what the source left out is no sample
+            if not ObjectId.is_valid(sample):  # an image that the source left out is not a sample
                 continue
             remarks.setdefault(sample, []).append(f"left out: {reason}")
     return remarks
 
 
 def _since_last(dataset: fo.Dataset, result: AuditResult, audit_key: str) -> dict[str, Any]:
-    """What changed since the audit that is replaced: flags, and labels that were corrected in between."""
+    """Changes since the replaced audit: flags, and labels corrected in between."""
     if audit_key not in dataset.list_runs(method=METHOD):
         return {}
     former = dataset.get_run_info(audit_key)

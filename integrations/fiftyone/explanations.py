@@ -1,5 +1,5 @@
-"""Why the audit suspects a sample: the training samples that speak for its label and those that speak against it, the
-validation samples that it harms, and where in its image that comes from."""
+"""Why the audit suspects a sample: training samples that support or contradict its label, validation samples whose
+prediction it makes worse, and the image regions that cause its influence."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ SIDES = ("helpful", "harmful", "helpful_in_class", "harmful_in_class", "harmed")
 
 @dataclass(frozen=True, kw_only=True)
 class AppExplanationSettings:
-    """How explanations are made while the App is open."""
+    """Settings of explanations in the App."""
 
-    # Most samples of each kind in an explanation.
+    # Largest number of samples of each kind in an explanation.
     neighbours: int = 6
-    # Audits whose training features stay in memory.
+    # Number of audits whose training features stay in memory.
     audits_kept: int = 2
-    # Explanations made in the background that stay in memory.
+    # Number of explanations made in the background that stay in memory.
     explanations_kept: int = 200
-    # Seconds to wait for an explanation that may be ready at once.
+    # Seconds to wait for an explanation before the caller goes on without it.
     wait_seconds: float = 0.1
 
 
@@ -47,12 +47,12 @@ _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
 _background = ThreadPoolExecutor(1, "label-audit-explanation")
 _asked: OrderedDict[tuple[tuple[str, int], str], Future[tuple[pd.DataFrame, _Judgement]]] = OrderedDict()
-_asked_of: set[tuple[str, int]] = set()  # the audits of which samples were asked for in the background
+_asked_of: set[tuple[str, int]] = set()  # audits with a sample whose explanation was requested in the background
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training sample that helps or harms the prediction of the explained sample's label."""
+    """A training sample that helps or harms the prediction of the explained sample's label, or a harmed sample."""
 
     id: str
     filepath: str
@@ -62,18 +62,18 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the audit saw in a sample.
+    """The explanation of a sample.
 
     Attributes:
         sample: its id.
         label: the label that was audited.
-        suggested: the label that the audit would give.
+        suggested: the label that the audit suggests.
         probability: of the suggested label, 0 to 1.
-        helpful: training samples that speak for the label, the strongest first.
-        harmful: training samples that speak against it, the strongest first.
-        helpful_in_class, harmful_in_class: the same among the training samples of its own label.
-        harmed: validation samples that are predicted worse for its being trained on, with the label that they should
-            be predicted as, the one that suffers most first.
+        helpful: training samples that support the label, the strongest first.
+        harmful: training samples that contradict the label, the strongest first.
+        helpful_in_class, harmful_in_class: the same, only among training samples with this label.
+        harmed: validation samples that the head predicts worse because it was trained on this sample, the most harmed
+            first, each with the label that it should be predicted as.
     """
 
     sample: str
@@ -91,7 +91,7 @@ def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
     """The folder with the saved result of an audit.
 
     Raises:
-        InputError: if there is no such audit, it was not saved, or the folder is gone.
+        InputError: if there is no such audit, it was not saved, or the folder does not exist any more.
     """
     folder = audit_config(dataset, audit_key).result_folder
     if folder is None:
@@ -102,7 +102,7 @@ def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
 
 
 def is_being_explained(dataset: fo.Dataset, audit_key: str) -> bool:
-    """Whether this process was asked to explain a sample of the audit: another needs no preparation of its own."""
+    """Whether this process was asked to explain a sample of the audit. Further samples then need no preparation."""
     try:
         identity = _identity(result_folder(dataset, audit_key))
     except InputError:
@@ -113,22 +113,22 @@ def is_being_explained(dataset: fo.Dataset, audit_key: str) -> bool:
 def explain_sample(
     dataset: fo.Dataset, audit_key: str, sample_id: str, progress: ProgressCallback = silent
 ) -> Explanation:
-    """Explain a sample. The first one of an audit takes as long as reading its training images, the next ones do not.
+    """Explain a sample. Only the first explanation of an audit takes as long as reading its training images.
 
     Args:
         dataset: the audited dataset.
         audit_key: of the audit.
         sample_id: the sample.
-        progress: told while the explanation is prepared.
+        progress: called while the explanation is prepared.
 
     Raises:
-        InputError: if there is no such audit, its result is gone, or the sample was not scored.
+        InputError: if there is no such audit, its result no longer exists, or the sample was not scored.
     """
     return _in_words(dataset, sample_id, *_explain(result_folder(dataset, audit_key), sample_id, progress))
 
 
 def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -> Explanation | None:
-    """Explain a sample without keeping the caller waiting: None until it is made, then what `explain_sample` returns.
+    """Explain a sample in the background: returns None until the explanation is ready, then as `explain_sample` does.
 
     Raises:
         InputError: as `explain_sample` does.
@@ -163,10 +163,10 @@ def _explain(folder: Path, sample_id: str, progress: ProgressCallback = silent) 
 
 
 def add_heat_map(dataset: fo.Dataset, audit_key: str, sample_id: str) -> None:
-    """Write where in the image the sample's influence comes from into its field `<key>_heatmap`, which the App draws.
+    """Write a heat map of what in the image causes the sample's influence into `<key>_heatmap`, for the App to draw.
 
     Raises:
-        InputError: if there is no such audit, its result or the image is gone, or its engine was not 'exact'.
+        InputError: if there is no such audit, its result or the image no longer exists, or its engine was not 'exact'.
     """
     import numpy as np
 
@@ -179,7 +179,7 @@ def add_heat_map(dataset: fo.Dataset, audit_key: str, sample_id: str) -> None:
 
 
 def _in_words(dataset: fo.Dataset, sample_id: str, table: pd.DataFrame, judgement: _Judgement) -> Explanation:
-    """What was found, with the files of those training samples that the dataset still has."""
+    """The explanation, with the files of those training samples that are still in the dataset."""
     ids, filepaths = dataset.select(list(table["neighbour"].unique())).values(["id", "filepath"])
     present = dict(zip(ids, filepaths, strict=True))
     sides: dict[str, list[Neighbour]] = {name: [] for name in SIDES}
@@ -195,7 +195,7 @@ def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
     from audit.result import AuditResult
 
     identity = _identity(folder)
-    with _preparing:  # the App's server answers several windows at once; one preparation is enough
+    with _preparing:  # several windows may ask at the same time; one preparation is enough
         if identity not in _explainers:
             _explainers[identity] = ResultExplainer(AuditResult.load(folder), progress)
             while len(_explainers) > SETTINGS.audits_kept:
@@ -205,5 +205,5 @@ def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
 
 
 def _identity(folder: Path) -> tuple[str, int]:
-    """The saved result, told from one that replaces it in the same folder."""
+    """An identity of the saved result, which changes if another result replaces it in the same folder."""
     return str(folder), (folder / SUMMARY_FILE).stat().st_mtime_ns

@@ -1,8 +1,8 @@
-"""Images from elsewhere become a persistent FiftyOne dataset, and stay up to date with their source.
+"""Import labelled images into a persistent FiftyOne dataset, and update it when the source changes.
 
-A dataset that this module made says so in ``dataset.info["influence_audit"]``. Each of its samples keeps the label that
-the source had (`source_label`) beside the label that people may correct (`ground_truth`), so that a repeated import
-knows a correction from a change of the source, and never undoes the first.
+Datasets that this module made have an entry ``dataset.info["influence_audit"]``. Each sample has two labels: the
+source's label at the last import (`source_label`), and the label that people may correct (`ground_truth`). So a
+repeated import can tell a correction from a change in the source, and never overwrites a correction.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SIGNATURES = {
     b"MM\x00*": ".tif",
 }
 
-# FiftyOne asks `mimetypes` whether a file is an image, and a slim machine's tables lack these.
+# FiftyOne asks `mimetypes` whether a file is an image, and the tables of minimal systems lack these types.
 for _suffix, _mime in {
     ".webp": "image/webp",
     ".jfif": "image/jpeg",
@@ -57,7 +57,7 @@ for _suffix, _mime in {
 
 @dataclass
 class _Changes:
-    """What one import changes in samples that the dataset had already."""
+    """The changes by one import to samples that were already in the dataset."""
 
     labels: dict[str, fo.Classification | None] = field(default_factory=dict)
     source_labels: dict[str, str | None] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class _Changes:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A sample as the dataset has it."""
+    """A sample in the dataset before the import."""
 
     id: str
     filepath: str
@@ -81,22 +81,22 @@ class _Stored:
 def import_images(
     images: LabelledImages, dataset: str | None = None, progress: ProgressCallback = silent
 ) -> SampleCollection:
-    """Write the images into their FiftyOne dataset, which is made where it does not exist yet.
+    """Write the images into their FiftyOne dataset, which is created if it does not exist yet.
 
-    New images are added. A label is updated only where the source's own label changed since the last import and nobody
-    corrected it in between. Samples that left the source stay in the dataset, tagged `left-source`.
+    New images are added. A label is updated only if it changed in the source since the last import and nobody corrected
+    it in the dataset. Samples that are no longer in the source stay in the dataset, with the tag `left-source`.
 
     Args:
         images: the images.
-        dataset: the dataset's name; by default made from the source's.
-        progress: told about every batch of images.
+        dataset: the dataset's name; by default derived from the source's name.
+        progress: called after each batch of images.
 
     Returns:
-        The dataset, or the view of it that holds what the source has now.
+        The dataset, or a view of it with the images that are in the source now.
 
     Raises:
-        InputError: if the name cannot be a dataset's, or the dataset exists and was not made from this source, which
-            was not moved either.
+        InputError: if the name is not allowed for a dataset, or the dataset exists and was made from another source (a
+            source that was moved is the same one).
     """
     connect()
     target = dataset_for(images, dataset, progress)
@@ -202,7 +202,7 @@ def _apply(dataset: fo.Dataset, changes: _Changes, folder: Path) -> None:
     updates: dict[str, dict[str, Any]] = {
         "filepath": changes.filepaths,
         "metadata": dict.fromkeys(changes.filepaths),
-        # The source's label last: interrupted before it, the next import sees the same change again.
+        # The source's label is written last. After an interruption, the next import then sees the same change again.
         DEFAULT_LABEL_FIELD: changes.labels,
         "source_label": changes.source_labels,
     }
@@ -216,7 +216,7 @@ def _apply(dataset: fo.Dataset, changes: _Changes, folder: Path) -> None:
 
 
 def _mark_left(dataset: fo.Dataset, images: LabelledImages, stored: dict[str, _Stored], seen: set[str]) -> int:
-    """Tag what left the source and untag what came back; how many are tagged now."""
+    """Tag samples that left the source, untag those that came back, and return how many are tagged now."""
     kept = None if images.kept_labels is None else set(images.kept_labels)
     left, back = [], []
     for source_id, sample in stored.items():
@@ -261,11 +261,11 @@ def _tell(images: LabelledImages, changes: _Changes, left: int, progress: Progre
 
 
 def _filepath(image: LabelledImage, folder: Path) -> Path | None:
-    """Where the image's file is; encoded bytes are written first, under a name that their content makes unique."""
+    """The path of the image's file. Encoded bytes are first written to a file whose name includes a digest of them."""
     if image.image is None or isinstance(image.image, Path):
         return image.image
     digest = digest_of_image(image.image)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:80]  # names may have 255 bytes
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image.source_id).strip("-")[:80]  # file names may have up to 255 bytes
     path = folder / digest[:2] / f"{stem}-{digest}{_suffix_of(image.image)}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,7 +275,7 @@ def _filepath(image: LabelledImage, folder: Path) -> Path | None:
 
 
 def _suffix_of(encoded: bytes) -> str:
-    """How a file with this content is named; .jpg for what is no known image, so that FiftyOne can list it."""
+    """The file name suffix for this content. It is .jpg for unknown formats, so that FiftyOne can list the file."""
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
         return ".webp"
     return next((suffix for start, suffix in _SIGNATURES.items() if encoded.startswith(start)), ".jpg")

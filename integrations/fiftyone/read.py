@@ -1,4 +1,4 @@
-"""Reading labelled images from FiftyOne: its datasets, their saved views, and the samples to audit."""
+"""Read labelled images from FiftyOne: its datasets, their saved views, and the samples to audit."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from integrations.sources.class_choice import chosen_classes
 
 
 def dataset_names() -> list[str]:
-    """The names of the FiftyOne datasets that there are."""
+    """The names of all FiftyOne datasets."""
     connect()
     return fo.list_datasets()
 
 
 def close_to(name: str, names: list[str]) -> str:
-    """' (did you mean ...?)' where a name is like some that exist, else ''."""
+    """' (did you mean ...?)' if a name is similar to existing names, else ''."""
     close = difflib.get_close_matches(name, names, n=3)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
@@ -32,13 +32,13 @@ def close_to(name: str, names: list[str]) -> str:
 def load_collection(
     dataset: str, view: str | None = None, label_field: str = "ground_truth", keep_labels: tuple[str, ...] = ()
 ) -> SampleCollection:
-    """A FiftyOne dataset, one of its saved views, or the part of either that has certain labels.
+    """Load a FiftyOne dataset or one of its saved views, or the samples in it that have certain labels.
 
     Args:
         dataset: the dataset's name.
         view: the saved view's name.
         label_field: the field with the labels.
-        keep_labels: the class names to keep; all by default.
+        keep_labels: the class names to keep; by default all.
 
     Raises:
         InputError: if there is no such dataset, view, field or class.
@@ -60,11 +60,11 @@ def load_collection(
 def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_truth") -> Samples:
     """The labelled images of a FiftyOne dataset or view.
 
-    Ids are FiftyOne's sample ids. A split is what a sample has exactly one tag for (train, val, test, ...). Missing
-    and blank labels are None.
+    Ids are FiftyOne's sample ids. The split of a sample comes from its tags (train, val, test, ...), if exactly one tag
+    names a split. Missing and blank labels are None.
 
     Raises:
-        InputError: if there are no samples, they are no images, or the field has no classifications.
+        InputError: if there are no samples, they are not images, or the field does not hold classifications.
     """
     if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
         raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
@@ -86,10 +86,10 @@ def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_t
 
 
 def load_dataset(name: str) -> fo.Dataset:
-    """The dataset of a name.
+    """Load the dataset with this name.
 
     Raises:
-        InputError: if there is none, with the names that are like it.
+        InputError: if it does not exist; the message lists similar names.
     """
     connect()
     try:
@@ -101,7 +101,7 @@ def load_dataset(name: str) -> fo.Dataset:
 
 
 def root_of(collection: SampleCollection) -> fo.Dataset:
-    """The dataset that a view is of, or the dataset itself."""
+    """The dataset of a view; a dataset itself is returned as it is."""
     return collection if isinstance(collection, fo.Dataset) else fo.load_dataset(collection.dataset_name)
 
 
@@ -121,7 +121,7 @@ def _check_label_field(collection: SampleCollection, label_field: str) -> None:
 
 
 def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
-    """How to make a label field of one that holds text, numbers, or lists of one label; '' for another field."""
+    """How to convert a field with text, numbers, or lists of one label into a label field; '' for other fields."""
     label: str | None = None
     if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField | fo.FloatField):
         label = "str(v)"

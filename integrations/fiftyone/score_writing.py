@@ -1,8 +1,8 @@
-"""Writing an audit's scores: they are staged completely, then merged into the samples in one operation.
+"""Write an audit's scores: all of them are staged first, and then merged into the samples in one operation.
 
-FiftyOne's own `set_values` makes one update per sample and field. That takes several times as long, and shows half of
-the scores while it runs, and afterwards if it is interrupted. So the scores are first written into a collection that
-nobody reads, and then the server merges all of them into the samples.
+FiftyOne's own `set_values` makes one update per sample and field. That takes several times as long. While it runs, or
+if it is interrupted, users see only some of the scores. So the scores are first written into a collection that nobody
+reads, and then the server merges all of them into the samples.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 STAGE = "fiftyone"
-SAMPLES_AT_ONCE = 5_000  # in a command to MongoDB
+SAMPLES_AT_ONCE = 5_000  # samples per command to MongoDB
 _STAGED = "influence_audit.staged."
-_LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores one; id, label and confidence are ours
-_NUMBERS = (INFLUENCE, SELF_INFLUENCE, SUSPICION, LOO_PROBABILITY)  # named as the scores' columns
+_LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores it; id, label and confidence are set here
+_NUMBERS = (INFLUENCE, SELF_INFLUENCE, SUSPICION, LOO_PROBABILITY)  # named as the columns of the scores
 
 
 def write_scores(
@@ -57,23 +57,23 @@ def write_scores(
     remarks: Mapping[str, list[str]] | None = None,
     progress: ProgressCallback = silent,
 ) -> None:
-    """Write an audit's scores and give each scored sample a status, into fields that are declared.
+    """Write an audit's scores, and a status for each scored sample. The fields must be declared already.
 
-    Statuses that are there stay. Samples that a former audit under the key had scored and this one has not lose their
-    scores, and their status unless somebody decided on them.
+    Existing statuses do not change. Samples that only an earlier audit with this key has scored lose their scores, and
+    also their status, unless somebody decided on them.
 
     Args:
         dataset: the audited dataset.
-        audit_key: of the audit.
+        audit_key: the key of the audit.
         scores: the scores of an `AuditResult`, indexed by sample id.
-        remarks: by sample id, what else there is to say of samples, scored or not.
-        progress: told how many samples are written.
+        remarks: by sample id, further remarks on samples, scored or not.
+        progress: called with the number of samples written.
     """
     database, remarks = get_db_conn(), remarks or {}
     drop_orphans(database)
     samples = database[dataset._sample_collection_name]
     staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
-    staged.drop()  # what an interrupted audit left
+    staged.drop()  # left by an interrupted audit
     columns = {field.name(audit_key): values for field, values in _columns(scores).items()}
     columns[FINDINGS.name(audit_key)] = [remarks.get(sample) for sample in scores.index]
     try:
@@ -86,10 +86,10 @@ def write_scores(
         )
         _merge(staged, samples.name, STATUS.name(audit_key))
     finally:
-        # The server may be gone: what is left there goes with the next audit.
+        # The server may have stopped. The next audit then drops this collection.
         with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
             staged.drop()
-    dataset.reload()  # and with it the samples that this process holds
+    dataset.reload()  # also reloads the samples in this process's memory
 
 
 def _stage_scored(
@@ -107,7 +107,7 @@ def _stage_scored(
 
 
 def _scored_before(samples: Collection, audit_key: str) -> set[ObjectId]:
-    """Samples that a former audit under the key said something of."""
+    """Ids of the samples for which an earlier audit with this key wrote something."""
     something = [{field.name(audit_key): {"$ne": None}} for field in (STATUS, FINDINGS)]
     return {found["_id"] for found in samples.find({"$or": something}, ["_id"])}
 
@@ -121,9 +121,9 @@ def _stage_unscored(staged: Collection, values: Mapping[ObjectId, dict[str, Any]
 
 
 def _merge(staged: Collection, samples: str, status: str) -> None:
-    """Let the server merge what is staged into the samples.
+    """Let the server merge the staged values into the samples.
 
-    The server decides on the status, so that decisions that people make meanwhile are seen.
+    The server chooses the status, so that decisions made in the meantime are kept.
     """
     undecided = {"$cond": [{"$eq": [f"${status}", UNREVIEWED]}, None, f"${status}"]}
     decided = {"$cond": ["$$new.scored", {"$ifNull": [f"${status}", UNREVIEWED]}, undecided]}
@@ -134,7 +134,7 @@ def _merge(staged: Collection, samples: str, status: str) -> None:
 
 
 def drop_orphans(database: Database) -> None:
-    """Drop what was staged for datasets that are gone, which nobody else would."""
+    """Drop collections that were staged for deleted datasets, because no later audit of them will."""
     names = database.list_collection_names(filter={"name": {"$regex": f"^{re.escape(_STAGED)}"}})
     alive = {str(found["_id"]) for found in database["datasets"].find({}, ["_id"])} if names else set()
     for name in names:
@@ -143,7 +143,7 @@ def drop_orphans(database: Database) -> None:
 
 
 def _columns(scores: pd.DataFrame) -> dict[AuditField, list[Any]]:
-    """The values of each field but the status as the database has them, in the order of the scores."""
+    """The values of each field except the status, as the database stores them, in the order of the scores."""
     columns: dict[AuditField, list[Any]] = {field: _numbers(scores[field.suffix]) for field in _NUMBERS}
     columns[FLAG] = scores["flag"].astype(bool).tolist()
     columns[SUGGESTED] = _labels(scores["suggested_label"], _numbers(scores["suggested_probability"]))

@@ -1,4 +1,4 @@
-"""Which FiftyOne dataset the images of a source become: its name, the source that it records, and moved sources."""
+"""Find or create the FiftyOne dataset for a source's images: its name, its recorded source, and moved sources."""
 
 from __future__ import annotations
 
@@ -33,46 +33,47 @@ THIS_PROCESS = uuid.uuid4().hex
 
 
 def image_home() -> Path:
-    """The folder below which the images of imported datasets are kept (`INFLUENCE_AUDIT_HOME`)."""
+    """The folder that holds the images of all imported datasets (`INFLUENCE_AUDIT_HOME`)."""
     home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
     return Path(home).expanduser().absolute() / "images"
 
 
 def source_of(dataset: fo.Dataset) -> str | None:
-    """The source that a dataset was imported from, or None where it was not."""
+    """The source that a dataset was imported from; None if it was not imported."""
     mark = dataset.info.get(INFO_KEY)
     return mark.get("source") if isinstance(mark, dict) else None
 
 
 def digest_of_image(encoded: bytes) -> str:
-    """What the name of an encoded image's file ends with: 16 hexadecimal digits of its content."""
+    """A digest of an encoded image, for the end of its file's name: 16 hexadecimal digits."""
     return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
 
 def dataset_name(images: LabelledImages, wanted: str | None = None) -> str:
-    """The name of the dataset that images become: the wanted one, or one made from the source's.
+    """The name of the dataset for the images: the wanted name, or one derived from the source's name.
 
-    Where that one is another source's, such as that of another folder with the same last name, the names of the
-    folders above come before it.
+    If another source has that name, for example a folder with the same last name, the names of the parent folders are
+    put before it.
 
     Raises:
-        InputError: if it cannot be a dataset's.
+        InputError: if the name is not allowed for a dataset.
     """
     if wanted is not None:
         return _checked(wanted)
     names = [_checked(name) for name in _possible_names(images)]
     sources = {name: source_of(fo.load_dataset(name)) for name in names if fo.dataset_exists(name)}
     own = next((name for name in names if sources.get(name) == images.description), None)
-    # A dataset of the user's own, or of a source that may have been moved to here, is theirs to decide on.
+    # This may be the user's own dataset, or one whose source was moved to this path: the user has to decide.
     free = (name for name in names if sources.get(name) is None or _is_gone(str(sources[name])))
     return own or next(free, names[-1])
 
 
 def dataset_for(images: LabelledImages, wanted: str | None, progress: ProgressCallback = silent) -> fo.Dataset:
-    """The dataset that images become, made where it does not exist yet; one whose source was moved follows it.
+    """The dataset for the images, created if it does not exist yet. If its source was moved, the new path is recorded.
 
     Raises:
-        InputError: if the name cannot be a dataset's, or the dataset is another source's or nobody's.
+        InputError: if the name is not allowed for a dataset, or the dataset was imported from another source or not at
+            all.
     """
     name = dataset_name(images, wanted)
     if not fo.dataset_exists(name):
@@ -98,7 +99,7 @@ def dataset_for(images: LabelledImages, wanted: str | None, progress: ProgressCa
 
 @contextmanager
 def removed_if_refused(images: LabelledImages, wanted: str | None) -> Iterator[None]:
-    """Remove the dataset that is made within, and its files, where the audit is refused and nothing was written yet."""
+    """If the audit within is refused before it wrote anything, remove the dataset made within, and its files."""
     name = dataset_name(images, wanted)
     existed = fo.dataset_exists(name)
     folder = image_home() / to_slug(name)
@@ -116,7 +117,7 @@ def removed_if_refused(images: LabelledImages, wanted: str | None) -> Iterator[N
 
 
 def _made(images: LabelledImages, name: str) -> fo.Dataset:
-    # It gets its name when it is marked as ours: an import killed before leaves only what FiftyOne itself removes.
+    # The name is set after the mark. If an import is killed before, FiftyOne itself removes the unnamed dataset.
     made = fo.Dataset()
     made.info = {INFO_KEY: {"source": images.description, "made_by": THIS_PROCESS}}
     made.save()
@@ -139,9 +140,9 @@ def _checked(name: str) -> str:
 
 
 def _possible_names(images: LabelledImages) -> list[str]:
-    """The source's own name, then with the names of folders above it, then with a digest of the whole path."""
+    """The source's own name, then the same with names of parent folders, then with a digest of the whole path."""
     above = [folder.name for folder in Path(_place(images.description)).parents if folder.name]
-    if above and above[0] == images.name:  # a file with the name of a split is called by its folder
+    if above and above[0] == images.name:  # if a file is named after a split, use its folder's name
         above = above[1:]
     longer = ["-".join([*reversed(above[:count]), images.name]) for count in range(1, 3)]  # one or two folders
     digest = hashlib.blake2b(images.description.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
@@ -157,16 +158,17 @@ def _place(description: str) -> str:
 
 
 def _is_gone(source: str) -> bool:
-    """Whether a source is a path at which nothing is now."""
+    """Whether a source is a path that no longer exists."""
     place = _place(source)
     return os.path.isabs(place) and not os.path.lexists(place)
 
 
 def _check_moved(dataset: fo.Dataset, source: str, images: LabelledImages, wanted: str | None) -> None:
-    """Refuse images of another source than the dataset's, unless the user says that it was moved, and it looks so.
+    """Refuse images from another source than the dataset's, unless the user says that it was moved and this is
+    plausible.
 
     Raises:
-        InputError: saying which of these it is.
+        InputError: says which of the conditions failed.
     """
     was = f"dataset {dataset.name!r} was made from {source}"
     other_name = "choose another name with --dataset NAME"
@@ -187,7 +189,7 @@ def _check_moved(dataset: fo.Dataset, source: str, images: LabelledImages, wante
 
 
 def _could_be_moved(source: str, images: LabelledImages, files: dict[str, str]) -> bool:
-    """Whether both are paths of one kind, and the old one leads to nothing, or to the same place."""
+    """Whether both sources are paths of one kind, and the old path is the same place or without imported files."""
     old, new = _place(source), _place(images.description)
     if source.partition(":")[0] != images.description.partition(":")[0] or not (
         os.path.isabs(old) and os.path.isabs(new)
@@ -203,7 +205,7 @@ def _could_be_moved(source: str, images: LabelledImages, files: dict[str, str]) 
 
 
 def _in_common(images: LabelledImages, files: dict[str, str]) -> tuple[int, int]:
-    """How many images were looked at, and how many of them the dataset has: files by name, others by content."""
+    """How many images were compared, and how many of these the dataset has (files by name, others by content)."""
     looked_at = known = 0
     for image in islice(images, None if images.description.startswith("folder:") else COMPARED_IMAGES):
         looked_at += 1
@@ -219,9 +221,9 @@ def _is_known(image: LabelledImage, files: dict[str, str]) -> bool:
 
 
 def _remove_files(folder: Path, before: set[Path], paths: list[str]) -> None:
-    """Remove those of a dataset's files that are new in a folder, and folders that are empty then.
+    """Remove a dataset's files that are new in a folder, and then empty folders.
 
-    Another run of the same source may be writing there: what is not this dataset's stays.
+    Another run of the same source may be writing there, so only this dataset's files are removed.
     """
     for path in set(map(Path, paths)) - before:
         if folder in path.parents:
