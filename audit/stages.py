@@ -1,4 +1,4 @@
-"""The stages of an audit on its material: each takes and gives plain values, and knows nothing of the others."""
+"""The stages of an audit, one function each. Each takes and returns plain values, and does not know the others."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ from audit.progress import ProgressCallback
 def trained_head(
     x: Rows, labels: np.ndarray, material: Material, config: AuditConfig, only: np.ndarray | None = None
 ) -> Head:
-    """The head trained on the train split, or on what of it is among the rows `only`; validation likewise.
+    """The head trained on the train split, and tuned on the validation split.
 
-    The former is the one whose influence is asked for; of the latter, its predictions are.
+    With `only`, just the samples of both splits that are among these rows are used. The audit computes influence for
+    the head without `only`; a head with `only` is used for its predictions.
     """
     y = torch.from_numpy(labels).to(x.device)
     train, validation = material.rows("train"), material.rows("validation")
@@ -55,18 +56,17 @@ def trained_head(
 
 
 def _with_l2(config: AuditConfig, l2: float | None) -> AuditConfig:
-    """With this penalty, where one is given; the 'adam' trainer has none."""
+    """The settings with this penalty, if one is given. The 'adam' trainer has no penalty."""
     return config.replace(l2=l2) if l2 else config
 
 
 def inject(
     given: np.ndarray, material: Material, copies: Copies, config: AuditConfig, influence: np.ndarray | None
 ) -> np.ndarray:
-    """Labels with mislabels; copies that carry a label alike get the same one, or they would give it away."""
+    """Labels with injected mislabels. Copies with the same label get the same new one, so that none reveals it."""
     allowed = np.ones(len(given), dtype=bool)
-    if (
-        config.inject_into == "train" or config.inject_strategy == "most-influential"
-    ):  # the recipe ranks training samples
+    # The original recipe ('most-influential') ranks training samples.
+    if config.inject_into == "train" or config.inject_strategy == "most-influential":
         allowed = material.split == "train"
     elif config.validation_trusted:
         allowed = material.split != "validation"
@@ -94,7 +94,7 @@ def inject(
 
 
 def hessian_of(x: Rows, head: Head, material: Material, config: AuditConfig) -> HeadHessian:
-    """Of the head's training objective."""
+    """The Hessian of the head's training objective."""
     z = head.features(select_rows(x, torch.from_numpy(material.rows("train"))))
     return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping)
 
@@ -109,7 +109,7 @@ def influence_of(
     expected: Tensor | None,
     note: Callable[[str], None],
 ) -> Influence:
-    """On the mean validation loss, by the given labels, or by what classes (n, C) are expected in their place."""
+    """Influence on the mean validation loss, computed with the given labels, or with `expected` classes (n, C)."""
     targets = targets_of(torch.from_numpy(labels).to(x.device), len(head.weight), x)
     train, validation = (torch.from_numpy(material.rows(name)).to(x.device) for name in ("train", "validation"))
     pictures = material.pictures if config.scope == "model" else None
@@ -139,8 +139,8 @@ def explain(
 ) -> pd.DataFrame:
     """The training samples that help and harm chosen samples most (`AuditResult.explanations`).
 
-    Chosen are the validation samples that are predicted worst, as the audit believes their labels to be (n, C), and the
-    given labels of the most suspicious samples.
+    The chosen samples are the worst predicted validation samples, with labels as in `beliefs` (n, C), and the most
+    suspicious samples, with their given labels.
     """
     z, p, targets = _predictions(material.x, labels, head)
     wanted = (
@@ -160,14 +160,14 @@ def correction_of(
     head: Head,
     config: AuditConfig,
 ) -> Correction:
-    """What measures the head before and after correction.
+    """The object that measures the head before and after correction.
 
     Args:
         material: the samples.
-        labels: (n,) class numbers that were audited.
-        others: (n,) the likeliest class number but that one.
-        suspicion: (n,).
-        head: trained on the labels.
+        labels: (n,) audited class numbers.
+        others: (n,) the likeliest class other than the label.
+        suspicion: (n,) probability that each label is wrong, 0 to 1.
+        head: the head trained on the labels.
         config: the settings.
     """
     x = material.x
@@ -184,7 +184,7 @@ def correction_of(
 
 
 def copies_of(material: Material, labels: np.ndarray) -> Copies:
-    """Samples with the same content, where taking each content once leaves something to audit."""
+    """Samples with the same content; none if content does not tell samples apart, or too few contents are left."""
     copies = Copies.of(material.keys)
     if not copies:
         return copies
@@ -204,15 +204,15 @@ def diagnose(
     trusted: np.ndarray | None,
     progress: ProgressCallback,
 ) -> tuple[Diagnosis, Controls]:
-    """What the data say about every label (n,), and what becomes of known mislabels in copies of the labels.
+    """The diagnosis of every label (n,), and the spike-in controls: known mislabels in copies of the labels.
 
     Args:
         material: the samples.
         labels: (n,) class numbers.
-        copies: which samples have the same content: each content is judged once.
-        seed: of the noise model and of the known mislabels.
-        trusted: bool (n,), whose labels are known to be right; None where none is.
-        progress: told after each round.
+        copies: which samples have the same content. Each content is judged once.
+        seed: the seed of the noise model and of the known mislabels.
+        trusted: bool (n,), labels that are known to be right; None if there are none.
+        progress: called after each round.
     """
     x = to_memory(material.x) if isinstance(material.x, RemoteRows) else material.x
     classes = len(material.classes)
@@ -231,7 +231,7 @@ def diagnose(
 
 
 def evidence_of(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:
-    """What detectors read, as arrays."""
+    """The arrays that the detectors read."""
     return Evidence(
         labels=labels,
         influence=influence.cpu().numpy(),
