@@ -1,4 +1,4 @@
-"""What an audit comes to (`AuditResult`): its tables, and its summary."""
+"""Make an audit's result (`AuditResult`): its tables and its summary."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "
 
 @dataclass(frozen=True)
 class Scored:
-    """What the stages up to the flags come to.
+    """The outputs of all stages up to the flags.
 
     Attributes:
-        given: (n,) class numbers as they came.
-        labels: (n,) class numbers that were audited, injected mislabels among them.
+        given: (n,) class numbers before injection.
+        labels: (n,) audited class numbers, including injected mislabels.
         copies: which samples have the same content.
-        heads: 'given', trained on the former, and with injection 'corrupted', trained on the latter.
-        diagnosis: what the data say about every label.
+        heads: 'given', trained on `given`, and with injection also 'corrupted', trained on `labels`.
+        diagnosis: the noise model's output for every label.
         controls: copies of the labels with known mislabels.
-        hessian: of the audited head.
-        influence: of every sample on the validation loss.
-        evidence: what detectors read.
-        counted: how many labels are wrong.
+        hessian: the Hessian of the audited head.
+        influence: the influence of every sample on the validation loss.
+        evidence: the arrays that the detectors read.
+        counted: the estimated number of wrong labels.
         flags: threshold and flags.
     """
 
@@ -77,17 +77,17 @@ class Scored:
 
     @property
     def audited(self) -> str:
-        """Which of the heads the audit is about."""
+        """The name of the audited head."""
         return "corrupted" if "corrupted" in self.heads else "given"
 
     @cached_property
     def others(self) -> np.ndarray:
-        """The likeliest class (n,) that is not the audited label."""
+        """The likeliest class (n,) other than the audited label."""
         return likeliest_others(self.evidence.posterior, self.labels)
 
 
 def result_of(material: Material, scored: Scored, config: AuditConfig, stages: Stages) -> AuditResult:
-    """The result with scores and flags, to which explanations, correction and pictures are added as they are made."""
+    """The result with scores and flags. Later stages add explanations, correction and thumbnails."""
     findings = find(
         material.ids, material.labels, material.split, material.keys, material.every_label, material.audited
     )
@@ -96,7 +96,7 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
         summary = _summary(material, scored, config, stages, scores, summarise(findings))
     arrays = {name: head.arrays() for name, head in scored.heads.items()}
     arrays[scored.audited].update(scored.influence.arrays())
-    for head in arrays.values() if material.exponent else ():  # for embeddings as they were given
+    for head in arrays.values() if material.exponent else ():  # for embeddings that the caller provided
         head.update({name: np.ldexp(head[name].astype(np.float64), material.exponent) for name in ("mean", "scale")})
     return AuditResult(
         scores=scores,
@@ -119,7 +119,7 @@ def _summary(
     scores: pd.DataFrame,
     findings: tuple[Finding, ...],
 ) -> Summary:
-    """`AuditResult.summary`, as it is before the optional stages (`with_optional_stages`)."""
+    """`AuditResult.summary` before the optional stages, which `with_optional_stages` adds."""
     flags, labels = scored.flags, scored.labels
     classes = tuple(material.classes.tolist())
     reasons = cautions(np.bincount(labels), scored.controls, scored.counted)
@@ -152,12 +152,12 @@ def _summary(
 
 
 def with_optional_stages(summary: Summary, correction: CorrectionMeasured | None, stages: Stages) -> Summary:
-    """The summary of an audit whose optional stages have ended.
+    """The summary of an audit after its optional stages.
 
     Args:
-        summary: as it was when scores and flags were there.
-        correction: what the stage of that name measured; None where it failed or had nothing to correct.
-        stages: with the notes, times and failures of all stages.
+        summary: the summary before the optional stages.
+        correction: the measurements of the stage 'correction'; None if it failed or had nothing to correct.
+        stages: the notes, times and failures of all stages.
     """
     return replace(
         summary,
@@ -179,7 +179,7 @@ def _describe_noise_model(diagnosis: Diagnosis, classes: tuple[ClassLabel, ...])
 
 
 def _detection(scored: Scored, config: AuditConfig) -> InjectedDetection | None:
-    """How well the injected mislabels are found; None where there are none."""
+    """How well the audit finds the injected mislabels; None if there are none."""
     if not config.inject:
         return None
     scores = {name: score(scored.evidence) for name, score in DETECTORS.items()}
@@ -264,7 +264,7 @@ def _describe_heads(scored: Scored, material: Material) -> Heads:
 
 
 def _describe_head(head: Head, material: Material, given: np.ndarray) -> HeadSummary:
-    """Quality on the user's labels, which injection left alone."""
+    """The head's quality, measured on the labels before injection."""
     train, validation, test = (
         head_quality(predicted(head, material.x, rows), given[rows]) for rows in map(material.rows, SPLITS)
     )

@@ -1,4 +1,4 @@
-"""The outcome of an audit: one table, one summary, and what the report shows beside them."""
+"""The result of an audit: a table of scores, a summary, and further tables for the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from audit.summary.schema import summary_from_json
 from audit.summary.summary import SCHEMA_VERSION, Summary
 from audit.summary.surroundings import FailedStage
 
-SHARD_ROWS = 2**16  # of a table that are written, and can be read, at once
+SHARD_ROWS = 2**16  # rows of a table that are written, and can be read, at once
 DIGEST_BYTES = 32  # of SHA-256
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
@@ -45,14 +45,14 @@ SCORE_MEANINGS = {
     "label": "The label that was audited (the changed one where a mislabel was injected).",
     "split": "Whether the head was trained on the sample (train), tuned on it (validation) or measured on it (test).",
 }
-"""What each column of ``AuditResult.scores`` means, with its unit and range: report, App and README all say it so."""
+"""What each column of ``AuditResult.scores`` means, with unit and range; for the report, the App and the README."""
 
 _TABLES = ("scores", "curves", "explanations", "skipped", "findings", "controls", "thumbnails")
 _FILES = ("scores.csv", HEADS_FILE, MANIFEST_FILE, SUMMARY_FILE)
 
 
 def no_controls() -> pd.DataFrame:
-    """A table of controls without a row."""
+    """An empty table of controls."""
     types = {"copy": int, "kind": object, "spiked": bool, "label": object, "original_label": object, "suspicion": float}
     columns = {name: pd.Series([], dtype=dtype) for name, dtype in types.items()}
     return pd.DataFrame(columns, index=pd.Index([], name="id", dtype=object))
@@ -60,33 +60,33 @@ def no_controls() -> pd.DataFrame:
 
 @dataclass
 class AuditResult:
-    """Everything an audit found.
+    """Everything that an audit found.
 
     Attributes:
-        scores: one row a scored sample, indexed by sample id (`id`), in the order of the samples: filepath, split,
-            label, influence, self_influence, loo_probability, suspicion, flag, suggested_label,
-            suggested_probability, other_label, other_probability, and with injection also injected and original_label.
-            `SCORE_MEANINGS` says what each means. `filepath` is None where the images were not files.
+        scores: one row per scored sample, indexed by sample id (`id`), in the order of the samples: filepath, split,
+            label, influence, self_influence, loo_probability, suspicion, flag, suggested_label, suggested_probability,
+            other_label, other_probability, and with injection also injected and original_label. `SCORE_MEANINGS` says
+            what each means. `filepath` is None if the images were not files.
         summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings, and more.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
         explanations: the training samples that help and harm chosen samples most, columns target (id), reason
-            ('validation': badly predicted, its loss as the audit believes its label to be; 'flagged', or 'unflagged'
-            just below the threshold: its loss on the given label), kind ('helpful' | 'harmful'), rank (1 is strongest),
-            neighbour (id of a training sample), influence (pairwise, on the target's own loss), label (that the loss
-            refers to) and predicted (by the head).
+            ('validation': a badly predicted sample, whose loss is computed with the label that the audit believes;
+            'flagged', or 'unflagged' just below the threshold: a suspicious sample, whose loss is computed with the
+            given label), kind ('helpful' | 'harmful'), rank (1 is strongest), neighbour (id of a training sample),
+            influence (pairwise, on the target's loss), label (used in the loss) and predicted (by the head).
         skipped: samples that were not audited, columns id, filepath, reason.
-        thumbnails: small WebP images by sample id, of the samples that the report shows, columns image and heat_map
-            (where the sample's influence comes from, None where none was asked for); index id.
-        findings: duplicates that disagree, leaks between splits and doubtful class names, a row for each sample of a
+        thumbnails: small WebP images of the samples that the report shows, indexed by sample id, columns image and
+            heat_map (of the regions that cause the sample's influence; None if not requested).
+        findings: duplicates that disagree, leaks between splits and doubtful class names, one row for each sample of a
             finding (`audit.data.findings.find`).
-        controls: copies of the labels with known mislabels, and what the audit makes of them
-            (`audit.noise_model.controls`), a row a sample and copy, without the samples that are flagged as they are,
-            by sample id: copy (from 0), kind ('' | 'slip' | 'look-alike'), spiked (the label is a known mislabel),
-            label in the copy, original_label that was audited, and suspicion in the copy.
-        heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). The
-            audited one, where the engine is 'exact', also has solution (C, d + 1): S with H S = the gradient of the
-            mean validation loss, so that rᵀ S z is the influence of any sample; and validation_targets (m, C), what
-            that loss took the labels of the validation samples to be.
+        controls: copies of the labels with known mislabels (`audit.noise_model.controls`), one row per sample and copy,
+            indexed by sample id, without the samples that the audit flags: copy (from 0), kind ('' | 'slip' |
+            'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label (the audited
+            one), and suspicion (in the copy).
+        heads: 'given' and, with injection, 'corrupted': arrays weight (C, d), bias (C,), mean (d,), scale (d,). With
+            the engine 'exact', the audited head also has solution (C, d + 1): S with H S = the gradient of the mean
+            validation loss, so that rᵀ S z is the influence of any sample; and validation_targets (m, C), the labels of
+            the validation samples that this loss was computed with.
     """
 
     scores: pd.DataFrame
@@ -101,7 +101,7 @@ class AuditResult:
 
     @property
     def audited_head(self) -> str:
-        """'corrupted' where mislabels were injected, else 'given'."""
+        """'corrupted' if mislabels were injected, else 'given'."""
         return "corrupted" if "corrupted" in self.heads else "given"
 
     @property
@@ -110,7 +110,7 @@ class AuditResult:
         return self.scores[self.scores["flag"]].sort_values("suspicion", ascending=False, kind="stable")
 
     def class_positions(self, labels: pd.Series) -> np.ndarray:
-        """The position (n,) of each label (n,) among the classes; -1 for what is none."""
+        """The position (n,) of each label (n,) among the classes; -1 for a label that is not a class."""
         return pd.Index(list(self.summary.classes)).get_indexer(pd.Index(labels))
 
     def __repr__(self) -> str:
@@ -121,17 +121,17 @@ class AuditResult:
         )
 
     def with_failed_stage(self, failure: FailedStage) -> AuditResult:
-        """The result of an audit in which a later stage failed, too."""
+        """The same result, with one more failed stage."""
         return replace(self, summary=replace(self.summary, failed_stages=(*self.summary.failed_stages, failure)))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the result as parquet, safetensors and JSON, and the scores as CSV too; an earlier one is replaced.
+        """Write the result as parquet, safetensors and JSON, and the scores also as CSV. An earlier result is replaced.
 
-        The summary is removed first and written last, so that a folder without it is known to be incomplete. The
-        manifest holds a digest of each file that `load` reads, so that a changed one is known to be so.
+        The summary is removed first and written last, so that a folder with an incomplete result has no summary. The
+        manifest holds a digest of each file that `load` reads, so that `load` detects changed files.
 
         Raises:
-            InputError: if the folder cannot be made, or has files of these names that are not of an audit.
+            InputError: if the folder cannot be made, or has files with these names that no audit wrote.
             WriteError: if a file cannot be written, as on a full disk.
         """
         from safetensors.numpy import save
@@ -151,7 +151,7 @@ class AuditResult:
         summary = text.encode("utf-8", errors="replace") + b"\n"
         digests: dict[str, str] = {SUMMARY_FILE: _digest(summary)}
         try:
-            for name in (*(f"{table}.parquet" for table in _TABLES), "scores.csv"):  # in a folder that others may use
+            for name in (*(f"{table}.parquet" for table in _TABLES), "scores.csv"):  # others may use the folder, too
                 remove_abandoned(folder, name)
             mark_result_folder(folder)
             (folder / SUMMARY_FILE).unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class AuditResult:
         """Read a saved result.
 
         Raises:
-            InputError: if the folder holds no complete result, one that was changed, or one of another schema version.
+            InputError: if the folder holds no complete result, or one that was changed or has another schema version.
         """
         from safetensors.numpy import load
 
@@ -221,12 +221,12 @@ class AuditResult:
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> str:
-    """Write a table a shard at a time, each of which a reader can take alone (a row group), and return its digest."""
+    """Write a table in row groups, which can be read one by one, and return the digest of the file."""
     from pyarrow import Table
     from pyarrow.parquet import write_table
 
     with whole_file(path) as temporary:
-        with temporary.open("wb") as file:  # what opens a file itself keeps it open for a while where the disk is full
+        with temporary.open("wb") as file:  # given a path, pyarrow keeps the file open for a while if the disk is full
             write_table(Table.from_pandas(table), file, row_group_size=SHARD_ROWS)
         with temporary.open("rb") as written:
             digest = hashlib.file_digest(written, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
