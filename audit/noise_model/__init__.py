@@ -1,1 +1,1 @@
-"""How likely each label is wrong: a latent-label model, the readings it weighs, and controls of known mislabels."""
+"""How likely each label is wrong: a latent-label model, its readings, and controls with known mislabels."""

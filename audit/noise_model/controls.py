@@ -1,10 +1,10 @@
 """Spike-in controls: known mislabels are added to a copy of the labels, to measure how many of them the audit finds.
 
-The suspicions alone do not say how many mistakes a dataset has: mistakes that the picture makes likely look like hard
-samples with the right label. So two kinds of mislabels are added, and the real ones lie between them. **Slips** are
-drawn from the confusions of classes that the noise model found, whatever the picture shows. **Look-alikes** are drawn
-for each sample from what else its picture may be. The copy is diagnosed anew, which shows the share that is found of
-each kind. `count` computes the number of mistakes from it.
+The suspicions alone do not say how many mistakes a dataset has. A wrong label that fits the picture looks the same as a
+right label of a hard sample. So two kinds of mislabels are added, and the real mistakes lie between them. **Slips** are
+drawn from the class confusions of the noise model, whatever the picture shows. **Look-alikes** are drawn from the other
+classes that the sample's own picture may show. The audit diagnoses the copy, which shows the share of each kind that it
+finds (recall). `count` computes the number of mistakes from these recalls.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ ADDED = (SLIP, LOOK_ALIKE)
 
 @dataclass(frozen=True)
 class Controls:
-    """Copies of the labels with known mislabels, and what the audit makes of them; m rows are samples in copies.
+    """Copies of the labels with known mislabels, and their suspicions. Each of the m rows is one sample in one copy.
 
     Attributes:
         rows: (m,) positions of the samples.
         copy: (m,) number of the copy, from 0.
-        kind: (m,) number in KINDS: '' where the label was left alone.
+        kind: (m,) position in KINDS; '' if the label was not changed.
         labels: (m,) class numbers in the copy.
-        suspicion: (m,) in the copy.
+        suspicion: (m,) suspicion of the label in the copy, 0 to 1.
     """
 
     rows: np.ndarray
@@ -51,14 +51,14 @@ class Controls:
 
     @property
     def slip_auroc(self) -> float:
-        """Area under the ROC curve of the suspicion, for slips among labels that were left alone."""
+        """Area under the ROC curve of the suspicion, for slips against unchanged labels."""
         compared = self.kind != LOOK_ALIKE
         return float(roc_auc_score(self.known[compared], self.suspicion[compared]))
 
     def recall(self, kind: int, threshold: float) -> Recall:
         """Share of the known mislabels of a kind with at least this suspicion.
 
-        With one found and one missed added (Laplace), so that few mislabels claim no certainty.
+        One found and one missed mislabel are added (Laplace), so that a few mislabels do not give a recall of 0 or 1.
         """
         found = self.suspicion[self.kind == kind] >= threshold
         return Recall((int(found.sum()) + 1) / (len(found) + 2), len(found))
@@ -67,19 +67,19 @@ class Controls:
 def spike_in(model: NoiseModel, fitted: Fitted, labels: Tensor, seed: int) -> Controls:
     """Add known mislabels to copies of the labels, and diagnose the copies.
 
-    Trusted labels stay as they are, and are no part of the controls.
+    Trusted labels are not changed, and are not in the controls.
 
     Args:
-        model: of the embeddings.
-        fitted: to the labels.
+        model: the noise model.
+        fitted: the model's fit to the labels.
         labels: (n,) class numbers.
-        seed: of samples and labels.
+        seed: the seed for drawing samples and labels.
     """
     settings, diagnosis = model.settings.controls, fitted.diagnosis
     audited = np.arange(len(labels)) if model.trusted is None else np.flatnonzero(~model.trusted.cpu().numpy())
     count = max(len(ADDED), round(settings.share * len(audited)))
     copies = min(settings.most_copies, max(1, round(settings.enough / count)))
-    # Labels that are wrong already would hide what becomes of the known ones.
+    # Mislabels are mostly added to labels that are right: on a wrong one, a change would measure nothing.
     right = diagnosis.posterior.gather(1, labels[:, None])[:, 0].double().cpu().numpy()[audited]
     given = labels.cpu().numpy()[audited]
     parts = []
@@ -100,7 +100,7 @@ def spike_in(model: NoiseModel, fitted: Fitted, labels: Tensor, seed: int) -> Co
 def _mislabelled(
     labels: Tensor, diagnosis: Diagnosis, chosen: np.ndarray, kinds: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
-    """A copy of labels (n,) with another class for the chosen samples (k,), drawn by kind (k,)."""
+    """A copy of labels (n,) with another class for the chosen samples (k,), drawn according to their kinds (k,)."""
     changed = labels.clone()
     for kind in ADDED:
         rows = torch.from_numpy(chosen[kinds == kind]).to(labels.device)
@@ -111,7 +111,8 @@ def _mislabelled(
 
 
 def _stratified(weights: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of about `count` samples in random order, in proportion to weights within and between classes."""
+    """Positions of about `count` samples in random order, drawn by weight, with each class in proportion to its
+    weight."""
     order = np.lexsort((rng.random(len(labels)), labels))
     reached = weights[order].cumsum()
     ticks = (np.arange(count) + rng.random()) * reached[-1] / count
@@ -119,7 +120,7 @@ def _stratified(weights: np.ndarray, labels: np.ndarray, count: int, rng: np.ran
 
 
 def _draw(weights: Tensor, rng: np.random.Generator) -> Tensor:
-    """A class for each row of weights (k, C), in proportion."""
+    """Draw a class for each row of weights (k, C), in proportion to the weights."""
     reached = weights.cumsum(1)
     ticks = torch.from_numpy(rng.random(len(weights))).to(weights.device)[:, None] * reached[:, -1:]
     return torch.searchsorted(reached, ticks, right=True)[:, 0].clamp_max(weights.shape[1] - 1)

@@ -1,12 +1,12 @@
-"""What exact copies (`audit.data.copies`) are to the noise model, which counts them as one sample.
+"""How the noise model treats exact copies (`audit.data.copies`): it counts them as one sample.
 
-Copies that carry the same label hide a mistake: without one of them, the other one still teaches head and neighbours
-the label. So the noise model sees each content once, with its most frequent label. What it says of the content holds
-for all copies.
+Copies with the same label hide a mistake: if one copy is left out, the head and the neighbours still learn the label
+from the other. So the noise model sees each content once, with its most frequent label. Its result for the content
+applies to all copies.
 
-Copies that carry different labels prove a mistake, since at most one of the labels is right. The model judges the
-picture without these labels. Each of them is then one more noisy reading of the same true class:
-P(true = k | x, y_1, y_2, ...) ∝ P(true = k | x) T_k,y_1 T_k,y_2 ... over the different labels.
+Copies with different labels prove a mistake, because at most one of the labels is right. The model judges the picture
+with its most frequent label. Each other label is then one more noisy observation of the same true class: P(true = k |
+x, y_1, y_2, ...) ∝ P(true = k | x) T_k,y_1 T_k,y_2 ... over the different labels.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from audit.summary.counts import CopiesFound
 def diagnosis_of_copies(
     copies: Copies, diagnosis: Diagnosis, votes: NeighbourVotes, labels: Tensor, trusted: np.ndarray | None
 ) -> Diagnosis:
-    """The diagnosis of all samples, from that of one sample for each content.
+    """The diagnosis of all samples, computed from the diagnosis of one sample per content.
 
     Args:
-        copies: of n samples with u contents.
-        diagnosis: of the u representatives.
-        votes: of the representatives' neighbours.
+        copies: which of the n samples have the same of u contents.
+        diagnosis: the diagnosis of the u representatives.
+        votes: the neighbour votes of the representatives.
         labels: (n,) class numbers.
-        trusted: bool (n,), whose labels are known to be right; None where none is.
+        trusted: bool (n,), labels that are known to be right; None if there are none.
     """
     content = torch.from_numpy(copies.content).to(labels.device)
     given = labels.cpu().numpy()
@@ -45,7 +45,7 @@ def diagnosis_of_copies(
         others = [label for label in np.unique(given[group]).tolist() if label != int(counted[content[rows[0]]])]
         joint = posterior[rows[0]] * diagnosis.transition[:, others].clamp_min(FLOOR).prod(1)
         posterior[rows] = joint / joint.sum().clamp_min(FLOOR)
-    if trusted is not None:  # two trusted labels of one content both stay right
+    if trusted is not None:  # if one content has two trusted labels, both count as right
         known = torch.from_numpy(np.flatnonzero(trusted)).to(labels.device)
         posterior[known] = 0.0
         posterior[known, labels[known]] = 1.0
@@ -71,13 +71,13 @@ def contradicted(copies: Copies, labels: np.ndarray, suspicion: np.ndarray) -> n
     found = np.zeros(len(labels), dtype=bool)
     for group in copies.conflicting(labels):
         found[group] = suspicion[group] > suspicion[group].min()
-        if not found[group].any():  # nothing tells which of the labels is right
+        if not found[group].any():  # equal suspicions: nothing shows which label is right
             found[group] = True
     return found
 
 
 def describe_copies(copies: Copies, labels: np.ndarray, split: np.ndarray) -> CopiesFound:
-    """What an audit's summary says of the copies.
+    """The summary's entry for the copies.
 
     Args:
         copies: of the n samples.

@@ -1,9 +1,9 @@
-"""The number of mistakes, counted by the controls.
+"""Estimate the number of mistakes from the controls.
 
-Which kind the dataset's own mistakes are shows in the flagged labels. A slip's label follows the confusions of its
-class, and a look-alike's label follows the picture. Let a be the share of slips, R the measured recall of each kind,
-and F the expected number of mistakes among the flagged labels. Then there are about
-F · (a / R_slip + (1 − a) / R_look-alike) mistakes.
+The flagged labels show how many of the dataset's own mistakes are of each kind: a slip's label follows the confusions
+of its class, and a look-alike's label follows the picture. Let a be the share of slips, R the measured recall of each
+kind, and F the expected number of mistakes among the flagged labels. Then the dataset has about F · (a / R_slip + (1 −
+a) / R_look-alike) mistakes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from audit.summary.detection import ControlKind, ControlsMeasured
 
 @dataclass(frozen=True)
 class Count:
-    """How many mistakes there are by the controls, and what that was computed from.
+    """The number of mistakes estimated from the controls, and the numbers that it was computed from.
 
     Attributes:
         mistakes: the estimate and its interval.
-        threshold: of the suspicion, at which it was made: that of the best expected F1.
-        slip_share: of slips among the flagged; None where the kinds cannot be told apart.
-        recalls: of each kind, by number.
+        threshold: the suspicion above which labels count as flagged here: the one with the best expected F1.
+        slip_share: share of slips among the flagged mistakes; None if the kinds cannot be told apart.
+        recalls: the recall of each kind, by its position in KINDS.
     """
 
     mistakes: Mistakes
@@ -49,14 +49,14 @@ def count_by_controls(
     proven: int = 0,
     settings: ControlSettings = ControlSettings(),
 ) -> Count:
-    """The number of mistakes by the controls.
+    """Estimate the number of mistakes from the controls.
 
     Args:
         controls: of the dataset.
         diagnosis: of the labels.
         labels: (n,) class numbers.
         suspicion: (n,) of the labels.
-        proven: at least this many labels are wrong, whatever the suspicions say.
+        proven: number of labels that are certainly wrong, a lower bound of the estimate.
         settings: of the controls.
     """
     threshold = best_threshold(suspicion)
@@ -73,16 +73,16 @@ def count_by_controls(
 
 
 def describe_controls(controls: Controls, count: Count, flag: np.ndarray, threshold: float) -> ControlsMeasured:
-    """What an audit's summary says of the controls: how they were made, and how well the copies' flags find them.
+    """The summary's entry for the controls: how they were made, and how many the audit finds in the copies.
 
-    Samples that are flagged with their own labels are left out, since they may well be wrong already. 'detection' is
-    None where no sample is left.
+    'detection' leaves out samples that the audit flags, because their labels may be wrong already. It is None if no
+    sample is left.
 
     Args:
         controls: of the dataset.
         count: by the controls.
-        flag: bool (n,) of the labels as they are.
-        threshold: of the flags.
+        flag: bool (n,) the audit's flags.
+        threshold: the threshold of the flags.
     """
     compared = ~flag[controls.rows]
     known, suspicion = controls.known[compared], controls.suspicion[compared]

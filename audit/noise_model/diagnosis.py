@@ -1,4 +1,4 @@
-"""What the noise model says of every label."""
+"""The noise model's result for every label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audit.noise_model.look_alikes import LookAlikes
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the data say about every sample's label.
+    """The noise model's result for n samples.
 
     Attributes:
         prior: (n, C) probability of each class being the true one, given the image alone.
@@ -22,19 +22,20 @@ class Diagnosis:
         self_influence: (n,) ≥ 0, nats.
         neighbour_share: (n,) share of the neighbours' vote that the given label has, 0 to 1.
         transition: T (C, C), row = true class, column = given label; without the look-alikes.
-        likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        look_alikes: mistakes that labels alone do not show, and that the posterior includes.
+        likeliest_share: expected number of mistakes at the likeliest sharpness, divided by that at the chosen
+            sharpness.
+        look_alikes: mistakes that the labels alone do not show, and that the posterior includes.
         method: how loo_probabilities were computed: 'exact', by Kronecker factors of the Hessian ('kfac'), or by each
             class's own block of the Hessian ('blocks').
-        l2: λ of the head.
-        rounds: of every round, the exponents of the readings (its head, from the second round on also the first head,
+        l2: the head's L2 penalty λ.
+        rounds: for each round, the exponents of the readings (the head, from the second round on also the first head,
             the neighbours, and the discriminant), the mean log-likelihood of the given labels (nats), and the mean
             change of the posterior of the given label.
         evidence: by how much the readings of the worst round predict the given labels better than class frequencies do
             (nats, over all samples). Where there are fewer samples than features, it is at most the same for a head on
             held-out labels.
-        tells: whether that evidence is decisive. Where it is not, labels are believed as they are given.
-        trusted_weight: exponent of the head of the trusted labels alone; 0 where it adds nothing.
+        tells: whether that evidence is decisive. If it is not, the model assumes that the given labels are right.
+        trusted_weight: exponent of the head trained only on trusted labels; 0 if it adds nothing.
     """
 
     prior: Tensor

@@ -1,16 +1,16 @@
-"""Linear discriminants: how far a sample lies from the mean of each class, by the covariance within classes.
+"""Linear discriminants: the distance of a sample from the mean of each class, by the covariance within classes.
 
 Ridge regression of distributions over classes on embeddings maps a sample to C numbers. Its prediction for a training
 sample without that sample follows in closed form (PRESS; Allen, Technometrics 16, 1974). The model assumes that these
 out-of-sample numbers are normal in each class, about the mean of the class, with one covariance (Fisher 1936). That is
 penalised linear discriminant analysis of the embeddings themselves (Hastie, Buja & Tibshirani, Annals of Statistics 23,
-1995; Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, exercise 4.3). One thing differs: the
-covariance within classes is out of sample, too. In as many dimensions as an embedding has, it would be too small for
-the samples that have shaped it.
+1995; Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, exercise 4.3). There is one difference: the
+covariance within classes is out of sample, too. With as many dimensions as an embedding has, an in-sample covariance
+would be too small for its own samples.
 
-A softmax head looks at samples near a boundary between classes, and a discriminant at the means of the classes. So the
-discriminant says something else. It is the better of the two where classes have few samples or many labels are wrong,
-and takes a small part of the head's time.
+A softmax head depends on the samples near the class boundaries, and a discriminant on the class means. So the
+discriminant adds information. It is the better of the two if classes have few samples or many labels are wrong, and
+takes a small part of the head's time.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ DEFAULTS = DiscriminantSettings()
 
 
 class LeastSquares:
-    """Ridge regression on features, whose penalty is chosen by the squared error out of sample.
+    """Ridge regression on features. The penalty is chosen by the squared error out of sample.
 
     Args:
         z: features (n, D); not necessarily in memory.
         moment: the factorised second moment of z.
-        targets: (n, C) distributions over classes, which the penalty is chosen for.
+        targets: (n, C) distributions over classes, for which the penalty is chosen.
         some: positions (k,) of the samples whose error chooses the penalty.
         ridges: penalties to choose from, as shares of the mean second moment.
 
     Attributes:
         ridge: the penalty, as a share of the mean second moment.
-        leverage: (n,) share of each sample's own target in what is predicted for it, 0 to 1.
+        leverage: (n,) weight of each sample's own target in its prediction, 0 to 1.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LeastSquares:
         self.leverage = to_memory(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
 
     def __call__(self, targets: Rows) -> Tensor:
-        """Predictions (n, C) of distributions over classes (n, C), for each sample without its own."""
+        """Predict distributions over classes (n, C), for each sample without its own target."""
         weight = self._inverse(self.ridge)[:, None] * self._products(targets)
         if self.moment.vectors is not None:
             weight = self.moment.vectors.to(weight) @ weight
@@ -110,14 +110,14 @@ def _weighted_squares(z: Tensor, moment: SecondMoment, weights: Tensor) -> Tenso
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Normal classes with one covariance, in C − 1 of C predicted numbers that sum to one.
+    """Normal classes with a common covariance, in C − 1 of the C predicted numbers (they sum to one).
 
     Attributes:
         predicted: (n, C) out-of-sample predictions.
-        targets: (n, C) distributions over classes, as which the samples count.
+        targets: (n, C) each sample's distribution over classes.
         centre: (C − 1,) mean prediction.
-        whitening: (C − 1, C − 1), after which the covariance within classes is the identity.
-        means: (C, C − 1) of the classes, whitened.
+        whitening: (C − 1, C − 1), makes the covariance within classes the identity.
+        means: (C, C − 1) whitened means of the classes.
         sizes: (C,) number of samples of each class.
     """
 
@@ -130,7 +130,7 @@ class Discriminant:
 
     @classmethod
     def of(cls, predicted: Tensor, targets: Rows, jitter: float = DEFAULTS.jitter) -> Discriminant:
-        """Fit to predictions (n, C) of samples that count as targets (n, C): distributions over classes.
+        """Fit to predictions (n, C) of samples with targets (n, C), which are distributions over classes.
 
         The share `jitter` of the covariance within classes is added to its diagonal.
         """
@@ -147,7 +147,8 @@ class Discriminant:
             squares += place.T @ place
         means = sums / sizes.clamp_min(DEFAULTS.least_samples)[:, None]
         within = (squares - means.T @ sums) / n
-        # Where embeddings say nothing, one label more or less moves a prediction by 1 / n. That must be no evidence.
+        # If embeddings are uninformative, one label more or less moves a prediction by 1 / n. This must not be
+        # evidence.
         within.diagonal().add_(jitter * within.diagonal().mean() + 1 / n)
         identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(within), identity, upper=False).T

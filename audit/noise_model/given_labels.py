@@ -1,4 +1,4 @@
-"""The labels as they were given, those that are known to be right, and what follows from one under noise."""
+"""The given labels, which of them are trusted, and the likelihood of a label under noise."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FLOOR = 1e-12  # probability or sum: the least that is divided by, or whose logarithm is computed
+FLOOR = 1e-12  # smallest probability or sum that is a divisor, or whose logarithm is computed
 
 
 @dataclass(frozen=True)
 class GivenLabels:
-    """Class numbers (k,) of samples, and bool (k,) for those that are known to be right; None where none is."""
+    """Class numbers (k,) of samples, and bool (k,) whether each is known to be right; None if there are none."""
 
     numbers: Tensor
     trusted: Tensor | None = None
@@ -25,7 +25,7 @@ class GivenLabels:
         return GivenLabels(self.numbers[part], None if self.trusted is None else self.trusted[part])
 
     def likelihood(self, transition: Tensor) -> Tensor:
-        """(C, k): the probability of each given label if a class is the true one, under T (C, C)."""
+        """(C, k): the probability of each given label for each true class, under T (C, C)."""
         of_labels = transition.index_select(1, self.numbers)
         return self._certain(of_labels.T).T
 
@@ -42,7 +42,7 @@ class GivenLabels:
         return len(self) - float(self.beliefs_in(posterior).sum(dtype=torch.float64))
 
     def _certain(self, values: Tensor) -> Tensor:
-        """Sets values (k, C), where labels are trusted, to one for the given class and zero for the others."""
+        """For trusted labels, set values (k, C) to one for the given class and to zero for the others."""
         if self.trusted is not None:
             (rows,) = self.trusted.nonzero(as_tuple=True)
             values[rows] = 0.0

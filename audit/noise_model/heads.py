@@ -1,4 +1,4 @@
-"""The softmax heads of the noise model: the features that they see, and their fit.
+"""The softmax heads of the noise model: their features and their fit.
 
 All heads of one noise model share features and penalty.
 """
@@ -22,13 +22,13 @@ from audit.noise_model.settings import HeadSettings
 
 @dataclass(frozen=True)
 class Features:
-    """Standardised embeddings, as heads and discriminants see them.
+    """Standardised embeddings, the input of heads and discriminants.
 
     Attributes:
         z: (n, D); not necessarily in memory.
         moment: the factorised second moment of z.
-        more_than_samples: there are more features than samples. Then the closed forms of leaving a sample out let some
-            of its label through.
+        more_than_samples: whether there are more features than samples. If so, the closed-form leave-one-out
+            predictions still depend a little on the sample's own label.
     """
 
     z: Any
@@ -37,7 +37,7 @@ class Features:
 
     @classmethod
     def of(cls, x: Rows, held_bytes: int) -> Features:
-        """The features of embeddings x (n, d) in float32; in memory where they need at most held_bytes."""
+        """The features of embeddings x (n, d) in float32; in memory if they need at most held_bytes."""
         z: Any = Standardiser.fit(x)(x)
         n, width = z.shape
         held = 4 * n * width <= held_bytes
@@ -46,15 +46,15 @@ class Features:
         if held:  # rotated into the eigenvectors once: the penalty is the same in any orthogonal coordinates
             z, moment = hold(derive(moment.rotate, z, width=width)), SecondMoment(moment.values, None)
             if n < width:
-                # n samples span at most n directions. The others are rounding, and would make the head too large for
-                # exact leave-one-out, which the approximation misses by far where n < D.
+                # n samples span at most n directions. The others are rounding errors, and would make the head too large
+                # for exact leave-one-out. The approximation is far off if n < D.
                 z, moment = z[:, -n:].contiguous(), SecondMoment(moment.values[-n:], None)
         return cls(z, moment, n < width)
 
 
 @dataclass(frozen=True)
 class HeadStart:
-    """What the fit of a head starts from: W (C, D), and the `factors` of the last head's leave-one-out, if any."""
+    """The start of a head's fit: W (C, D), and the `factors` of the last head's leave-one-out, if any."""
 
     weight: Tensor
     factors: KroneckerFactors | None = None
@@ -62,7 +62,7 @@ class HeadStart:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head's W (C, D), its predictions (n, C) of its training samples, and those without each sample."""
+    """A head's W (C, D), and its in-sample and leave-one-out predictions (n, C) of its training samples."""
 
     weight: Tensor
     probabilities: Tensor
@@ -85,7 +85,7 @@ def fit_head(
         l2: λ > 0.
         start: of the fit.
         settings: of the heads.
-        predictions_only: leave out all else, as in `leave_one_out`.
+        predictions_only: compute nothing but the predictions, as in `leave_one_out`.
     """
     z, moment = features.z, features.moment
     weight, _ = fit_softmax(z, targets, l2, initial=start.weight, tolerance=settings.tolerance, moment=moment)
@@ -104,7 +104,7 @@ def fit_head(
 
 
 def _method(hessian: HeadHessian, settings: HeadSettings) -> str:
-    """How a head's leave-one-out predictions are computed: exactly where that is fast."""
+    """The method of a head's leave-one-out predictions: exact if that is fast."""
     size = float(hessian.parameters)
     affordable = (len(hessian.z) + size) * size**2 <= settings.exact_flop
     few = hessian.classes <= settings.exact_classes

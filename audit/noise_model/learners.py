@@ -1,4 +1,4 @@
-"""What a round learns with: the heads and the discriminants, each with the penalty that suits the given labels."""
+"""The heads and discriminants of a round, with penalties chosen for the given labels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from audit.noise_model.settings import NoiseSettings
 
 @dataclass(frozen=True)
 class Learners:
-    """Heads and discriminants on the features of n samples. A head starts from the weights of the last one like it.
+    """Heads and discriminants on the features of n samples. A head's fit starts from the weights of the last similar
+    head.
 
     Attributes:
         features: of the n samples.
         settings: of the noise model.
-        l2: λ of the heads.
-        least_squares: behind the discriminants.
+        l2: the heads' L2 penalty λ.
+        least_squares: the ridge regression that the discriminants are computed from.
         given: W (C, D) of the last head that was trained on given labels.
         believed: W (C, D) of the last head that was trained on posteriors.
-        factors: of the last head's leave-one-out; None where there are none.
+        factors: the factors of the last head's leave-one-out; None if there are none.
     """
 
     features: Features
@@ -61,23 +62,24 @@ class Learners:
         return learners, penalty.evidence
 
     def fit_to_given(self, labels: Tensor, predictions_only: bool = False) -> tuple[FittedHead, Learners]:
-        """The head of class numbers (n,), and the learners after it; `predictions_only` as in `leave_one_out`."""
+        """The head trained on class numbers (n,), and the updated learners; `predictions_only` as in
+        `leave_one_out`."""
         targets = targets_of(labels, len(self.given), self.features.z)
         start = HeadStart(self.given, self.factors)
         head = fit_head(self.features, targets, self.l2, start, self.settings.head, predictions_only)
         return head, replace(self, given=head.weight, factors=head.left_out.factors)
 
     def left_out_by_given(self, labels: Tensor) -> tuple[Tensor, Learners]:
-        """The leave-one-out predictions (n, C) of the head of class numbers (n,), and the learners after it."""
+        """Leave-one-out predictions (n, C) of a head trained on class numbers (n,), and the updated learners."""
         head, learners = self.fit_to_given(labels, predictions_only=True)
         return head.left_out.probabilities, learners
 
     def left_out_by_believed(self, posterior: Tensor) -> tuple[Tensor, Learners]:
-        """The leave-one-out predictions (n, C) of a head trained on a posterior (n, C), and the learners after it."""
+        """Leave-one-out predictions (n, C) of a head trained on a posterior (n, C), and the updated learners."""
         start = HeadStart(self.believed, self.factors)
         head = fit_head(self.features, posterior, self.l2, start, self.settings.head, predictions_only=True)
         return head.left_out.probabilities, replace(self, believed=head.weight, factors=head.left_out.factors)
 
     def discriminant(self, targets: Rows) -> Discriminant:
-        """The discriminant of samples that count as target distributions (n, C)."""
+        """The discriminant for target distributions (n, C)."""
         return Discriminant.of(self.least_squares(targets), targets, self.settings.discriminant.jitter)

@@ -1,17 +1,18 @@
-"""Look-alike mistakes: labels that are drawn from what else the picture itself may be.
+"""Look-alike mistakes: wrong labels that are drawn from the classes that the picture may show, P(true | x).
 
-The likelihood of the given labels cannot show them. Say that a label is drawn from P(true | x) with probability ε, and
-else from the true class's row of T. Then labels are as likely as under the one matrix T' = (1 − ε) T + ε I:
-Σ_k p_k ((1 − ε) T_kj + ε p_j) = Σ_k p_k T'_kj. The fit to labels finds T', whose mistakes leave out those that were
-drawn. So suspicion is too low for people's labels, whose mistakes lie where pictures could be either class.
+The likelihood of the given labels cannot show them. Suppose that a label is drawn from P(true | x) with probability ε,
+and otherwise from the true class's row of T. Then the labels have the same likelihood as with the single matrix T' = (1
+− ε) T + ε I: Σ_k p_k ((1 − ε) T_kj + ε p_j) = Σ_k p_k T'_kj. The fit to the labels finds T', which leaves out the
+mistakes among the labels drawn from P(true | x). So the suspicion is too low for labels by people, who make mistakes
+where a picture could be either class.
 
-The confusions of classes do show. Mistakes that were made without a look at the picture fall on all classes alike, or
-turn a class into its favourite one (systematic mistakes, however alike the two classes look). People's mistakes also
-follow how often pictures of one class look like another. EM splits the expected confusions into these three patterns,
-and look-alikes count only where the evidence for their pattern is very strong.
+The confusions of classes do show them. Mistakes that do not depend on the picture are uniform over the classes, or
+change one class into one other (systematic mistakes, however similar the two classes look). People's mistakes also
+depend on how often pictures of one class look like another. EM splits the expected confusions into these three
+patterns. Look-alikes count only if the evidence for their pattern is very strong.
 
-It remains unknown how many of them lie in pictures that could be either class, where T' does not see them. The model
-assumes as many as those that it sees (the principle of indifference).
+It remains unknown how many look-alikes T' misses, because their pictures could be either class. The model assumes that
+it misses as many as it finds (the principle of indifference).
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from audit.noise_model.settings import LookAlikeSettings, NoiseSettings
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """How many labels are drawn from what the picture may be.
+    """How many labels are drawn from P(true | x).
 
     Attributes:
         rate: ε, 0 to 1.
-        share: of the expected confusions that look-alikes account for, 0 to 1.
-        evidence: nats of log-likelihood that their pattern adds to the other two.
+        share: share of the expected confusions that are look-alikes, 0 to 1.
+        evidence: log-likelihood (nats) that their pattern adds to the other two patterns.
     """
 
     rate: float
@@ -43,7 +44,7 @@ class LookAlikes:
 
     @classmethod
     def none(cls) -> LookAlikes:
-        """No label is drawn from what its picture may be."""
+        """No label is drawn from P(true | x)."""
         return cls(0.0, 0.0, 0.0)
 
     @classmethod
@@ -55,20 +56,20 @@ class LookAlikes:
         labels: GivenLabels,
         settings: NoiseSettings = NoiseSettings(),
     ) -> LookAlikes:
-        """Find look-alikes among the confusions that posteriors expect.
+        """Find look-alikes among the expected confusions.
 
         Args:
             prior: P(true | x) (n, C).
-            posterior: the same (n, C), given the label, too.
+            posterior: P(true | x, label) (n, C).
             transition: T' (C, C), row = true class, column = given label.
             labels: of the n samples. Trusted labels are left out.
             settings: of the noise model.
 
         Returns:
-            No look-alikes where there are two classes, since all patterns are the same then.
+            The look-alikes. There are none for two classes, because all patterns are the same then.
         """
         classes = prior.shape[1]
-        # There are C² confusions: of very many classes, some are used.
+        # There are C² confusions. If there are very many, only those of some classes are used.
         some = torch.arange(0, classes, math.ceil(classes**2 / settings.look_alikes.entries), device=prior.device)
         wrong, together, mistakes, open_pictures = _confusions(prior, posterior, labels, some)
         if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
@@ -86,15 +87,15 @@ class LookAlikes:
         return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
 
     def add_in_place(self, posterior: Tensor, prior: Tensor, transition: Tensor, labels: GivenLabels) -> Tensor:
-        """Change posteriors (k, C) under T' to those that include look-alikes.
+        """Update posteriors (k, C) under T' to include look-alikes.
 
-        They are changed in place, a few at a time: there may be no memory for another (n, C).
+        They are changed in place, in chunks, because there may be no memory for another (n, C).
 
         Args:
-            posterior: of the classes given picture and label.
+            posterior: P(true | x, label) (k, C).
             prior: P(true | x) (k, C).
             transition: T' (C, C).
-            labels: of the k samples. The posterior of trusted labels stays.
+            labels: of the k samples. The posterior of trusted labels does not change.
 
         Returns:
             The same posteriors.
@@ -115,7 +116,7 @@ class LookAlikes:
 def _confusions(
     prior: Tensor, posterior: Tensor, labels: GivenLabels, some: Tensor
 ) -> tuple[Tensor, Tensor, float, float]:
-    """What posteriors (n, C) expect of the labels of some classes (k,).
+    """Expected confusions under posteriors (n, C), for the labels of some classes (k,).
 
     Returns:
         How many labels of each class are wrong for each true one (k, C); how often pictures of one may be of the other
