@@ -111,8 +111,7 @@ def _mislabelled(
 
 
 def _stratified(weights: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of about `count` samples in random order, drawn by weight, with each class in proportion to its
-    weight."""
+    """Positions of about `count` samples in random order, drawn by weight, which also fixes the share of each class."""
     order = np.lexsort((rng.random(len(labels)), labels))
     reached = weights[order].cumsum()
     ticks = (np.arange(count) + rng.random()) * reached[-1] / count

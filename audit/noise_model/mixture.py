@@ -1,8 +1,9 @@
-"""The fit of the readings' exponents, and of T, to the likelihood of the given labels.
+"""Fit the readings' exponents and T to the likelihood of the given labels.
 
-Few samples cannot tell pictures that could be either class from labels that are wrong. A flat P(true | x) with a small
-T and a sharp one with a large T explain them alike. Of the sharpnesses that are nearly as likely as the likeliest one,
-and not much larger, the model uses the largest, since an audit is asked about labels.
+With few samples, ambiguous pictures and wrong labels cannot be told apart. A flat P(true | x) with few mistakes in T
+explains the labels as well as a sharp one with many. The sharpness is a common factor on the exponents. Among the
+values that are nearly as likely as the likeliest one, and not much larger, the model uses the largest, because an audit
+is about the labels.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from audit.noise_model.transition import estimate_transition
 
 @dataclass(frozen=True)
 class MixtureFit:
-    """Exponents and T, and what they say of the given labels.
+    """Exponents and T, and the likelihood and mistakes of the given labels under them.
 
     Attributes:
-        exponents: of the readings.
+        exponents: exponents of the readings.
         transition: T (C, C).
         log_likelihood: of all given labels (nats).
         mistakes: the expected number of wrong labels.
@@ -44,8 +45,8 @@ def fit_mixture(
     """Fit exponents and T to the likelihood of the given labels.
 
     Args:
-        readings: of k samples in random order. Readings beyond head and neighbours count only where the evidence for
-            them is very strong.
+        readings: of k samples in random order. Other readings than head and neighbours get an exponent only if the
+            evidence for them is very strong.
         labels: of the k samples.
         settings: of the noise model.
 
@@ -73,7 +74,7 @@ def fit_mixture(
 
 
 def fit_transition(readings: Readings, start: MixtureFit, labels: GivenLabels, settings: NoiseSettings) -> MixtureFit:
-    """Keep the exponents of a fit, and refit T by a few steps of EM from the T of that fit."""
+    """Keep the exponents of a fit, and refit its T by a few steps of EM."""
     fit, transition = start, start.transition
     with one_thread(readings.numbers):
         prior = readings.mixed(start.exponents)
@@ -85,7 +86,7 @@ def fit_transition(readings: Readings, start: MixtureFit, labels: GivenLabels, s
 def _expect(
     prior: Tensor, exponents: Exponents, transition: Tensor, labels: GivenLabels, settings: NoiseSettings
 ) -> tuple[MixtureFit, Tensor]:
-    """The fit of a prior (C, k), which has these exponents, under T, and the T that its posterior leads to."""
+    """The fit with these exponents, which give the prior (C, k), and T; and the T estimated from its posterior."""
     posterior, evidence = posterior_and_evidence(prior, transition, labels)
     log_likelihood = float(evidence.log().sum(dtype=torch.float64))
     fit = MixtureFit(exponents, transition, log_likelihood, labels.expected_mistakes(posterior.T))
@@ -95,14 +96,15 @@ def _expect(
 def _likeliest(
     readings: Readings, labels: GivenLabels, start: MixtureFit, settings: NoiseSettings, mistakes_settle: bool = True
 ) -> tuple[MixtureFit, Tensor]:
-    """The likeliest fit, and the T that its posterior leads to.
+    """The likeliest fit, and the T estimated from its posterior.
 
     Args:
         readings: of k samples.
         labels: of the k samples.
-        start: exponents and T to start from. Log-likelihood and mistakes are infinite where they are not known.
+        start: exponents and T to start from. Log-likelihood and mistakes are infinite if they are unknown.
         settings: of the noise model.
-        mistakes_settle: go on until the expected number of mistakes settles; else, the likelihood alone decides.
+        mistakes_settle: whether to continue until the expected number of mistakes settles; otherwise only the
+            likelihood decides when to stop.
     """
     limits = settings.mixture
     exponents, transition = start.exponents, start.transition
@@ -165,14 +167,14 @@ def _newton_step(
     values: np.ndarray, slopes: Tensor, beliefs: tuple[Tensor, Tensor], precision: np.ndarray, most: float
 ) -> np.ndarray:
     """The step (r,) from r exponents, by slopes (r, C, k), and prior and posterior (C, k) under these exponents."""
-    # d/da log Σ_k p_k T_k = E_posterior[slope] − E_prior[slope], and once more: Var_posterior − Var_prior. How the
-    # slopes themselves change with a is left out: the halvings make sure that a step helps.
+    # d/da log Σ_k p_k T_k = E_posterior[slope] − E_prior[slope], and once more: Var_posterior − Var_prior. The change
+    # of the slopes with a is left out, because the halvings make sure that a step helps.
     (prior_means, prior_spread), (means, spread) = (_moments(slopes, under) for under in beliefs)
     gradient = precision * values + (prior_means - means).sum(0)
     curvature = np.diag(precision) + prior_spread
     if np.linalg.eigvalsh(curvature - spread)[0] > precision.min() / 2:
         curvature -= spread
-    # At a bound, an exponent moves only away from it.
+    # An exponent at a bound may only move away from it.
     free = ((values > 0) | (gradient < 0)) & ((values < most) | (gradient > 0))
     step = np.zeros_like(values)
     step[free] = np.linalg.solve(curvature[np.ix_(free, free)], -gradient[free])

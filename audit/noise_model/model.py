@@ -1,6 +1,6 @@
 """How likely each class is to be the true one, given the image and the label: a latent-label model fitted by EM.
 
-The given label y of a sample is a noisy reading of its true class: P(y = j | x) = Σ_k P(true = k | x) T_kj. The
+The given label y of a sample is a noisy observation of its true class: P(y = j | x) = Σ_k P(true = k | x) T_kj. The
 transition matrix T is estimated from the same data (after Sukhbaatar et al., arXiv 1406.2080, and the confident joint
 of Northcutt et al., arXiv 1911.00068). P(true | x) mixes readings of the embedding, none of which has seen the sample's
 own label (`readings`). Each round
@@ -10,20 +10,20 @@ own label (`readings`). Each round
 3. refits head and discriminant on these targets, and predicts without each sample again.
 
 The prediction of the first head, which was trained on the given labels, stays a reading in later rounds if the evidence
-for it is very strong. Where many labels are wrong at random, it mostly is: the later head has fewer mistakes to learn
-from, but the first head was told nothing that it had said itself.
+for it is very strong. This is mostly the case if many labels are wrong at random. The later head learns from fewer
+mistakes, but its targets include the model's own predictions; those of the first head do not.
 
-There are few rounds, because the soft targets carry a little of every label to its neighbours, and more rounds would
-feed that back. There are more where they go on making the given labels likelier: a head learns systematic mistakes like
-any other pattern, and they come out of it bit by bit.
+There are few rounds, because the soft targets carry a little of every label to its neighbours, and with more rounds it
+would come back to the sample itself. There are more rounds if each of them makes the given labels likelier: a head
+learns systematic mistakes like any other pattern, and forgets them only over several rounds.
 
-Labels that are known to be right, such as those of a trusted validation set, are no noisy readings. The posterior is
-certain of them, they count in the likelihood as P(true = y | x), and they say nothing of T. So they show how far the
-pictures themselves leave the true class open.
+Labels that are known to be right, such as those of a trusted validation set, are not noisy. The posterior is certain of
+them, their likelihood is P(true = y | x), and they are not used to estimate T. So they show how ambiguous the pictures
+themselves are.
 
-Where the readings predict the given labels no better than class frequencies do, T cannot be estimated, and the model
-believes the labels as they are given (`too_little`). Labels that were drawn from what the picture may be leave no trace
-in the likelihood; what the model adds for them follows from which classes are confused (`look_alikes`).
+If the readings predict the given labels no better than class frequencies do, T cannot be estimated, and the model
+assumes that the labels are right (`too_little`). The likelihood does not show wrong labels
+that were drawn from P(true | x). The model estimates their number from the confusions of classes (`look_alikes`).
 
 The data choose the L2 penalty, the exponents of the readings and the smoothing of T, by out-of-sample likelihood. All
 other numbers are in `settings`. Arrays with n × C entries are float32. Embeddings that are too large for memory are
@@ -56,13 +56,13 @@ from audit.progress import ProgressCallback, Step, silent
 
 @dataclass(frozen=True)
 class Fitted:
-    """A diagnosis of given labels, and what other labels in their place can be diagnosed with.
+    """A diagnosis of given labels, and the state from which other labels of the same samples can be diagnosed.
 
     Attributes:
-        diagnosis: of the given labels.
-        learners: as the last round left them.
+        diagnosis: the diagnosis of the given labels.
+        learners: the learners after the last round.
         mixtures: the fit of each round's mixture.
-        trusted_head: of the trusted labels, where it adds something to the readings.
+        trusted_head: the head trained on the trusted labels; None if it adds nothing to the readings.
     """
 
     diagnosis: Diagnosis
@@ -73,7 +73,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Rounds:
-    """The last round's mixture, what is reported of each round, the fit of each, and the learners after the last."""
+    """The last round's mixture, the report and the fit of each round, and the learners after the last round."""
 
     mixture: Mixture
     reported: list[Round]
@@ -82,14 +82,13 @@ class _Rounds:
 
 
 class NoiseModel:
-    """The model on one set of embeddings, with which any labels can be diagnosed. It holds nothing of the labels.
+    """The model of one set of embeddings. It can diagnose any labels of the samples, and stores none of them.
 
     Args:
         x: (n, d) embeddings; not necessarily in memory.
         classes: C.
-        seed: of the samples that L2 is chosen on, among which neighbours are searched, and that the mixture is fitted
-            to.
-        trusted: bool (n,), the samples whose labels are known to be right; None where none is.
+        seed: the seed for drawing the samples that are used to choose L2, to search neighbours, and to fit the mixture.
+        trusted: bool (n,), labels that are known to be right; None if there are none.
         settings: of the model.
     """
 
@@ -108,7 +107,7 @@ class NoiseModel:
         self.order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
 
     def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
-        """What the data say about class numbers (n,): the diagnosis of `fit`."""
+        """Diagnose class numbers (n,): the diagnosis of `fit`."""
         return self.fit(labels, progress).diagnosis
 
     def fit(self, labels: Tensor, progress: ProgressCallback = silent) -> Fitted:
@@ -152,23 +151,23 @@ class NoiseModel:
         return Fitted(diagnosis, rounds.learners, rounds.mixtures, trusted_head)
 
     def rediagnose(self, fitted: Fitted, labels: Tensor) -> tuple[Tensor, Fitted]:
-        """Diagnose other labels in the place of those that the model was fitted to.
+        """Diagnose other labels of the same samples than those that the model was fitted to.
 
-        L2, the exponents of the readings and the rate of look-alikes stay those of the fit. T is fitted again, from
-        that of the fit, and so are the heads, from their weights. There is one round less, but a few at least.
+        L2, the exponents of the readings and the rate of look-alikes are taken from the fit. T and the heads are fitted
+        again, starting from those of the fit. There is one round less, with a minimum of a few rounds.
 
         Args:
-            fitted: to the labels as they were.
-            labels: (n,) class numbers, most of them as they were.
+            fitted: the fit to the former labels.
+            labels: (n,) class numbers, most of them the same as before.
 
         Returns:
-            The posterior (n, C), and the fit with the heads of this diagnosis, from which those of further labels have
-            less far to go.
+            The posterior (n, C), and the fit with the heads of this diagnosis. A further diagnosis is faster if it
+            starts from them.
         """
         if not fitted.diagnosis.tells:
             return self._as_given(labels), fitted
         given = GivenLabels(labels, self.trusted)
-        # Only the first round has no first head among its readings, so its mixture is always repeated.
+        # The first round is always repeated: its mixture is the only one without the first head as a reading.
         first, *later = fitted.mixtures
         repeated = min(len(later), max(self.settings.rounds.fewest_again - 1, len(later) - 1))
         known = [first, *later[len(later) - repeated :]]
@@ -194,7 +193,7 @@ class NoiseModel:
             first_head: (n, C) leave-one-out predictions of the head that was trained on the given labels.
             labels: of the n samples.
             learners: to start from.
-            known: fits whose exponents are kept, one a round; without them, each round fits its own.
+            known: fits whose exponents are kept, one per round; if empty, each round fits its own.
             progress: told after each round.
         """
         rule = StoppingRule(len(labels), len(known), self.settings)
@@ -203,7 +202,7 @@ class NoiseModel:
         mixtures: list[MixtureFit] = []
         for number in range(1, rule.most + 1):
             if number > 1:
-                mixture = later_head = None  # frees memory: of the round before, only the posterior is needed
+                mixture = later_head = None  # frees memory: only the posterior of the previous round is needed
                 later_head, learners = learners.left_out_by_believed(posterior)
             before = labels.beliefs_in(posterior)
             targets = targets_of(labels.numbers, self.classes, self.features.z) if number == 1 else posterior
@@ -226,14 +225,14 @@ class NoiseModel:
 
     def _evidence(self, labels: Tensor, reported: list[Round], held_out: float) -> float:
         """By how much the model predicts labels better than class frequencies do (nats, over all samples)."""
-        # Of the worst round: a single one may fit noise, and later ones learn from posteriors, which bring a sample
-        # some of its own label.
+        # The evidence of the worst round counts. A single round may fit noise, and later rounds learn from posteriors,
+        # through which a sample's own label affects its prediction.
         worst = min(of_round.log_likelihood for of_round in reported)
         evidence = evidence_over_frequencies(labels, self.classes, worst)
         return min(evidence, held_out) if self.features.more_than_samples else evidence
 
     def _believe_as_given(self, mixture: Mixture, labels: Tensor) -> Mixture:
-        """A round's mixture, with the labels believed as they are given."""
+        """A round's mixture, changed to assume that the given labels are right."""
         return replace(
             mixture,
             prior=frequencies(labels, self.classes),
@@ -243,7 +242,7 @@ class NoiseModel:
         )
 
     def _as_given(self, labels: Tensor) -> Tensor:
-        """The posterior (n, C) of labels that are believed as they are given."""
+        """The posterior (n, C) if the given labels are assumed to be right."""
         return labels_as_given(labels, self.classes, self._least_rate(labels), self.trusted)
 
     def _least_rate(self, labels: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The choice of the heads' L2 penalty, by the loss on labels that were held out."""
+"""Choose the heads' L2 penalty by the loss on held-out labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from audit.noise_model.too_little import evidence_over_frequencies
 
 @dataclass(frozen=True)
 class Penalty:
-    """The L2 penalty of the heads, and what its choice showed.
+    """The L2 penalty of the heads, and the evidence found while choosing it.
 
     Attributes:
         l2: λ.
-        weight: W (C, D) of a head with it, to start from.
+        weight: W (C, D) of a head with this penalty, to start later fits from.
         evidence: by how much heads predict held-out labels better than class frequencies do (nats).
     """
 
@@ -34,9 +34,9 @@ class Penalty:
     def choose(cls, features: Features, labels: Tensor, classes: int, order: Tensor, settings: HeadSettings) -> Penalty:
         """The strongest λ with nearly the smallest held-out loss.
 
-        "Nearly" is within some standard errors on average, or within `chance_gain` in all. Held-out samples are as
-        noisily labelled as the rest, and a head that fits systematic mistakes predicts them too. So the smallest loss
-        asks for too weak a penalty (after Breiman et al. 1984, section 3.4.3).
+        "Nearly" means within some standard errors on average, or within `chance_gain` in total. Held-out labels are as
+        noisy as the others, and a head that fits systematic mistakes also predicts them. So the penalty with the
+        smallest loss is too weak (after Breiman et al. 1984, section 3.4.3).
 
         Args:
             features: of n samples.
@@ -67,7 +67,7 @@ def _nearly(loss: Tensor, smallest: Tensor, standard_errors: float) -> bool:
 
 @dataclass(frozen=True)
 class _Walk:
-    """Penalties from strong to weak, and for each the losses of the held-out samples (k,) and W (C, D)."""
+    """Penalties from strong to weak, and for each one the losses of the held-out samples (k,) and W (C, D)."""
 
     penalties: list[float]
     losses: list[Tensor]
@@ -75,7 +75,7 @@ class _Walk:
 
 
 def _walk(features: Features, labels: Tensor, classes: int, order: Tensor, held_out: slice) -> _Walk:
-    """Walk the penalties for a head without a part of the order of samples."""
+    """Train heads with falling penalties on all samples but the held-out part of `order`."""
     z = features.z
     most = PathSettings.samples
     held = order[held_out][:most]

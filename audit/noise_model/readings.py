@@ -1,4 +1,4 @@
-"""Readings, and their mixture P(true | x) before T is known.
+"""Readings, and their mixture P(true | x), which does not use T.
 
 A reading predicts the true class of a sample without having seen the sample's own label. There are four:
 
@@ -7,9 +7,10 @@ A reading predicts the true class of a sample without having seen the sample's o
 - the discriminant: the linear discriminant of the classes;
 - the first head: the prediction of the head that was trained on the given labels, in the rounds after the first one.
 
-They mix to P(true = k | x) ∝ s_k² / (s_k + c) with s ∝ Π reading ^ exponent. This is s where s is well above the floor
-c, and falls off with the square of s below. Heads and votes never rule a class out: a penalised head and a vote with a
-flat member leave each class some probability. Over many classes and samples that would pass for mistakes.
+Their mixture is P(true = k | x) ∝ s_k² / (s_k + c) with s ∝ Π reading ^ exponent. It is close to s if s is well above
+the floor c, and falls with the square of s below c. The floor is needed because heads and votes give each class some
+probability, even impossible ones (a head is penalised, and one vote is for all classes). Summed over many classes and
+samples, this would look like mistakes.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ class Exponents:
     first_head: float = 0.0
 
     def scaled(self, factor: float) -> Exponents:
-        """All of them, times a factor."""
+        """All exponents, times a factor."""
         return Exponents(*(factor * exponent for exponent in astuple(self)))
 
     def of(self, names: Sequence[str]) -> np.ndarray:
-        """Those of the named readings, as an array."""
+        """The exponents of the named readings, as an array."""
         return np.array([getattr(self, name) for name in names])
 
     def changed(self, names: Sequence[str], values: np.ndarray) -> Exponents:
-        """With other values for the named readings."""
+        """A copy with other values for the named readings."""
         return replace(self, **dict(zip(names, values.tolist(), strict=True)))
 
 
@@ -67,7 +68,7 @@ class Readings:
         discriminant: Tensor | None = None,
         first_head: Tensor | None = None,
     ) -> Readings:
-        """The readings with these probabilities (k, C); None where there is no such reading."""
+        """The readings with these probabilities (k, C); None for a reading that does not exist."""
         probabilities = {
             "head": head,
             "neighbours": neighbours,
@@ -83,7 +84,7 @@ class Readings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the readings that there are, in the order in which the mixture is fitted to them."""
+        """Names of the readings, in the order in which the mixture is fitted to them."""
         return tuple(self.logs)
 
     @property

@@ -20,14 +20,14 @@ from audit.noise_model.votes import NeighbourVotes
 
 @dataclass(frozen=True)
 class Predictors:
-    """What the readings of a round are made from, for all n samples.
+    """The sources of a round's readings, for all n samples.
 
     Attributes:
         first_head: (n, C) leave-one-out predictions of the head that was trained on the given labels.
-        later_head: (n, C) those of this round's head; None in the first round.
-        beliefs: (n, C) what the neighbours vote for.
-        votes: of the neighbours.
-        discriminant: of the classes.
+        later_head: (n, C) leave-one-out predictions of this round's head; None in the first round.
+        beliefs: (n, C) class probabilities of each sample, for which it votes as a neighbour.
+        votes: the votes of the neighbours.
+        discriminant: the discriminant of the classes.
     """
 
     first_head: Tensor
@@ -46,14 +46,15 @@ class Predictors:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a round says of all n samples.
+    """The result of a round for all n samples.
 
     Attributes:
         prior: (n, C) probability of each class being the true one, given the image.
         posterior: (n, C) the same, given image and label.
         transition: T (C, C).
-        likeliest_share: expected number of mistakes at the likeliest sharpness, as a share of that at the chosen one.
-        fit: of the mixture, to the samples that it was fitted to.
+        likeliest_share: expected number of mistakes at the likeliest sharpness, divided by that at the chosen
+            sharpness.
+        fit: the fit of the mixture, for the samples that it was fitted to.
         log_likelihood: mean of log P(given label | x), nats.
     """
 
@@ -70,13 +71,13 @@ def mix(
 ) -> Mixture:
     """Fit the mixture to some samples, and apply it to all.
 
-    From the second round on, the prior is written into the memory of `later_head`, and the posterior into that of
-    `beliefs`: the memory for two more (n, C) would be most of what the model needs.
+    From the second round on, the prior overwrites `later_head` and the posterior overwrites `beliefs`, because two more
+    arrays (n, C) would take most of the model's memory.
 
     Args:
         predictors: of all n samples.
         labels: of all n samples.
-        known: a fit whose exponents are kept, so that T alone is fitted, from its T; None to fit both.
+        known: a fit whose exponents are kept, so that only T is fitted, starting from its T; None to fit both.
         order: (n,) positions of the samples in random order.
         settings: of the noise model.
     """
@@ -111,7 +112,7 @@ def mix(
 
 @dataclass(frozen=True)
 class Round:
-    """What is reported of a round: see `Diagnosis.rounds`."""
+    """The report of a round; see `Diagnosis.rounds`."""
 
     head_weight: float
     first_head_weight: float
@@ -122,7 +123,7 @@ class Round:
 
     @classmethod
     def of(cls, mixture: Mixture, moved: float) -> Round:
-        """Of a round's mixture, and by how much the posterior of the given label changed on average."""
+        """The report of a round's mixture; `moved` is the mean change of the posterior of the given label."""
         exponents = mixture.fit.exponents
         return cls(
             exponents.head,
@@ -135,10 +136,10 @@ class Round:
 
 
 class StoppingRule:
-    """Says which round is the last.
+    """Decides which round is the last.
 
-    There are `least` rounds, or fewer where the posteriors stay put. More follow, up to `most`, as long as the evidence
-    that a round added something is very strong, or the expected number of mistakes is far from settled.
+    There are `least` rounds, or fewer if the posteriors stop changing. More follow, up to `most`, as long as there is
+    very strong evidence that the last round added something, or the expected number of mistakes still changes.
     """
 
     def __init__(self, samples: int, known_rounds: int, settings: NoiseSettings) -> None:
@@ -148,16 +149,16 @@ class StoppingRule:
         self._best_log_likelihood, self._mistakes = -math.inf, math.inf
 
     def ends_with(self, number: int, log_likelihood: float, mistakes: float, moved: float) -> bool:
-        """Whether this round, which is told once, is the last.
+        """Whether this round is the last. Call it once per round.
 
         Args:
-            number: of the round, from 1.
-            log_likelihood: mean, of the given labels (nats).
+            number: number of the round, from 1.
+            log_likelihood: mean log-likelihood of the given labels (nats).
             mistakes: their expected number.
             moved: mean change of the posterior of the given label.
         """
         gained = self._samples * (log_likelihood - self._best_log_likelihood)
-        # A change by less than one mistake is none: few samples have nothing more to say.
+        # A change by less than one mistake does not count: it happens with few samples, and means nothing.
         allowed = max(1.0, self._limits.unsettled * mistakes)
         settled = gained <= self._decisive and abs(mistakes - self._mistakes) <= allowed
         self._best_log_likelihood, self._mistakes = max(self._best_log_likelihood, log_likelihood), mistakes

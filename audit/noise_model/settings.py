@@ -1,4 +1,4 @@
-"""The numbers that set the noise model: what each one means, its unit, and where it was measured.
+"""The settings of the noise model: the meaning and unit of each number, and how it was measured.
 
 A caller changes a number like this:
 
@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourSettings:
-    """How the nearest neighbours of a sample are found."""
+    """Settings of the search for a sample's nearest neighbours."""
 
-    # Neighbours of a sample that vote.
+    # Number of neighbours that vote.
     count: int = 20
-    # Neighbours are searched among a part of the samples (the references), so that cost grows with n and not with n².
-    # References for each class, five times as many as vote, between the next two numbers.
+    # Neighbours are searched among some of the samples (the references), so that the cost grows with n and not with n².
+    # There are this many references per class (five times as many as vote), within the limits of the next two numbers.
     references_per_class: int = 100
     fewest_references: int = 10_000
     most_references: int = 20_000
-    # Principal directions of the embeddings in which similarity is computed; at least one a class. Measured on the
-    # development data: average precision stays within .001 of that with all 512 or 1280 dimensions.
+    # Number of principal directions of the embeddings in which similarity is computed; at least one per class. Measured
+    # on the development data: average precision stays within .001 of that with all 512 or 1280 dimensions.
     directions: int = 128
-    # Least similarity of a vote: a neighbour in the opposite direction counts next to nothing, and not against.
+    # Least similarity of a vote: a neighbour in the opposite direction has almost no vote, and not a negative one.
     least_similarity: float = 1e-6
 
 
@@ -39,7 +39,7 @@ class HeadSettings:
     held_bytes: int = 512 * 2**20
     # Share of the samples that is held out to choose the L2 penalty.
     held_out: float = 0.2
-    # Of few samples, a fifth says little about L2. Further fifths are held out in turn, up to this many samples.
+    # A fifth of few samples is too small to choose L2. Further fifths are held out in turn, up to this many samples.
     fewest_held_out: int = 300
     # Standard errors of the held-out loss within which a stronger penalty is preferred (Breiman et al. 1984, 3.4.3).
     standard_errors: float = 0.5
@@ -47,7 +47,7 @@ class HeadSettings:
     tolerance: float = 1e-3
     # FLOP, (n + C·D) (C·D)², up to which leave-one-out is exact: a hundredth of a second on two cores.
     exact_flop: float = 1e9
-    # Classes up to which it is exact. The work for more is in thousands of pairs of classes, too small to be fast.
+    # Number of classes up to which it is exact. More classes have thousands of pairs, each too small to be fast.
     exact_classes: int = 32
 
 
@@ -55,10 +55,10 @@ class HeadSettings:
 class RoundSettings:
     """When the rounds end."""
 
-    # Rounds, where nothing asks for fewer or more.
+    # Usual number of rounds.
     usual: int = 3
     most: int = 10
-    # Rounds, at least, when a copy of the labels with a few changes is diagnosed again.
+    # Least number of rounds to diagnose a copy of the labels with a few changes.
     fewest_again: int = 2
     # Mean change of the posterior of the given label below which no further round follows.
     settled: float = 1e-3
@@ -84,27 +84,27 @@ class MixtureSettings:
     # The exponents are fitted to this many of those, but for the last steps.
     exponent_samples: int = 4000
     exponent_entries: int = 10_000_000
-    # Samples, at least, however many classes there are.
+    # Least number of samples, however many classes there are.
     fewest_samples: int = 1000
-    # Steps, at most, on the few samples, and on all.
+    # Largest number of steps on the few samples, and on all.
     steps: int = 30
     last_steps: int = 2
     # A step is the last one if it changes the expected number of mistakes by less than `settled` (relatively) and adds
     # no more than `gained` log-likelihood (nats): what one parameter is worth (Akaike 1974).
     settled: float = 2.5e-3
     gained: float = 1.0
-    # Halvings, at most, of a step of the exponents that lowers the likelihood.
+    # Largest number of halvings of a step of the exponents that lowers the likelihood.
     halvings: int = 10
-    # Likelihoods that differ by less are alike (nats).
+    # Likelihoods that differ by less (nats) count as equal.
     alike: float = 0.01
     # Factor on the exponents from one sharpness to the next.
     sharper: float = 2**0.25
-    # Such factors, at most, which make exponents 1.7 times the likeliest ones. Few samples allow nearly any sharpness,
-    # and one that makes all predictions certain leaves no ranking.
+    # Largest number of such factors; it allows exponents up to 1.7 times the likeliest ones. Few samples allow almost
+    # any sharpness. If all predictions are certain, there is no ranking.
     sharpenings: int = 3
     # A sharpness is rejected this far below the likeliest (nats of log-likelihood): what one parameter is worth.
     rejected: float = 1.0
-    # EM steps for T where the exponents are given.
+    # Number of EM steps for T if the exponents are given.
     refits: int = 4
 
     def few_samples(self, classes: int) -> int:
@@ -123,7 +123,7 @@ class MixtureSettings:
 class TransitionSettings:
     """How T is estimated from expected counts."""
 
-    # Mistakes in all, at least: as many as Jeffreys' prior adds. A class whose T rules mistakes out has no ranking.
+    # Least total number of mistakes: as many as Jeffreys' prior adds. Without mistakes in T, a class has no ranking.
     least_mistakes: float = 0.5
     # Entries of T, spread over its rows, by which the smoothing is chosen where T has more.
     concentration_entries: int = 1_000_000
@@ -137,9 +137,9 @@ class DiscriminantSettings:
     ridges: tuple[float, ...] = tuple(10 ** (k / 2) for k in range(-6, 5))
     # Share of the covariance within classes that is added to its diagonal. A class without samples leaves it singular.
     jitter: float = 1e-6
-    # Samples that a class is assumed to have left where leaving one out leaves none.
+    # Number of samples that a class is assumed to have if leaving one out leaves none.
     least_samples: float = 1e-3
-    # A sample's own share in what is predicted for it is below 1; this keeps rounding from making it 1.
+    # Upper limit of a sample's own weight in its prediction. The weight is below 1, but rounding could make it 1.
     most_leverage: float = 1 - 1e-6
 
 
@@ -147,7 +147,7 @@ class DiscriminantSettings:
 class LookAlikeSettings:
     """How look-alikes are found among the expected confusions."""
 
-    # Confusions up to which all are used; of more, those of evenly spaced classes.
+    # Number of confusions up to which all are used; if there are more, those of evenly spaced classes.
     entries: int = 1_000_000
     # Steps of EM, at most.
     steps: int = 1000
@@ -157,13 +157,13 @@ class LookAlikeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrustedSettings:
-    """How a head of the trusted labels alone is used."""
+    """Settings of the head that is trained only on trusted labels."""
 
     # Nats of log-likelihood of the trusted labels from which this head counts: what a parameter is worth (Akaike 1974).
     # With the original recipe on tables and boats it adds 1.3 to 18 nats, elsewhere on the development data mostly 0.
     # To ask for more would miss all mislabels of some audits, and counting where it adds nothing costs little.
     least_evidence: float = 1.0
-    # Parts of the trusted samples that are held out in turn. Each class needs as many trusted samples.
+    # Number of parts of the trusted samples that are held out in turn. Each class needs this many trusted samples.
     folds: int = 5
     # Steps of EM for T, at most.
     steps: int = 100
@@ -175,24 +175,24 @@ class TrustedSettings:
 class ControlSettings:
     """How many known mislabels are added, and when the estimates that rest on them need a caution."""
 
-    # Share of the samples that get a known mislabel in a copy. It is small, so that the data stay what they are.
+    # Share of the samples that get a known mislabel in a copy. It is small, so that a copy is similar to the data.
     share: float = 0.05
-    # Known mislabels to reach, over all copies.
+    # Number of known mislabels to reach, over all copies.
     enough: int = 200
     most_copies: int = 4
     # EM steps for the share of slips.
     slip_share_steps: int = 100
-    # Known mislabels of a kind below which a share of them says little: its standard error is up to .09.
+    # Number of known mislabels of a kind below which their recall is unreliable: its standard error is up to .09.
     few: int = 30
-    # Samples of a class below which its rate of mistakes says little: at 10 %, the standard error is .07 or more.
+    # Number of samples of a class below which its error rate is unreliable: at 10 %, the standard error is .07 or more.
     small_class: int = 20
-    # AUROC of the slips below which known mislabels are hardly told from other labels; 0.5 is chance.
+    # AUROC of the slips below which known mislabels can hardly be told from other labels; 0.5 is chance.
     hardly_told: float = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseSettings:
-    """Every number that sets the noise model, by subject."""
+    """All settings of the noise model, by subject."""
 
     # Nats beyond what Schwarz's criterion asks of a parameter, (log n) / 2, at which the evidence for one more reading
     # or round is very strong (Kass & Raftery 1995). With less, few samples got flatter predictions and fewer flags.
@@ -208,5 +208,5 @@ class NoiseSettings:
     controls: ControlSettings = field(default_factory=ControlSettings)
 
     def decisive_for(self, samples: int) -> float:
-        """Log-likelihood (nats, over this many samples) that is very strong evidence for whatever adds it."""
+        """The gain in log-likelihood (nats, over all of this many samples) that counts as very strong evidence."""
         return self.decisive + math.log(samples) / 2

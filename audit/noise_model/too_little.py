@@ -1,9 +1,8 @@
 """Whether the embeddings say enough about the labels to judge them.
 
-A wrong label shows because the picture predicts another one. The readings may predict the given labels no better than
-the class frequencies do. Then any confusion of the classes explains the labels as well as none, because the likelihood
-Σ_k p_k T_kj is the same for every T that keeps the frequencies. Nothing can be learnt about mistakes, and the audit
-keeps the simplest explanation: the labels are right as they were given.
+The audit finds a wrong label because the picture predicts another one. If the readings predict the given labels no
+better than the class frequencies do, mistakes cannot be estimated: the likelihood Σ_k p_k T_kj is the same for every T
+that keeps the frequencies. The audit then keeps the simplest explanation, that the given labels are right.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from audit.noise_model.settings import TransitionSettings
 def estimate_transition(
     posterior: Tensor, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
 ) -> Tensor:
-    """T (C, C) from expected counts, smoothed as strongly as the counts themselves ask for.
+    """Estimate T (C, C) from expected counts. The counts themselves determine the strength of the smoothing.
 
-    The error rate of a class is drawn to the common one, and its distribution over wrong labels to the uniform one. The
-    strength of both is the concentration that maximises the Dirichlet-multinomial likelihood of the counts (empirical
-    Bayes).
+    The error rate of a class is shrunk towards the common rate, and its distribution over wrong labels towards the
+    uniform one. The strength of both is the concentration that maximises the Dirichlet-multinomial likelihood of the
+    counts (empirical Bayes).
 
     Args:
         posterior: (n, C) of the true class.
@@ -34,7 +34,7 @@ def estimate_transition(
     for rows in chunks(len(numbers), classes):
         counts.index_add_(1, numbers[rows], posterior[rows].T.double())  # row = true, column = given
     right, total = counts.diagonal().clone(), counts.sum(1)
-    wrong = counts  # from here on, without the diagonal: the matrix is large, and there is one
+    wrong = counts  # from here on without the diagonal; in place, because the matrix is large
     wrong.diagonal().zero_()
     rate = _error_rates(wrong.sum(1), right, total).clamp_min(settings.least_mistakes / len(numbers))
     _smooth_wrong_labels(wrong, settings.concentration_entries)
@@ -51,7 +51,7 @@ def _error_rates(wrongs: Tensor, right: Tensor, total: Tensor) -> Tensor:
 
 
 def _smooth_wrong_labels(wrong: Tensor, most_entries: int) -> None:
-    """Draws the rows of expected wrong labels (C, C), in place, to uniform ones; of two classes there is no choice."""
+    """Shrink the rows of expected wrong labels (C, C) towards uniform rows, in place; two classes need no smoothing."""
     classes = len(wrong)
     if classes == 2:
         wrong[:] = 1 - torch.eye(2, dtype=wrong.dtype, device=wrong.device)
@@ -66,8 +66,9 @@ def _smooth_wrong_labels(wrong: Tensor, most_entries: int) -> None:
 def concentration(counts: Tensor, mean: Tensor) -> float:
     """The Dirichlet concentration under which counts (rows, k) are likeliest, for a prior with this mean (k,).
 
-    It is sought from 0.01 (rows share nothing) to 100 000 (rows are alike), in steps of a factor 10^¼. The likelihood
-    has one maximum (Levin & Reeds, Annals of Statistics 5, 1977), so with many counts every fourth step is tried first.
+    It is searched from 0.01 (rows are unrelated) to 100 000 (rows are the same), in steps of a factor 10^¼. The
+    likelihood has one maximum (Levin & Reeds, Annals of Statistics 5, 1977), so with many counts every fourth step is
+    tried first.
     """
     strengths = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=counts.dtype, device=counts.device)
     sums = counts.sum(1)

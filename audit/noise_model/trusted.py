@@ -1,16 +1,17 @@
-"""What labels that are known to be right say of the true classes, beside the readings.
+"""Use labels that are known to be right as one more reading of the true classes.
 
-Wrong labels may lie together: then the labels around a wrong one are as wrong as it is, all readings agree with it, and
-the likelihood of the given labels prefers hard pictures to mistakes. Trusted labels tell the two apart. A head that is
-trained on them alone has learnt no mistake. It joins the readings as one more factor,
+Wrong labels may be clustered: then the labels around a wrong one are wrong, too, all readings agree with it, and the
+likelihood of the given labels prefers hard pictures to mistakes. Trusted labels tell the two apart. A head that is
+trained only on them has learnt no mistakes. It is one more factor,
 
     P(true | x) ∝ readings(x)^a · trusted head(x)^b,
 
-where the trusted labels, predicted by heads that have not seen them, are likelier with it than without. Both
-exponents maximise their likelihood. T is fitted to the given labels again, which say nothing of the exponents then.
+if the trusted labels, predicted by heads that have not seen them, are likelier with this factor than without it. Both
+exponents maximise the likelihood of the trusted labels. Then T is fitted to the given labels again, with these
+exponents.
 
 On the development data with labels that are wrong at random, at the nearest class or by people, b is nearly always 0:
-the readings, which learn from all labels, leave nothing for the trusted head to add.
+the readings learn from all labels, and the trusted head adds nothing to them.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from audit.noise_model.transition import estimate_transition
 
 @dataclass(frozen=True)
 class TrustedHead:
-    """A head of the trusted labels alone, and what it counts.
+    """A head trained only on the trusted labels, and its weight in the mixture.
 
     Attributes:
         weight: W (C, D).
         rows: (k,) positions of the trusted samples.
         held_out: (k, C) predictions for them, each from a head without the sample.
-        exponents: a of the readings, and b of this head.
-        evidence: nats of log-likelihood of the trusted labels that this head adds to the readings.
+        exponents: a (of the readings) and b (of this head).
+        evidence: gain in log-likelihood (nats) of the trusted labels by adding this head to the readings.
     """
 
     weight: Tensor
@@ -57,11 +58,11 @@ class TrustedHead:
     def of(
         cls, features: Features, prior: Tensor, labels: GivenLabels, order: Tensor, settings: NoiseSettings
     ) -> TrustedHead | None:
-        """The head of the trusted labels; None where it adds nothing, or they lack a class.
+        """Train the head on the trusted labels; None if it adds nothing, or a class has too few trusted labels.
 
         Args:
             features: of the n samples.
-            prior: (n, C) what the readings say of each sample.
+            prior: (n, C) P(true | x) from the readings.
             labels: of the n samples.
             order: (n,) positions of the samples in random order.
             settings: of the noise model.
@@ -87,7 +88,7 @@ class TrustedHead:
     def applied(self, mixture: Mixture, features: Features, labels: GivenLabels, settings: NoiseSettings) -> Mixture:
         """A round's mixture with this head among the readings, and T fitted again.
 
-        The mixture's prior and posterior are written over: there may be no memory for two more (n, C).
+        The mixture's prior and posterior are overwritten, because there may be no memory for two more arrays (n, C).
         """
         prior, posterior = mixture.prior, mixture.posterior
         parts = chunks(len(prior), 6 * prior.shape[1], 4)
@@ -105,12 +106,12 @@ class TrustedHead:
             after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
             posterior[rows] = after.T
             log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-        # The trusted labels say how sharp the prior is, so there is one sharpness.
+        # The trusted labels determine the sharpness, so the likeliest one is also the chosen one.
         return replace(mixture, transition=transition, likeliest_share=1.0, log_likelihood=log_likelihood / len(prior))
 
 
 def _trained(z: Tensor, numbers: Tensor, classes: int, settings: NoiseSettings) -> tuple[Tensor, Tensor]:
-    """W (C, D) of a head of the trusted samples, and predictions (k, C) for each by a head without its fold.
+    """W (C, D) of a head of the trusted samples, and their predictions (k, C) by heads trained without their fold.
 
     Args:
         z: (k, D) features of the trusted samples, in random order.
@@ -134,7 +135,7 @@ def _trained(z: Tensor, numbers: Tensor, classes: int, settings: NoiseSettings) 
 
 
 def _fit_exponents(logs: Tensor, numbers: Tensor, settings: NoiseSettings) -> tuple[list[float], float]:
-    """The exponents of r predictions under which labels are likeliest, and the log-likelihood (nats) there.
+    """The exponents of r predictions that maximise the likelihood of labels, and the log-likelihood (nats).
 
     Args:
         logs: (r, k, C) logarithms of the predictions.
@@ -156,7 +157,7 @@ def _fit_exponents(logs: Tensor, numbers: Tensor, settings: NoiseSettings) -> tu
 
 def _fit_transition(prior: Tensor, labels: GivenLabels, settings: NoiseSettings) -> Tensor:
     """T (C, C) of labels by EM, given P(true | x) (n, C) alone."""
-    # From the T that the pictures alone expect: from one without mistakes, EM is slow to find any.
+    # Start from the T expected from the pictures alone. From a T without mistakes, EM is slow to find any.
     transition = estimate_transition(labels.settle(prior), labels, settings.transition)
     for _ in range(settings.trusted.steps):
         posterior, _ = posterior_and_evidence(prior.T, transition, labels)

@@ -1,4 +1,4 @@
-"""The vote of the nearest neighbours: what similar pictures are believed to show."""
+"""The vote of the nearest neighbours: the probable classes of similar pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from audit.noise_model.settings import NeighbourSettings
 
 
 def principal(x: Rows, classes: int, settings: NeighbourSettings = NeighbourSettings()) -> Rows:
-    """x (n, d) in as many of its principal directions about the origin as neighbours are searched in.
+    """x (n, d) projected to the leading principal directions (about the origin) in which neighbours are searched.
 
-    Returns x itself where finding the directions takes at least half of the time that they save.
+    Returns x itself if finding the directions takes at least half of the time that they save.
     """
     n, features = x.shape
     count = max(settings.directions, classes)
@@ -26,7 +26,7 @@ def principal(x: Rows, classes: int, settings: NeighbourSettings = NeighbourSett
 
 
 def _reference_count(n: int, classes: int, settings: NeighbourSettings) -> int:
-    """Among how many of n samples neighbours are searched."""
+    """The number of samples, out of n, among which neighbours are searched."""
     wanted = max(settings.references_per_class * classes, settings.fewest_references)
     return min(n, wanted, settings.most_references)
 
@@ -37,7 +37,7 @@ class NeighbourVotes:
     Args:
         x: embeddings (n, d).
         classes: C.
-        seed: draws the samples among which neighbours are searched, where these are not all samples.
+        seed: the seed for drawing the samples among which neighbours are searched, if these are not all samples.
         settings: how many neighbours vote, and among how many samples they are searched.
     """
 
@@ -55,7 +55,7 @@ class NeighbourVotes:
         self.classes = classes
         self.places = torch.empty(n, count, dtype=torch.int32, device=x.device)
         self.shares = torch.empty(n, count, device=x.device)
-        # A quarter of what the memory allows: such a chunk stays in the processor's cache until it is sorted.
+        # A quarter of the usual chunk, so that it stays in the processor's cache until it is sorted.
         for rows in chunks(n, 4 * len(references), 4):
             similarity = torch.nn.functional.normalize(x[rows].float(), dim=1) @ reference_directions
             own = place_of[rows]
@@ -67,11 +67,11 @@ class NeighbourVotes:
         self.shares /= self.shares.sum(1, keepdim=True)
 
     def __call__(self, beliefs: Tensor, rows: slice | Tensor = slice(None)) -> Tensor:
-        """Mean belief (k, C) of the neighbours of samples, with one more vote for all classes alike.
+        """Mean belief (k, C) of the neighbours of samples. One more vote is divided equally among all classes.
 
         Args:
-            beliefs: (n, C) of all samples.
-            rows: the samples.
+            beliefs: (n, C) class probabilities of all samples.
+            rows: positions of the samples.
         """
         places, shares = self.places[rows], self.shares[rows]
         count = places.shape[1]
@@ -80,7 +80,7 @@ class NeighbourVotes:
         return votes.add_(1 / (self.classes * (count + 1)))
 
     def share_of(self, labels: Tensor, rows: Tensor | None = None, own: Tensor | None = None) -> Tensor:
-        """The share (k,) of the vote that samples' own labels get, where the neighbours vote for their labels.
+        """The share (k,) of the votes for samples' own labels, if each neighbour votes for its label.
 
         Args:
             labels: (n,) class numbers of all samples.
@@ -99,8 +99,8 @@ class NeighbourVotes:
 def largest(values: Tensor, count: int, block: int = 16) -> tuple[Tensor, Tensor]:
     """The `count` largest values of each row of values (k, m) in falling order, and their columns (k, count).
 
-    They lie in the blocks, of `block` values each, with the `count` largest maxima. Finding maxima takes far less time
-    than sorting.
+    The values are split into blocks of `block` values. The largest ones are in the blocks with the `count` largest
+    maxima, and finding maxima takes far less time than sorting.
     """
     k, columns = values.shape
     across = columns // block
