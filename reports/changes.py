@@ -113,7 +113,7 @@ class ClassChanges:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """A setting, version or source that differs between the results; None where a result has no value."""
+    """A setting, version or source that differs between the results; None if a result has no value."""
 
     name: str
     first: object

@@ -8,7 +8,7 @@ from collections.abc import Callable
 MINUS = "−"
 
 Mark = Callable[[str, str], str]
-"""Marks a number that depends on the threshold: takes its name and its text. The page moves what is marked."""
+"""Marks a number that depends on the threshold: takes its name and its text. The page then updates it."""
 
 
 def unmarked(name: str, text: str) -> str:

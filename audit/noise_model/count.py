@@ -108,7 +108,7 @@ def describe_controls(controls: Controls, count: Count, flag: np.ndarray, thresh
 def cautions(
     class_sizes: np.ndarray, controls: Controls, count: Count, settings: ControlSettings = ControlSettings()
 ) -> list[str]:
-    """Why the estimates may be off, one sentence for each reason; none where there is no such reason.
+    """Reasons why the estimates may be unreliable, one sentence each; an empty list if there are none.
 
     Args:
         class_sizes: (C,) samples of each class.
@@ -144,14 +144,14 @@ def cautions(
 def slip_share(
     diagnosis: Diagnosis, labels: Tensor, threshold: float, steps: int = ControlSettings().slip_share_steps
 ) -> float | None:
-    """Share of slips among the flagged labels, by likelihood; None where two classes leave no choice of a wrong label.
+    """Share of slips among the flagged mistakes, by maximum likelihood; None for two classes, or if nothing is flagged.
 
     The likelihood is that of the given label among the labels that would be flagged on the same picture.
 
     Args:
         diagnosis: of the labels.
         labels: (n,) class numbers.
-        threshold: of the suspicion, from which on samples are flagged.
+        threshold: the suspicion from which on samples are flagged.
         steps: of EM.
     """
     classes = diagnosis.prior.shape[1]
@@ -167,7 +167,7 @@ def slip_share(
 
 
 def _likelihoods(diagnosis: Diagnosis, labels: Tensor, flagged: Tensor, threshold: float) -> Tensor:
-    """(2, k): how likely the given labels of k flagged samples are for a slip, and for a look-alike."""
+    """(2, k): the likelihood of the given labels of k flagged samples as slips, and as look-alikes."""
     classes = diagnosis.prior.shape[1]
     transition = diagnosis.transition.double()
     wrong = transition - torch.diag(transition.diagonal())

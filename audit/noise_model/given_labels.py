@@ -30,7 +30,7 @@ class GivenLabels:
         return self._certain(of_labels.T).T
 
     def settle(self, beliefs: Tensor) -> Tensor:
-        """Beliefs (k, C), or a copy that is certain of the trusted labels where there are any."""
+        """Beliefs (k, C), changed in a copy to be certain of the trusted labels, if there are any."""
         return beliefs if self.trusted is None else self._certain(beliefs.clone())
 
     def beliefs_in(self, beliefs: Tensor) -> Tensor:

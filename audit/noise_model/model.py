@@ -115,7 +115,7 @@ class NoiseModel:
 
         Args:
             labels: (n,) class numbers.
-            progress: told after each round.
+            progress: called after each round.
         """
         given = GivenLabels(labels, self.trusted)
         learners, held_out_evidence = Learners.choose(self.features, labels, self.classes, self.order, self.settings)
@@ -194,7 +194,7 @@ class NoiseModel:
             labels: of the n samples.
             learners: to start from.
             known: fits whose exponents are kept, one per round; if empty, each round fits its own.
-            progress: told after each round.
+            progress: called after each round.
         """
         rule = StoppingRule(len(labels), len(known), self.settings)
         posterior, later_head, mixture = labels.settle(first_head), None, None

@@ -38,7 +38,7 @@ def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor |
         labels: (n,) class numbers.
         classes: C.
         rate: probability that a label is wrong. The other classes share this probability by their frequencies.
-        trusted: bool (n,), labels that are known to be right; None where none is.
+        trusted: bool (n,), labels that are known to be right; None if there are none.
     """
     others = frequencies(labels, classes).scatter_(1, labels[:, None], 0.0)
     posterior = others.div_(others.sum(1, keepdim=True)).mul_(rate).scatter_(1, labels[:, None], 1 - rate)
