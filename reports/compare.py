@@ -17,13 +17,13 @@ from reports.galleries import THUMBNAIL_BUDGET
 from reports.page import asset, environment, policy, write_page
 
 MAX_SHOWN = 200
-"""Samples in each gallery; the rest is counted."""
+"""Largest number of samples in a gallery; the page gives the number of the others."""
 
 SHOWN_AT_FIRST = 12  # samples that a gallery shows at first; a click shows the others
 MAX_PAIRS = 30  # rows of the table of confused classes
 MAX_CLASSES = 200  # rows of the table of classes
 BINS = 40
-"""Cells a side of the picture of both suspicions."""
+"""Number of cells per side in the two-dimensional histogram of both suspicions."""
 
 
 def write_comparison(first: AuditResult, second: AuditResult, path: str | Path) -> Path:

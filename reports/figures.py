@@ -35,7 +35,7 @@ from reports.known_mislabels import Comparison, compare_with_known
 from reports.text import threshold
 
 MAX_CLASSES = 20
-"""Classes that a figure with one row a class shows; more could not be read."""
+"""Largest number of classes in a figure with one row per class; more could not be read."""
 
 _CURVE_POINTS = 400  # points of a curve; at this width more would not be visible
 _HISTOGRAM_BINS = 25  # bars of a histogram
@@ -47,7 +47,7 @@ SCORE_NAMES = {
     "self_influence": "self-influence",
     "influence": "influence",
 }
-"""How the scores that can rank samples are called in text, in the order they are shown."""
+"""Names in texts of the scores that can rank samples, in display order."""
 
 _LOW_IS_WRONG = ("loo_probability", "influence")
 

@@ -14,13 +14,15 @@ from audit.images.thumbnails import suspects as most_suspicious
 from audit.result import AuditResult
 
 MAX_GALLERY_CLASSES = 40
-"""Classes whose most harmful and helpful samples are shown: the largest, of which a result holds thumbnails."""
+"""Number of classes whose most harmful and helpful samples are shown: the largest classes, as a result has thumbnails
+only for these."""
 
 SAMPLES_A_CLASS = 8  # pictures: one row of the page
 MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
 THUMBNAIL_BUDGET = 6_500_000
-"""Bytes of thumbnails in one report, so that the file stays under 15 MB; later galleries go without first."""
+"""Largest number of bytes of thumbnails in a report, so that its file stays under 15 MB. The last galleries lose their
+pictures first."""
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from reports.threshold import threshold_values
 from reports.where import where, wrong_by_class
 
 APP_ADDRESS = "http://localhost:5151"
-"""Where `influence-audit app` serves the App unless another port is asked for; the reader can change it in the page."""
+"""The default address at which `influence-audit app` serves the App; the reader can change it in the page."""
 
 MAX_TABLE_ROWS = 200
-"""Rows of a table in the report; the rest is counted below it."""
+"""Largest number of rows of a table in the report; a line below gives the number of the others."""
 
 _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 

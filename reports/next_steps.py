@@ -25,7 +25,7 @@ class NextStep:
 
 
 RESULT_FOLDER = "RESULT_FOLDER"
-"""Stands in commands for the folder of the result: a report can be made anywhere, so it does not know."""
+"""Placeholder for the result's folder in commands: a report can be made anywhere, and does not know this folder."""
 
 
 def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:

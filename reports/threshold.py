@@ -17,7 +17,7 @@ from reports import figures
 from reports.known_mislabels import Comparison
 
 MAX_MOVABLE = 200_000
-"""Samples that the page can flag, most suspicious first; the threshold goes no lower than the last of them."""
+"""Largest number of samples that the page can flag. The slider cannot set a lower threshold than for this number."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class NeighbourSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSettings:
-    """How the softmax head is trained, and how its predictions without a sample are computed."""
+    """Settings of the softmax head's training and of its leave-one-out predictions."""
 
     # Bytes of standardised embeddings that are kept in memory. Larger ones are read whenever they are needed.
     held_bytes: int = 512 * 2**20

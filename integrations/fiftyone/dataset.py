@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from audit.result import AuditResult
 
 _SUMMARY = ("created", "counts", "threshold", "threshold_rule", "estimates", "detection", "notes")
-"""What of an audit's summary its run keeps in the dataset: the numbers that the App shows."""
+"""The parts of an audit's summary that are stored in the dataset's run: the numbers that the App shows."""
 
 
 def audit_dataset(

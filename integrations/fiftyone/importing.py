@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
 LEFT_SOURCE = "left-source"
-"""The tag of samples that the source had once and has no more."""
+"""The tag of samples that are no longer in the source."""
 
 
 _SIGNATURES = {

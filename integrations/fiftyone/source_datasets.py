@@ -23,13 +23,14 @@ HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
 INFO_KEY = "influence_audit"
 STAGE = "import"
 COMPARED_IMAGES = 1000
-"""Encoded images, or files, that are compared to tell whether a source was moved."""
+"""Number of encoded images, or files, that are compared to decide whether a source was moved."""
 
 MOVED_SHARE = 0.5
-"""A source was moved if the dataset has this share of its images, or if it has this share of the dataset's."""
+"""A source counts as moved if the dataset has this share of its images, or it has this share of the dataset's
+images."""
 
 THIS_PROCESS = uuid.uuid4().hex
-"""Tells the datasets that this process has made from those that another run makes at the same time."""
+"""Marks the datasets made by this process, because another run may make datasets at the same time."""
 
 
 def image_home() -> Path:

@@ -25,7 +25,8 @@ from .settings import audit_config_of, settings_inputs
 from .window import PANEL, in_app, show_changed_fields
 
 OWN_PROCESS_FROM = 5000
-"""From so many samples on, an audit is by default a process of its own: the App cuts what takes ten minutes."""
+"""From this number of samples on, an audit by default runs in its own process: the App stops operators after ten
+minutes."""
 
 
 class AuditLabels(AuditOperator):

@@ -1,5 +1,4 @@
-"""The base class of all operators. An operator has a form and its work; both raise an InputError for a user's
-mistake."""
+"""The base class of all operators: a form and its work, which both raise an InputError for a user's mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from audit.errors import ConvergenceError, InputError
 
 ICON = "fact_check"
 MISTAKES = (InputError, ConvergenceError)
-"""What is said to the user in one line; anything else is a defect of ours and keeps its trace."""
+"""Errors whose message is shown to the user in one line. Any other error is a bug, and keeps its traceback."""
 
 _FORM_MISTAKE = re.compile(r"Validation error. Path: (.*?). Reason: (.*)", re.DOTALL)
 
