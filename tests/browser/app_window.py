@@ -71,8 +71,8 @@ class AppWindow:
     def panel(self) -> Locator:
         return self.page.locator("[data-cy='panel-content-label_audit']").first
 
-    def settle(self) -> None:
-        """Wait until every operator has answered, and two pictures of the page in a row are the same.
+    def settle(self) -> bytes:
+        """Wait until every operator has answered, and two pictures of the page in a row are the same; that picture.
 
         The App draws images after a delay, and asks a form's operator again a moment after something was typed.
         """
@@ -83,6 +83,7 @@ class AppWindow:
             return not self.asked and len(former) > 1 and former[-1] == former[-2]
 
         wait_until(still, every=STILL_SECONDS)
+        return former[-1]
 
     def watch(self) -> None:
         """Let pass what a late answer of an idle machine takes, to see that it brings nothing back."""
@@ -91,9 +92,8 @@ class AppWindow:
 
     def picture(self, step: str) -> None:
         self.page.wait_for_selector("canvas[canvas-loaded=true]")
-        self.settle()
         path = self.folder / f"review-{self.theme}-{len(self.pictures) + 1:02d}-{step}.png"
-        self.page.screenshot(path=path)
+        path.write_bytes(self.settle())
         self.pictures[step] = path
 
     def operate(self, label: str) -> Locator:
