@@ -128,7 +128,7 @@ class NoiseModel:
         if tells:
             trusted_head = TrustedHead.of(self.features, mixture.prior, given, self.order, self.settings)
             if trusted_head is not None:
-                mixture = trusted_head.applied(mixture, self.features, given, self.settings)
+                mixture = trusted_head.applied(mixture, self.features, given, self.order, self.settings)
             prior, posterior, transition = mixture.prior, mixture.posterior, mixture.transition
             look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
@@ -175,7 +175,7 @@ class NoiseModel:
         rounds = self._run_rounds(left_out, given, learners, known)
         mixture, look_alikes = rounds.mixture, fitted.diagnosis.look_alikes
         if fitted.trusted_head is not None:
-            mixture = fitted.trusted_head.applied(mixture, self.features, given, self.settings)
+            mixture = fitted.trusted_head.applied(mixture, self.features, given, self.order, self.settings)
         posterior = look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given)
         return posterior, replace(fitted, learners=rounds.learners)
 

@@ -85,10 +85,19 @@ class TrustedHead:
             return None
         return cls(weight, rows, held_out, (exponents[0], exponents[1]), evidence)
 
-    def applied(self, mixture: Mixture, features: Features, labels: GivenLabels, settings: NoiseSettings) -> Mixture:
+    def applied(
+        self, mixture: Mixture, features: Features, labels: GivenLabels, order: Tensor, settings: NoiseSettings
+    ) -> Mixture:
         """A round's mixture with this head among the readings, and T fitted again.
 
         The mixture's prior and posterior are overwritten, because there may be no memory for two more arrays (n, C).
+
+        Args:
+            mixture: of a round, for n samples.
+            features: of the samples.
+            labels: of the samples.
+            order: (n,) positions of the samples in random order; T is fitted to the first ones.
+            settings: of the noise model.
         """
         prior, posterior = mixture.prior, mixture.posterior
         parts = chunks(len(prior), 6 * prior.shape[1], 4)
@@ -100,7 +109,8 @@ class TrustedHead:
             trusted = place[rows] >= 0
             own[trusted] = self.held_out[place[rows][trusted]]
             prior[rows] = (a * prior[rows].clamp_min(FLOOR).log() + b * own.clamp_min(FLOOR).log()).softmax(1)
-        transition = _fit_transition(prior, labels, settings)
+        some = order[: settings.mixture.many_samples(prior.shape[1])]
+        transition = _fit_transition(prior[some], labels.of_samples(some), settings)
         log_likelihood = 0.0
         for rows in parts:
             after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
