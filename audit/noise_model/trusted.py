@@ -45,14 +45,12 @@ class TrustedHead:
         rows: (k,) positions of the trusted samples.
         held_out: (k, C) predictions for them, each from a head without the sample.
         exponents: a (of the readings) and b (of this head).
-        evidence: gain in log-likelihood (nats) of the trusted labels by adding this head to the readings.
     """
 
     weight: Tensor
     rows: Tensor
     held_out: Tensor
     exponents: tuple[float, float]
-    evidence: float
 
     @classmethod
     def of(
@@ -80,10 +78,9 @@ class TrustedHead:
         logs = torch.stack([prior[rows][some], held_out[some]]).double().clamp_min(FLOOR).log()
         _, without = _fit_exponents(logs[:1], numbers[some], settings)
         exponents, both = _fit_exponents(logs, numbers[some], settings)
-        evidence = both - without
-        if evidence <= settings.trusted.least_evidence:
+        if both - without <= settings.trusted.least_evidence:
             return None
-        return cls(weight, rows, held_out, (exponents[0], exponents[1]), evidence)
+        return cls(weight, rows, held_out, (exponents[0], exponents[1]))
 
     def applied(
         self, mixture: Mixture, features: Features, labels: GivenLabels, order: Tensor, settings: NoiseSettings

@@ -34,21 +34,17 @@ GIVEN = ("environment", "commandline")
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Put the file's options between the defaults and the environment."""
     if path is not None and not context.resilient_parsing:
-        options = read_options_file(path, run).options
-        context.default_map = {**_recipe_named(options.get("recipe")), **(context.default_map or {}), **options}
+        context.default_map = {**(context.default_map or {}), **read_options_file(path, run).options}
     return path
 
 
 def _read_recipe(context: typer.Context, name: str | None) -> str | None:
-    """Put the recipe's settings between the defaults and the file."""
-    context.default_map = {**_recipe_named(name), **(context.default_map or {})}
+    """Put the recipe's settings between the defaults and the file, which may have named it."""
+    if name is not None:
+        if name not in RECIPES:
+            raise InputError(f"recipe is {name!r}; it takes {' or '.join(RECIPES)}")
+        context.default_map = {**RECIPES[name], **(context.default_map or {})}
     return name
-
-
-def _recipe_named(name: str | None) -> dict[str, SettingValue]:
-    if name is not None and name not in RECIPES:
-        raise InputError(f"recipe is {name!r}; it takes {' or '.join(RECIPES)}")
-    return RECIPES[name] if name is not None else {}
 
 
 @cli.command()

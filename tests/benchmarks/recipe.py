@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import audit
+from audit.config import RECIPES
 from integrations.benchmark import labelled_samples
 from integrations.sources import resolve_source
 from tests.benchmarks.data import data_set
@@ -19,16 +20,17 @@ from tests.benchmarks.influence import described, machine
 
 PAGE = Path(__file__).with_suffix(".md")
 SEEDS = range(5)
-RECIPE = {"inject": 0.1, "inject_strategy": "most-influential", "inject_into": "train"}
-ADAM = {"trainer": "adam", "damping": 1e-3}
-TRUSTED = {"validation_trusted": True}
+ADAM = ("trainer", "epochs", "learning_rate", "damping")
+ORIGINAL = RECIPES["original"]
+TRUSTED = {name: value for name, value in ORIGINAL.items() if name not in ADAM}
+NOT_TRUSTED = {"validation_trusted": False}
 AUDITS: dict[str, dict[str, object]] = {
-    "the original recipe (Adam), trusted": RECIPE | ADAM | TRUSTED,
-    "most influential, trusted": RECIPE | TRUSTED,
-    "uniform, trusted": RECIPE | TRUSTED | {"inject_strategy": "uniform"},
-    "nearest class, trusted": RECIPE | TRUSTED | {"inject_strategy": "class-pair"},
-    "the original recipe (Adam), not trusted": RECIPE | ADAM,
-    "most influential, not trusted": RECIPE,
+    "the original recipe (Adam), trusted": ORIGINAL,
+    "most influential, trusted": TRUSTED,
+    "uniform, trusted": TRUSTED | {"inject_strategy": "uniform"},
+    "nearest class, trusted": TRUSTED | {"inject_strategy": "class-pair"},
+    "the original recipe (Adam), not trusted": ORIGINAL | NOT_TRUSTED,
+    "most influential, not trusted": TRUSTED | NOT_TRUSTED,
 }
 INTRODUCTION = """# The original recipe
 

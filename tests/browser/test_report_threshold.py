@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,8 @@ from reports.known_mislabels import compare_with_known
 from reports.where import flagged_pairs, pairs_in_words
 from tests.browser.report_page import OpenedReport
 from tests.digits_result import CLASSES
+from tests.made_reports import ReportText
 from tests.waiting import slowdown
-
-
-class _Page(HTMLParser):
-    """Text, tags and scripts of a page, as a browser would take them apart."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.data = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = "data" if dict(attrs).get("id") == "page-data" else tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "data":
-            self.data += data
-        elif self._inside not in ("script", "style"):
-            self.text += f" {data}"
-
 
 # -- the threshold slider
 
@@ -218,7 +192,7 @@ def test_without_injection_the_flags_are_measured_on_spike_in_controls(
     assert known is not None
     for measure in ("true_positive", "false_positive", "precision", "recall", "average_precision", "auroc"):
         assert getattr(known.measures, measure) == pytest.approx(getattr(injected.summary.detection, measure))
-    text = " ".join(_Page(reports["controls"].read_text(encoding="utf-8")).text.split())
+    text = " ".join(ReportText(reports["controls"].read_text(encoding="utf-8")).text.split())
     assert "known mislabels were added to copies of your labels (spike-in controls)" in text
     assert "Your own mistakes count against precision here" in text
     assert "There is no measurement in this report" not in text
