@@ -44,7 +44,16 @@ def made_summary(**changes: Any) -> Summary:
         "threshold": 0.5,
         "threshold_rule": "The threshold was given by the user.",
         "estimates": Estimates(
-            mistakes=1.0, mistakes_low=0.0, mistakes_high=2.0, told=True, precision=None, recall=0.0, basis="A guess."
+            mistakes=1.0,
+            mistakes_low=0.0,
+            mistakes_high=2.0,
+            told=True,
+            precision=None,
+            precision_low=None,
+            precision_high=None,
+            recall=0.0,
+            models=(),
+            basis="A guess.",
         ),
         "controls": ControlsMeasured(copies=1, added=0, counted_at=0.5, slip_share=None, kinds={}, detection=None),
         "detection": None,

@@ -183,7 +183,8 @@ def choose_flags(
             threshold = float(suspicion[proven].min())
             rule = "The threshold is low enough to flag every label that an identical sample contradicts."
     flag = suspicion >= threshold
-    found = float(suspicion[flag].sum())
+    found, flags = float(suspicion[flag].sum()), int(flag.sum())
+    of_flags = expected_mistakes(suspicion[flag])
     return Flags(
         threshold,
         rule,
@@ -193,8 +194,11 @@ def choose_flags(
             mistakes_low=mistakes.low,
             mistakes_high=mistakes.high,
             told=mistakes.told,
-            precision=found / int(flag.sum()) if flag.any() else None,
+            precision=found / flags if flags else None,
+            precision_low=of_flags.low / flags if flags else None,
+            precision_high=of_flags.high / flags if flags else None,
             recall=min(1.0, found / mistakes.number) if mistakes.number else None,
+            models=(),
             basis=basis,
         ),
     )

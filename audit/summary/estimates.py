@@ -8,22 +8,53 @@ from audit.summary.parts import Part, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelledNumbers(Part):
+    """What one model of the labels says, with 95 % intervals."""
+
+    model: str
+    """'uniform slips', 'class confusions' or 'noise model'."""
+    mistakes: Positive
+    """Expected number of wrong labels."""
+    mistakes_low: Positive
+    """Lower end of its interval."""
+    mistakes_high: Positive
+    """Upper end of its interval."""
+    precision: Share | None
+    """Expected share of the flags that are right; null where nothing is flagged."""
+    precision_low: Share | None
+    """Lower end of its interval."""
+    precision_high: Share | None
+    """Upper end of its interval."""
+    log_likelihood: float
+    """Log-likelihood of the given labels (nats)."""
+    ruled_out: bool
+    """Whether the labels are so unlikely under this model that the ranges leave it out."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimates(Part):
-    """Expected values. Only the share of known mislabels that are found was measured (`controls`)."""
+    """Modelled numbers: the noise model's expected values, and ranges over all models that the labels do not rule
+    out. Labels alone do not tell which of these models is true."""
 
     mistakes: Positive
-    """Number of wrong labels."""
+    """Number of wrong labels that the noise model expects."""
     mistakes_low: Positive
-    """Lower end of its 95 % interval."""
+    """Lower end of the 95 % range over the models."""
     mistakes_high: Positive
-    """Upper end of its 95 % interval."""
+    """Upper end of the 95 % range over the models."""
     told: bool
-    """False where the embeddings say too little about the labels to judge them. The interval then goes from none to
+    """False where the embeddings say too little about the labels to judge them. The range then goes from none to
     all."""
     precision: Share | None
-    """Share of the flags that are right; null where nothing is flagged."""
+    """Share of the flags that the noise model expects to be right; null where nothing is flagged."""
+    precision_low: Share | None
+    """Lower end of the 95 % range over the models."""
+    precision_high: Share | None
+    """Upper end of the 95 % range over the models."""
     recall: Share | None
-    """Share of the wrong labels that are flagged; null where none is expected."""
+    """Share of the wrong labels that the noise model expects to be flagged; null where none is expected."""
+    models: tuple[ModelledNumbers, ...]
+    """What each model says."""
     basis: str
     """What the estimates rest on, in words."""
     cautions: tuple[str, ...] = ()

@@ -15,8 +15,9 @@ from audit.summary.influence import ClassInfluence, InfluenceSummary, LeaveOneOu
 from audit.summary.noise_model import NoiseModelSummary
 from audit.summary.parts import ClassLabel, Part, Positive
 from audit.summary.surroundings import AuditedDataset, BackboneSummary, EmbeddingSummary, FailedStage, Machine
+from audit.summary.verified import Verified
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 
 CHANGING = ("created", "timings", "machine", "embedding")
 """The keys of a summary that depend on when and where the audit ran; the others follow from input, settings and seed
@@ -28,7 +29,7 @@ class Summary(Part):
     """One audit in numbers. Two audits of the same input with the same settings differ in `created`, `timings`,
     `machine` and `embedding` at most."""
 
-    schema: Literal[8] = SCHEMA_VERSION
+    schema: Literal[9] = SCHEMA_VERSION
     """Version of this schema. A change that could break a reader raises it."""
     created: str
     """When the audit ended (UTC, ISO 8601)."""
@@ -81,3 +82,5 @@ class Summary(Part):
     """Seconds by stage."""
     source: AuditedDataset | None = None
     """What was audited; null where arrays or images were given from Python."""
+    verified: Verified | None = None
+    """What decisions on randomly drawn samples say; null where none were made."""
