@@ -59,3 +59,36 @@ class Estimates(Part):
     """What the estimates rest on, in words."""
     cautions: tuple[str, ...] = ()
     """Why the estimates may be off, a sentence a reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedAt(Part):
+    """What accepting the suggestion of every sample with at least this suspicion, unseen, is expected to come to.
+
+    A suggestion mends a wrong label if it is the right one, and breaks a right label. The ranges (95 %) go over the
+    models that the labels do not rule out.
+    """
+
+    threshold: Share
+    """The suspicion."""
+    samples: int
+    """Samples with at least this suspicion."""
+    mended_low: Positive
+    """Labels that are mended, lower end."""
+    mended_high: Positive
+    """Labels that are mended, upper end."""
+    broken_low: Positive
+    """Right labels that are broken, lower end."""
+    broken_high: Positive
+    """Right labels that are broken, upper end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance(Part):
+    """Whether it pays to accept suggestions unseen."""
+
+    by_threshold: tuple[AcceptedAt, ...]
+    """From the highest threshold down; the audit's own is among them."""
+    pays_from: Share | None
+    """The lowest threshold from which more labels are mended than broken under every model; null where there is
+    none."""

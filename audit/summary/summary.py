@@ -9,7 +9,7 @@ from audit.config import AuditConfig
 from audit.summary.correction import CorrectionMeasured
 from audit.summary.counts import CopiesFound, Counts, Finding
 from audit.summary.detection import ControlsMeasured, InjectedDetection
-from audit.summary.estimates import Estimates
+from audit.summary.estimates import Acceptance, Estimates
 from audit.summary.heads import Heads
 from audit.summary.influence import ClassInfluence, InfluenceSummary, LeaveOneOutSummary
 from audit.summary.noise_model import NoiseModelSummary
@@ -84,3 +84,5 @@ class Summary(Part):
     """What was audited; null where arrays or images were given from Python."""
     verified: Verified | None = None
     """What decisions on randomly drawn samples say; null where none were made."""
+    acceptance: Acceptance | None = None
+    """What accepting suggestions unseen is expected to mend and to break; null where nothing is known of it."""

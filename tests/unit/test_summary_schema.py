@@ -154,7 +154,7 @@ def test_what_is_no_summary_is_refused_in_one_line(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"schema": 8', '"schema": 7', "has schema 7, this version reads 8; run the audit again"),
+        ('"schema": 9', '"schema": 7', "has schema 7, this version reads 9; run the audit again"),
         (
             '"flagged": 0',
             '"flagged": "none"',
