@@ -35,6 +35,7 @@ from audit.stages import predicted
 from audit.summary.correction import CorrectionMeasured
 from audit.summary.counts import Counts, Finding
 from audit.summary.detection import InjectedDetection
+from audit.summary.estimates import Acceptance
 from audit.summary.heads import Heads, HeadSummary, TriedPenalty
 from audit.summary.influence import InfluenceSummary, LeaveOneOutSummary
 from audit.summary.noise_model import LookAlikesSummary, NoiseModelSummary, RoundSummary
@@ -61,6 +62,7 @@ class Scored:
         evidence: the arrays that the detectors read.
         counted: the estimated number of wrong labels.
         flags: threshold and flags.
+        acceptance: what accepting suggestions unseen comes to; None where nothing is known of it.
     """
 
     given: np.ndarray
@@ -74,6 +76,7 @@ class Scored:
     evidence: Evidence
     counted: Count
     flags: Flags
+    acceptance: Acceptance | None
 
     @property
     def audited(self) -> str:
@@ -148,6 +151,7 @@ def _summary(
         notes=tuple(stages.notes),
         failed_stages=tuple(stages.failed),
         timings=dict(stages.seconds),
+        acceptance=scored.acceptance,
     )
 
 

@@ -31,8 +31,10 @@ from audit.inputs import Material, Pictures, material_of_arrays, material_of_ima
 from audit.noise_model.controls import Controls
 from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
+from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
+from audit.noise_model.ranges import Models, acceptance_of, with_ranges
 from audit.outcome import Scored, result_of, with_optional_stages
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import AuditResult
@@ -48,6 +50,7 @@ from audit.stages import (
     trained_head,
 )
 from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
+from audit.summary.estimates import Acceptance
 
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence, *CORRECTION_PARTS)
@@ -196,8 +199,11 @@ class _Audit:
                 ),
             )
         evidence = evidence_of(labels, influence.values, diagnosis)
-        counted, flags = self._flags(evidence, controls, diagnosis, copies, material.x.device)
-        return Scored(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags)
+        counted, flags, acceptance = self._flags(evidence, controls, diagnosis, copies, material)
+        return Scored(
+            *(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags),
+            acceptance=acceptance,
+        )
 
     def _head(self, name: str, material: Material, labels: np.ndarray) -> Head:
         with self.stages.stage("head"):
@@ -217,7 +223,7 @@ class _Audit:
             return inject(given, material, copies, self.config, influence)
 
     def _diagnosis(self, material: Material, labels: np.ndarray, copies: Copies) -> tuple[Diagnosis, Controls]:
-        trusted = material.split == "validation" if self.config.validation_trusted else None
+        trusted = self._trusted(material)
         with self.stages.stage("detection") as step:
             numbers = torch.from_numpy(labels).to(material.x.device)
             return self.checkpoint.once(
@@ -225,13 +231,13 @@ class _Audit:
             )
 
     def _flags(
-        self, evidence: Evidence, controls: Controls, diagnosis: Diagnosis, copies: Copies, device: torch.device
-    ) -> tuple[Count, Flags]:
+        self, evidence: Evidence, controls: Controls, diagnosis: Diagnosis, copies: Copies, material: Material
+    ) -> tuple[Count, Flags, Acceptance | None]:
         config, labels = self.config, evidence.labels
         with self.stages.stage("flagging"):
             suspicion = DETECTORS["suspicion"](evidence)
-            numbers = torch.from_numpy(labels).to(device)
-            counted = count_by_controls(controls, diagnosis, numbers, suspicion, copies.proven_mistakes(labels))
+            numbers, proven = torch.from_numpy(labels).to(material.x.device), copies.proven_mistakes(labels)
+            counted = count_by_controls(controls, diagnosis, numbers, suspicion, proven)
             flags = choose_flags(
                 suspicion,
                 config.threshold,
@@ -240,7 +246,16 @@ class _Audit:
                 counted.mistakes,
                 contradicted(copies, labels, suspicion),
             )
-        return counted, flags
+            trusted = self._trusted(material)
+            known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
+            models = Models.of(diagnosis, GivenLabels(numbers, known), suspicion, counted.mistakes, config.seed)
+            flags = replace(flags, estimates=with_ranges(flags, models, proven))
+            acceptance = acceptance_of(suspicion, flags.threshold, models) if counted.mistakes.told else None
+        return counted, flags, acceptance
+
+    def _trusted(self, material: Material) -> np.ndarray | None:
+        """bool (n,), labels that are known to be right; None if there are none."""
+        return material.split == "validation" if self.config.validation_trusted else None
 
     def _explain(self, result: AuditResult, material: Material, found: Scored) -> None:
         with self.stages.optional("explanation", "explanations"):
