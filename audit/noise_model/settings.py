@@ -209,9 +209,11 @@ class SimplerSettings:
     # Samples that T is fitted to, or fewer that have this many probabilities; steps of EM at most, and the relative
     # change of the number of mistakes that ends it.
     samples: int = 50_000
-    entries: int = 10_000_000
+    entries: int = 2_000_000
     em_steps: int = 60
     settled: float = 1e-3
+    # Entries of T by which its smoothing is chosen, which is most of the time where there are 1000 classes.
+    concentration_entries: int = 100_000
 
     def fitted_samples(self, classes: int) -> int:
         """How many samples the models are fitted to."""

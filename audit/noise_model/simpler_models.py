@@ -20,7 +20,7 @@ than that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,10 +96,11 @@ def simpler_models(
     if count == n:
         some = torch.arange(n, device=prior.device)
     logs, part = _logs(prior[some], settings), labels.of_samples(some)
+    smoothing = replace(settings.transition, concentration_entries=limits.concentration_entries)
     fits = {
         UNIFORM_SLIPS: _at_every_sharpness(logs, part, _error_rate, count, limits),
         CLASS_CONFUSIONS: _at_every_sharpness(
-            logs, part, lambda q, given: estimate_transition(q, given, settings.transition), count, limits
+            logs, part, lambda q, given: estimate_transition(q, given, smoothing), count, limits
         ),
     }
     best = max(fit.log_likelihood for of_model in fits.values() for fit in of_model)
