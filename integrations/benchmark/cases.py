@@ -93,11 +93,7 @@ def source_cases(
     Raises:
         InputError: if there is no such source or column, or the labels cannot be audited.
     """
-    samples = labelled_samples(resolve_source(text))
-    embedded = embed(samples, backbone, progress=progress)
-    x, ids = embedded.values, [samples.ids[row] for row in embedded.rows]
-    true = np.array([samples.labels[row] for row in embedded.rows])
-    check_classes(true)
+    x, true, ids = embedded_source(text, backbone, progress)
     name = Path(text).name
     cases = list(noisy_cases(name, x, true, noises, seeds, imbalance))
     for column in label_columns:
@@ -107,6 +103,21 @@ def source_cases(
         labels = np.array([given[ids[row]] for row in rows])
         cases += relabelled_cases(f"{name}, {column}", x[rows], true[rows], labels, seeds)
     return cases
+
+
+def embedded_source(
+    text: str, backbone: Backbone, progress: ProgressCallback = silent
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Embeddings (n, d), labels (n,) and ids of a source's images.
+
+    Raises:
+        InputError: if there is no such source, or the labels cannot be audited.
+    """
+    samples = labelled_samples(resolve_source(text))
+    embedded = embed(samples, backbone, progress=progress)
+    labels = np.array([samples.labels[row] for row in embedded.rows])
+    check_classes(labels)
+    return embedded.values, labels, [samples.ids[row] for row in embedded.rows]
 
 
 def noisy_cases(
