@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from audit.explain.matrix import influence_matrix
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
+    from audit.verification.apply import apply_verification, reset_verification
     from audit.verification.draw import draw_verification
     from audit.verification.estimate import verify
 
@@ -31,20 +32,24 @@ __all__ = [
     "ConvergenceError",
     "InputError",
     "Samples",
+    "apply_verification",
     "audit_embeddings",
     "audit_images",
     "draw_verification",
     "influence_matrix",
+    "reset_verification",
     "verify",
 ]
 
 _HOMES = {
     "AuditResult": "audit.result",
     "Samples": "audit.data.samples",
+    "apply_verification": "audit.verification.apply",
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
     "draw_verification": "audit.verification.draw",
     "influence_matrix": "audit.explain.matrix",
+    "reset_verification": "audit.verification.apply",
     "verify": "audit.verification.estimate",
 }
 

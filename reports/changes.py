@@ -16,6 +16,7 @@ from audit.summary.detection import InjectedDetection
 from audit.summary.estimates import Estimates
 from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset, BackboneSummary
+from audit.summary.verified import VerifiedNumber
 from reports.text import count
 
 
@@ -27,6 +28,17 @@ class HeadOnTest:
     accuracy: float
     f1: float
     loss: float
+
+
+@dataclass(frozen=True)
+class VerifiedFigures:
+    """What decisions on a drawn sample say of an audit (as in `Verified`)."""
+
+    decided: int
+    mistakes: VerifiedNumber
+    precision: VerifiedNumber | None
+    recall: VerifiedNumber | None
+    suggestions_right: VerifiedNumber | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class ComparedAudit:
     threshold: float
     estimates: Estimates
     detection: InjectedDetection | None
+    verified: VerifiedFigures | None
     backbone: BackboneSummary | None
     head: HeadOnTest
 
@@ -210,6 +223,7 @@ def sentences(values: AuditChanges) -> list[str]:
             f"The audits had changed {count(injected[0])} and {count(injected[1])} labels on purpose; "
             "where those differ, so do the flags."
         )
+    said += _verified_sentences(values)
     if samples.only_first or samples.only_second:
         said.append(
             f"{count(samples.only_first)} samples are only in the first result, "
@@ -220,6 +234,16 @@ def sentences(values: AuditChanges) -> list[str]:
         names = ", ".join(setting.name for setting in values.settings[:6])
         said.append(f"The audits differ in: {names}{' and more' if len(values.settings) > 6 else ''}.")
     return said
+
+
+def _verified_sentences(values: AuditChanges) -> list[str]:
+    """What drawn decisions say of each audit that has some."""
+    return [
+        f"{count(audit.verified.decided)} decisions on drawn samples of the {name} audit say that "
+        f"{count(audit.verified.mistakes.low)} to {count(audit.verified.mistakes.high)} of its labels are wrong."
+        for name, audit in (("first", values.first), ("second", values.second))
+        if audit.verified is not None
+    ]
 
 
 def matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
@@ -270,9 +294,16 @@ def _describe(summary: Summary) -> ComparedAudit:
         threshold=summary.threshold,
         estimates=summary.estimates,
         detection=summary.detection,
+        verified=_verified(summary),
         backbone=summary.backbone,
         head=HeadOnTest(test.samples, test.accuracy, test.f1, test.loss),
     )
+
+
+def _verified(summary: Summary) -> VerifiedFigures | None:
+    if (part := summary.verified) is None:
+        return None
+    return VerifiedFigures(part.decided, part.mistakes, part.precision, part.recall, part.suggestions_right)
 
 
 def _different_settings(first: Summary, second: Summary) -> list[SettingChange]:

@@ -47,6 +47,36 @@ def read_decisions(scores: pd.DataFrame, decisions: pd.DataFrame) -> Decisions:
         InputError: if a column is missing, an id is not of the audit or occurs twice, a decision is another word, or
             a true label contradicts its decision.
     """
+    table, rows, words = _by_row(scores, decisions)
+    drawn = table["order"].notna().to_numpy() if "order" in table else np.zeros(len(table), dtype=bool)
+    clear = np.isin(words, ("wrong", "right"))
+    wrong = words == "wrong"
+    true_labels = _true_labels(scores, table, rows, wrong, clear)
+    suggested = _suggestions_right(scores, true_labels, rows, clear & ~wrong)
+    judged = drawn & (suggested >= 0)
+    return Decisions(
+        Decided(rows[clear], wrong[clear], drawn[clear]),
+        rows[drawn & (words == "unsure")],
+        Decided(rows[judged], suggested[judged] == 1, drawn[judged]),
+        rows[drawn & wrong & (suggested < 0)],
+        true_labels,
+    )
+
+
+def words_by_id(scores: pd.DataFrame, decisions: pd.DataFrame) -> np.ndarray:
+    """The decision (n,) on each of an audit's samples: 'wrong', 'right', 'unsure', or None.
+
+    Raises:
+        InputError: as `read_decisions`.
+    """
+    _, rows, words = _by_row(scores, decisions)
+    found = np.full(len(scores), None, dtype=object)
+    found[rows] = [word or None for word in words]
+    return found
+
+
+def _by_row(scores: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The decisions by id, the row of each in the scores, and its word; '' where there is none yet."""
     table = decisions.set_index("id") if "id" in decisions else decisions
     if "decision" not in table:
         raise InputError("the decisions have no column 'decision'; add one with wrong, right or unsure for each id")
@@ -65,19 +95,7 @@ def read_decisions(scores: pd.DataFrame, decisions: pd.DataFrame) -> Decisions:
     for name, word in zip(table.index, words, strict=True):
         if word and word not in WORDS:
             raise InputError(f"the decision on sample {name!r} is {word!r}; it takes one of {', '.join(WORDS)}")
-    drawn = table["order"].notna().to_numpy() if "order" in table else np.zeros(len(table), dtype=bool)
-    clear = np.isin(words, ("wrong", "right"))
-    wrong = words == "wrong"
-    true_labels = _true_labels(scores, table, rows, wrong, clear)
-    suggested = _suggestions_right(scores, true_labels, rows, clear & ~wrong)
-    judged = drawn & (suggested >= 0)
-    return Decisions(
-        Decided(rows[clear], wrong[clear], drawn[clear]),
-        rows[drawn & (words == "unsure")],
-        Decided(rows[judged], suggested[judged] == 1, drawn[judged]),
-        rows[drawn & wrong & (suggested < 0)],
-        true_labels,
-    )
+    return table, rows, words
 
 
 def _true_labels(

@@ -1,0 +1,110 @@
+"""What the command prints of verified numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from audit.summary.summary import Summary
+    from audit.summary.verified import Verified, VerifiedNumber
+
+
+def show_verified(console: Console, summary: Summary, classes: bool = False) -> None:
+    """The verified numbers of a result, and if wanted those of its classes."""
+    from rich import box
+    from rich.table import Table
+
+    verified = summary.verified
+    assert verified is not None  # the caller has applied decisions
+    table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), title="Verified", title_justify="left")
+    table.add_column(style="dim")
+    table.add_column()
+    for name, text in _rows(summary, verified):
+        table.add_row(name, text)
+    console.print(table)
+    console.print(
+        "Intervals hold in 9 of 10 cases. Those in the line 'at any moment' do so even if you look after every ten "
+        "decisions and stop when content.",
+        highlight=False,
+    )
+    if classes:
+        _show_classes(console, verified)
+
+
+def _rows(summary: Summary, verified: Verified) -> Iterator[tuple[str, str]]:
+    """Name and text of each row."""
+    from reports.text import count, count_flags
+
+    right = verified.decided - verified.found
+    rests = f"{count(verified.decided)} drawn samples: {count(verified.found)} labels wrong, {count(right)} right"
+    if verified.unsure:
+        rests += f"; {count(verified.unsure)} more could not be decided, and are left out"
+    yield "decided", rests
+    if verified.reviewed:
+        yield "known besides", f"{count(verified.reviewed)} labels that were decided in ordinary review"
+    mistakes = verified.mistakes
+    total = count(summary.counts.samples)
+    yield (
+        "wrong labels",
+        f"[bold]{count(mistakes.value)}[/bold] ({count(mistakes.low)} to {count(mistakes.high)}) of {total}; "
+        f"at any moment {count(mistakes.anytime_low)} to {count(mistakes.anytime_high)}",
+    )
+    before = verified.before
+    if before is not None:
+        yield from _rows_of_flags(
+            f"the audit's {count_flags(before.flagged)}", before.precision, before.recall, before.suggestions_right
+        )
+    yield from _rows_of_flags(
+        f"now {count_flags(summary.counts.flagged)}", verified.precision, verified.recall, verified.suggestions_right
+    )
+    yield "threshold", f"{summary.threshold:.3f}. {summary.threshold_rule}"
+
+
+def _rows_of_flags(
+    name: str, precision: VerifiedNumber | None, recall: VerifiedNumber | None, suggestions: VerifiedNumber | None
+) -> Iterator[tuple[str, str]]:
+    """How good some flags are."""
+    if precision is None:
+        yield name, "nothing is flagged"
+        return
+    yield name, f"{_share(precision)} of them are wrong labels; at any moment {_anytime(precision)}"
+    if recall is not None:
+        yield "", f"{_share(recall)} of the wrong labels are among them"
+    if suggestions is not None:
+        yield "", f"{_share(suggestions)} of their suggested labels are right"
+
+
+def _show_classes(console: Console, verified: Verified) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from reports.text import count
+
+    if not verified.by_class:
+        console.print("No class has ten decisions or more, so none is estimated by itself.", highlight=False)
+        return
+    table = Table(box=box.SIMPLE, title="Wrong labels by class", title_justify="left")
+    for name in ("class", "samples", "decided", "wrong", "at any moment"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for row in verified.by_class:
+        number = row.mistakes
+        table.add_row(
+            escape(str(row.label)),
+            count(row.samples),
+            count(row.decided),
+            f"{count(number.value)} ({count(number.low)} to {count(number.high)})",
+            f"{count(number.anytime_low)} to {count(number.anytime_high)}",
+        )
+    console.print(table)
+
+
+def _share(number: VerifiedNumber) -> str:
+    return f"[bold]{number.value:.0%}[/bold] ({number.low:.0%} to {number.high:.0%})"
+
+
+def _anytime(number: VerifiedNumber) -> str:
+    return f"{number.anytime_low:.0%} to {number.anytime_high:.0%}"
