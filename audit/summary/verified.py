@@ -108,5 +108,9 @@ class Verified(Part):
     """From the highest threshold down."""
     by_class: tuple[VerifiedClass, ...]
     """Of classes with ten decisions or more."""
+    mistakes_if_unsure_right: VerifiedNumber | None = None
+    """Number of wrong labels if all labels that the reviewer could not decide are right; null where there are none."""
+    mistakes_if_unsure_wrong: VerifiedNumber | None = None
+    """The same if all of them are wrong."""
     before: BeforeDecisions | None = None
     """What the audit said before the decisions changed its flags; null where the numbers are about those flags."""

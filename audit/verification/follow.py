@@ -98,6 +98,7 @@ def verified_part(verification: Verification, flags: OfFlags | None = None) -> V
         flags: how good the flags are that the summary counts; None for those of the verification.
     """
     of_flags = flags or verification
+    if_right, if_wrong = verification.mistakes_if_unsure or (None, None)
     return Verified(
         decided=verification.decided,
         found=verification.found,
@@ -120,6 +121,8 @@ def verified_part(verification: Verification, flags: OfFlags | None = None) -> V
             VerifiedClass(label=one.label, samples=one.samples, decided=one.decided, mistakes=_number(one.mistakes))
             for one in verification.by_class
         ),
+        mistakes_if_unsure_right=_number_or_none(if_right),
+        mistakes_if_unsure_wrong=_number_or_none(if_wrong),
     )
 
 

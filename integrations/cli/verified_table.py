@@ -52,6 +52,13 @@ def _rows(summary: Summary, verified: Verified) -> Iterator[tuple[str, str]]:
         f"[bold]{count(mistakes.value)}[/bold] ({count(mistakes.low)} to {count(mistakes.high)}) of {total}; "
         f"at any moment {count(mistakes.anytime_low)} to {count(mistakes.anytime_high)}",
     )
+    if_right, if_wrong = verified.mistakes_if_unsure_right, verified.mistakes_if_unsure_wrong
+    if if_right is not None and if_wrong is not None:
+        yield (
+            "",
+            f"{count(if_right.low)} to {count(if_right.high)} if all undecided ones are right, "
+            f"{count(if_wrong.low)} to {count(if_wrong.high)} if all are wrong",
+        )
     before = verified.before
     if before is not None:
         yield from _rows_of_flags(

@@ -98,12 +98,14 @@ def _draw(result: AuditResult, folder: Path, size: int | None, seed: int | None,
     from reports.verification_sheet import write_verification_sheet
 
     earlier = pd.Series(dtype=float) if before is None or "order" not in before else before["order"].dropna()
-    if len(earlier):
-        size = max(size or 0, int(earlier.max()) + 1)
+    if before is not None and not _has_decision(before).any():
+        size, before = size or len(earlier), None
+    if before is not None:
+        size = max([size or SIZE, *(int(place) + 1 for place in earlier)])
         seed = _seed_of(before) if seed is None else seed
     sample = draw_scores(result.scores, size or SIZE, seed or 0)
     order = sample.table["order"].astype(float)
-    if before is not None and _has_decision(before).any() and not order.reindex(earlier.index).equals(earlier):
+    if before is not None and not order.reindex(earlier.index).equals(earlier):
         raise InputError(
             f"{DECISIONS_FILE} in {str(folder)!r} has decisions on pictures that were drawn with another seed; leave "
             "--seed out, or move that file away"
@@ -180,11 +182,11 @@ def _remarks(result: AuditResult, decisions: pd.DataFrame) -> Iterator[str]:
 
     drawn = decisions["order"].notna()
     if left := int((drawn & ~_has_decision(decisions)).sum()):
-        yield f"{left} of {int(drawn.sum())} drawn pictures are open."
+        yield f"Of {int(drawn.sum())} drawn pictures, {left} are open."
     if skipped := count_skipped(decisions):
         yield (
-            f"{skipped} open pictures come before decided ones. Decide them, or mark them as unsure: leaving out hard "
-            "pictures makes the numbers wrong."
+            f"Of the open pictures, {skipped} come before decided ones. Decide these, or mark them as unsure: leaving "
+            "out hard pictures makes the numbers wrong."
         )
     known = {str(label) for label in result.summary.classes}
     true_labels = read_decisions(result.scores, decisions).true_labels.values()
@@ -264,8 +266,11 @@ def _decided_in_fiftyone(name: str, audit_key: str) -> pd.DataFrame:
     from integrations.fiftyone.review.check import decisions_to_verify
 
     decisions = decisions_to_verify(load_dataset(name), audit_key)
-    if not len(decisions):
-        raise InputError(f"dataset {name!r} has no decisions under {audit_key!r}; decide pictures in the App first")
+    if not decisions["order"].notna().any():
+        raise InputError(
+            f"dataset {name!r} has no decisions on pictures that were drawn under {audit_key!r}; check the audit in the "
+            "App's panel first"
+        )
     return decisions
 
 
