@@ -63,7 +63,7 @@ def follow_scores(
             other_label and other_probability, and `model_` columns from earlier decisions.
         decisions: as in `audit.verify`.
         config: of the audit; None for the best F1.
-        proven: bool (n,), labels that identical samples contradict.
+        proven: bool (n,), labels that identical samples contradict. Their suspicions only rise.
 
     Raises:
         InputError: as `audit.verify`.
@@ -72,7 +72,10 @@ def follow_scores(
     before = as_model_said(scores)
     reviewed = ReviewedScores.of(before, decisions)
     verification = reviewed.verification()
-    suspicion = verification.recalibration(before["suspicion"].to_numpy(dtype=np.float64))
+    said = before["suspicion"].to_numpy(dtype=np.float64)
+    suspicion = verification.recalibration(said)
+    if proven is not None:  # a picture with two labels has a wrong one, whatever decisions say of other pictures
+        suspicion[proven] = np.maximum(suspicion, said)[proven]
     clear = reviewed.read.clear
     suspicion[clear.rows] = clear.wrong
     threshold, rule = _threshold(suspicion, reviewed, verification.mistakes, config, proven)

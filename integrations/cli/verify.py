@@ -268,8 +268,8 @@ def _decided_in_fiftyone(name: str, audit_key: str) -> pd.DataFrame:
     decisions = decisions_to_verify(load_dataset(name), audit_key)
     if not decisions["order"].notna().any():
         raise InputError(
-            f"dataset {name!r} has no decisions on pictures that were drawn under {audit_key!r}; check the audit in the "
-            "App's panel first"
+            f"dataset {name!r} has no decisions on drawn pictures under {audit_key!r}; check the audit in the App's "
+            "panel first"
         )
     return decisions
 
