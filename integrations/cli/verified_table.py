@@ -25,11 +25,7 @@ def show_verified(console: Console, summary: Summary, classes: bool = False) -> 
     for name, text in _rows(summary, verified):
         table.add_row(name, text)
     console.print(table)
-    console.print(
-        "Intervals hold in 9 of 10 cases. Those in the line 'at any moment' do so even if you look after every ten "
-        "decisions and stop when content.",
-        highlight=False,
-    )
+    console.print(f"Intervals hold in 9 of 10 cases. {_enough(summary, verified)}", highlight=False)
     if classes:
         _show_classes(console, verified)
 
@@ -49,8 +45,7 @@ def _rows(summary: Summary, verified: Verified) -> Iterator[tuple[str, str]]:
     total = count(summary.counts.samples)
     yield (
         "wrong labels",
-        f"[bold]{count(mistakes.value)}[/bold] ({count(mistakes.low)} to {count(mistakes.high)}) of {total}; "
-        f"at any moment {count(mistakes.anytime_low)} to {count(mistakes.anytime_high)}",
+        f"[bold]{count(mistakes.value)}[/bold] ({count(mistakes.low)} to {count(mistakes.high)}) of {total}",
     )
     if_right, if_wrong = verified.mistakes_if_unsure_right, verified.mistakes_if_unsure_wrong
     if if_right is not None and if_wrong is not None:
@@ -77,7 +72,7 @@ def _rows_of_flags(
     if precision is None:
         yield name, "nothing is flagged"
         return
-    yield name, f"{_share(precision)} of them are wrong labels; at any moment {_anytime(precision)}"
+    yield name, f"{_share(precision)} of them are wrong labels"
     if recall is not None:
         yield "", f"{_share(recall)} of the wrong labels are among them"
     if suggestions is not None:
@@ -113,5 +108,16 @@ def _share(number: VerifiedNumber) -> str:
     return f"[bold]{number.value:.0%}[/bold] ({number.low:.0%} to {number.high:.0%})"
 
 
-def _anytime(number: VerifiedNumber) -> str:
-    return f"{number.anytime_low:.0%} to {number.anytime_high:.0%}"
+def _enough(summary: Summary, verified: Verified) -> str:
+    """What a reviewer knows who looks now and then, and may stop here."""
+    from reports.text import count, count_flags
+
+    mistakes, before = verified.mistakes, verified.before
+    said = f"{count(mistakes.anytime_low)} to {count(mistakes.anytime_high)} of {count(summary.counts.samples)} labels"
+    if before is not None and (precision := before.precision) is not None:
+        share = f"{precision.anytime_low:.0%} to {precision.anytime_high:.0%}"
+        said = f"{share} of the audit's {count_flags(before.flagged)}, and {said},"
+    return (
+        f"If you look after every ten decisions and stop when content, {count(verified.decided)} decisions say that "
+        f"{said} are wrong."
+    )
