@@ -12,7 +12,7 @@ import pandas as pd
 from audit.data.findings import DUPLICATE_LABELS
 from audit.errors import InputError
 from audit.flags.measures import detection_quality
-from audit.summary.detection import ControlsMeasured, DetectionQuality, InjectedDetection
+from audit.summary.detection import ControlsMeasured, InjectedDetection
 from audit.summary.estimates import Estimates
 from audit.summary.verified import BeforeDecisions
 from audit.verification.as_drawn import MODEL_PREFIX, as_model_said
@@ -99,7 +99,7 @@ def contradicted_samples(result: AuditResult) -> np.ndarray:
     if not result.summary.copies.proven_mistakes:  # embeddings may not tell samples apart: equal ones prove nothing
         return found
     for _, members in findings[findings["kind"] == DUPLICATE_LABELS].groupby("finding"):
-        rows = scores.index.get_indexer(members["id"])
+        rows = scores.index.get_indexer(pd.Index(members["id"]))
         suspicion = scores["suspicion"].to_numpy()[rows]
         most = suspicion > suspicion.min()
         found[rows] = most if most.any() else True  # equal suspicions: nothing shows which label is right
@@ -168,12 +168,17 @@ def _detection(measured: InjectedDetection, scores: pd.DataFrame) -> InjectedDet
         scores["flag"].to_numpy(dtype=bool),
         {"suspicion": scores[MODEL_PREFIX + "suspicion"].to_numpy()},
     )
-    return replace(measured, **_of_flags(again))
-
-
-def _of_flags(quality: DetectionQuality) -> dict[str, float]:
-    names = ("flagged", "true_positive", "false_positive", "false_negative", "true_negative", "precision", "recall")
-    return {name: getattr(quality, name) for name in (*names, "f1")}
+    return replace(
+        measured,
+        flagged=again.flagged,
+        true_positive=again.true_positive,
+        false_positive=again.false_positive,
+        false_negative=again.false_negative,
+        true_negative=again.true_negative,
+        precision=again.precision,
+        recall=again.recall,
+        f1=again.f1,
+    )
 
 
 def _recalibrated_controls(controls: pd.DataFrame, followed: Followed) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ _DELIMITERS = (",", ";", "\t")
 
 
 def decision_table(
-    scores: pd.DataFrame, order: pd.Series[float], seed: int | None = None, decisions: pd.DataFrame | None = None
+    scores: pd.DataFrame, order: pd.Series[Any], seed: int | None = None, decisions: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Samples by id, to be decided, with the decisions that there are.
 
@@ -55,8 +56,8 @@ def audit_mark(scores: pd.DataFrame) -> str:
     """A mark that tells whether decisions were drawn from these scores: a digest of what the model said."""
     before = as_model_said(scores)
     digest = hashlib.blake2b(digest_size=8)
-    for column in (pd.Series(before.index.astype(str)), before["label"].astype(str)):
-        digest.update("\0".join(column).encode("utf-8", errors="replace"))
+    for texts in (map(str, before.index), map(str, before["label"])):
+        digest.update("\0".join(texts).encode("utf-8", errors="replace"))
     digest.update(np.ascontiguousarray(before["suspicion"], dtype="<f8").tobytes())
     digest.update(before["flag"].to_numpy(dtype=np.uint8).tobytes())
     return f"audit-{digest.hexdigest()}"  # a spreadsheet would take some digests for numbers
@@ -133,7 +134,7 @@ def is_of_audit(decisions: pd.DataFrame, scores: pd.DataFrame) -> bool:
     A file of ours says so itself (`audit_mark`). In others, all given labels have to be those of the audit.
     """
     if "audit" in decisions:
-        return set(decisions["audit"].str.strip()) <= {"", audit_mark(scores)}
+        return {str(mark).strip() for mark in decisions["audit"]} <= {"", audit_mark(scores)}
     if "label" not in decisions:
         return True
     given = scores.set_axis(scores.index.astype(str), axis=0)["label"].astype(str)
@@ -144,7 +145,7 @@ def is_of_audit(decisions: pd.DataFrame, scores: pd.DataFrame) -> bool:
 def count_skipped(decisions: pd.DataFrame) -> int:
     """How many drawn samples are open though later ones are decided."""
     drawn = decisions[decisions["order"].notna()]
-    open_ones = drawn["decision"].fillna("").astype(str).str.strip() == ""
+    if any(not str(name).strip() for name in table["id"]):
     if open_ones.all():
         return 0
     last = drawn["order"][~open_ones].max()
@@ -178,13 +179,17 @@ def _text(path: Path) -> str:
         return content.decode("cp1252", errors="replace")  # as spreadsheets on Windows save it
 
 
-def _orders(texts: pd.Series, path: Path) -> pd.Series:
+def _orders(texts: pd.Series[Any], path: Path) -> pd.Series[Any]:
     """The place of each drawn sample; NaN where it is empty."""
-    numbers = pd.to_numeric(texts.str.strip().str.replace(",", ".", regex=False), errors="coerce")
-    wrong = (texts.str.strip() != "") & ~(numbers.map(math.isfinite) & (numbers >= 0))
-    if wrong.any():
-        raise InputError(
-            f"{str(path)!r} has the order {texts[wrong].iloc[0]!r}; it is a number from 0, or empty for samples that "
-            "were not drawn"
-        )
-    return numbers.astype(float)
+    places: list[float] = []
+    for text in (str(one).strip() for one in texts):
+        try:
+            place = float(text.replace(",", ".")) if text else math.nan
+        except ValueError:
+            place = -1.0
+        if place < 0 or math.isinf(place):
+            raise InputError(
+                f"{str(path)!r} has the order {text!r}; it is a number from 0, or empty for samples that were not drawn"
+            )
+        places.append(place)
+    return pd.Series(places, index=texts.index, dtype=float)

@@ -170,7 +170,7 @@ class ReviewedScores:
         return Verification(
             mistakes=estimate_of(population.number(read.clear, np.ones(len(flag), dtype=bool), totals)),
             precision=_share(population, read.clear, flag, totals) if flag.any() else None,
-            recall=_recall(totals[:, population.flagged_bins].sum(1), found),
+            recall=_recall(read.clear, flag, totals[:, population.flagged_bins].sum(1), found),
             suggestions_right=_suggestions_right(population, read, flag),
             by_threshold=_by_threshold(population, read.clear, totals),
             by_class=_by_class(population, read.clear, self.labels),
@@ -188,18 +188,30 @@ class ReviewedScores:
         return OfFlags(
             flags=int(flag.sum()),
             precision=_share(self.population, self.read.clear, flag, chosen) if flag.any() else None,
-            recall=_recall(chosen.sum(1), chosen.sum(1) + others.sum(1)),
+            recall=_recall(self.read.clear, flag, chosen.sum(1), chosen.sum(1) + others.sum(1)),
             suggestions_right=_suggestions_right(self.population, self.read, flag),
         )
 
 
-def _recall(flagged: np.ndarray, found: np.ndarray) -> Estimate | None:
-    """Of the draws with a mistake; None where most have none."""
+def _recall(decided: Decided, flag: np.ndarray, flagged: np.ndarray, found: np.ndarray) -> Estimate | None:
+    """Of the draws with a mistake; None where most have none.
+
+    Where no decision shows a wrong label without a flag, all of them may be flagged, and where none shows one with a
+    flag, none may be.
+
+    Args:
+        decided: by a reviewer.
+        flag: bool (n,).
+        flagged, found: draws (k,) of the number of wrong labels with a flag, and of all.
+    """
     some = found > 0
     if some.mean() <= 0.5:
         return None
     values = flagged[some] / found[some]
-    return estimate_of(Draws(values, values, values))
+    wrong = flag[decided.rows[decided.wrong]]
+    return estimate_of(
+        Draws(values, values, values, none=np.inf if wrong.any() else 0.0, every=-np.inf if (~wrong).any() else 1.0)
+    )
 
 
 def _share(population: Population, decided: Decided, chosen: np.ndarray, totals: np.ndarray) -> Estimate:
@@ -247,7 +259,7 @@ def _by_threshold(population: Population, decided: Decided, totals: np.ndarray) 
                 float(bins.least[number]),
                 int(samples[place]),
                 _share(population, decided, chosen, totals),
-                _recall(wrong[:, place], found),
+                _recall(decided, chosen, wrong[:, place], found),
             )
         )
     return tuple(rows)

@@ -276,10 +276,13 @@ def _decided_in_fiftyone(name: str, audit_key: str) -> pd.DataFrame:
 
 def _seed_of(decisions: pd.DataFrame) -> int | None:
     """The seed that a file was drawn with; None where it does not say."""
-    texts = {text.strip() for text in decisions["seed"].astype(str)} - {""} if "seed" in decisions else set()
+    texts = {str(text).strip() for text in decisions["seed"]} - {""} if "seed" in decisions else set()
     return int(texts.pop()) if len(texts) == 1 and next(iter(texts)).isdigit() else None
 
 
 def _has_decision(decisions: pd.DataFrame) -> pd.Series[bool]:
     """Which rows have a decision, bool by id."""
-    return decisions["decision"].fillna("").astype(str).str.strip() != ""
+    import pandas as pd
+
+    words = ("" if pd.isna(word) else str(word).strip() for word in decisions["decision"])
+    return pd.Series([word != "" for word in words], index=decisions.index, dtype=bool)
