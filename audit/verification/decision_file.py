@@ -145,7 +145,7 @@ def is_of_audit(decisions: pd.DataFrame, scores: pd.DataFrame) -> bool:
 def count_skipped(decisions: pd.DataFrame) -> int:
     """How many drawn samples are open though later ones are decided."""
     drawn = decisions[decisions["order"].notna()]
-    if any(not str(name).strip() for name in table["id"]):
+    open_ones = np.array([pd.isna(word) or not str(word).strip() for word in drawn["decision"]], dtype=bool)
     if open_ones.all():
         return 0
     last = drawn["order"][~open_ones].max()
