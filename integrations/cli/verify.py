@@ -114,7 +114,7 @@ def _draw(result: AuditResult, folder: Path, size: int | None, seed: int | None,
     page = folder / SHEET_FILE
     check_page(page)
     path = write_decision_file(table, folder / DECISIONS_FILE)
-    command = f"influence-audit verify {shlex.quote(str(folder))} --decisions verification.csv"
+    command = f"influence-audit verify {shlex.quote(str(folder.resolve()))} --decisions verification.csv"
     write_verification_sheet(result, table, page, command)
     decided = int((table["decision"] != "").sum())
     done = f", {decided} of them decided" if decided else ""
