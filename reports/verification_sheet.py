@@ -21,6 +21,7 @@ SIDE = 512  # pixels, of the longest side of a picture: enough to judge it
 MANY = 200  # pictures, from which on they are embedded smaller, so that a browser can hold the page
 SIDE_OF_MANY = 320
 QUALITY = 85  # of WebP
+SMALL = 40  # pixels, up to which enlarging a picture would blur what there is to see
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _embedded(file: str, side: int) -> tuple[str, bool]:
     from PIL.Image import Resampling
 
     picture = decode_image(file)
-    small = max(picture.size) <= 64
+    small = max(picture.size) <= SMALL
     picture.thumbnail((side, side), Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=QUALITY, lossless=small)

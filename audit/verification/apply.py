@@ -211,8 +211,8 @@ def _notes(followed: Followed, before: np.ndarray, after: np.ndarray, with_corre
     new, gone = int((after & ~before).sum()), int((before & ~after).sum())
     decided = followed.verification.decided
     notes = [
-        f"{decided} decisions on drawn samples recalibrated the suspicions: {new} samples are flagged that were not "
-        f"before, and {gone} no longer are. Decided samples have suspicion 1 or 0."
+        f"{decided} decisions on drawn samples recalibrated the suspicions. Newly flagged samples: {new}; no longer "
+        f"flagged: {gone}. Decided samples have suspicion 1 or 0."
     ]
     if new:
         notes.append("The audit explained only what it flagged itself, so newly flagged samples may lack explanations.")

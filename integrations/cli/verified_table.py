@@ -37,7 +37,7 @@ def _rows(summary: Summary, verified: Verified) -> Iterator[tuple[str, str]]:
     right = verified.decided - verified.found
     rests = f"{count(verified.decided)} drawn samples: {count(verified.found)} labels wrong, {count(right)} right"
     if verified.unsure:
-        rests += f"; {count(verified.unsure)} more could not be decided, and are left out"
+        rests += f"; left out as undecided: {count(verified.unsure)}"
     yield "decided", rests
     if verified.reviewed:
         yield "known besides", f"{count(verified.reviewed)} labels that were decided in ordinary review"
@@ -113,11 +113,14 @@ def _enough(summary: Summary, verified: Verified) -> str:
     from reports.text import count, count_flags
 
     mistakes, before = verified.mistakes, verified.before
-    said = f"{count(mistakes.anytime_low)} to {count(mistakes.anytime_high)} of {count(summary.counts.samples)} labels"
+    said = (
+        f"{count(mistakes.anytime_low)} to {count(mistakes.anytime_high)} of {count(summary.counts.samples)} labels "
+        "are wrong"
+    )
     if before is not None and (precision := before.precision) is not None:
         share = f"{precision.anytime_low:.0%} to {precision.anytime_high:.0%}"
-        said = f"{share} of the audit's {count_flags(before.flagged)}, and {said},"
+        said += f", and that {share} of the audit's {count_flags(before.flagged)} mark wrong labels"
     return (
         f"If you look after every ten decisions and stop when content, {count(verified.decided)} decisions say that "
-        f"{said} are wrong."
+        f"{said}."
     )
