@@ -146,13 +146,13 @@ def _before(summary: Summary, followed: Followed) -> BeforeDecisions:
 
 def _estimates(estimates: Estimates, followed: Followed) -> Estimates:
     """The modelled number of mistakes, and the precision and recall that the decisions let expect of the flags."""
-    precision = followed.flags.precision
+    precision, recall = followed.flags.precision, followed.flags.recall
     return replace(
         estimates,
-        precision=followed.expected_precision,
+        precision=None if precision is None else min(1.0, precision.value),
         precision_low=None if precision is None else min(1.0, precision.low),
         precision_high=None if precision is None else min(1.0, precision.high),
-        recall=followed.expected_recall,
+        recall=None if recall is None else min(1.0, recall.value),
         # The models were fitted without the decisions, and say nothing of flags that follow them.
         models=tuple(
             replace(model, precision=None, precision_low=None, precision_high=None) for model in estimates.models

@@ -182,6 +182,15 @@ class ReviewedScores:
             mistakes_if_unsure=_if_unsure(population, read) if len(read.unsure) else None,
         )
 
+    def share_wrong(self) -> np.ndarray:
+        """Share (n,) of labels that are expected to be wrong around each sample; 1 or 0 where it is decided."""
+        bins, clear = self.population.bins, self.read.clear
+        wrong = self.population.totals(clear, fit=self.fit).mean(0) - bins.count(clear.rows[clear.wrong])
+        undecided = np.bincount(bins.of_sample) - bins.count(clear.rows)
+        share = np.divide(wrong, undecided, out=np.zeros(len(wrong)), where=undecided > 0)[bins.of_sample]
+        share[clear.rows] = clear.wrong
+        return share
+
     def of_flags(self, flag: np.ndarray) -> OfFlags:
         """How good other flags than those of the drawn sample are, bool (n,)."""
         chosen, others = self.population.divided(self.read.clear, flag, self.fit)

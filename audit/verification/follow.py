@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit.config import AuditConfig
-from audit.flags.threshold import Mistakes, choose_flags
+from audit.flags.threshold import choose_flags
 from audit.summary.verified import Verified, VerifiedClass, VerifiedNumber, VerifiedThreshold
 from audit.verification.anytime import Estimate
 from audit.verification.as_drawn import as_model_said, keeping_what_the_model_said, suggestions_if_flagged
@@ -27,9 +27,6 @@ class Followed:
         rule: how it was chosen, in two sentences.
         verification: what the decisions say, with the model's flags.
         flags: how good the new flags are.
-        expected_precision: mean suspicion of the new flags, 0 to 1; None where nothing is flagged.
-        expected_recall: share of the verified number of mistakes that is expected to be flagged, 0 to 1; None where
-            there may be none.
     """
 
     scores: pd.DataFrame
@@ -37,8 +34,6 @@ class Followed:
     rule: str
     verification: Verification
     flags: OfFlags
-    expected_precision: float | None
-    expected_recall: float | None
 
     @property
     def verified(self) -> Verified:
@@ -54,9 +49,9 @@ def follow_scores(
 ) -> Followed:
     """Verify a table of scores, recalibrate its suspicions, and flag again.
 
-    The threshold is chosen as in the audit, among the samples that nobody decided: for the best F1 with the verified
-    number of mistakes, or as `config` says with threshold, target_precision or max_review. Scores that followed other
-    decisions before start again from what the model said (`audit.verification.as_drawn`).
+    The threshold is chosen as in the audit: for the best expected F1 with the verified number of mistakes, or as
+    `config` says with threshold, target_precision or max_review. Scores that followed other decisions before start
+    again from what the model said (`audit.verification.as_drawn`).
 
     Args:
         scores: by id, columns label, suggested_label, suspicion and flag; optionally suggested_probability,
@@ -78,9 +73,8 @@ def follow_scores(
         suspicion[proven] = np.maximum(suspicion, said)[proven]
     clear = reviewed.read.clear
     suspicion[clear.rows] = clear.wrong
-    threshold, rule = _threshold(suspicion, reviewed, verification.mistakes, config, proven)
+    threshold, rule = _threshold(suspicion, reviewed, verification.mistakes.value, config, proven)
     flag = suspicion >= threshold
-    found, mistakes = float(suspicion[flag].sum()), verification.mistakes.value
     table = keeping_what_the_model_said(before).assign(suspicion=suspicion, flag=flag)
     return Followed(
         scores=_with_suggestions(table, before, reviewed.read.true_labels),
@@ -88,8 +82,6 @@ def follow_scores(
         rule=f"{_decisions_in_words(verification)} recalibrated the suspicions. {rule}",
         verification=verification,
         flags=reviewed.of_flags(flag),
-        expected_precision=found / int(flag.sum()) if flag.any() else None,
-        expected_recall=min(1.0, found / mistakes) if mistakes else None,
     )
 
 
@@ -130,25 +122,48 @@ def verified_part(verification: Verification, flags: OfFlags | None = None) -> V
 
 
 def _threshold(
-    suspicion: np.ndarray, reviewed: ReviewedScores, mistakes: Estimate, config: AuditConfig, proven: np.ndarray | None
+    suspicion: np.ndarray, reviewed: ReviewedScores, mistakes: float, config: AuditConfig, proven: np.ndarray | None
 ) -> tuple[float, str]:
-    """The threshold, and how it was chosen. Decided samples have no say: nothing is left to decide of them."""
-    clear = reviewed.read.clear
+    """The threshold, and how it was chosen.
+
+    A target precision and a budget are about the samples that nobody decided: nothing is left to review of the others.
+    """
     left = np.ones(len(suspicion), dtype=bool)
-    left[clear.rows] = False
+    left[reviewed.read.clear.rows] = False
     if not left.any():
         return 0.5, "Every label is decided, so those that are wrong are flagged."
-    known = float(clear.wrong.sum())
-    number, low, high = (max(0.0, value - known) for value in (mistakes.value, mistakes.low, mistakes.high))
-    flags = choose_flags(
-        suspicion[left],
-        config.threshold,
-        config.target_precision,
-        config.max_review,
-        Mistakes(number, low, high),
-        None if proven is None else proven[left],
-    )
+    if config.threshold is config.target_precision is config.max_review is None:
+        return _best_threshold(suspicion, reviewed.share_wrong(), mistakes, proven)
+    flags = choose_flags(suspicion[left], config.threshold, config.target_precision, config.max_review)
     return flags.threshold, flags.rule
+
+
+def _best_threshold(
+    suspicion: np.ndarray, share: np.ndarray, mistakes: float, proven: np.ndarray | None
+) -> tuple[float, str]:
+    """The threshold with the best expected F1, as `audit.flags.threshold.best_threshold` chooses it.
+
+    The suspicions are one curve for all samples, and the decisions tell how each stratum deviates from it. So the
+    suspicions give the order, and the strata how many labels are wrong.
+
+    Args:
+        suspicion: (n,) recalibrated, in [0, 1].
+        share: (n,) of labels that are expected to be wrong around each sample.
+        mistakes: verified number of them.
+        proven: bool (n,), labels that identical samples contradict.
+    """
+    order = np.argsort(-suspicion, kind="stable")
+    ordered = suspicion[order]
+    expected_f1 = 2 * share[order].cumsum() / (np.arange(1, len(order) + 1) + mistakes)
+    expected_f1[:-1][ordered[1:] == ordered[:-1]] = -1  # a threshold cannot part equal suspicions
+    best = int(expected_f1.argmax())
+    threshold, rule = float(ordered[best : best + 2].mean()), "The threshold has the best expected F1."
+    if expected_f1[best] < 0.5:
+        threshold, rule = 0.5, "Few labels look wrong, so only samples with a suspicion of 0.5 or higher are flagged."
+    if proven is not None and proven.any() and suspicion[proven].min() < threshold:
+        threshold = float(suspicion[proven].min())
+        rule = "The threshold is low enough to flag every label that an identical sample contradicts."
+    return threshold, rule
 
 
 def _with_suggestions(table: pd.DataFrame, before: pd.DataFrame, true_labels: dict[int, str]) -> pd.DataFrame:

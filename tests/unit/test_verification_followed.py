@@ -239,7 +239,7 @@ def test_the_whole_way_on_digits(digits: AuditResult, tmp_path: Path) -> None:
     assert summary.detection.flagged == flag.sum()
     assert summary.detection.true_positive == (flag & injected).sum()
     assert summary.estimates.mistakes == digits.summary.estimates.mistakes  # modelled, and not by the decisions
-    assert summary.estimates.precision == pytest.approx(verified.scores["suspicion"][flag].mean())
+    assert summary.estimates.precision == pytest.approx(part.precision.value)
     assert summary.acceptance is None
     assert "40 decisions" in summary.notes[-1] or "40 decisions" in " ".join(summary.notes)
     assert verified.scores["decision"].notna().sum() == 40
