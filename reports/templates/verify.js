@@ -64,10 +64,16 @@
     keep();
   }
 
+  // After the last picture none is current, so that a key too many changes nothing.
   function go(number, scroll = true) {
-    if (number < 0 || number >= cards.length) return;
-    cards[current].classList.remove("current");
+    if (number < 0 || number > cards.length) return;
+    cards[current]?.classList.remove("current");
     current = number;
+    if (number === cards.length) {
+      document.activeElement?.blur();
+      document.getElementById("done").scrollIntoView({ block: "center" });
+      return;
+    }
     cards[current].classList.add("current");
     if (!scroll) return;
     cards[current].focus({ preventScroll: true });
@@ -75,8 +81,8 @@
   }
 
   function nextOpen() {
-    const after = [...cards.keys()].map((step) => (current + 1 + step) % cards.length);
-    return after.find((number) => !decisions[number].word);
+    const open = [...cards.keys()].filter((number) => !decisions[number].word);
+    return open.find((number) => number > current) ?? open[0];
   }
 
   function nameTrueLabel(number) {
@@ -103,15 +109,15 @@
     if (event.target.closest("select")) {
       if (event.key === "Enter" || event.key === "Escape") {
         event.preventDefault();
-        go(event.key === "Enter" ? Math.min(current + 1, cards.length - 1) : current);
+        go(event.key === "Enter" ? current + 1 : current);
       }
       return;
     }
     const key = event.key.toLowerCase();
-    if (key in KEYS) {
+    if (key in KEYS && current < cards.length) {
       decide(current, KEYS[key]);
-      go(Math.min(current + 1, cards.length - 1));
-    } else if (key === "t") {
+      go(current + 1);
+    } else if (key === "t" && current < cards.length) {
       event.preventDefault();
       nameTrueLabel(current);
     } else if (key === "arrowright") {
@@ -144,6 +150,6 @@
   restore();
   cards.forEach((card, number) => show(number));
   showProgress();
-  const first = decisions.slice(0, cards.length).findIndex((decision) => !decision.word);
-  if (cards.length) go(Math.max(first, 0), first > 0);
+  const first = [...cards.keys()].find((number) => !decisions[number].word) ?? cards.length;
+  if (cards.length) go(first, first > 0);
 })();

@@ -139,6 +139,24 @@ def test_hostile_names_are_text_and_come_back_as_they_are(tmp_path: Path, browse
     assert (read["true_label"] != read["label"]).all()
 
 
+def test_a_key_too_many_changes_nothing(folder: Path, browser: Browser) -> None:
+    with OpenedReport(browser, folder / "verification.html") as opened:
+        page = opened.page
+        for _ in range(SIZE):
+            page.keyboard.press("r")
+        page.keyboard.press("w")
+        page.keyboard.press("t")
+        assert [pressed(page, number) for number in range(1, SIZE + 1)] == ["right"] * SIZE
+        assert page.locator("#next-open").is_disabled()
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("u")
+        assert pressed(page, SIZE) == "unsure"
+        page.reload()
+        page.keyboard.press("w")
+        assert pressed(page, SIZE) == "unsure"
+        page.evaluate("localStorage.clear()")
+
+
 def test_samples_without_pictures_are_said(folder: Path, tmp_path: Path, browser: Browser) -> None:
     result = AuditResult.load(folder)
     result = dataclasses.replace(result, scores=result.scores.assign(filepath=None), thumbnails=result.thumbnails[:0])
