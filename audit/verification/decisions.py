@@ -12,6 +12,8 @@ from audit.verification.as_drawn import suggestions_if_flagged
 from audit.verification.population import Decided
 
 WORDS = ("wrong", "right", "unsure")
+SAYS_THE_SAME = {"cannot say": "unsure"}
+"""What sheet and panel call a decision."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def _by_row(scores: pd.DataFrame, decisions: pd.DataFrame) -> tuple[pd.DataFrame
             "give decisions on samples of the same result"
         )
     words = np.array(["" if pd.isna(word) else str(word).strip().lower() for word in table["decision"]], dtype=object)
+    words = np.array([SAYS_THE_SAME.get(word, word) for word in words], dtype=object)
     for name, word in zip(table.index, words, strict=True):
         if word and word not in WORDS:
             raise InputError(f"the decision on sample {name!r} is {word!r}; it takes one of {', '.join(WORDS)}")
