@@ -24,41 +24,48 @@ SIZE = 40
 FIFTYONE_PREFIX = "fiftyone:"
 
 
+Given = Annotated[
+    str | None,
+    typer.Option(
+        help="The filled-in CSV file, or fiftyone:NAME for the decisions that were made on a FiftyOne dataset. "
+        f"Default: {DECISIONS_FILE} in the result's folder, where it is filled in."
+    ),
+]
+FromFiftyOne = Annotated[
+    bool, typer.Option("--fiftyone", help="Take the decisions from the FiftyOne dataset that the result names.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Draw this many pictures; default: {SIZE}. A larger sample begins with the smaller one, and "
+        "decisions are kept.",
+        min=1,
+        show_default=False,
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the draw; default: 0.", min=0, show_default=False)]
+Classes = Annotated[
+    bool, typer.Option("--classes", help="Print the verified number of wrong labels of each class, too.")
+]
+Reset = Annotated[
+    bool, typer.Option("--reset", help="Restore what the audit said before the decisions; these are kept.")
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the verified numbers as JSON on standard output, all else on standard error."),
+]
+
+
 @cli.command()
 def verify(
     result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
-    decisions: Annotated[
-        str | None,
-        typer.Option(
-            help="The filled-in CSV file, or fiftyone:NAME for the decisions that were made on a FiftyOne dataset. "
-            f"Default: {DECISIONS_FILE} in the result's folder, where it is filled in."
-        ),
-    ] = None,
-    fiftyone: Annotated[
-        bool, typer.Option("--fiftyone", help="Take the decisions from the FiftyOne dataset that the result names.")
-    ] = False,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Draw this many pictures; default: {SIZE}. A larger sample begins with the smaller one, and "
-            "decisions are kept.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: 0.", min=0, show_default=False)] = None,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="Print the verified number of wrong labels of each class, too.")
-    ] = False,
-    reset: Annotated[
-        bool, typer.Option("--reset", help="Restore what the audit said before the decisions; these are kept.")
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print the verified numbers as JSON on standard output, all else on standard error."
-        ),
-    ] = False,
+    decisions: Given = None,
+    fiftyone: FromFiftyOne = False,
+    size: Size = None,
+    seed: Seed = None,
+    classes: Classes = False,
+    reset: Reset = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check an audit with a few decisions: write a sheet of drawn pictures, and read back what a person decided."""
     from audit.result import AuditResult
