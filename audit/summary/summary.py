@@ -46,7 +46,7 @@ class Summary(Part):
     threshold_rule: str
     """How the threshold was chosen, in a sentence."""
     estimates: Estimates
-    """How many labels are wrong and how good the flags are, by estimate."""
+    """How many labels are wrong and how good the flags are: modelled, not verified."""
     controls: ControlsMeasured
     """Known mislabels added to copies of the labels, and how many of them are flagged there."""
     detection: InjectedDetection | None

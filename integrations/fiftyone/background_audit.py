@@ -27,6 +27,7 @@ from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations import pipeline
 from integrations.fiftyone.source_datasets import HOME_VARIABLE
+from reports.verdict import headline
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
@@ -127,11 +128,9 @@ def audit_in_app(
     audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
     if audited.problem is not None:
         raise audited.problem
-    counts, estimates = audited.result.summary.counts, audited.result.summary.estimates
-    return (
-        f"{counts.flagged:,} of {counts.samples:,} labels flagged; about {estimates.mistakes:,.0f} are "
-        "estimated to be wrong"
-    )
+    summary = audited.result.summary
+    said = headline(summary).removesuffix(".")
+    return f"{summary.counts.flagged:,} of {summary.counts.samples:,} labels flagged. {said}"
 
 
 def run_job(dataset: fo.Dataset, audit_key: str) -> None:
