@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from audit.summary.estimates import Acceptance
 from audit.summary.summary import Summary
 from audit.summary.verified import Verified
+from reports.claims import claims_of
 from reports.ranges import Figure, count_range, figure, is_any_number, is_none
 from reports.seals import Seal
 from reports.text import count, count_suggestions, threshold
@@ -54,17 +55,16 @@ class Accepted:
 def accepted_at(summary: Summary) -> list[Accepted]:
     """What is known at each threshold, from the highest down. Verified numbers take the place of modelled ones."""
     verified = _verified(summary.verified, summary.threshold, summary.counts.flagged)
-    modelled = [] if summary.acceptance is None else _modelled(summary.acceptance)
-    if verified is None:
-        return [] if summary.verified is not None else modelled
-    return [verified]
+    if verified is not None:
+        return [verified]
+    if summary.acceptance is None or summary.verified is not None or claims_of(summary).too_little:
+        return []
+    return _modelled(summary.acceptance)
 
 
 def pays_from(summary: Summary) -> float | None:
     """The lowest threshold from which accepting unseen pays; None where there is none, or it is not known."""
-    if summary.verified is None:
-        return None if summary.acceptance is None else summary.acceptance.pays_from
-    return next((row.threshold for row in accepted_at(summary) if row.pays), None)
+    return min((row.threshold for row in accepted_at(summary) if row.pays), default=None)
 
 
 def at_the_threshold(summary: Summary) -> Accepted | None:
@@ -128,5 +128,7 @@ def _verified(verified: Verified | None, at: float, flagged: int) -> Accepted | 
         return None
     right, wrong = verified.suggestions_right, verified.precision
     mended = figure(flagged * right.value, flagged * right.low, flagged * right.high, flagged, "verified")
-    broken = figure(*(flagged * (1 - end) for end in (wrong.value, wrong.high, wrong.low)), flagged, "verified")
+    broken = figure(
+        flagged * (1 - wrong.value), flagged * (1 - wrong.high), flagged * (1 - wrong.low), flagged, "verified"
+    )
     return Accepted(at, flagged, mended, broken, mended.low > broken.high)

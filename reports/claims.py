@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.noise_model.settings import ControlSettings
-from audit.summary.estimates import Estimates
+from audit.summary.estimates import Estimates, ModelledNumbers
 from audit.summary.parts import to_json
 from audit.summary.summary import Summary
 from audit.summary.verified import Verified, VerifiedNumber
@@ -114,8 +114,9 @@ def claims_to_json(claims: Claims) -> dict[str, Any]:
 
 def claims_from_json(stored: Mapping[str, Any]) -> Claims:
     """The claims that `claims_to_json` stored."""
-    figures = {name: stored.get(name) and Figure(**stored[name]) for name in ("mistakes", "precision", "recall")}
-    return Claims(**figures, too_little=stored.get("too_little", ""))
+    shares = [stored.get(name) for name in ("precision", "recall")]
+    precision, recall = (None if share is None else Figure(**share) for share in shares)
+    return Claims(Figure(**stored["mistakes"]), precision, recall, stored.get("too_little", ""))
 
 
 def _class_sizes(summary: Summary) -> list[float]:
@@ -139,7 +140,7 @@ def _recall(summary: Summary, in_doubt: bool) -> Figure | None:
     estimates, flagged = summary.estimates, summary.counts.flagged
     if estimates.recall is None or estimates.precision is None:
         return None
-    models = [model for model in estimates.models if not model.ruled_out]
+    models: list[Estimates | ModelledNumbers] = [model for model in estimates.models if not model.ruled_out]
     lows, highs = [], []
     for model in models or [estimates]:
         found_low = 0.0 if in_doubt else flagged * (model.precision_low or 0.0)

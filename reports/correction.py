@@ -34,17 +34,17 @@ def correction_sentence(correction: CorrectionMeasured | CorrectionElsewhere) ->
             return None
         f1.append(decimal(head.quality[on.name].f1))
     before, removed, corrected = f1
-    measured = f"(measured on {count_samples(on.samples)})"
     if before == removed == corrected:
         return (
             "Trained again without the flagged samples, or with their suggested labels, the head's test F1 stays at "
-            f"{before} {measured}."
+            f"{before}, measured on {count_samples(on.samples)}."
         )
     effects = {effect.head: effect for effect in correction.effects if effect.on == on.name}
     without, relabelled = (_in_brackets(effects.get(arm)) for arm in ("removed", "corrected"))
     return (
-        f"Trained again, the head's test F1 goes from {before} to {removed} without the flagged samples{without}, and "
-        f"to {corrected} with their suggested labels{relabelled} {measured}.{_chance(effects.values())}"
+        f"Trained again and measured on {count_samples(on.samples)}, the head's test F1 goes from {before} to "
+        f"{removed} without the flagged samples{without}, and to {corrected} with their suggested labels{relabelled}."
+        f"{_chance(effects.values())}"
     )
 
 
@@ -63,22 +63,25 @@ def correction_texts(summary: Summary) -> list[CorrectionTexts]:
 
 def _in_brackets(effect: EffectOnF1 | None) -> str:
     """The 95 % interval of a change of F1."""
-    return "" if effect is None else f" ({_change(effect.low)} to {_change(effect.high)})"
+    return "" if effect is None else f" (change: {_change(effect.low)} to {_change(effect.high)})"
 
 
 def _chance(effects: Iterable[EffectOnF1]) -> str:
     """Whether chance in the test samples explains the changes."""
     explained = [effect.low <= 0 <= effect.high for effect in effects]
-    if not explained or not any(explained):
+    if not explained:
         return ""
     if all(explained):
-        return " Chance in the test samples may explain both changes."
-    return " Chance in the test samples may explain the change whose interval holds 0."
+        return " These are 95 % intervals; chance in the test samples may explain both changes."
+    if any(explained):
+        return " These are 95 % intervals; chance in the test samples may explain the change that may be 0."
+    return " These are 95 % intervals."
 
 
 def _change(value: float) -> str:
     """A change with its sign, to three decimals."""
-    return f"{value:+.3f}".replace("-", MINUS)
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", MINUS)
 
 
 def _texts(at: float, correction: CorrectionMeasured | CorrectionElsewhere) -> dict[str, str]:

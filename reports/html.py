@@ -256,14 +256,15 @@ def _class_rows(result: AuditResult) -> list[ClassRow]:
     flags, sizes, wrong_in = groups["flag"].sum().to_dict(), groups.size().to_dict(), wrong_by_class(result)
     confusion = figures.confusions(result, summary.heads.given.test)
     right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
-    rows = []
+    rows, total = [], claims_of(summary).mistakes
     for number, row in enumerate(summary.influence_by_class):
         label = row.class_
+        wrong = total if label is None else wrong_in.get(label)
         if label is None:
-            flagged, samples, wrong = scores["flag"].sum(), len(scores), claims_of(summary).mistakes
+            flagged, samples = scores["flag"].sum(), len(scores)
             right, tested = right_of.sum(), tested_of.sum()
         else:
-            flagged, samples, wrong = flags.get(label, 0), sizes.get(label, 0), wrong_in.get(label)
+            flagged, samples = flags.get(label, 0), sizes.get(label, 0)
             right, tested = right_of[number], tested_of[number]
         rows.append(
             ClassRow(

@@ -129,8 +129,8 @@ def _headline(entries: Sequence[IndexEntry]) -> str:
         return f"None of {len(entries)} audits {'is done yet' if waiting else 'could be made'}."
     samples = sum(summary.counts.samples for summary, _ in found)
     figures = [wrong for _, wrong in found if wrong is not None]
-    ends = (sum(getattr(wrong, end) for wrong in figures) for end in ("value", "low", "high"))
-    text = _of_all(figure(*ends, samples, "modelled"), count(samples))
+    value, low, high = (sum(getattr(wrong, end) for wrong in figures) for end in ("value", "low", "high"))
+    text = _of_all(figure(value, low, high, samples, "modelled"), count(samples))
     rest = [f"{failed} of {len(entries)} audits failed"] if failed else []
     rest += [f"{waiting} of {len(entries)} are not done"] if waiting else []
     return f"{'; '.join([text, *rest])}."

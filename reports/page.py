@@ -52,7 +52,6 @@ def environment() -> Environment:
         "sentence": text.sentence,
         "share_range": lambda number: "–" if number is None else ranges.share_range(number),
         "count_range": ranges.count_range,
-        "count_ends": ranges.count_ends,
         "live": live,
     }
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}

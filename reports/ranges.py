@@ -10,7 +10,8 @@ from reports.text import count
 WIDE = 0.25
 """A range that is wider than this share of its value is printed as a range."""
 
-_NEARLY_NONE, _NEARLY_ALL = 0.0005, 0.995  # shares that would be printed as 0.0% and 100%
+_NEARLY_NONE, _NEARLY_ALL = 0.0005, 0.995  # shares that would be printed as 0% and 100%
+_AS_GOOD_AS_NONE = 0.01  # "at least 0.3%" says no more than "any share"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def share_range(number: Figure) -> str:
     if number.high < _NEARLY_NONE:
         return "0%"
     none, everything = number.low < _NEARLY_NONE, number.high >= _NEARLY_ALL
-    if none and everything:
+    if everything and number.low < _AS_GOOD_AS_NONE:
         return "any share"
     if not number.is_wide:
         return "> 99%" if number.value >= _NEARLY_ALL else f"≈\u00a0{percent(number.value)}"
@@ -118,6 +119,12 @@ def share_range(number: Figure) -> str:
     return f"at least {percent(number.low)}" if everything else f"{percent(number.low)} to {percent(number.high)}"
 
 
+def share_phrase(number: Figure) -> str:
+    """A share inside a sentence: 'about 87%', '60% to 90%'."""
+    return share_range(number).replace("≈\u00a0", "about ")
+
+
 def percent(share: float) -> str:
-    """A share in percent: whole, and with one decimal below 10 %."""
-    return f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
+    """A share in percent: whole, and with one decimal below 10 % where it is not 0."""
+    text = f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}".removesuffix(".0")
+    return f"{text}%"

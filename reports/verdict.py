@@ -18,6 +18,7 @@ from reports.ranges import (
     has_wide_count,
     is_any_number,
     is_none,
+    share_phrase,
     share_range,
 )
 from reports.seals import Seal
@@ -101,7 +102,7 @@ def _on_all_labels(summary: Summary, claims: Claims) -> str:
     samples = max(summary.counts.samples, 1)
     if claims.too_little:
         return claims.too_little
-    part = share_range(claims.mistakes.scaled(1 / samples, 1.0))
+    part = share_phrase(claims.mistakes.scaled(1 / samples, 1.0))
     if (verified := summary.verified) is not None:
         unsure = f"; {count_samples(verified.unsure)} could not be decided and are left out" if verified.unsure else ""
         return (
@@ -134,8 +135,8 @@ def _on_injection(summary: Summary, claims: Claims) -> str:
     if mistakes.high < injected and not claims.too_little:
         left_out = f"The range leaves out these {count(injected)}, so do not rely on it"
         return f"{first}. {left_out}. Your own labels were not touched."
-    ends = (max(0.0, number - injected) for number in (mistakes.value, mistakes.low, mistakes.high))
-    own = figure(*ends, samples - injected, mistakes.seal)
+    value, low, high = (max(0.0, number - injected) for number in (mistakes.value, mistakes.low, mistakes.high))
+    own = figure(value, low, high, samples - injected, mistakes.seal)
     if is_none(own):
         return f"{first}; your own labels were not touched, and none of them looks wrong."
     return f"{first}; your own labels were not touched, and {count_phrase(own)} of them may be wrong."
@@ -143,14 +144,14 @@ def _on_injection(summary: Summary, claims: Claims) -> str:
 
 def _on_flags(summary: Summary, claims: Claims, known: Comparison | None, mark: Mark) -> str:
     """How many samples are flagged, and how good the flags are."""
-    flagged = f"{mark('flagged_samples', count_samples(summary.counts.flagged))} flagged for review"
+    flagged = f"Flagged for review: {mark('flagged_samples', count_samples(summary.counts.flagged))}"
     if known is not None and known.kind == "injected":
         precision = mark("precision_share", share(known.measures.precision))
         found = _found(known, "injected mislabels", mark)
         return f"{flagged}. {found}, and {precision} of the flags are injected mislabels (precision)."
     if claims.precision is not None:
         verb = "are" if claims.precision.seal == "verified" else "may be"
-        flagged += f"; {mark('expected_precision', share_range(claims.precision))} of the flags {verb} right"
+        flagged += f". Of the flags, {mark('expected_precision', share_range(claims.precision))} {verb} right"
         flagged += f" ({claims.precision.seal})"
     if known is None:
         return f"{flagged}. Nothing here was measured on known mislabels."
@@ -217,7 +218,8 @@ def _wrong_labels(summary: Summary, claims: Claims) -> KeyNumber:
     mistakes, total = claims.mistakes, f"of {count(summary.counts.samples)}"
     ends = f"{count_ends(mistakes)}, {total}"
     if summary.verified is not None:
-        rests = f"{ends}; {count_decisions(summary.verified.decided)}"
+        shown = total if has_wide_count(mistakes) else ends
+        rests = f"{shown}; {count_decisions(summary.verified.decided)}, 90 % interval"
     elif claims.too_little:
         rests = f"{total}; too little to tell"
     else:

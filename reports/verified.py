@@ -71,8 +71,14 @@ def verified_texts(summary: Summary) -> VerifiedTexts | None:
         )
         for row in verified.by_threshold
     ]
-    numbers = (verified.decided, verified.found, verified.unsure, verified.reviewed)
-    return VerifiedTexts(*map(count, numbers), rows, by_threshold)
+    return VerifiedTexts(
+        decided=count(verified.decided),
+        found=count(verified.found),
+        unsure=count(verified.unsure),
+        reviewed=count(verified.reviewed),
+        rows=rows,
+        by_threshold=by_threshold,
+    )
 
 
 def _count_row(name: str, number: VerifiedNumber, most: float) -> VerifiedRow:

@@ -93,7 +93,7 @@ def _estimate_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
     claims = claims_of(summary)
     yield f"wrong labels, {claims.mistakes.seal}", _mistakes(claims.mistakes)
-    if claims.precision is not None:
+    if claims.precision is not None and summary.detection is None:  # measured numbers say more
         recall = "" if claims.recall is None else f", {share_range(claims.recall)} of the mistakes found"
         yield f"flags, {claims.precision.seal}", f"{share_range(claims.precision)} right{recall}"
     if claims.too_little:

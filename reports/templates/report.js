@@ -216,11 +216,11 @@
   }
 
   // As share_range in reports/ranges.py, for what is known as a range only.
-  const percentage = (value) => `${(100 * value).toFixed(value >= 0.0995 ? 0 : 1)}%`;
+  const percentage = (value) => `${(100 * value).toFixed(value >= 0.0995 ? 0 : 1).replace(/\.0$/, "")}%`;
   function shareRange(low, high) {
     const middle = (low + high) / 2, none = low < 0.0005, everything = high >= 0.995;
     if (high < 0.0005) return "0%";
-    if (none && everything) return "any share";
+    if (everything && low < 0.01) return "any share";
     if (high - low <= 0.25 * middle) return middle >= 0.995 ? "> 99%" : `≈\u00a0${percentage(middle)}`;
     if (none) return `up to ${percentage(high)}`;
     return everything ? `at least ${percentage(low)}` : `${percentage(low)} to ${percentage(high)}`;

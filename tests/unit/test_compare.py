@@ -57,7 +57,7 @@ def test_samples_are_matched_by_file_where_ids_differ_and_refused_where_nothing_
 WIDE, NARROW, NONE = (
     audited(10_000, (174, 47, 388), None),
     audited(10_000, (60, 57, 63), None),
-    audited(10, (0, 0, 0), None),
+    audited(10_000, (0, 0, 0), None),
 )
 
 
@@ -72,7 +72,7 @@ WIDE, NARROW, NONE = (
         (NARROW, NARROW, "About 60 of 10,000 labels look wrong in both audits."),
         (WIDE, WIDE, "Between 47 and 388 of 10,000 labels may be wrong in both audits."),
         (NONE, NONE, "No label looks wrong in either audit."),
-        (NARROW, NONE, "About 60 of 10,000 labels looked wrong, now none of 10 do."),
+        (NARROW, NONE, "About 60 of 10,000 labels looked wrong, now none do."),
     ],
 )
 def test_a_comparison_claims_no_change_that_the_ranges_do_not_show(

@@ -114,12 +114,12 @@ def test_the_effects_are_the_differences_of_the_heads_with_their_intervals(injec
             assert effect.low <= effect.change <= effect.high
     sentence = correction_sentence(correction)
     assert sentence is not None
-    assert re.search(r"without the flagged samples \([+−]0\.\d{3} to [+−]0\.\d{3}\), and to", sentence)
+    assert re.search(r"without the flagged samples \(change: [+−]?0\.\d{3} to [+−]?0\.\d{3}\), and to", sentence)
     same = replace(correction.effects[0], head="removed", low=-0.01, change=0.0, high=0.01)
     assert correction_sentence(replace(correction, effects=(same,))).endswith(
-        "Chance in the test samples may explain both changes."
+        "chance in the test samples may explain both changes."
     )
-    assert "Chance" not in correction_sentence(replace(correction, effects=()))
+    assert "95 %" not in correction_sentence(replace(correction, effects=()))
 
 
 def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.AuditResult) -> None:
