@@ -27,7 +27,6 @@ from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations import pipeline
 from integrations.fiftyone.source_datasets import HOME_VARIABLE
-from reports.verdict import headline
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
@@ -124,6 +123,8 @@ def audit_in_app(
     progress: ProgressCallback = silent,
 ) -> str:
     """Audit, save result and report where the App finds them, and say in a line what was found."""
+    from reports.verdict import headline  # its imports take time, and the App's server needs none of them
+
     folder = results_home(collection._root_dataset, audit_key)
     audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
     if audited.problem is not None:
