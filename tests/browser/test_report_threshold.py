@@ -172,7 +172,7 @@ def test_slider_shows_the_precision_that_the_known_thresholds_around_it_allow(
     browser: Any, plain: AuditResult, tmp_path: Path
 ) -> None:
     rows = [
-        accepted_at(plain, 0.9, (0.02, 0.05)),
+        accepted_at(plain, 0.9, (0.02, 0.06)),
         accepted_at(plain, 0.7, (0.1, 0.3)),
         accepted_at(plain, 0.4, (0.3, 0.6)),
     ]
