@@ -11,7 +11,7 @@ from audit.summary.estimates import Estimates, ModelledNumbers
 from audit.summary.parts import to_json
 from audit.summary.summary import Summary
 from audit.summary.verified import Verified, VerifiedNumber
-from reports.ranges import Figure, anything, figure, has_wide_count
+from reports.ranges import Figure, anything, figure, has_wide_count, is_any_number
 
 CHECKED_PICTURES = 40
 """Drawn samples that mostly settle what labels alone cannot say."""
@@ -41,6 +41,11 @@ class Claims:
         return has_wide_count(self.mistakes) or (self.precision is not None and self.precision.is_wide)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of the number of wrong labels."""
+        return bool(self.too_little) or is_any_number(self.mistakes)
+
+    @property
     def needs_check(self) -> bool:
         """Whether some decisions would say more than the audit can."""
         return self.mistakes.seal == "modelled" and (self.is_wide or bool(self.too_little))
@@ -57,8 +62,8 @@ def claims_of(summary: Summary) -> Claims:
     if why:
         share = anything(1.0) if flagged else None
         return Claims(anything(samples, low=proven), share, share, why)
-    # Without models, the ranges hold chance alone, and a few controls leave more doubt than that.
-    in_doubt = not estimates.models and has_few_controls(summary)
+    # On few samples, hard pictures look like wrong labels to every model: none of their lower ends is sure.
+    in_doubt = has_few_controls(summary)
     least = proven if in_doubt else max(proven, estimates.mistakes_low)
     mistakes = figure(estimates.mistakes, least, estimates.mistakes_high, samples, "modelled")
     return Claims(mistakes, _precision(estimates, in_doubt), _recall(summary, in_doubt))

@@ -116,7 +116,7 @@ def _on_all_labels(summary: Summary, claims: Claims) -> str:
     if has_wide_count(claims.mistakes):
         return f"{first}. {_models_differ(summary)}"
     ends = count_ends(claims.mistakes)
-    return f"{first}." if ends == count(claims.mistakes.value) else f"{first}; the range over the models is {ends}."
+    return f"{first}." if ends == count(claims.mistakes.value) else f"{first}; the range is {ends}."
 
 
 def _models_differ(summary: Summary) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from audit.summary.summary import Summary
 from audit.summary.verified import VerifiedNumber
 from reports.claims import verified_figure
-from reports.ranges import count_range, share_range
-from reports.text import count, share, threshold
+from reports.ranges import percent, share_range
+from reports.text import count, threshold
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class VerifiedRow:
 
     Attributes:
         name: what it is.
-        value: as text.
+        value: the expected value.
         interval: 90 %, for a number of decisions that was fixed before.
         anytime: 90 %, for a reviewer who looked after every ten decisions and stopped when content.
     """
@@ -52,7 +52,7 @@ class VerifiedTexts:
 
 def verified_texts(summary: Summary) -> VerifiedTexts | None:
     """The verification in words; None where there is none."""
-    verified, samples = summary.verified, summary.counts.samples
+    verified = summary.verified
     if verified is None:
         return None
     shares = {
@@ -60,7 +60,7 @@ def verified_texts(summary: Summary) -> VerifiedTexts | None:
         "wrong labels that are flagged (recall)": verified.recall,
         "flags whose suggested label is right": verified.suggestions_right,
     }
-    rows = [_count_row("wrong labels", verified.mistakes, samples)]
+    rows = [_count_row("wrong labels", verified.mistakes)]
     rows += [_share_row(name, number) for name, number in shares.items() if number is not None]
     by_threshold = [
         ThresholdRow(
@@ -81,14 +81,14 @@ def verified_texts(summary: Summary) -> VerifiedTexts | None:
     )
 
 
-def _count_row(name: str, number: VerifiedNumber, most: float) -> VerifiedRow:
-    ends = (f"{count(low)} to {count(high)}" for low, high in _intervals(number))
-    return VerifiedRow(name, count_range(verified_figure(number, most)), *ends)
+def _count_row(name: str, number: VerifiedNumber) -> VerifiedRow:
+    ends = [f"{count(low)} to {count(high)}" for low, high in _intervals(number)]
+    return VerifiedRow(name, count(number.value), *ends)
 
 
 def _share_row(name: str, number: VerifiedNumber) -> VerifiedRow:
-    ends = (f"{share(low)} to {share(high)}" for low, high in _intervals(number))
-    return VerifiedRow(name, share_range(verified_figure(number, 1.0)), *ends)
+    ends = [f"{percent(low)} to {percent(high)}" for low, high in _intervals(number)]
+    return VerifiedRow(name, percent(number.value), *ends)
 
 
 def _intervals(number: VerifiedNumber) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -34,9 +34,7 @@ def where(result: AuditResult, mark: Mark = unmarked) -> str:
     injected: they show how labels were changed, and not what the dataset is like.
     """
     summary = result.summary
-    claims = claims_of(summary)
-    unknown = bool(claims.too_little) or is_any_number(claims.mistakes)
-    if summary.detection is not None or not summary.counts.flagged or unknown:
+    if summary.detection is not None or not summary.counts.flagged or claims_of(summary).is_unknown:
         return ""
     parts = [mark("where", pairs_in_words(flagged_pairs(result), summary.counts.flagged))]
     if (worst := _worst_class(result)) is not None:
