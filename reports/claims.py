@@ -66,7 +66,7 @@ def claims_of(summary: Summary) -> Claims:
     in_doubt = has_few_controls(summary)
     least = proven if in_doubt else max(proven, estimates.mistakes_low)
     mistakes = figure(estimates.mistakes, least, estimates.mistakes_high, samples, "modelled")
-    return Claims(mistakes, _precision(estimates, in_doubt), _recall(summary, in_doubt))
+    return Claims(mistakes, _precision(summary, mistakes, in_doubt), _recall(summary, in_doubt))
 
 
 def verified_claims(verified: Verified, samples: int) -> Claims:
@@ -132,12 +132,15 @@ def _class_sizes(summary: Summary) -> list[float]:
     return sizes or [summary.counts.samples / summary.counts.classes] * summary.counts.classes
 
 
-def _precision(estimates: Estimates, in_doubt: bool) -> Figure | None:
+def _precision(summary: Summary, mistakes: Figure, in_doubt: bool) -> Figure | None:
+    """The range of the precision. Where there may be fewer mistakes than flags, some flags may be false."""
+    estimates, flagged = summary.estimates, max(summary.counts.flagged, 1)
     if estimates.precision is None:
         return None
     low = 0.0 if in_doubt or estimates.precision_low is None else estimates.precision_low
     high = 1.0 if estimates.precision_high is None else estimates.precision_high
-    return figure(estimates.precision, low, high, 1.0, "modelled")
+    ends = min(low, mistakes.low / flagged), min(high, mistakes.high / flagged)
+    return figure(estimates.precision, *ends, 1.0, "modelled")
 
 
 def _recall(summary: Summary, in_doubt: bool) -> Figure | None:
@@ -148,9 +151,9 @@ def _recall(summary: Summary, in_doubt: bool) -> Figure | None:
     models: list[Estimates | ModelledNumbers] = [model for model in estimates.models if not model.ruled_out]
     lows, highs = [], []
     for model in models or [estimates]:
-        found_low = 0.0 if in_doubt else flagged * (model.precision_low or 0.0)
+        found_low = 0.0 if in_doubt else min(model.mistakes_low, flagged * (model.precision_low or 0.0))
         found_high = flagged * (1.0 if model.precision_high is None else model.precision_high)
-        lows.append(found_low / model.mistakes_high if model.mistakes_high else 1.0)
+        lows.append(found_low / model.mistakes_high if model.mistakes_high else 0.0)
         highs.append(found_high / model.mistakes_low if model.mistakes_low else 1.0)
     return figure(estimates.recall, min(lows), max(highs), 1.0, "modelled")
 

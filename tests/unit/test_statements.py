@@ -19,6 +19,7 @@ from reports.next_steps import VERIFY, next_steps
 from reports.ranges import anything, count_phrase, count_range, figure, share_range
 from reports.seals import SEAL_MEANINGS
 from tests.made_statements import accepting, audited, classes_of, controls, untold, verified, with_copies
+from tests.made_summary import made_counts
 
 NATURAL = audited(10_000, (174, 47, 388), (0.75, 0.02, 0.75))
 NARROW = audited(10_000, (174, 160, 190), (0.90, 0.85, 0.95))
@@ -225,6 +226,18 @@ def test_recall_follows_the_models_and_is_no_point_where_they_differ() -> None:
     sure = claims_of(audited(10_000, (55, 54, 56), (0.9, 0.89, 0.91))).recall
     assert sure is not None
     assert not sure.is_wide
+
+
+def test_no_flag_is_sure_where_there_may_be_no_mistake() -> None:
+    one_flag = made_counts(samples=539, classes=10, flagged=1)
+    claims = claims_of(audited(539, (1.2, 0.0, 6.0), (0.99, 0.98, 1.0), counts=one_flag))
+    assert claims.precision is not None
+    assert claims.recall is not None
+    assert share_range(claims.precision) == "any share"
+    assert share_range(claims.recall) == "any share"
+    enough = claims_of(audited(539, (49, 48, 52), (0.98, 0.97, 0.99))).precision
+    assert enough is not None
+    assert (enough.low, enough.high) == pytest.approx((0.96, 0.99))
 
 
 def test_proven_mistakes_are_counted_and_the_range_holds_them() -> None:
