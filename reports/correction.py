@@ -72,10 +72,10 @@ def _chance(effects: Iterable[EffectOnF1]) -> str:
     if not explained:
         return ""
     if all(explained):
-        return " These are 95 % intervals; chance in the test samples may explain both changes."
+        return " These are 95% intervals; chance in the test samples may explain both changes."
     if any(explained):
-        return " These are 95 % intervals; chance in the test samples may explain the change that may be 0."
-    return " These are 95 % intervals."
+        return " These are 95% intervals; chance in the test samples may explain the change that may be 0."
+    return " These are 95% intervals."
 
 
 def _change(value: float) -> str:

@@ -106,7 +106,7 @@ def _on_all_labels(summary: Summary, claims: Claims) -> str:
     if (verified := summary.verified) is not None:
         unsure = f"; {count_samples(verified.unsure)} could not be decided and are left out" if verified.unsure else ""
         return (
-            f"That is {part} of the labels (90 % interval: {count_ends(claims.mistakes)}). Of "
+            f"That is {part} of the labels (90% interval: {count_ends(claims.mistakes)}). Of "
             f"{count_samples(verified.decided)} that chance drew and people decided, {count(verified.found)} "
             f"{_is(verified.found)} wrong{unsure}."
         )
@@ -219,7 +219,7 @@ def _wrong_labels(summary: Summary, claims: Claims) -> KeyNumber:
     ends = f"{count_ends(mistakes)}, {total}"
     if summary.verified is not None:
         shown = total if has_wide_count(mistakes) else ends
-        rests = f"{shown}; {count_decisions(summary.verified.decided)}, 90 % interval"
+        rests = f"{shown}; {count_decisions(summary.verified.decided)}, 90% interval"
     elif claims.too_little:
         rests = f"{total}; too little to tell"
     else:

@@ -119,7 +119,7 @@ def test_the_effects_are_the_differences_of_the_heads_with_their_intervals(injec
     assert correction_sentence(replace(correction, effects=(same,))).endswith(
         "chance in the test samples may explain both changes."
     )
-    assert "95 %" not in correction_sentence(replace(correction, effects=()))
+    assert "95%" not in correction_sentence(replace(correction, effects=()))
 
 
 def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.AuditResult) -> None:
