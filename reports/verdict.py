@@ -46,10 +46,9 @@ def headline(summary: Summary) -> str:
         return _injected_headline(claims, summary.detection, samples)
     total, check = count(samples), f" {check_pictures(samples)} to know."
     if claims.too_little:
-        proven = count(claims.mistakes.low)
-        certain = f"{proven} of {total} labels {_is(round(claims.mistakes.low))} certainly wrong, and any other may be"
-        may_be = certain if round(claims.mistakes.low) else _may_be(claims.mistakes, total)
-        return f"Too little to tell: {may_be}.{check}"
+        proven = round(claims.mistakes.low)
+        besides = f", besides {count(proven)} that certainly {_is(proven)}" if proven else ""
+        return f"Too little to tell which of {total} labels are wrong{besides}.{check}"
     if is_none(claims.mistakes):
         return f"No label of {total} looks wrong."
     if has_wide_count(claims.mistakes):
@@ -101,7 +100,7 @@ def _on_all_labels(summary: Summary, claims: Claims) -> str:
     """The share of wrong labels, and why it is known no better."""
     samples = max(summary.counts.samples, 1)
     if claims.too_little:
-        return claims.too_little
+        return f"{claims.too_little} {_capital(count_phrase(claims.mistakes))} of the labels may be wrong."
     part = share_phrase(claims.mistakes.scaled(1 / samples, 1.0))
     if (verified := summary.verified) is not None:
         unsure = f"; {count_samples(verified.unsure)} could not be decided and are left out" if verified.unsure else ""

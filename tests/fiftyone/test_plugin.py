@@ -518,7 +518,7 @@ def test_the_panel_goes_from_the_first_flag_to_the_last(dataset: fo.Dataset) -> 
     expected = sum(dataset.select(queue).values("audit_suspicion")) / len(queue)
     assert window.shows(
         f"Of {len(queue)} flags decided on since the audit, **0 (0%)** had a wrong label; "
-        f"the audit expected {expected:.0%}. Chance hardly explains that: the other flags may hold fewer"
+        f"the audit expected {expected:.0%}. Chance alone rarely does that: the other flags may hold fewer"
     )
     window.event("undo")
     assert window.state["progress"]["reviewed"] == 0

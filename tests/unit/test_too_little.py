@@ -64,7 +64,9 @@ def test_where_embeddings_say_nothing_no_label_is_flagged(arrays: Arrays) -> Non
     assert (estimates.mistakes_low, estimates.mistakes_high) == (0, len(result.scores))
     assert any("Too little to tell" in caution for caution in estimates.cautions)
     assert "too little" in result.summary.threshold_rule
-    assert headline(result.summary) == f"Too little to tell which of {len(result.scores)} labels are wrong."
+    samples = len(result.scores)
+    check = f"Check {min(40, samples)} pictures to know."
+    assert headline(result.summary) == f"Too little to tell which of {samples} labels are wrong. {check}"
 
 
 def test_the_most_suspicious_of_equally_suspicious_samples_are_none() -> None:
