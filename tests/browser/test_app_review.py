@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from integrations.fiftyone.background_audit import results_home
 from integrations.fiftyone.importing import import_images
+from integrations.fiftyone.plugin.claims_shown import modelled_cards
 from integrations.fiftyone.review import decisions
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
@@ -179,11 +180,12 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.sees(f"0 / {len(dataset.match(F('audit_flag') == True))}")  # noqa: E712
     summary = dataset.get_run_info("audit").config.summary
     app.sees(f"Show suspicion of at least {summary['threshold']:.2f}")
-    app.sees(re.compile(rf"≈\s{summary['estimates']['mistakes']:.0f}$"))
+    cards = [re.escape(value).replace("\u00a0", r"\s") for value, _ in modelled_cards(summary)]
+    app.sees(re.compile(f"^{cards[0]}$"))
     app.sees(f"threshold {summary['threshold']:.2f}")
     app.watch()  # no late answer brings back the numbers of the first audit
     assert summary["counts"]["flagged"] > 0
-    app.sees(re.compile(rf"≈\s{summary['estimates']['precision']:.0%}$"))
+    app.sees(re.compile(f"^{cards[1]}$"))
     app.picture("second-audit")
     assert dataset.get_run_info("audit").config.summary["since_last"]["labels_corrected"] == 3
     assert len(decisions(dataset, "audit")) == 9  # three that were undone, three accepted, three applied
