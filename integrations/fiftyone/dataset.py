@@ -28,6 +28,7 @@ from integrations.fiftyone.fields import (
     FLAG,
     HEAT_MAP,
     INJECTION_FIELDS,
+    MODEL_FIELDS,
     REVIEW_FIELDS,
     check_audit_key,
     declare,
@@ -228,7 +229,7 @@ def _write(
         with_injection = "injected" in result.scores.columns
         declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
         write_scores(dataset, audit_key, result.scores, _remarks(result), progress)
-        outdated = (HEAT_MAP,) if with_injection else (HEAT_MAP, *INJECTION_FIELDS)
+        outdated = (HEAT_MAP, *MODEL_FIELDS, *(() if with_injection else INJECTION_FIELDS))
         former = [field.name(audit_key) for field in outdated if dataset.has_field(field.name(audit_key))]
         if former:
             dataset.delete_sample_fields(former)

@@ -95,6 +95,17 @@ DECISIONS = AuditField(
 REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS)
 """What review writes; an audit declares them empty, so that windows that review at once need not."""
 
+MODEL_SUSPICION = AuditField(
+    "model_suspicion",
+    fo.FloatField,
+    "The suspicion as the noise model computed it, before decisions on drawn samples recalibrated it.",
+)
+MODEL_FLAG = AuditField("model_flag", fo.BooleanField, "The flag as the noise model set it.")
+MODEL_SUGGESTED = AuditField("model_suggested", fo.Classification, "The label that the noise model suggested.")
+
+MODEL_FIELDS = (MODEL_SUSPICION, MODEL_FLAG, MODEL_SUGGESTED)
+"""What the model said, while suspicion, flag and suggestion follow decisions on drawn samples."""
+
 HEAT_MAP = AuditField(
     "heatmap",
     fo.Heatmap,
@@ -107,7 +118,7 @@ INDEXED = (SUSPICION, STATUS, FLAG)
 
 ALL_FIELDS = (
     *(SUSPICION, SUGGESTED, FLAG, STATUS, CORRECTED, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS),
-    *(INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS),
+    *(INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS, *MODEL_FIELDS),
 )
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 

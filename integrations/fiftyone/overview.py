@@ -76,7 +76,7 @@ def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
         raise InputError(
             f"audit {audit_key!r} is being written, or was interrupted then; wait, run it again or delete it"
         )
-    identity = (str(dataset._doc.id), audit_key, str(dataset.get_run_info(audit_key).timestamp))
+    identity = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key))
     with _reading:
         if identity not in _overviews:
             kept = _kept(dataset, audit_key)
@@ -88,6 +88,12 @@ def audit_overview(dataset: fo.Dataset, audit_key: str) -> Overview:
                 _overviews.popitem(last=False)
         _overviews.move_to_end(identity)
         return _overviews[identity]
+
+
+def version_of(dataset: fo.Dataset, audit_key: str) -> str:
+    """A text that changes when the audit under a key is replaced, or its scores follow other decisions."""
+    info = dataset.get_run_info(audit_key)
+    return f"{info.timestamp} {info.config.check.get('used')}"
 
 
 def overview_of(audited: AuditResult | FlaggedScores) -> Overview:
@@ -140,19 +146,24 @@ def class_rows(scores: pd.DataFrame) -> list[ClassRow]:
 
 def _result(dataset: fo.Dataset, audit_key: str, config: LabelAuditConfig) -> AuditResult | FlaggedScores:
     """The saved result where it is there, else what the dataset's fields say."""
-    folder = config.result_folder
-    if folder is not None:
-        try:
-            saved = AuditResult.load(Path(folder))
-        except InputError:
-            pass
-        else:
-            if saved.summary.created == config.summary.get("created"):
-                return saved
-    return _scores_of_fields(dataset, audit_key, config)
+    follows_decisions = bool(config.check.get("used"))
+    saved = None if follows_decisions else saved_result(config)
+    return scores_of_fields(dataset, audit_key, config) if saved is None else saved
 
 
-def _scores_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> FlaggedScores:
+def saved_result(config: LabelAuditConfig) -> AuditResult | None:
+    """The result of the audit, if the folder in which it was saved still has it."""
+    if config.result_folder is None:
+        return None
+    try:
+        saved = AuditResult.load(Path(config.result_folder))
+    except InputError:
+        return None
+    return saved if saved.summary.created == config.summary.get("created") else None
+
+
+def scores_of_fields(dataset: fo.Dataset, key: str, config: LabelAuditConfig) -> FlaggedScores:
+    """The scores that the dataset's fields have."""
     scored = dataset.exists(SUSPICION.name(key))
     names = {
         "label": f"{config.label_field}.label",

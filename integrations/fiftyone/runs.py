@@ -39,6 +39,8 @@ class LabelAuditConfig(RunConfig):
             its review is (`review`, the fields of a `ReviewProgress`), which every decision brings up to date.
         result_folder: where the whole result was saved, if it was.
         problem: why it failed, if it did.
+        check: the samples that were drawn to check the audit, where one was begun (`review.check`), and the model's own
+            numbers while the decisions on them are used (`review.follow`).
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LabelAuditConfig(RunConfig):
         summary: dict[str, Any] | None = None,
         result_folder: str | None = None,
         problem: str | None = None,
+        check: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("method", METHOD)
@@ -61,6 +64,7 @@ class LabelAuditConfig(RunConfig):
         self.summary = summary or {}
         self.result_folder = result_folder
         self.problem = problem
+        self.check = check or {}
 
 
 class LabelAudit(Run):

@@ -26,6 +26,9 @@ from integrations.fiftyone.fields import (
     INJECTED,
     INJECTED_LABEL,
     LOO_PROBABILITY,
+    MODEL_FLAG,
+    MODEL_SUGGESTED,
+    MODEL_SUSPICION,
     SELF_INFLUENCE,
     SPLIT,
     STATUS,
@@ -47,6 +50,7 @@ STAGE = "fiftyone"
 SAMPLES_AT_ONCE = 5_000  # samples per command to MongoDB
 _STAGED = "influence_audit.staged."
 _LABEL = fo.Classification(label="").to_dict()  # as FiftyOne stores it; id, label and confidence are set here
+_KEPT = ((SUSPICION, MODEL_SUSPICION), (FLAG, MODEL_FLAG), (SUGGESTED, MODEL_SUGGESTED))
 _NUMBERS = (INFLUENCE, SELF_INFLUENCE, SUSPICION, LOO_PROBABILITY)  # named as the columns of the scores
 
 
@@ -131,6 +135,51 @@ def _merge(staged: Collection, samples: str, status: str) -> None:
     merged = [{"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", {status: decided}, now]}}]
     into = {"into": samples, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
     staged.aggregate([{"$merge": into}])
+
+
+def write_recalibrated(dataset: fo.Dataset, audit_key: str, scores: pd.DataFrame) -> None:
+    """Write suspicions, flags and suggestions that follow decisions, in one operation.
+
+    What the model said is kept in the fields `MODEL_FIELDS`, unless it is there already. The fields must be declared.
+
+    Args:
+        dataset: the audited dataset.
+        audit_key: the key of the audit.
+        scores: by sample id, columns suspicion, flag, suggested_label and suggested_probability.
+    """
+    database = get_db_conn()
+    drop_orphans(database)
+    staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
+    staged.drop()
+    columns: dict[str, list[Any]] = {
+        SUSPICION.name(audit_key): _numbers(scores["suspicion"]),
+        FLAG.name(audit_key): scores["flag"].astype(bool).tolist(),
+        SUGGESTED.name(audit_key): _labels(scores["suggested_label"], _numbers(scores["suggested_probability"])),
+    }
+    follows = {"$ne": [{"$ifNull": [f"${MODEL_SUSPICION.name(audit_key)}", None]}, None]}
+    kept = {
+        model.name(audit_key): {"$cond": [follows, f"${model.name(audit_key)}", f"${field.name(audit_key)}"]}
+        for field, model in _KEPT
+    }
+    now = {"last_modified_at": "$$NOW"}
+    merged = [{"$set": kept}, {"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", now]}}]
+    into = {"into": dataset._sample_collection_name, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
+    try:
+        _stage_scored(staged, [ObjectId(sample) for sample in scores.index], columns, silent)
+        staged.aggregate([{"$merge": into}])
+    finally:
+        with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
+            staged.drop()
+    dataset.reload()
+
+
+def write_what_the_model_said(dataset: fo.Dataset, audit_key: str) -> None:
+    """Undo `write_recalibrated`: suspicions, flags and suggestions are again what the model said."""
+    values = {field.name(audit_key): f"${model.name(audit_key)}" for field, model in _KEPT}
+    get_db_conn()[dataset._sample_collection_name].update_many(
+        {MODEL_SUSPICION.name(audit_key): {"$ne": None}}, [{"$set": {**values, "last_modified_at": "$$NOW"}}]
+    )
+    dataset.reload()
 
 
 def drop_orphans(database: Database) -> None:

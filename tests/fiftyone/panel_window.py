@@ -52,6 +52,8 @@ class Window:
                     self.said.append(params["message"])
                 case "set_view":
                     self.view = params["view"]
+                case "clear_view":
+                    self.view = None
         return seconds
 
     def shows(self, text: str) -> bool:

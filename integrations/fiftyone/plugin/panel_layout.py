@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from fiftyone.operators import types
 
@@ -12,13 +10,14 @@ from integrations.fiftyone.explanations import SETTINGS
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review import ReviewProgress
 
+from .check_layout import CheckLayout, check_row, verified_cards
 from .claims_shown import accepting, modelled_cards, too_little
 from .operators.sentences import counted
+from .panel_parts import FIT, button, columns, even, picture, plain, row
 
 if TYPE_CHECKING:
     from .panel import LabelAuditPanel
 
-FIT = {"item": {"sx": {"width": "auto"}}}  # otherwise everything in a row is as wide as the panel
 POLL_MILLISECONDS = 2000
 EXPLANATION_MILLISECONDS = 500
 KEYS = "*Keys: Shift + A accept, C confirm, D dismiss, U undo, N next*"
@@ -56,7 +55,9 @@ class PanelLayout:
         """Everything that the state says."""
         panel = types.Object()
         state = self._state
-        self._header(panel)
+        is_check = bool(state.checking and state.check)
+        if not is_check:
+            self._header(panel)
         if state.problem:
             panel.view("problem_shown", types.AlertView(severity="warning", label=state.problem))
         if state.job:
@@ -66,21 +67,22 @@ class PanelLayout:
                 interval=POLL_MILLISECONDS, on_interval=self._actions.poll_hand, params=self._drawn
             )
             panel.view("hand_timer", watching)
-        if not state.audit_key:
+        if is_check:
+            CheckLayout(self._actions, state).show(panel)
+        elif not state.audit_key:
             if not state.problem and not state.job:
                 panel.md(NO_AUDIT, name="nothing_yet")
         elif state.progress and state.summary is not None:
             self._cards(panel)
+            check_row(panel, self._actions, state)
             self._sample(panel)
             self._filters(panel)
             self._figures(panel)
-        return types.Property(
-            panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=_even(1))
-        )
+        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=even(1)))
 
     def _header(self, panel: types.Object) -> None:
         state = self._state
-        bar = _row(panel, "bar")
+        bar = row(panel, "bar")
         if state.keys:
             choices = types.DropdownView(compact=True, componentsProps=FIT)
             for key in state.keys:
@@ -102,7 +104,7 @@ class PanelLayout:
                 ("make_report", "Report", "summarize", "outlined"),
             ]
         for name, label, icon, style in operators:
-            _button(bar, name, label, icon, self._actions.prompt, style, params={"operator": name})
+            button(bar, name, label, icon, self._actions.prompt, style, params={"operator": name})
 
     def _job(self, panel: types.Object) -> None:
         job = self._state.job
@@ -123,15 +125,15 @@ class PanelLayout:
         counts = state.summary.get("counts", {})
         progress = state.progress
         cards = [(f"{counts.get('samples', 0):,}", "samples"), (f"{progress['flagged']:,}", "flagged")]
-        cards += modelled_cards(state.summary)
+        cards += modelled_cards(state.summary) or verified_cards(state.summary)
         share = progress["reviewed"] / progress["flagged"] if progress["flagged"] else 1.0
         cards.append((f"{progress['reviewed']:,} / {progress['flagged']:,}", f"reviewed ({share:.0%})"))
-        row = _columns(panel, "cards", len(cards))
+        line = columns(panel, "cards", len(cards))
         for number, (value, label) in enumerate(cards):
-            row.md(f"##### {value}\n{label}", name=f"card_{number}")
+            line.md(f"##### {value}\n{label}", name=f"card_{number}")
         if why := too_little(state.summary):
             panel.md(why, name="too_little")
-        if progress["checked"]:
+        if progress["checked"] and not state.summary.get("verified"):  # which say it better
             panel.md(_checked_text(ReviewProgress(**progress)), name="checked")
         since = state.summary.get("since_last")
         if since:
@@ -162,10 +164,10 @@ class PanelLayout:
         elif facts["suspicion"] is None:
             box.md("**Review**\n\nThis sample is not part of the audit.", name="not_audited")
         else:
-            line = _row(box, "facts", gap=2)
+            line = row(box, "facts", gap=2)
             self._picture(line, "picture", facts["filepath"], facts["given"], state.sample, PICTURE)
             line.md(_facts_text(facts), name="facts_text", componentsProps=FIT)
-        row = _row(box, "decisions")
+        decisions = row(box, "decisions")
         suffix = f" ({many})" if many > 1 else ""
         undecidable = not many and (not facts or facts["suspicion"] is None)
         actions, shown = self._actions, self._drawn
@@ -174,13 +176,13 @@ class PanelLayout:
             ("confirm", "Confirm mistake", "report", actions.confirm, "outlined"),
             ("dismiss", "Dismiss", "check_circle", actions.dismiss, "outlined"),
         ):
-            _button(row, name, label + suffix, icon, action, variant, undecidable, shown)
+            button(decisions, name, label + suffix, icon, action, variant, undecidable, shown)
         if not undecidable:
-            _button(row, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel", **shown})
+            button(decisions, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel", **shown})
             if many <= 1:
-                _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
-        _button(row, "undo", "Undo last", "undo", actions.undo, params=shown)
-        _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
+                button(decisions, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
+        button(decisions, "undo", "Undo last", "undo", actions.undo, params=shown)
+        button(decisions, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
         if many > 1:
             unseen = f"*Accepting {many:,} suggestions without looking at each?* {accepting(state.summary)}"
             box.md(unseen, name="accepting")
@@ -198,7 +200,7 @@ class PanelLayout:
             box.view("explained", again)
             return
         if not state.neighbours or state.neighbours["sample"] != state.sample:
-            _button(
+            button(
                 box,
                 "explain",
                 "Why is it suspect?",
@@ -210,23 +212,15 @@ class PanelLayout:
         audited = plain(state.neighbours["label"])  # the sample may have another one by now
         for kind, side in (("helpful", "for"), ("harmful", "against")):
             box.md(f"Training samples that speak **{side}** '{audited}'", name=f"{kind}_title")
-            row = _columns(box, f"{kind}_row", SETTINGS.neighbours)
+            tiles = columns(box, f"{kind}_row", SETTINGS.neighbours)
             for rank, near in enumerate(state.neighbours[kind]):
-                tile = row.v_stack(f"{kind}_{rank}", gap=0)
+                tile = tiles.v_stack(f"{kind}_{rank}", gap=0)
                 self._picture(tile, "picture", near["filepath"], near["label"], near["id"], THUMBNAIL)
                 tile.md(plain(near["label"]), name="label")
 
     def _picture(self, box: types.Object, name: str, filepath: str, alt: str, sample: str, height: str) -> None:
         """An image of the dataset that opens its sample when it is clicked."""
-        view = types.ImageView(
-            height=height,
-            alt=alt,
-            operator=self._actions.open_sample,
-            params={"sample": sample},
-            cursor=True,
-            componentsProps=FIT,
-        )
-        box.str(name, default=f"/media?filepath={quote(filepath)}", view=view)
+        picture(box, name, filepath, alt, height, self._actions.open_sample, {"sample": sample})
 
     def _filters(self, panel: types.Object) -> None:
         state = self._state
@@ -247,12 +241,12 @@ class PanelLayout:
             on_change=self._actions.move_threshold,
         )
         panel.plot("suspicion", layout=self._histogram_layout(), config={"displayModeBar": False})
-        row = _row(panel, "filter_row")
+        filters = row(panel, "filter_row")
         label = "Show reviewed too" if state.only_unreviewed else "Only unreviewed"
-        _button(row, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed, params=self._drawn)
-        _button(row, "show_all", "Show all samples", "clear_all", self._actions.show_all, params=self._drawn)
+        button(filters, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed, params=self._drawn)
+        button(filters, "show_all", "Show all samples", "clear_all", self._actions.show_all, params=self._drawn)
         if state.class_label is not None:
-            row.md(f"class **{plain(state.class_label)}**", name="class_shown", componentsProps=FIT)
+            filters.md(f"class **{plain(state.class_label)}**", name="class_shown", componentsProps=FIT)
 
     def _histogram_layout(self) -> dict[str, Any] | None:
         """The report's, which marks the audit's own threshold, with a line where the slider is."""
@@ -303,11 +297,6 @@ def _facts_text(facts: dict[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def plain(text: str | None) -> str:
-    """Text that Markdown is to show as it is: `<unknown>` and `*` are names of classes, too."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text or "–")
-
-
 def _checked_text(progress: ReviewProgress) -> str:
     """What the review says of the audit: labels that were found wrong, and how many of these it expected to be."""
     checked, wrong, expected = progress.checked, progress.found_wrong, progress.expected_wrong
@@ -319,40 +308,3 @@ def _checked_text(progress: ReviewProgress) -> str:
         more = "more" if wrong > expected else "fewer"
         text += f" Chance alone rarely does that: the other flags may hold {more} wrong labels than expected, too."
     return text
-
-
-def _row(box: types.Object, name: str, gap: float = 1) -> types.Object:
-    """A row that wraps where the panel is narrow; what is in it says `componentsProps=FIT`."""
-    return box.grid(name, orientation="2d", gap=gap, align_y="center")
-
-
-def _button(
-    box: types.Object,
-    name: str,
-    label: str,
-    icon: str,
-    action: Any,
-    variant: str = "outlined",
-    disabled: bool = False,
-    params: dict[str, Any] | None = None,
-) -> None:
-    box.btn(
-        name,
-        label=label,
-        icon=icon,
-        variant=variant,
-        on_click=action,
-        disabled=disabled,
-        params=params,
-        componentsProps=FIT,
-    )
-
-
-def _columns(box: types.Object, name: str, count: int) -> types.Object:
-    """Columns of the same width."""
-    return box.grid(name, orientation="horizontal", columns=count, gap=2, componentsProps=_even(count))
-
-
-def _even(columns: int) -> dict[str, Any]:
-    """Columns that long words in them do not widen: the panel would be wider than its place."""
-    return {"grid": {"sx": {"gridTemplateColumns": f"repeat({columns}, minmax(0, 1fr))", "overflowWrap": "anywhere"}}}

@@ -54,33 +54,38 @@
       state.set(sidebarGroupsDefinition(false), params.groups);
       // While it shows the dataset anew, the App may lose the panel's answer: it is asked again where nothing came of it.
       for (let times = 0; times < TIMES_TOLD; times++) {
-        await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key: params.audit_key });
+        const { audit_key, leave_check } = params;
+        await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key, leave_check });
         if (!params.audit_key || (await until(() => panelsShow(params.audit_key)))) break;
       }
     }
   }
   registerOperator(ShowChangedFields, PLUGIN);
 
+  // The first of them that the panel shows: in a check of the audit it has other buttons than in the review.
   const BUTTONS = {
-    KeyA: "Accept suggestion",
-    KeyC: "Confirm mistake",
-    KeyD: "Dismiss",
-    KeyU: "Undo last",
-    KeyN: "Next",
+    KeyA: ["Accept suggestion"],
+    KeyC: ["Confirm mistake"],
+    KeyD: ["Dismiss"],
+    KeyU: ["Cannot say", "Undo last"],
+    KeyN: ["Next"],
+    KeyR: ["Right"],
+    KeyW: ["Wrong"],
+    KeyZ: ["Take back"],
   };
   const TYPING = "input:not([type=radio]):not([type=checkbox]):not([type=range]), textarea, [contenteditable=true]";
 
   document.addEventListener(
     "keydown",
     (event) => {
-      const label = BUTTONS[event.code];
+      const labels = BUTTONS[event.code];
       const withOthers = event.ctrlKey || event.altKey || event.metaKey || event.repeat;
-      if (!label || !event.shiftKey || withOthers || event.target.closest?.(TYPING)) return;
+      if (!labels || !event.shiftKey || withOthers || event.target.closest?.(TYPING)) return;
       if (document.querySelector("[data-cy=operators-prompt-modal]")) return;
       // Behind an open sample, the grid's panel may still show another one: only the panel in front is asked.
       const front = document.querySelector("[data-cy=modal]") ?? document;
-      const buttons = front.querySelectorAll(`${PANELS} button`);
-      const button = [...buttons].find((one) => one.innerText.includes(label) && one.offsetParent !== null);
+      const buttons = [...front.querySelectorAll(`${PANELS} button`)].filter((one) => one.offsetParent !== null);
+      const button = labels.map((label) => buttons.find((one) => one.innerText.includes(label))).find(Boolean);
       if (!button || button.disabled) return;
       event.preventDefault();
       event.stopPropagation();

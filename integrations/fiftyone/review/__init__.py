@@ -9,10 +9,22 @@ database server, and each of them can be undone.
   dismissed (it is right).
 - `<key>_corrected`: the right label of relabelled samples.
 - `<key>_decisions`: the log.
+- A check of the audit (`check`) is a review of samples that are drawn by chance; `follow` uses its decisions.
 - Only `apply_corrections` writes the user's label field. It keeps the overwritten label in `<key>_original`, and can be
   undone like any other decision.
 """
 
+from integrations.fiftyone.review.check import (
+    CHECK_SIZE,
+    Check,
+    CheckDecision,
+    decide_check,
+    decisions_to_verify,
+    extend_check,
+    find_check,
+    start_check,
+)
+from integrations.fiftyone.review.check_progress import DECISIONS_BETWEEN_LOOKS, CheckProgress, check_progress
 from integrations.fiftyone.review.decide import (
     accept,
     apply_corrections,
@@ -23,31 +35,45 @@ from integrations.fiftyone.review.decide import (
     relabel,
 )
 from integrations.fiftyone.review.export import EXPORT_COLUMNS, EXPORT_FORMATS, corrections, export_corrections
+from integrations.fiftyone.review.follow import back_to_model, use_decisions
 from integrations.fiftyone.review.log import Decided, corrected_since, decisions
 from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, review_progress
 from integrations.fiftyone.review.queue import count_suspects, next_to_review
 from integrations.fiftyone.review.undo import Undone, undo_last
 
 __all__ = [
+    "CHECK_SIZE",
+    "DECISIONS_BETWEEN_LOOKS",
     "EXPORT_COLUMNS",
     "EXPORT_FORMATS",
+    "Check",
+    "CheckDecision",
+    "CheckProgress",
     "Decided",
     "ReviewProgress",
     "Undone",
     "accept",
     "apply_corrections",
+    "back_to_model",
+    "check_progress",
     "confirm",
     "corrected_since",
     "corrections",
     "count_suspects",
+    "decide_check",
     "decisions",
+    "decisions_to_verify",
     "dismiss",
     "export_corrections",
+    "extend_check",
+    "find_check",
     "keep_progress",
     "label_of",
     "next_to_review",
     "note_label_by_hand",
     "relabel",
     "review_progress",
+    "start_check",
     "undo_last",
+    "use_decisions",
 ]

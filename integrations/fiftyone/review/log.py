@@ -34,6 +34,7 @@ from integrations.fiftyone.fields import (
     STATUS,
     SUGGESTED,
     SUSPICION,
+    AuditField,
     declare,
     owner,
 )
@@ -42,14 +43,17 @@ from integrations.fiftyone.runs import audit_config
 if TYPE_CHECKING:
     from pymongo.collection import Collection
 
-Action = Literal["confirm", "dismiss", "accept", "relabel", "apply"]
+Action = Literal["confirm", "dismiss", "accept", "relabel", "unsure", "apply"]
 SamplesOrIds: TypeAlias = SampleCollection | Sequence[str]
 """The samples to decide on: a view, or sample ids."""
 
 _IDS_AT_ONCE = 100_000  # a command to MongoDB holds at most 16 MiB
 
 SETS_STATE = {"$in": ["$$entry.action", ["confirm", "dismiss", "accept", "relabel"]]}
-"""Whether an entry of the log set a sample's state; 'apply' writes labels."""
+"""Whether an entry of the log set a sample's state; 'apply' writes labels, and 'unsure' leaves the state as it is."""
+
+JUDGES = {"$or": [SETS_STATE, {"$eq": ["$$entry.action", "unsure"]}]}
+"""Whether an entry of the log says what a reviewer thinks of the label."""
 
 STANDS = {"$eq": [{"$ifNull": ["$$entry.undone_at", None]}, None]}
 """Whether an entry of the log was not undone."""
@@ -66,14 +70,14 @@ class Change:
 
     Attributes:
         action: the kind of decision.
-        status: the status that the sample gets.
+        status: the status that the sample gets; None if status and corrected label stay.
         different: the filter for samples that are not in this state already.
         label: the corrected label, as a MongoDB expression; None if there is none.
         typed_over: if the label field was edited by hand, the previous label, as a MongoDB expression.
     """
 
     action: Action
-    status: str
+    status: str | None
     different: dict[str, Any]
     label: str | dict[str, Any] | None = None
     typed_over: dict[str, Any] | None = None
@@ -121,11 +125,19 @@ class DecisionLog:
         self.flag = FLAG.name(key)
         standing = entries_of(f"${self.decisions}", {"$and": [SETS_STATE, STANDS]})
         self.standing_decision = {"$arrayElemAt": [standing, -1]}
+        judging = entries_of(f"${self.decisions}", {"$and": [JUDGES, STANDS]})
+        self.latest_judgement = {"$arrayElemAt": [judging, -1]}
         self.decided_at = {"$let": {"vars": {"last": self.standing_decision}, "in": "$$last.at"}}
         self.audited_label = {"$ifNull": [f"${INJECTED_LABEL.name(key)}.label", f"${self.label_field}.label"]}
         self._dataset = dataset
         run = dataset._doc.runs[key]
         self.run, self.audited_at = run.id, run.timestamp
+        # The label that the audit saw: the label field may have been corrected since.
+        since = entries_of(f"${self.decisions}", {"$gte": ["$$entry.at", self.audited_at]})
+        first = {"$let": {"vars": {"first": {"$arrayElemAt": [since, 0]}}, "in": "$$first.given"}}
+        self.label_of_audit = {
+            "$ifNull": [f"${INJECTED_LABEL.name(key)}.label", first, f"${self.label_field}.label", None]
+        }
         # Report success only when the decision is in the database's journal, so that it survives if the database is
         # killed.
         journaled = WriteConcern(j=True)
@@ -140,15 +152,18 @@ class DecisionLog:
         """
         ids = object_ids(samples)
         batch = uuid.uuid4().hex
-        corrected = None if change.label is None else self._corrected(change.label)
+        status: str = f"${self.status}" if change.status is None else change.status
+        corrected: Any = None if change.label is None else self._corrected(change.label)
+        if change.status is None:
+            corrected = f"${self.corrected}"
         typed = {} if change.typed_over is None else {"given": change.typed_over, "by_hand": True}
         entry = self.entry(change.action, batch, by) | {
             "before": self._state(f"${self.status}", f"${self.corrected}"),
-            "after": self._state(change.status, corrected),
+            "after": self._state(status, corrected),
             **typed,
         }
         values = {
-            self.status: change.status,
+            self.status: status,
             self.corrected: corrected,
             self.decisions: self.log_with(entry),
             "last_modified_at": "$$NOW",
@@ -187,6 +202,15 @@ class DecisionLog:
             f"{self.corrected}.label": {"$type": "string"},
             "$expr": {"$ne": [f"${self.corrected}.label", label]},
         }
+
+    @property
+    def runs(self) -> Collection[dict[str, Any]]:
+        """The collection of runs; what is written there is in the journal, too, when the write returns."""
+        return get_db_conn()["runs"].with_options(write_concern=WriteConcern(j=True))
+
+    def has_field(self, field: AuditField) -> bool:
+        """Whether the dataset has one of the audit's fields."""
+        return self._dataset.has_field(field.name(self.key))
 
     def tell_samples_in_memory(self) -> None:
         """Reload the run and the samples in this process's memory, as FiftyOne's own methods do after a write."""

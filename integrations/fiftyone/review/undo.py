@@ -47,8 +47,11 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
         return None
     batch = last["batch"]
     standing = {log.decisions: {"$elemMatch": {"batch": batch, "undone_at": None}}}
-    applied = last["action"] == "apply"
-    values = _labels_before(log, batch, last["field"]) if applied else _state_without(log, batch)
+    values: dict[str, Any] = {}
+    if last["action"] == "apply":
+        values = _labels_before(log, batch, last["field"])
+    elif last["action"] != "unsure":  # which left the state as it was
+        values = _state_without(log, batch)
     values |= {log.decisions: _log_with_undone(log, batch, by), "last_modified_at": "$$NOW"}
     count = log.samples.update_many(standing, [{"$set": values}]).modified_count
     bring_up_to_date(log)

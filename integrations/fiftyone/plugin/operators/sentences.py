@@ -9,6 +9,7 @@ VERBS = {
     "dismiss": "dismissed: the label is right",
     "accept": "relabelled as suggested",
     "relabel": "relabelled",
+    "unsure": "left open",
     "apply": "corrected in the label field",
 }
 

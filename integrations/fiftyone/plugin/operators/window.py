@@ -27,7 +27,11 @@ def refresh(ctx: Any) -> None:
 
 
 def show_changed_fields(
-    ctx: Any, dataset: fo.Dataset, audit_key: str | None = None, leave_view: bool = False
+    ctx: Any,
+    dataset: fo.Dataset,
+    audit_key: str | None = None,
+    leave_view: bool = False,
+    leave_check: bool = False,
 ) -> list[Any]:
     """Show the dataset's current fields, with their groups and colors, in an open window, and update the panel.
     Reloading the dataset alone would update only the fields. The triggers are returned too, for generators to yield.
@@ -37,9 +41,15 @@ def show_changed_fields(
         dataset: the dataset whose fields have changed.
         audit_key: the audit for the panel to show; by default the one that it shows, or else the newest.
         leave_view: show the whole dataset, because the view uses fields that no longer exist.
+        leave_check: show the review, whatever the panel shows.
     """
     dataset.reload()
-    shown = {"groups": shown_groups(dataset), "audit_key": audit_key, "leave_view": leave_view}
+    shown = {
+        "groups": shown_groups(dataset),
+        "audit_key": audit_key,
+        "leave_view": leave_view,
+        "leave_check": leave_check,
+    }
     return [
         ctx.trigger(f"{PLUGIN}/show_changed_fields", shown),
         ctx.trigger("set_color_scheme", {"fields": shown_colors(dataset)}),

@@ -1,0 +1,21 @@
+"""The help of the panel, which its (?) shows."""
+
+HELP = """
+**Label audit** finds labels that are probably wrong and lets you decide on them.
+
+1. Choose an audit, or start one.
+2. Move the threshold: the grid shows the samples at or above it, the most suspicious first. A click on a class shows
+   that class.
+3. Look at the next sample here, or select or open one: *given* is its label, *suggested* what the audit would give it,
+   and the thumbnails are the training samples that speak for the given label and against it.
+4. **Accept** the suggestion, **confirm** that the label is wrong, or **dismiss** the flag. **Undo** takes the last
+   decision back. Keys: Shift with A, C, D or U, and N for the next sample. To give another label, choose *Relabel*, or
+   *Label by hand* in the App's own editor, which writes into the label field at once.
+5. **Check the audit**: decide 40 pictures that are drawn by chance, without seeing what the audit thinks of them. Keys:
+   Shift with R (the label is right), W (wrong), U (cannot say), and Z to take the last one back. The decisions say how
+   many labels are wrong. *Use these decisions* lets suspicions and flags follow them; you can take that back.
+6. **Apply corrections** writes the corrected labels into the label field; the old ones are kept.
+
+Suspicion is the model's probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
+validation loss: positive helps, negative harms.
+"""
