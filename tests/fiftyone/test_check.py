@@ -16,6 +16,8 @@ from fiftyone import ViewField as F
 from fiftyone.core.odm import get_db_conn
 
 from audit.errors import InputError
+from audit.result import AuditResult
+from audit.verification.apply import apply_verification
 from audit.verification.draw import draw_scores
 from audit.verification.estimate import verify_scores
 from audit.verification.follow import follow_scores
@@ -451,8 +453,8 @@ def test_decisions_are_not_used_while_an_audit_writes_under_the_key(dataset: fo.
         use_decisions(dataset, KEY)
 
 
-def test_a_newly_flagged_sample_gets_the_suggestion_of_the_saved_result(dataset: fo.Dataset, tmp_path: Path) -> None:
-    """The fields do not have it: where the model trusted the label, they suggest that label."""
+def test_the_dataset_says_what_the_command_would_say_of_the_saved_result(dataset: fo.Dataset, tmp_path: Path) -> None:
+    """For newly flagged samples, too: the fields suggest their given labels, and the saved result has others."""
     result = made_up_result(dataset, inject=False)
     scores = result.scores
     scores["other_label"] = [{"0": "1", "1": "2", "2": "0"}[label] for label in scores["label"]]
@@ -464,6 +466,14 @@ def test_a_newly_flagged_sample_gets_the_suggestion_of_the_saved_result(dataset:
     drawn = start_check(dataset, KEY, size=30).ids
     confirm(dataset, KEY, drawn)
     followed = use_decisions(dataset, KEY)
+    in_folder = apply_verification(AuditResult.load(folder), decisions_to_verify(dataset, KEY))
+    assert in_folder.summary.threshold == followed.threshold
+    ids, suspicion, flag, probability = dataset.values(
+        ["id", "audit_suspicion", "audit_flag", "audit_suggested.confidence"]
+    )
+    assert np.allclose(suspicion, in_folder.scores["suspicion"].loc[ids])
+    assert flag == in_folder.scores["flag"].loc[ids].tolist()
+    assert np.allclose(probability, in_folder.scores["suggested_probability"].loc[ids])
     fresh = followed.scores[followed.scores["flag"] & ~followed.scores["model_flag"]]
     undecided = fresh.index.difference(drawn)
     assert len(undecided) > 5

@@ -136,22 +136,18 @@ def _from_saved(scores: pd.DataFrame, config: LabelAuditConfig) -> tuple[pd.Data
     """What the fields do not have, where the saved result is still there.
 
     Returns:
-        The scores with the label that a flag would suggest for samples without one (`other_label`); and, bool (n,),
-        the labels that identical samples contradict. The scores as they were, and None, where there is no saved result.
+        The scores with what a flag would suggest for samples without one (`other_label`, `other_probability`); and,
+        bool (n,), the labels that identical samples contradict. The scores as they were, and None, where there is no
+        saved result.
     """
     from audit.verification.apply import contradicted_samples
 
     saved = saved_result(config)
     if saved is None:
         return scores, None
-    found = pd.DataFrame(
-        {
-            "label": saved.scores["label"],
-            "other": saved.scores.get("other_label"),
-            "proven": contradicted_samples(saved),
-        }
-    ).reindex(scores.index)
-    if not found["label"].astype(object).eq(scores["label"]).all():
+    there = saved.scores.reindex(scores.index)
+    if not there["label"].astype(object).eq(scores["label"]).all():
         return scores, None
-    told = scores if found["other"].isna().all() else scores.assign(other_label=found["other"])
-    return told, found["proven"].to_numpy(dtype=bool)
+    proven = pd.Series(contradicted_samples(saved), saved.scores.index).reindex(scores.index)
+    others = {name: there[name] for name in ("other_label", "other_probability") if name in there}
+    return scores.assign(**others), proven.to_numpy(dtype=bool)
