@@ -18,6 +18,7 @@ from audit.errors import ConvergenceError, InputError
 if TYPE_CHECKING:
     from audit.data.samples import Samples
     from audit.explain.matrix import influence_matrix
+    from audit.label_issues import find_label_issues
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
     from audit.verification.draw import draw_verification
@@ -34,6 +35,7 @@ __all__ = [
     "audit_embeddings",
     "audit_images",
     "draw_verification",
+    "find_label_issues",
     "influence_matrix",
     "verify",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
     "draw_verification": "audit.verification.draw",
+    "find_label_issues": "audit.label_issues",
     "influence_matrix": "audit.explain.matrix",
     "verify": "audit.verification.estimate",
 }

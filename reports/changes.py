@@ -14,6 +14,7 @@ from audit.errors import InputError
 from audit.result import AuditResult
 from audit.summary.detection import InjectedDetection
 from audit.summary.estimates import Estimates
+from audit.summary.heads import HeadQuality
 from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset, BackboneSummary
 from reports.text import count
@@ -43,7 +44,7 @@ class ComparedAudit:
     estimates: Estimates
     detection: InjectedDetection | None
     backbone: BackboneSummary | None
-    head: HeadOnTest
+    head: HeadOnTest | None
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def flag_groups(both: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _describe(summary: Summary) -> ComparedAudit:
-    counts, test = summary.counts, summary.heads.given.test
+    counts, heads = summary.counts, summary.heads
     return ComparedAudit(
         created=summary.created,
         source=summary.source,
@@ -271,8 +272,12 @@ def _describe(summary: Summary) -> ComparedAudit:
         estimates=summary.estimates,
         detection=summary.detection,
         backbone=summary.backbone,
-        head=HeadOnTest(test.samples, test.accuracy, test.f1, test.loss),
+        head=None if heads is None else _on_test(heads.given.test),
     )
+
+
+def _on_test(test: HeadQuality) -> HeadOnTest:
+    return HeadOnTest(test.samples, test.accuracy, test.f1, test.loss)
 
 
 def _different_settings(first: Summary, second: Summary) -> list[SettingChange]:

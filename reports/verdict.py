@@ -120,6 +120,8 @@ def key_numbers(summary: Summary, known: Comparison | None, mark: Mark = unmarke
         numbers += [_expected_precision(summary.estimates, mark), _measured_recall(known, "added mislabels", mark)]
     else:
         numbers += _measured_on_injected(known, mark)
+    if summary.heads is None:
+        return numbers
     test = summary.heads.given.test
     on = f"on {count_samples(test.samples)} of the test split"
     return [*numbers, KeyNumber(share(test.accuracy), "accuracy of the head", "measured", on)]

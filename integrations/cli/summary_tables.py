@@ -33,7 +33,8 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     for name, text in (*_sample_rows(summary), *_estimate_rows(summary), *_measured_rows(summary)):
         table.add_row(name, text)
     console.print(table)
-    console.print(_influence_table(summary))
+    if summary.influence is not None:
+        console.print(_influence_table(summary))
     lines = [f"report    {escape(str(report_path.resolve()))}"]
     if summary.source is not None:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
@@ -57,6 +58,7 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             (counts.without_label, "without a label"),
             (counts.unreadable, "unreadable"),
             (counts.rare_class, "in too small a class"),
+            (counts.without_input, "without an embedding or prediction"),
         )
         if number
     ]
@@ -94,8 +96,12 @@ def _measured_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             f"precision {measured.precision:.3f}, recall {measured.recall:.3f}, F1 {measured.f1:.3f}, "
             f"AP {measured.average_precision:.3f}, AUROC {measured.auroc:.3f}",
         )
-    for name, head in summary.heads.by_name.items():
+    for name, head in (summary.heads.by_name if summary.heads else {}).items():
         yield f"head on {name} labels", f"test F1 {head.test.f1:.3f}, accuracy {head.test.accuracy:.3f}"
+    if (given := summary.predictions) is not None:
+        alone = "; no head was trained, and influence is undefined" if given.alone else ""
+        of_neighbours = "in-sample, so each sample is judged by its neighbours'; " if given.in_sample else ""
+        yield "given predictions", f"{of_neighbours}agree with {given.agreement:.1%} of the labels{alone}"
     if (backbone := summary.backbone) is not None:
         yield "backbone", f"{backbone.name}, {backbone.weights} weights, {backbone.image_size} px"
 
