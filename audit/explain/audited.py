@@ -43,6 +43,8 @@ class AuditedImages:
 
     def __init__(self, result: AuditResult) -> None:
         described = result.summary.backbone
+        if result.summary.heads is None:
+            raise InputError("this audit rests on given predictions alone and trained no head; there is no influence")
         if described is None or not result.heads:
             raise InputError("this audit was made from embeddings; only audits of images can be explained")
         self.config = result.summary.config

@@ -135,4 +135,7 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             workers,
             source.part,
             source.left_out,
+            embeddings=job.embeddings,
+            predictions=job.predictions,
+            source_order=job.source_order(source),
         )

@@ -131,6 +131,25 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Embeddings of your own, in place of a backbone's: a vector field or a brain similarity run of the "
+            "FiftyOne dataset, or FILE.npy or FILE.parquet with a row for each sample of the source, in its order or "
+            "named in a column 'id'. May be repeated: several are used together.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Option(
+            help="Class predictions of a model of your own that was not trained on the sample, used beside the "
+            "embeddings, or alone with --backbone none: a Classification field with logits, a field with vectors of "
+            "probabilities, or FILE.npy (a column for each class, sorted) or FILE.parquet (columns named as the "
+            "classes).",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     output: Output = None,
     audit_key: Annotated[
         str,
@@ -174,6 +193,8 @@ def run(
         "label_column": label_column,
         "layout": layout,
         "audit_key": audit_key,
+        "embeddings": embeddings,
+        "predictions": predictions,
     }
     jobs = _jobs(context, config, options, settings, output)
     if fail_above is not None and not 0 <= fail_above < 1:
@@ -277,6 +298,7 @@ def _carry_out(
         require("dask", "--scheduler")
     for job in jobs:
         require_engine(job.config.engine)
+        job.check_given()
         job.refuse_others_files()
     if len(jobs) > 1:
         check_page(jobs[0].root / INDEX_FILE)
