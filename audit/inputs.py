@@ -217,6 +217,11 @@ def _check_settings(config: AuditConfig, given: str) -> None:
         (config.scope == "model", "scope 'model' needs", "images"),
         (bool(config.heat_maps), "heat maps need", "images"),
     ]
+    if given == "predictions" and config.predictions_in_sample:
+        raise InputError(
+            "in-sample predictions alone do not tell wrong labels, which their model has learnt, too; give embeddings "
+            "or images as well, or out-of-sample predictions, such as scikit-learn's cross_val_predict makes"
+        )
     if given == "predictions":
         asked += [
             (config.inject > 0 and config.inject_strategy == "most-influential", "most-influential needs", "influence"),

@@ -12,7 +12,9 @@ from audit.errors import InputError
 from audit.pipeline import audit_embeddings
 from audit.result import AuditResult
 
-RANKINGS = ("suspicion", "self_confidence", "normalized_margin")
+RANKINGS = ("suspicion", "self_confidence", "normalized_margin", "confidence_weighted_entropy")
+
+LEAST = 1e-6  # probability that is a divisor, or whose logarithm is computed, at least: as in cleanlab
 
 
 def find_label_issues(
@@ -30,7 +32,8 @@ def find_label_issues(
         pred_probs: (n, C) class probabilities or logits; see `audit_embeddings`.
         return_indices_ranked_by: None for a mask; else how to rank the flagged samples: by 'suspicion' (the estimated
             probability that the label is wrong), or as cleanlab does by 'self_confidence' (the predicted probability
-            of the label) or 'normalized_margin' (that, minus the largest probability of another class).
+            of the label), 'normalized_margin' (that, minus the largest probability of another class) or
+            'confidence_weighted_entropy' (the entropy of the prediction, divided by the probability of the label).
         features: (n, d) embeddings to use beside the predictions; None for predictions alone.
         config: the settings, such as `AuditConfig(target_precision=0.9)`.
 
@@ -69,6 +72,9 @@ def _badness(result: AuditResult, predictions: Predictions, rows: np.ndarray, ra
     of_label = probabilities[places]
     if ranked_by == "self_confidence":
         return -of_label
+    if ranked_by == "confidence_weighted_entropy":
+        entropy = -(probabilities * np.log(probabilities.clip(LEAST))).sum(1)
+        return entropy / of_label.clip(LEAST)
     probabilities[places] = -np.inf
     largest: np.ndarray = probabilities.max(1) - of_label
     return largest

@@ -124,7 +124,8 @@ def _summary(
     """`AuditResult.summary` before the optional stages, which `with_optional_stages` adds."""
     flags, labels = scored.flags, scored.labels
     classes = tuple(material.classes.tolist())
-    reasons = cautions(np.bincount(labels), scored.controls, scored.counted)
+    basis = "embeddings" if scored.heads else "predictions"
+    reasons = cautions(np.bincount(labels), scored.controls, scored.counted, basis)
     return Summary(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         counts=_counts(material, flags.flag, labels != scored.given),

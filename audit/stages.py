@@ -246,7 +246,7 @@ def _noise_model(
         predictions = None if predictions is None else predictions.select(rows)
     if x is None:
         assert predictions is not None
-        return PredictionsModel(predictions, config.seed, known)
+        return PredictionsModel(predictions.probabilities, config.seed, known)
     return NoiseModel(x, len(material.classes), config.seed, known, predictions=predictions)
 
 

@@ -7,15 +7,17 @@ writes. A name may be FiftyOne's id of the sample, what the source calls it, its
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from audit.data.given import Given
 from audit.data.predictions import read_file
-from audit.errors import InputError
+from audit.data.samples import Samples
+from audit.errors import InputError, first_line
 
 FILE_SUFFIXES = (".npy", ".parquet")
 ID_COLUMNS = ("id", "sample_id", "source_id", "filepath", "file_path", "file_name", "filename", "file", "path", "image")
@@ -39,35 +41,50 @@ class AuditedSamples:
     source_ids: Sequence[str | None]
     orders: Sequence[np.ndarray]
 
+    @classmethod
+    def of(cls, samples: Samples) -> AuditedSamples:
+        """Samples that are not in FiftyOne, in the order of their source."""
+        paths = [str(image) if isinstance(image, str | Path) else None for image in samples.images]
+        return cls(samples.ids, paths, [None] * len(paths), [np.arange(len(paths))])
+
     def positions(self, names: Sequence[str], where: str) -> np.ndarray:
         """The position of the sample that each name means, -1 for none.
 
         Raises:
             InputError: if no name means a sample, or two mean the same one.
         """
-        for known in self._namings():
-            found = np.array([known.get(name, -1) for name in names])
-            matched = found[found >= 0]
-            if not len(matched):
-                continue
-            if len(np.unique(matched)) < len(matched):
-                repeated = names[int(np.flatnonzero(found == np.bincount(matched).argmax())[0])]
-                raise InputError(f"{where} names sample {repeated!r} more than once; give one row a sample")
-            return found
-        raise InputError(
-            f"{where} names no sample of the dataset: it has {names[0]!r}, and the dataset {self.ids[0]!r} "
-            f"({self.filepaths[0] or 'no file'}); give ids, paths or file names of the samples"
-        )
+        ways = [np.array([known.get(part(name), -1) for name in names]) for part, known in self._namings()]
+        found = max(ways, key=lambda positions: int((positions >= 0).sum()))
+        matched = found[found >= 0]
+        if not len(matched):
+            raise InputError(
+                f"{where} names no sample of the dataset: it has {names[0]!r}, and the dataset {self.ids[0]!r} "
+                f"({self.filepaths[0] or 'no file'}); give ids, paths or file names of the samples"
+            )
+        if len(np.unique(matched)) < len(matched):
+            repeated = names[int(np.flatnonzero(found == np.bincount(matched).argmax())[0])]
+            raise InputError(f"{where} names sample {repeated!r} more than once; give one row a sample")
+        return found
 
-    def _namings(self) -> list[dict[str, int]]:
-        """Ways to name samples, the row number in the source last; a file name that several samples have names none."""
-        paths = [os.path.abspath(path) if path else "" for path in self.filepaths]
-        given = [path or "" for path in self.filepaths]
-        ways = [list(self.ids), [name or "" for name in self.source_ids], given, paths]
-        ways += [[os.path.join(*Path(path).parts[-2:]) if path else "" for path in paths]]
-        ways += [[os.path.basename(path) for path in paths]]
+    def _namings(self) -> list[tuple[Callable[[str], str], dict[str, int]]]:
+        """Ways to name samples, the safest first: the part of a name that is compared, and the samples by it.
+
+        A part that several samples have names none of them.
+        """
+        paths = [path or "" for path in self.filepaths]
         numbered = {str(row): int(place) for row, place in enumerate(self.orders[-1]) if place >= 0}
-        return [*map(_distinct, ways), numbered]
+        return [
+            (str, _distinct(list(self.ids))),
+            (str, _distinct([name or "" for name in self.source_ids])),
+            (os.path.abspath, _distinct([os.path.abspath(path) if path else "" for path in paths])),
+            (_last_two_parts, _distinct(list(map(_last_two_parts, paths)))),
+            (os.path.basename, _distinct(list(map(os.path.basename, paths)))),
+            (str, numbered),
+        ]
+
+
+def _last_two_parts(path: str) -> str:
+    return os.path.join(*Path(path).parts[-2:]) if path else ""
 
 
 def _distinct(names: Sequence[str]) -> dict[str, int]:
@@ -89,6 +106,30 @@ def check_file(path: Path, option: str) -> None:
     """Refuse a file that does not exist, before anything is computed."""
     if not path.is_file():
         raise InputError(f"{option} {str(path)!r}: there is no such file; give a .npy or .parquet file, or a field")
+
+
+def given_in_files(samples: Samples, embeddings: Sequence[str], predictions: str | None) -> Given:
+    """Embeddings and predictions in files, for samples that are not in FiftyOne and have the order of their source.
+
+    Args:
+        samples: that are audited; their ids are what the source calls them.
+        embeddings: the files of embeddings.
+        predictions: the file of predictions; None if there is none.
+
+    Raises:
+        InputError: if a text names no file, or its rows are not those of the samples.
+    """
+    named = [("--embeddings", one) for one in embeddings]
+    named += [] if predictions is None else [("--predictions", predictions)]
+    for option, text in named:
+        if not is_file_name(text):
+            raise InputError(f"{option} {text!r} is no .npy or .parquet file; without FiftyOne, give a file")
+    listed = AuditedSamples.of(samples)
+    vectors_of = [read_in_order(Path(one), listed, "--embeddings") for one in embeddings]
+    return Given.read(
+        vectors_of or None,
+        None if predictions is None else read_in_order(Path(predictions), listed, "--predictions"),
+    )
 
 
 def read_in_order(path: Path, samples: AuditedSamples, option: str) -> np.ndarray | pd.DataFrame:
@@ -158,7 +199,12 @@ def vectors(values: Sequence[object], where: str = "embeddings") -> np.ndarray:
     Raises:
         InputError: if there is none, or their lengths differ.
     """
-    present = {place: np.asarray(value, dtype=np.float64).ravel() for place, value in enumerate(values) if _has(value)}
+    try:
+        present = {
+            place: np.asarray(value, dtype=np.float64).ravel() for place, value in enumerate(values) if _has(value)
+        }
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} hold no numbers ({first_line(error)}); give vectors") from None
     widths = sorted({len(value) for value in present.values()})
     if not present:
         raise InputError(f"{where} hold no vector; compute them first")

@@ -53,7 +53,8 @@ class Predictions:
             return given
         values, columns = _matrix(given, name)
         if values.ndim != 2 or values.shape[1] < 2:
-            raise InputError(f"{name} have shape {values.shape}; give (n, C), one column a class, two or more classes")
+            way = "; of two classes, numpy.column_stack([1 - p, p])" if values.ndim in (1, 2) else ""
+            raise InputError(f"{name} have shape {values.shape}; give (n, C), one column for each class{way}")
         missing = np.isnan(values).all(1)
         partly = np.flatnonzero(~missing & (np.isnan(values) | (values == np.inf)).any(1))
         if len(partly):
@@ -151,13 +152,17 @@ def _matrix(given: Any, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Values float64, and the names of the columns of a table."""
     if isinstance(given, str | Path):
         given = read_file(Path(given), name)
-    if hasattr(given, "to_pandas") and not hasattr(given, "__array__"):  # a table of Arrow's
+    if hasattr(given, "to_pandas"):  # a table of Arrow's, or of polars
         given = given.to_pandas()
     columns = None
     if isinstance(given, pd.DataFrame):
-        columns = tuple(map(str, given.columns))
-        if len(set(columns)) < len(columns):
+        columns = None if isinstance(given.columns, pd.RangeIndex) else tuple(map(str, given.columns))
+        if not given.columns.is_unique:
             raise InputError(f"{name}: two columns have the same name; give one column a class")
+        for column, kind in zip(given.columns, given.dtypes, strict=True):
+            if not pd.api.types.is_numeric_dtype(kind):
+                raise InputError(f"{name}: column {str(column)!r} is of type {kind}, which is no number; leave it out")
+        given = given.to_numpy(dtype=np.float64, na_value=np.nan)
     if hasattr(given, "detach"):  # a tensor
         given = given.detach().cpu().float().numpy()
     if isinstance(given, list | tuple):

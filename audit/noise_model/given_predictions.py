@@ -2,14 +2,14 @@
 
 A reading must not have seen the sample's own label. Out-of-sample predictions have not, and are a reading as they are.
 In-sample predictions have: the model may have learnt a wrong label by heart. Then the reading of a sample is the mean
-prediction of its nearest neighbours, weighted by their similarity, in which the sample itself has no part.
+prediction of its nearest neighbours, weighted by their similarity, in which the sample itself has no part. This needs
+embeddings: in-sample predictions are themselves similar for samples with the same label, right or wrong.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from audit.noise_model.votes import NeighbourVotes
@@ -34,13 +34,3 @@ class GivenPredictions:
     def reading(self, votes: NeighbourVotes) -> Tensor:
         """The reading (n, C); `votes` are those of the samples' neighbours."""
         return votes(self.probabilities) if self.in_sample else self.probabilities
-
-    def reading_alone(self, seed: int) -> Tensor:
-        """The reading (n, C) if there are no embeddings: neighbours are then samples with similar predictions.
-
-        Similarity is Bhattacharyya's coefficient Σ_k √(p_k q_k).
-        """
-        if not self.in_sample:
-            return self.probabilities
-        classes = self.probabilities.shape[1]
-        return self.reading(NeighbourVotes(torch.sqrt(self.probabilities), classes, seed))

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
-from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.mixture import MixtureFit
 from audit.noise_model.readings import Readings
@@ -54,25 +53,22 @@ class PredictionsModel:
     """The model of one set of predictions. It can diagnose any labels of the samples, and stores none of them.
 
     Args:
-        predictions: of n samples.
-        seed: the seed for drawing the samples that the mixture is fitted to, and among which neighbours are searched.
+        predictions: float32 (n, C) probabilities by a model that was not trained on the sample.
+        seed: the seed for drawing the samples that the mixture is fitted to.
         trusted: bool (n,), labels that are known to be right; None if there are none.
         settings: of the model.
     """
 
     def __init__(
         self,
-        predictions: GivenPredictions,
+        predictions: Tensor,
         seed: int = 0,
         trusted: Tensor | None = None,
         settings: NoiseSettings = NoiseSettings(),
     ) -> None:
-        self.predictions, self.trusted, self.settings = predictions, trusted, settings
-        self.source = _OneReading(predictions.reading_alone(seed))
+        self.source, self.trusted, self.settings = _OneReading(predictions), trusted, settings
         generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(self.source.probabilities), generator=generator).to(
-            predictions.probabilities.device
-        )
+        self.order = torch.randperm(len(predictions), generator=generator).to(predictions.device)
 
     def fit(self, labels: Tensor, progress: ProgressCallback = silent) -> FittedPredictions:
         """Fit the model to all samples, and diagnose their labels.
@@ -94,7 +90,7 @@ class PredictionsModel:
         diagnosis = Diagnosis(
             prior=prior,
             posterior=look_alikes.add_in_place(posterior, prior, transition, given),
-            probabilities=self.predictions.probabilities,
+            probabilities=read,
             loo_probabilities=read,
             self_influence=None,
             neighbour_share=None,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score
 
 import audit
@@ -106,6 +107,7 @@ P = softmax(made_predictions()[0])
         (np.full_like(P, np.nan), "none of the"),
         (pd.DataFrame(P, columns=list("abcde")), "no column for class"),
         (P.astype(str).astype(object) + "x", "cannot be read as numbers"),
+        (pd.DataFrame(P).assign(split="train"), "column 'split' is of type"),
         ("predictions.csv", "no .npy or .parquet file"),
         ("missing.npy", "cannot be read"),
     ],
@@ -183,6 +185,9 @@ def test_settings_that_need_a_head_are_refused_without_one() -> None:
     ):
         with pytest.raises(audit.InputError, match=reason):
             audit.audit_embeddings(None, labels, predictions=logits, config=audit.AuditConfig(**setting))
+    in_sample = audit.AuditConfig(predictions_in_sample=True)
+    with pytest.raises(audit.InputError, match="in-sample predictions alone"):
+        audit.audit_embeddings(None, labels, predictions=logits, config=in_sample)
     with pytest.raises(audit.InputError, match="needs predictions"):
         audit.audit_embeddings(None, labels)
 
@@ -204,6 +209,7 @@ def test_predictions_that_say_nothing_leave_the_labels_as_they_are() -> None:
     noise = np.random.default_rng(3).normal(size=(N, CLASSES))
     result = audit.audit_embeddings(None, labels, predictions=noise)
     assert not result.summary.estimates.told
+    assert result.summary.estimates.cautions[0].startswith("Too little to tell: the predictions predict")
     assert result.scores["suspicion"].max() < 0.5
 
 
@@ -221,12 +227,13 @@ def test_find_label_issues_returns_what_cleanlab_does(alone: AuditResult) -> Non
     assert mask.dtype == bool
     assert mask.shape == (N,)
     assert (mask == alone.scores["flag"].to_numpy()).all()
-    for ranked_by in ("suspicion", "self_confidence", "normalized_margin"):
-        ranked = audit.find_label_issues(labels, p, return_indices_ranked_by=ranked_by)
+    worst_first = audit.find_label_issues(labels, p, return_indices_ranked_by="suspicion")
+    assert worst_first.tolist() == alone.flagged.index.astype(int).tolist()
+    for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
+        ranked = audit.find_label_issues(labels, p, return_indices_ranked_by=method)
         assert sorted(ranked.tolist()) == np.flatnonzero(mask).tolist()
-    of_label = p[ranked, labels[ranked]]
-    others = np.where(np.eye(CLASSES, dtype=bool)[labels[ranked]], -1, p[ranked]).max(1)
-    assert (np.diff(of_label - others) >= -1e-6).all()
+        quality = get_label_quality_scores(labels, p, method=method)[ranked]
+        assert (np.diff(quality) >= -1e-6).all()
     with pytest.raises(audit.InputError, match="takes None or one of"):
         audit.find_label_issues(labels, p, return_indices_ranked_by="entropy")
 
