@@ -14,14 +14,27 @@ from audit.influence.choice import make_engine
 from audit.influence.engine import Labelled
 from audit.noise_model.controls import spike_in
 from audit.noise_model.count import count_by_controls
+from audit.noise_model.diagnosis import LabelModel
+from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import NoiseModel
+from audit.noise_model.predictions_alone import PredictionsModel
 from integrations.benchmark.cases import Case, Verdict
 
 
-def audited(case: Case) -> Verdict:
-    """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
+def audited(case: Case, alone: bool = False) -> Verdict:
+    """Suspicions, flags, suggestions and what the controls say of the number of mistakes.
+
+    Args:
+        case: to audit, by its embeddings, and its predictions if there are any.
+        alone: by its predictions alone.
+    """
     x, given = case.tensors()
-    model = NoiseModel(x, case.classes, case.seed)
+    predictions = None if case.predictions is None else GivenPredictions(torch.from_numpy(case.predictions).float())
+    model: LabelModel
+    if alone and predictions is not None:
+        model = PredictionsModel(predictions.probabilities, case.seed)
+    else:
+        model = NoiseModel(x, case.classes, case.seed, predictions=predictions)
     fitted = model.fit(given)
     diagnosis = fitted.diagnosis
     posterior = diagnosis.posterior.double().numpy()
@@ -66,4 +79,6 @@ def averaged_influence(case: Case, held_out_labels: str, on: str = "validation")
 def self_influence(case: Case) -> Verdict:
     """By what a sample does for its own loss."""
     x, given = case.tensors()
-    return Verdict(NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence.double().numpy())
+    found = NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence
+    assert found is not None  # there are embeddings
+    return Verdict(found.double().numpy())
