@@ -122,7 +122,7 @@ def material_of_arrays(
     x: Any, labels: Any, validation: tuple[Any, Any] | None, config: AuditConfig, stages: Stages, given: Given = Given()
 ) -> Material:
     """Embeddings or predictions of the caller's own; arguments and errors as those of `audit.audit_embeddings`."""
-    require_engine(config.engine)
+    _check_given(config, given)
     _check_settings(config, "embeddings" if x is not None else "predictions")
     if x is None and given.predictions is None:
         raise InputError("x is None, and an audit without embeddings needs predictions; give x, or predictions=")
@@ -211,6 +211,13 @@ def _given_rows(rows: np.ndarray, given: Given, left_out: LeftOut, stages: Stage
     return rows[~np.isin(rows, list(lacking))]
 
 
+def _check_given(config: AuditConfig, given: Given) -> None:
+    """Refuse an engine that is not installed, and settings about predictions that were not given."""
+    require_engine(config.engine)
+    if config.predictions_in_sample and given.predictions is None:
+        raise InputError("predictions_in_sample says what the predictions are, and none were given; leave it out")
+
+
 def _check_settings(config: AuditConfig, given: str) -> None:
     """Refuse settings that need images or a head if the audit is of given embeddings or predictions alone."""
     asked = [
@@ -239,7 +246,7 @@ def material_of_images(
     samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None, given: Given = Given()
 ) -> Material:
     """Images through the backbone, or what was given in its place; errors as those of `audit.audit_images`."""
-    require_engine(config.engine)
+    _check_given(config, given)
     if workers is not None and config.engine != "exact":
         raise InputError(
             f"engine {config.engine!r} takes embeddings in memory, and workers would hold them; use engine 'exact', "

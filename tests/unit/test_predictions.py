@@ -188,6 +188,8 @@ def test_settings_that_need_a_head_are_refused_without_one() -> None:
     in_sample = audit.AuditConfig(predictions_in_sample=True)
     with pytest.raises(audit.InputError, match="in-sample predictions alone"):
         audit.audit_embeddings(None, labels, predictions=logits, config=in_sample)
+    with pytest.raises(audit.InputError, match="none were given"):
+        audit.audit_embeddings(logits, labels, config=in_sample)
     with pytest.raises(audit.InputError, match="needs predictions"):
         audit.audit_embeddings(None, labels)
 
