@@ -7,7 +7,7 @@ writes. A name may be FiftyOne's id of the sample, what the source calls it, its
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,10 +168,15 @@ def read_in_order(path: Path, samples: AuditedSamples, option: str) -> np.ndarra
     return _rows(content, row_of)
 
 
+def id_column(table: pd.DataFrame) -> Hashable | None:
+    """The column that names the samples; None if the table has none. A column of fractions is a class of that name."""
+    found = (name for name in table.columns if str(name).lower() in ID_COLUMNS)
+    return next((name for name in found if not pd.api.types.is_float_dtype(table[name].dtype)), None)
+
+
 def _named_rows(table: pd.DataFrame) -> tuple[list[str] | None, pd.DataFrame]:
     """The names of the rows, if the table has any, and its other columns."""
-    column = next((name for name in table.columns if str(name).lower() in ID_COLUMNS), None)
-    if column is not None and not pd.api.types.is_float_dtype(table[column].dtype):
+    if (column := id_column(table)) is not None:
         return list(map(str, table[column])), table.drop(columns=column)
     if not isinstance(table.index, pd.RangeIndex):
         return list(map(str, table.index)), table.reset_index(drop=True)

@@ -102,7 +102,7 @@ def audit_and_report(
             raise
         result, problem = error.result, error
     progress(Step("report"))
-    result, unwritten = _write_report(result, folder)
+    result, unwritten = write_reports(result, folder)
     problem = problem or unwritten
     if not result.summary.failed_stages:
         checkpoint.discard()
@@ -110,7 +110,7 @@ def audit_and_report(
     return Audited(result, folder, problem)
 
 
-def _write_report(result: AuditResult, folder: Path) -> tuple[AuditResult, WriteError | None]:
+def write_reports(result: AuditResult, folder: Path) -> tuple[AuditResult, WriteError | None]:
     """Write the report and the summary for a pull request. If that fails, the result records the failure."""
     from reports.html import write_report
     from reports.markdown import write_markdown

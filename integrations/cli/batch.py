@@ -28,6 +28,7 @@ from integrations.pipeline import Audited, audit_and_report
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
+    from audit.data.samples import Samples
     from audit.images.embedding import Workers
     from audit.summary.summary import Summary
 
@@ -113,6 +114,8 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display))
         job.check_writable()
+        if (table := job.table_without_images()) is not None:
+            return _audit_table(job, table, taken, display)
         source = job.resolve()
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
@@ -139,3 +142,13 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             predictions=job.predictions,
             source_order=job.source_order(source),
         )
+
+
+def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: StageDisplay) -> Audited:
+    """Audit a table of labels without images; adds the result's folder to `taken`."""
+    from integrations.labels_table import audit_table
+
+    folder = job.folder_for(Path(job.source).stem)
+    job.refuse_others_files(folder)
+    taken.add(folder)
+    return audit_table(table, job.config, folder, job.embeddings, job.predictions, display)

@@ -14,6 +14,7 @@ from audit.errors import InputError
 from audit.files.result_folder import refuse_others_folder
 
 if TYPE_CHECKING:
+    from audit.data.samples import Samples
     from integrations.sources import Source
 
 RESULTS_FOLDER = "audit-results"
@@ -91,6 +92,14 @@ class AuditJob:
             raise InputError("--predictions-in-sample says what --predictions are, and none were given; leave it out")
         if self.config.backbone == NO_BACKBONE and not (self.predictions or self.embeddings):
             raise InputError("--backbone none needs --predictions or --embeddings; give one, or choose a backbone")
+
+    def table_without_images(self) -> Samples | None:
+        """The labels of a table without images, if that is what the source is and no image is needed."""
+        if self.uses_backbone:
+            return None
+        from integrations.labels_table import labels_of_table
+
+        return labels_of_table(self.source, self.choices["label_column"])
 
     def source_order(self, source: Source) -> list[str] | None:
         """What the source calls its samples, in its order; None if no file needs it, or it is a FiftyOne dataset."""

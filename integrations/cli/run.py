@@ -302,12 +302,16 @@ def _carry_out(
         job.refuse_others_files()
     if len(jobs) > 1:
         check_page(jobs[0].root / INDEX_FILE)
+    without_images = [job.table_without_images() is not None for job in jobs]
+    if dry_run and any(without_images):
+        raise InputError("--dry-run estimates audits of images, and this table has none; run it, which takes seconds")
     if dry_run:
         from integrations.cli.dry_run import show_plans
 
         show_plans(jobs, verbosity)
         return ExitCode.DONE
-    connect()  # before seconds of imports, and before anything is computed
+    if not all(without_images):
+        connect()  # before seconds of imports, and before anything is computed
     from integrations.cli.batch import audit_all, audit_one, is_above
 
     _watch(interruption, jobs)

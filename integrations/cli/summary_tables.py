@@ -39,7 +39,7 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     if summary.source is not None:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
         lines.append(f"FiftyOne  dataset {escape(dataset)!r}, view {escape(view)!r}")
-    if summary.counts.flagged:
+    if summary.counts.flagged and summary.source is not None:
         lines.append(f"next      {escape(app_command(summary))}    review the flagged samples")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
@@ -147,10 +147,9 @@ def show_batch(console: Console, entries: Sequence[IndexEntry], index: Path) -> 
             table.add_row(escape(entry.source), escape(entry.label_field or ""), "[red]failed[/red]")
             continue
         counts, source = entry.summary.counts, entry.summary.source
-        assert source is not None  # a batch audits datasets
         table.add_row(
-            escape(source.dataset),
-            escape(source.label_field),
+            escape(source.dataset if source else entry.source),
+            escape(source.label_field if source else entry.label_field or ""),
             str(counts.samples),
             _mistakes(entry.summary.estimates),
             f"{entry.wrong_share:.1%}",

@@ -63,3 +63,17 @@ def test_what_does_not_go_together_is_refused_before_anything_is_read(tmp_path: 
         done = command("run", "digits", *options, cwd=tmp_path)
         assert reason in one_line(done.stderr)
         assert done.returncode == 2
+
+
+def test_a_table_without_images_needs_neither_images_nor_a_database(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=200)
+    labels = np.where(np.arange(200) % 20 == 0, (true + 1) % 3, true)
+    pd.DataFrame({"label": np.array(["cat", "dog", "owl"])[labels]}).to_csv(tmp_path / "labels.csv", index=False)
+    np.save(tmp_path / "p.npy", 5.0 * np.eye(3)[true] + rng.normal(size=(200, 3)))
+    asked = ("run", "labels.csv", "--backbone", "none", "--predictions", "p.npy", "-o", "result")
+    done = command(*asked, cwd=tmp_path, FIFTYONE_DATABASE_URI="mongodb://localhost:9/")
+    assert done.returncode == 0, done.stderr
+    result = AuditResult.load(tmp_path / "result")
+    assert result.flagged.index.astype(int).sort_values().tolist() == list(range(0, 200, 20))
+    assert "Influence is undefined" in (tmp_path / "result" / "report.html").read_text()
