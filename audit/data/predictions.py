@@ -149,7 +149,7 @@ def _probabilities(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _matrix(given: Any, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Values float64, and the names of the columns of a table."""
+    """Values float32 or float64, and the names of the columns of a table."""
     if isinstance(given, str | Path):
         given = read_file(Path(given), name)
     if hasattr(given, "to_pandas"):  # a table of Arrow's, or of polars
@@ -168,7 +168,9 @@ def _matrix(given: Any, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if isinstance(given, list | tuple):
         given = _filled(given)
     try:
-        return np.asarray(given, dtype=np.float64), columns
+        values = np.asarray(given)
+        precision = np.float32 if values.dtype in (np.float16, np.float32) else np.float64
+        return values.astype(precision, copy=False), columns
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{name} of type {type(given).__name__} cannot be read as numbers ({first_line(error)}); give an array "

@@ -32,6 +32,7 @@ read whenever they are needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -46,7 +47,8 @@ from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.heads import Features
 from audit.noise_model.learners import Learners
 from audit.noise_model.look_alikes import LookAlikes
-from audit.noise_model.mixture import MixtureFit
+from audit.noise_model.mixture import MixtureFit, fit_mixture
+from audit.noise_model.readings import Readings
 from audit.noise_model.rounds import Mixture, Predictors, Round, StoppingRule, mix
 from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.too_little import believe_as_given, evidence_over_frequencies, posterior_as_given
@@ -235,4 +237,14 @@ class NoiseModel:
         # through which a sample's own label affects its prediction.
         worst = min(of_round.log_likelihood for of_round in reported)
         evidence = evidence_over_frequencies(labels, self.classes, worst)
-        return min(evidence, held_out) if self.features.more_than_samples else evidence
+        if not self.features.more_than_samples:
+            return evidence
+        return min(evidence, max(held_out, self._evidence_of_predictions(labels)))
+
+    def _evidence_of_predictions(self, labels: Tensor) -> float:
+        """By how much the given predictions alone do so; minus infinity if there are none."""
+        if self.predictions is None:
+            return -math.inf
+        readings = Readings.of(self.settings.mixture.prediction_floor, predictions=self.predictions[self.order])
+        likeliest, _ = fit_mixture(readings, GivenLabels(labels[self.order]), self.settings)
+        return evidence_over_frequencies(labels, self.classes, likeliest.log_likelihood / len(labels))

@@ -90,3 +90,22 @@ def test_one_matrix_stays_as_it_is() -> None:
     x = np.arange(12.0).reshape(4, 3)
     assert GivenEmbeddings.read(x).values is x
     assert GivenEmbeddings.read([x]).values is x
+
+
+def test_predictions_stay_with_their_images_where_some_cannot_be_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images: list[np.ndarray | bytes] = [rng.integers(256, size=(8, 8, 3), dtype=np.uint8) for _ in range(80)]
+    images[3] = b"no image"
+    true = np.arange(80) % 2
+    labels = true.copy()
+    labels[[20, 41]] = 1 - labels[[20, 41]]
+    given = softmax(8.0 * np.eye(2)[true] + rng.normal(size=(80, 2)))
+    given[5] = np.nan
+    samples = Samples([str(row) for row in range(80)], images, [str(label) for label in labels])
+    config = audit.AuditConfig(weights="bundled", cache_dir=str(tmp_path))
+    result = audit.audit_images(samples, config, predictions=given)
+    assert dict(zip(result.skipped["id"], result.skipped["reason"], strict=True))["5"] == "no prediction was given"
+    assert result.skipped["id"].tolist() == ["3", "5"]
+    assert result.scores["suspicion"].nlargest(2).index.sort_values().tolist() == ["20", "41"]
+    assert result.summary.predictions is not None
+    assert not result.summary.predictions.alone
