@@ -54,8 +54,7 @@ def cases(embed: Embed, seeds: list[int]) -> Iterator[GroupedCase]:
                 given = np.array(labelled_samples(resolve_source(str(data_set(name)), label_column=column)).labels)
                 for case in relabelled_cases(f"{name}, {column}", x, labels, given, seeds):
                     yield GroupedCase(PEOPLE, case)
-                few = relabelled_cases(f"{name}, {column}, first {FEW}", x[:FEW], labels[:FEW], given[:FEW], seeds[:1])
-                yield from (GroupedCase(PEOPLE, case) for case in few)
+                yield GroupedCase(PEOPLE, first_rows(f"{name}, {column}", x, labels, given))
     samples = labelled_samples(resolve_source(str(data_set("roman-numeral"))))
     classes, given = np.unique(samples.labels, return_inverse=True)
     # Where a picture is of no class, its true label is not among the classes: any other number stands for it.
@@ -63,6 +62,12 @@ def cases(embed: Embed, seeds: list[int]) -> Iterator[GroupedCase]:
     for seed in seeds:
         true = np.where(wrong, -1, given)
         yield GroupedCase(PEOPLE, Case("roman-numeral", seed, embed(samples), given, true, len(classes)))
+
+
+def first_rows(name: str, x: np.ndarray, true: np.ndarray, given: np.ndarray) -> Case:
+    """The first rows, some of whose given classes are no picture's true class."""
+    classes, numbers = np.unique(np.concatenate([true[:FEW], given[:FEW]]), return_inverse=True)
+    return Case(f"{name}, first {FEW}", 0, x[:FEW], numbers[FEW:], numbers[:FEW], len(classes))
 
 
 def main() -> None:
