@@ -35,6 +35,7 @@ from audit.stages import predicted
 from audit.summary.correction import CorrectionMeasured
 from audit.summary.counts import Counts, Finding
 from audit.summary.detection import InjectedDetection
+from audit.summary.estimates import Acceptance
 from audit.summary.heads import Heads, HeadSummary, TriedPenalty
 from audit.summary.influence import InfluenceSummary, LeaveOneOutSummary
 from audit.summary.noise_model import GivenPredictionsSummary, LookAlikesSummary, NoiseModelSummary, RoundSummary
@@ -62,6 +63,7 @@ class Scored:
         evidence: the arrays that the detectors read.
         counted: the estimated number of wrong labels.
         flags: threshold and flags.
+        acceptance: what accepting suggestions unseen comes to; None where nothing is known of it.
     """
 
     given: np.ndarray
@@ -75,6 +77,7 @@ class Scored:
     evidence: Evidence
     counted: Count
     flags: Flags
+    acceptance: Acceptance | None
 
     @property
     def audited(self) -> str:
@@ -152,6 +155,7 @@ def _summary(
         notes=tuple(stages.notes),
         failed_stages=tuple(stages.failed),
         timings=dict(stages.seconds),
+        acceptance=scored.acceptance,
     )
 
 

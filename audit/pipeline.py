@@ -34,8 +34,10 @@ from audit.inputs import Material, material_of_arrays, material_of_images
 from audit.noise_model.controls import Controls
 from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
+from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
+from audit.noise_model.ranges import Models, acceptance_of, with_ranges
 from audit.outcome import Scored, result_of, with_optional_stages
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import AuditResult
@@ -51,6 +53,7 @@ from audit.stages import (
     trained_head,
 )
 from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
+from audit.summary.estimates import Acceptance
 
 NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
 KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence, *CORRECTION_PARTS)
@@ -209,8 +212,11 @@ class _Audit:
             audited = heads["corrupted" if self.config.inject else "given"]
             hessian, influence = self._influence(material, labels, audited, diagnosis)
         evidence = evidence_of(labels, influence, diagnosis)
-        counted, flags = self._flags(evidence, controls, diagnosis, copies, material.device)
-        return Scored(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags)
+        counted, flags, acceptance = self._flags(evidence, controls, diagnosis, copies, material)
+        return Scored(
+            *(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags),
+            acceptance=acceptance,
+        )
 
     def _influence(
         self, material: Material, labels: np.ndarray, head: Head, diagnosis: Diagnosis
@@ -246,7 +252,7 @@ class _Audit:
             return inject(given, material, copies, self.config, influence)
 
     def _diagnosis(self, material: Material, labels: np.ndarray, copies: Copies) -> tuple[Diagnosis, Controls]:
-        trusted = material.split == "validation" if self.config.validation_trusted else None
+        trusted = self._trusted(material)
         with self.stages.stage("detection") as step:
             numbers = torch.from_numpy(labels).to(material.device)
             return self.checkpoint.once(
@@ -254,13 +260,13 @@ class _Audit:
             )
 
     def _flags(
-        self, evidence: Evidence, controls: Controls, diagnosis: Diagnosis, copies: Copies, device: torch.device
-    ) -> tuple[Count, Flags]:
+        self, evidence: Evidence, controls: Controls, diagnosis: Diagnosis, copies: Copies, material: Material
+    ) -> tuple[Count, Flags, Acceptance | None]:
         config, labels = self.config, evidence.labels
         with self.stages.stage("flagging"):
             suspicion = suspicion_of(evidence)
-            numbers = torch.from_numpy(labels).to(device)
-            counted = count_by_controls(controls, diagnosis, numbers, suspicion, copies.proven_mistakes(labels))
+            numbers, proven = torch.from_numpy(labels).to(material.device), copies.proven_mistakes(labels)
+            counted = count_by_controls(controls, diagnosis, numbers, suspicion, proven)
             flags = choose_flags(
                 suspicion,
                 config.threshold,
@@ -269,7 +275,16 @@ class _Audit:
                 counted.mistakes,
                 contradicted(copies, labels, suspicion),
             )
-        return counted, flags
+            trusted = self._trusted(material)
+            known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
+            models = Models.of(diagnosis, GivenLabels(numbers, known), suspicion, counted.mistakes, config.seed)
+            flags = replace(flags, estimates=with_ranges(flags, models, proven))
+            acceptance = acceptance_of(suspicion, flags.threshold, models) if counted.mistakes.told else None
+        return counted, flags, acceptance
+
+    def _trusted(self, material: Material) -> np.ndarray | None:
+        """bool (n,), labels that are known to be right; None if there are none."""
+        return material.split == "validation" if self.config.validation_trusted else None
 
     def _explain(self, result: AuditResult, material: Material, found: Scored) -> None:
         hessian = found.hessian

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import nbinom
 
 from audit.compute.matrix import BLOCK_BYTES, slices
 from audit.summary.estimates import Estimates
@@ -113,15 +114,18 @@ def count_mistakes(
         and at most that share divided by the expected precision. The estimate takes the middle. The interval covers
         this doubt, and chance in the suspicions, in both recalls and in the share of slips. Its upper end covers the
         doubt twice, because look-alikes with a common pattern pass for slips: the confusions that slips follow were
-        estimated from the same mistakes. It also covers the interval of the suspicions alone.
+        estimated from the same mistakes. It also covers the interval of the suspicions alone, and how many may be
+        there if so few are found (95 %): with a recall R, the number not found has a negative binomial distribution
+        (found + 1, R).
     """
     model = expected_mistakes(suspicion)
     most = float(len(suspicion))
     flagged = suspicion[suspicion >= threshold]
     found = float(flagged.sum())
+    highest = max(model.high, found + float(nbinom.ppf(0.95, found + 1, slips.share)))
     if not found:
         # The rule of three: where none is found, there may be up to three findable ones (95 %).
-        return Mistakes(model.number, 0.0, min(most, max(model.high, 3 / slips.share)))
+        return Mistakes(model.number, 0.0, min(most, max(highest, 3 / slips.share)))
     per_slip, per_look_alike = 1 / slips.share, 1 / look_alikes.share
     least = 1.0 if slip_share is None else slip_share
     share = (least + min(1.0, least * len(flagged) / found)) / 2
@@ -136,7 +140,7 @@ def count_mistakes(
     return Mistakes(
         number,
         max(0.0, min(model.low, number - doubt - spread) * min(1.0, likeliest_share)),
-        min(most, max(model.high, number + 2 * doubt + spread)),
+        min(most, max(highest, number + 2 * doubt + spread)),
     )
 
 

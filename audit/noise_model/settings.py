@@ -192,6 +192,39 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimplerSettings:
+    """Settings of the two simpler models, which the ranges go over."""
+
+    # Nats of log-likelihood per sample by which a model may be less likely than the best and still count, beyond the
+    # 1.92 of a 95 % interval. The models are not true: on the development data the real number of mistakes is mostly
+    # within .01 of the likeliest (with .005 a quarter of the ranges of precision leave the real one out, and with .02
+    # ranges are half as wide again).
+    per_sample: float = 0.01
+    by_chance: float = 1.92
+    # Steps of the sharpness t from one to its double, at most so many in either direction; a search ends after so many
+    # that do not count.
+    steps_to_double: int = 4
+    most_steps: int = 12
+    missed: int = 2
+    # Samples that T is fitted to, or fewer that have this many probabilities; steps of EM at most, and the relative
+    # change of the number of mistakes that ends it.
+    samples: int = 50_000
+    entries: int = 2_000_000
+    em_steps: int = 60
+    settled: float = 1e-3
+    # Entries of T by which its smoothing is chosen, which is most of the time where there are 1000 classes.
+    concentration_entries: int = 100_000
+
+    def fitted_samples(self, classes: int) -> int:
+        """How many samples the models are fitted to."""
+        return min(self.samples, max(1000, self.entries // classes))
+
+    def tolerance(self, samples: int) -> float:
+        """How much less likely labels of so many samples may be (nats)."""
+        return self.by_chance + self.per_sample * samples
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoiseSettings:
     """All settings of the noise model, by subject."""
 
@@ -207,6 +240,7 @@ class NoiseSettings:
     look_alikes: LookAlikeSettings = field(default_factory=LookAlikeSettings)
     trusted: TrustedSettings = field(default_factory=TrustedSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
+    simpler: SimplerSettings = field(default_factory=SimplerSettings)
 
     def decisive_for(self, samples: int) -> float:
         """The gain in log-likelihood (nats, over all of this many samples) that counts as very strong evidence."""

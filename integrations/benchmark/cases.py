@@ -100,11 +100,7 @@ def source_cases(
     Raises:
         InputError: if there is no such source or column, or the labels cannot be audited.
     """
-    samples = labelled_samples(resolve_source(text))
-    embedded = embed(samples, backbone, progress=progress)
-    x, ids = embedded.values, [samples.ids[row] for row in embedded.rows]
-    true = np.array([samples.labels[row] for row in embedded.rows])
-    check_classes(true)
+    x, true, ids = embedded_source(text, backbone, progress)
     name = Path(text).name
     cases = list(noisy_cases(name, x, true, noises, seeds, imbalance))
     for column in label_columns:
@@ -117,19 +113,36 @@ def source_cases(
         return cases
     if imbalance != 1 or len(label_columns) + len(noises) != 1:
         raise InputError("--predictions are of one labelling of all samples; give one --label-column, or one --noise")
-    p = _predictions(Path(predictions), samples, true)[embedded.rows]
+    p = _predictions(Path(predictions), ids, true)
     if label_columns:
         p = p[rows]
     return [replace(case, predictions=p) for case in cases]
 
 
-def _predictions(path: Path, samples: Samples, true: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) of all samples, from a file."""
-    predictions = Predictions.read(read_in_order(path, AuditedSamples.of(samples), "--predictions"))
+def _predictions(path: Path, ids: list[str], true: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) of all samples, from a file in their order or with their ids."""
+    nothing = [None] * len(ids)
+    listed = AuditedSamples(ids, nothing, nothing, [np.arange(len(ids))])
+    predictions = Predictions.read(read_in_order(path, listed, "--predictions"))
     if predictions.missing.any():
         raise InputError(f"--predictions {str(path)!r} lack {int(predictions.missing.sum())} samples; give one each")
     classes = np.unique(true)
     return predictions.of_classes(classes, classes).astype(np.float64)
+
+
+def embedded_source(
+    text: str, backbone: Backbone, progress: ProgressCallback = silent
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Embeddings (n, d), labels (n,) and ids of a source's images.
+
+    Raises:
+        InputError: if there is no such source, or the labels cannot be audited.
+    """
+    samples = labelled_samples(resolve_source(text))
+    embedded = embed(samples, backbone, progress=progress)
+    labels = np.array([samples.labels[row] for row in embedded.rows])
+    check_classes(labels)
+    return embedded.values, labels, [samples.ids[row] for row in embedded.rows]
 
 
 def noisy_cases(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 
 from audit.data.split import stratified_split
-from audit.flags.threshold import choose_flags, suggest_labels
+from audit.flags.threshold import Flags, Mistakes, choose_flags, suggest_labels
 from audit.head.fit import one_hot, probabilities, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -15,14 +17,33 @@ from audit.influence.engine import Labelled
 from audit.noise_model.controls import spike_in
 from audit.noise_model.count import count_by_controls
 from audit.noise_model.diagnosis import LabelModel
+from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import NoiseModel
 from audit.noise_model.predictions_alone import PredictionsModel
+from audit.noise_model.ranges import Models, with_ranges
 from integrations.benchmark.cases import Case, Verdict
 
 
-def audited(case: Case, alone: bool = False) -> Verdict:
-    """Suspicions, flags, suggestions and what the controls say of the number of mistakes.
+@dataclass(frozen=True)
+class Flagged:
+    """What the audit says of a case.
+
+    Attributes:
+        suspicion: (n,) of the labels.
+        posterior: (n, C) probability of each class being the true one.
+        counted: how many labels are wrong, by the controls.
+        flags: with ranges over the models.
+    """
+
+    suspicion: np.ndarray
+    posterior: np.ndarray
+    counted: Mistakes
+    flags: Flags
+
+
+def flagged(case: Case, alone: bool = False) -> Flagged:
+    """Suspicions and flags of a case, and what they claim.
 
     Args:
         case: to audit, by its embeddings, and its predictions if there are any.
@@ -42,8 +63,16 @@ def audited(case: Case, alone: bool = False) -> Verdict:
     controls = spike_in(model, fitted, given, case.seed)
     mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
     flags = choose_flags(suspicion, mistakes=mistakes)
-    precision = flags.estimates.precision
-    return Verdict(suspicion, flags.flag, precision, mistakes, suggest_labels(posterior, case.given, flags.flag))
+    models = Models.of(diagnosis, GivenLabels(given), suspicion, mistakes, case.seed)
+    return Flagged(suspicion, posterior, mistakes, replace(flags, estimates=with_ranges(flags, models, proven=0)))
+
+
+def audited(case: Case, alone: bool = False) -> Verdict:
+    """Suspicions, flags, suggestions and what the controls say of the number of mistakes; `alone` as for `flagged`."""
+    found = flagged(case, alone)
+    flags = found.flags
+    suggested = suggest_labels(found.posterior, case.given, flags.flag)
+    return Verdict(found.suspicion, flags.flag, flags.estimates.precision, found.counted, suggested)
 
 
 def split_of(case: Case) -> np.ndarray:

@@ -31,12 +31,7 @@ def save_measurements(measurements: list[Measurement], embeddings: str, folder: 
     from reports.peers import peers_figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    origin = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "backbone": embeddings,
-        "versions": {name: version(name) for name in ("influence-audit", "cleanlab", "fiftyone-brain", "torch")},
-    }
+    origin = origin_of(embeddings, ("influence-audit", "cleanlab", "fiftyone-brain", "torch"))
     records = {"origin": origin, "measurements": [asdict(measurement) for measurement in measurements]}
     (folder / "measurements.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     drawn = peers_figure(mean_by_case(measurements, "average_precision"), mean_by_case(measurements, "seconds"), OURS)
@@ -44,6 +39,22 @@ def save_measurements(measurements: list[Measurement], embeddings: str, folder: 
     path = folder / "table.md"
     path.write_text(markdown_table(measurements, origin), encoding="utf-8")
     return path
+
+
+def origin_of(embeddings: str, packages: Iterable[str]) -> dict[str, Any]:
+    """When, where and on which embeddings something was measured, with the versions of packages."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "backbone": embeddings,
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def described_origin(origin: dict[str, Any]) -> str:
+    """The same in a line."""
+    versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
+    return f"{origin['date']}, {origin['machine']}, {origin['backbone']}; {versions}."
 
 
 def mean_by_case(measurements: list[Measurement], field: str) -> dict[str, dict[str, float | None]]:
@@ -64,9 +75,8 @@ def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> s
     """Average precision by case and method, and how the flags did; means over seeds."""
     means = _Means(measurements)
     seeds = sorted({measured.seed for measured in measurements})
-    versions = ", ".join(f"{name} {number}" for name, number in origin["versions"].items())
     lines = [
-        f"{origin['date']}, {origin['machine']}, {origin['backbone']}, seeds {', '.join(map(str, seeds))}; {versions}.",
+        f"{described_origin(origin)} Seeds {', '.join(map(str, seeds))}.",
         "",
         "Average precision of the ranking, mean over seeds:",
         "",

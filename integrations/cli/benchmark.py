@@ -16,6 +16,8 @@ from integrations.cli.outputs import is_benchmark
 from integrations.cli.root import cli, quieten_fiftyone
 
 if TYPE_CHECKING:
+    from audit.images.backbone import Backbone
+    from audit.progress import ProgressCallback
     from integrations.benchmark import Measurement
 
 
@@ -51,12 +53,25 @@ def benchmark(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for measurements.json, table.md and figure.html.")
     ] = Path("audit-benchmark"),
+    claims: Annotated[
+        bool,
+        typer.Option(
+            "--claims",
+            help="Measure instead whether what the audit states is true: on the labels as they are, with 1 to 30 % "
+            "injected mislabels, and on 20 to 500 samples, before and after simulated decisions. Writes claims.md.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     *,
     settings: dict[str, SettingValue],
 ) -> None:
     """Compare the audit with cleanlab, FiftyOne Brain and others, on the same embeddings and labels."""
     config = AuditConfig.from_dict(settings)
+    if claims:
+        if noise or label_column or imbalance != 1:
+            raise InputError("--claims makes its own cases; leave out --noise, --label-column and --imbalance")
+        _measure_claims(sources or ["digits"], _seeds(seeds), output, config, quiet)
+        return
     require("benchmark", "`influence-audit benchmark`")
     noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
     numbers = _seeds(seeds)
@@ -70,17 +85,9 @@ def benchmark(
 
     quieten_fiftyone()
     with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:
-        from audit.images.backbone import load_backbone
-        from audit.progress import Step
         from integrations.benchmark import run_cases, save_measurements, source_cases
 
-        loaded = load_backbone(
-            config.backbone,
-            config.weights,
-            config.image_size,
-            config.device,
-            note=lambda text: display(Step("backbone", note=text)),
-        )
+        loaded = _backbone(config, display)
         cases = [
             case
             for source in sources or ["digits"]
@@ -95,6 +102,51 @@ def benchmark(
     Console().print(_benchmark_table(measurements))
     print(f"all methods: {table.resolve()}")
     print(f"drawn: {table.with_name('figure.html').resolve()}")
+
+
+def _backbone(config: AuditConfig, display: ProgressCallback) -> Backbone:
+    from audit.images.backbone import load_backbone
+    from audit.progress import Step
+
+    return load_backbone(
+        config.backbone,
+        config.weights,
+        config.image_size,
+        config.device,
+        note=lambda text: display(Step("backbone", note=text)),
+    )
+
+
+def _measure_claims(sources: list[str], seeds: list[int], output: Path, config: AuditConfig, quiet: bool) -> None:
+    """Whether what the audit states of these sources is true; writes claims.md and prints the table of the groups."""
+    if not is_benchmark(output):
+        refuse_others_files(output, ("claims.json", "claims.md"), " with --output")
+    from rich.console import Console
+
+    from integrations.cli.terminal import StageDisplay, Verbosity
+
+    quieten_fiftyone()
+    with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:
+        from integrations.benchmark import (
+            GroupedCase,
+            claim_cases,
+            embedded_source,
+            groups_table,
+            measure_claims,
+            origin_of,
+            save_claims,
+        )
+
+        loaded = _backbone(config, display)
+        cases: list[GroupedCase] = []
+        for source in sources:
+            x, labels, _ = embedded_source(source, loaded, display)
+            cases += claim_cases(Path(source).name, x, labels, seeds)
+        found = measure_claims(cases, progress=display)
+        made_with = f"{loaded.name}, {loaded.weights} weights, {loaded.image_size} px"
+    path = save_claims(found, origin_of(made_with, ("influence-audit", "torch")), output)
+    print("\n".join(groups_table(found)))
+    print(f"all audits: {path.resolve()}")
 
 
 def _benchmark_table(measurements: list[Measurement]) -> Any:

@@ -82,11 +82,16 @@ def check_figures(folder: Path, report: Path) -> None:
 
 def is_benchmark(folder: Path) -> bool:
     """Whether a folder holds the outcome of an earlier `benchmark`."""
+    return any(_holds(folder / f"{name}.json", {"origin", name}) for name in ("measurements", "claims"))
+
+
+def _holds(path: Path, keys: set[str]) -> bool:
+    """Whether a file is a JSON object with these keys."""
     try:
-        found = json.loads((folder / "measurements.json").read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and {"origin", "measurements"} <= set(found)
+    return isinstance(found, dict) and keys <= set(found)
 
 
 def is_page(start: bytes) -> bool:

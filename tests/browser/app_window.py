@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 GRID_IMAGES = "[data-cy=spotlight-section-forward] [data-cy=looker]"
 OPERATORS = "/operators/"
-STILL_SECONDS = 0.5
+STILL_SECONDS = 0.25
+PAGE_AS_IT_IS = """() => document.body.innerHTML
+    + [...document.images].map(image => image.complete).join()
+    + [...document.querySelectorAll("canvas")].map(canvas => canvas.getAttribute("canvas-loaded")).join()"""
 FIFTYONE_LOADS = "entry is loading"  # what FiftyOne's own page says when it reloads a dataset
 SERVE = (
     "import sys; from integrations.fiftyone.app import open_app; "
@@ -71,19 +74,18 @@ class AppWindow:
     def panel(self) -> Locator:
         return self.page.locator("[data-cy='panel-content-label_audit']").first
 
-    def settle(self) -> bytes:
-        """Wait until every operator has answered, and two pictures of the page in a row are the same; that picture.
+    def settle(self) -> None:
+        """Wait until every operator has answered, no image is being drawn, and the page twice says the same.
 
         The App draws images after a delay, and asks a form's operator again a moment after something was typed.
         """
-        former: list[bytes] = []
+        former: list[str] = []
 
         def still() -> bool:
-            former.append(self.page.screenshot(animations="disabled"))
+            former.append(self.page.evaluate(PAGE_AS_IT_IS))
             return not self.asked and len(former) > 1 and former[-1] == former[-2]
 
         wait_until(still, every=STILL_SECONDS)
-        return former[-1]
 
     def watch(self) -> None:
         """Let pass what a late answer of an idle machine takes, to see that it brings nothing back."""
@@ -93,7 +95,8 @@ class AppWindow:
     def picture(self, step: str) -> None:
         self.page.wait_for_selector("canvas[canvas-loaded=true]")
         path = self.folder / f"review-{self.theme}-{len(self.pictures) + 1:02d}-{step}.png"
-        path.write_bytes(self.settle())
+        self.settle()
+        self.page.screenshot(path=path, animations="disabled")
         self.pictures[step] = path
 
     def operate(self, label: str) -> Locator:

@@ -60,7 +60,8 @@ def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
 def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
     dataset: fo.Dataset, browser: Browser, tmp_path: Path
 ) -> None:
-    folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
+    kept = os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS")
+    folder = Path(kept or tmp_path)
     with served(dataset.name, tmp_path / "console.log") as address:
         dark = AppWindow(browser, address, folder)
         review(dark, dataset)
@@ -69,7 +70,8 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
         look_again(light, dataset)
         put_away(light, dataset)
         light.page.close()
-    moving_picture([(dark.pictures[step], text) for step, text in STEPS.items()], folder / "review.webp")
+    if kept:
+        moving_picture([(dark.pictures[step], text) for step, text in STEPS.items()], folder / "review.webp")
     assert all(picture.stat().st_size > 10_000 for picture in [*dark.pictures.values(), *light.pictures.values()])
 
 

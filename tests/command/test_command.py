@@ -20,6 +20,7 @@ import pytest
 from audit.result import AuditResult
 from audit.summary.parts import to_json
 from audit.summary.summary import CHANGING
+from integrations.sources.digits import digits
 from reports.html import write_report
 from reports.text import signed
 from tests.command.command_process import command
@@ -323,3 +324,20 @@ def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) ->
     refused = forked_command("benchmark", "digits", "--noise", "purple:0.1", cwd=tmp_path)
     assert refused.returncode == 2
     assert "noise 'purple:0.1' is unknown" in refused.stderr
+
+
+def test_the_benchmark_measures_what_the_audit_claims(tmp_path: Path) -> None:
+    for image in list(digits(["0", "1"]))[:48]:
+        place = tmp_path / "images" / str(image.label) / f"{image.source_id}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(image.image or b"")
+    arguments = ("benchmark", "images", "--claims", "--seeds", "0", "--weights", "bundled", "-o", "claims")
+    done = forked_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| clean | 1 |" in done.stdout
+    measured = json.loads((tmp_path / "claims" / "claims.json").read_text())["claims"]
+    assert {claim["group"] for claim in measured} == {"clean", "injected", "few samples"}
+    assert "really right" in (tmp_path / "claims" / "claims.md").read_text()
+    refused = forked_command(*arguments, "--imbalance", "2", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--claims makes its own cases" in refused.stderr
