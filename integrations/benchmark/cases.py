@@ -117,15 +117,17 @@ def source_cases(
         return cases
     if imbalance != 1 or len(label_columns) + len(noises) != 1:
         raise InputError("--predictions are of one labelling of all samples; give one --label-column, or one --noise")
-    p = _predictions(Path(predictions), samples, true)[embedded.rows]
+    p = _predictions(Path(predictions), ids, true)
     if label_columns:
         p = p[rows]
     return [replace(case, predictions=p) for case in cases]
 
 
-def _predictions(path: Path, samples: Samples, true: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) of all samples, from a file."""
-    predictions = Predictions.read(read_in_order(path, AuditedSamples.of(samples), "--predictions"))
+def _predictions(path: Path, ids: list[str], true: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) of all samples, from a file in their order or with their ids."""
+    nothing = [None] * len(ids)
+    listed = AuditedSamples(ids, nothing, nothing, [np.arange(len(ids))])
+    predictions = Predictions.read(read_in_order(path, listed, "--predictions"))
     if predictions.missing.any():
         raise InputError(f"--predictions {str(path)!r} lack {int(predictions.missing.sum())} samples; give one each")
     classes = np.unique(true)
