@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from audit.label_issues import find_label_issues
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
+    from audit.verification.apply import apply_verification, reset_verification
     from audit.verification.draw import draw_verification
     from audit.verification.estimate import verify
 
@@ -32,22 +33,26 @@ __all__ = [
     "ConvergenceError",
     "InputError",
     "Samples",
+    "apply_verification",
     "audit_embeddings",
     "audit_images",
     "draw_verification",
     "find_label_issues",
     "influence_matrix",
+    "reset_verification",
     "verify",
 ]
 
 _HOMES = {
     "AuditResult": "audit.result",
     "Samples": "audit.data.samples",
+    "apply_verification": "audit.verification.apply",
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
     "draw_verification": "audit.verification.draw",
     "find_label_issues": "audit.label_issues",
     "influence_matrix": "audit.explain.matrix",
+    "reset_verification": "audit.verification.apply",
     "verify": "audit.verification.estimate",
 }
 

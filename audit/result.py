@@ -34,12 +34,20 @@ SCORE_MEANINGS = {
     "self_influence": "How much the sample's own loss depends on having been trained on it (nats), 0 or more. Large: "
     "memorised, unusual or mislabelled.",
     "loo_probability": "Probability of the given label by a head that was not trained on the sample, 0 to 1.",
-    "suspicion": "Estimated probability that the given label is wrong, 0 to 1.",
+    "suspicion": "The model's probability that the given label is wrong, 0 to 1. Where decisions on drawn samples "
+    "recalibrated it, it follows them, and is 1 or 0 where the label itself was decided.",
     "flag": "True where the suspicion reaches the audit's threshold.",
     "suggested_label": "The label the audit would give; for a flagged sample, the likeliest of the others.",
-    "suggested_probability": "Estimated probability that the suggested label is right, 0 to 1.",
+    "suggested_probability": "The model's probability that the suggested label is right, 0 to 1.",
     "other_label": "The likeliest label but the given one, flagged or not: what a lower threshold would suggest.",
-    "other_probability": "Estimated probability that this other label is right, 0 to 1.",
+    "other_probability": "The model's probability that this other label is right, 0 to 1.",
+    "decision": "What a person decided of the given label in a verification: wrong, right or unsure; empty where "
+    "nobody decided (only where decisions were applied).",
+    "model_suspicion": "The suspicion as the noise model computed it, before decisions recalibrated it (only then).",
+    "model_flag": "The flag as it was before decisions recalibrated the suspicion (only then).",
+    "model_suggested_label": "The suggested label before that.",
+    "model_suggested_probability": "Its probability before that, 0 to 1.",
+    "model_other_probability": "The probability of the other label before that, 0 to 1.",
     "injected": "True where this audit changed the label on purpose, to measure itself.",
     "original_label": "The label before injection (only in audits that inject).",
     "label": "The label that was audited (the changed one where a mislabel was injected).",

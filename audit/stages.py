@@ -182,6 +182,7 @@ def correction_of(
         train=lambda corrected, rows, l2: trained_head(x, corrected, material, _with_l2(config, l2), rows),
         predict=lambda made, rows: predicted(made, x, rows),
         original=material.numbers if config.inject else None,
+        seed=config.seed,
     )
 
 

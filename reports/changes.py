@@ -17,6 +17,9 @@ from audit.summary.estimates import Estimates
 from audit.summary.heads import HeadQuality
 from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset, BackboneSummary
+from audit.summary.verified import Verified
+from reports.claims import Claims, claims_of
+from reports.ranges import Figure, count_phrase, has_wide_count, is_any_number, is_none
 from reports.text import count
 
 
@@ -32,7 +35,7 @@ class HeadOnTest:
 
 @dataclass(frozen=True)
 class ComparedAudit:
-    """One of the two audits: what was audited, and its main numbers (as in `Summary`)."""
+    """One of the two audits: what was audited, its main numbers (as in `Summary`), and what it may claim."""
 
     created: str
     source: AuditedDataset | None
@@ -42,6 +45,8 @@ class ComparedAudit:
     injected: int
     threshold: float
     estimates: Estimates
+    verified: Verified | None
+    claims: Claims
     detection: InjectedDetection | None
     backbone: BackboneSummary | None
     head: HeadOnTest | None
@@ -175,24 +180,40 @@ def compare(first: AuditResult, second: AuditResult) -> AuditChanges:
 
 def headline(values: AuditChanges) -> str:
     """One sentence on what changed."""
-    before, after = (round(audit.estimates.mistakes) for audit in (values.first, values.second))
-    if before == after == 0:
+    before, after = values.first.claims.mistakes, values.second.claims.mistakes
+    if is_none(before) and is_none(after):
         return "No label looks wrong in either audit."
-    if values.first.samples == values.second.samples:
-        total = f" of {count(values.second.samples)}"
-        if before == after:
-            return f"About {count(after)}{total} labels look wrong in both audits."
-        return f"About {count(before)}{total} labels looked wrong, now about {count(after)} do."
-    return (
-        f"About {count(before)} of {count(values.first.samples)} labels looked wrong, "
-        f"now about {count(after)} of {count(values.second.samples)} do."
-    )
+    same_samples = values.first.samples == values.second.samples
+    total = f" of {count(values.second.samples)}"
+    first_total = total if same_samples else f" of {count(values.first.samples)}"
+    first = f"{_capital(count_phrase(before))}{first_total} labels"
+    if before == after and same_samples:
+        return f"{first} {'look' if _is_narrow(after) else 'may be'} wrong in both audits."
+    first += " looked wrong" if _is_narrow(before) else " may have been wrong"
+    second = f"{count_phrase(after)}{'' if same_samples else total}"
+    return f"{first}, now {second} {'do' if _is_narrow(before) and _is_narrow(after) else 'may be'}."
+
+
+def _is_narrow(mistakes: Figure) -> bool:
+    return not has_wide_count(mistakes) and not is_any_number(mistakes)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _overlap(values: AuditChanges) -> list[str]:
+    """That two ranges which overlap do not show a change."""
+    before, after = values.first.claims.mistakes, values.second.claims.mistakes
+    if (is_none(before) and is_none(after)) or before.high < after.low or after.high < before.low:
+        return []
+    return ["The ranges of the two overlap, so they do not show that the number of wrong labels changed."]
 
 
 def sentences(values: AuditChanges) -> list[str]:
     """The verdict after the headline: labels, flags, agreement, settings."""
     labels, flags, samples = values.labels, values.flags, values.samples
-    said = []
+    said = _overlap(values)
     if labels.changed:
         said.append(
             f"{count(labels.changed)} labels changed in between; the first audit had flagged "
@@ -211,6 +232,7 @@ def sentences(values: AuditChanges) -> list[str]:
             f"The audits had changed {count(injected[0])} and {count(injected[1])} labels on purpose; "
             "where those differ, so do the flags."
         )
+    said += _verified_sentences(values)
     if samples.only_first or samples.only_second:
         said.append(
             f"{count(samples.only_first)} samples are only in the first result, "
@@ -221,6 +243,16 @@ def sentences(values: AuditChanges) -> list[str]:
         names = ", ".join(setting.name for setting in values.settings[:6])
         said.append(f"The audits differ in: {names}{' and more' if len(values.settings) > 6 else ''}.")
     return said
+
+
+def _verified_sentences(values: AuditChanges) -> list[str]:
+    """What drawn decisions say of each audit that has some."""
+    return [
+        f"{count(audit.verified.decided)} decisions on drawn samples of the {name} audit say that "
+        f"{count(audit.verified.mistakes.low)} to {count(audit.verified.mistakes.high)} of its labels are wrong."
+        for name, audit in (("first", values.first), ("second", values.second))
+        if audit.verified is not None
+    ]
 
 
 def matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
@@ -270,6 +302,8 @@ def _describe(summary: Summary) -> ComparedAudit:
         injected=counts.injected,
         threshold=summary.threshold,
         estimates=summary.estimates,
+        verified=summary.verified,
+        claims=claims_of(summary),
         detection=summary.detection,
         backbone=summary.backbone,
         head=None if heads is None else _on_test(heads.given.test),

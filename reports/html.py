@@ -19,14 +19,19 @@ from audit.result import SCORE_MEANINGS, AuditResult
 from audit.summary.correction import RetrainedHead
 from audit.summary.parts import ClassLabel, JsonObject, Part, to_json
 from reports import figures, verdict
+from reports.acceptance import acceptance_sentences, accepted_at
+from reports.claims import claims_of
 from reports.correction import ARMS, correction_texts
 from reports.figure_style import Theme
 from reports.galleries import gallery_values
 from reports.known_mislabels import compare_with_known
 from reports.next_steps import app_command, next_steps, run_again
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
+from reports.ranges import Figure, count_range, share_range
+from reports.seals import SEAL_MEANINGS
 from reports.text import threshold
 from reports.threshold import threshold_values
+from reports.verified import verified_texts
 from reports.where import where, wrong_by_class
 
 APP_ADDRESS = "http://localhost:5151"
@@ -72,7 +77,12 @@ def render_report(result: AuditResult) -> str:
         .render(
             summary=summary,
             counts=summary.counts,
-            estimates=summary.estimates,
+            claims=claims_of(summary),
+            cautions=verdict.cautions(summary),
+            verified=verified_texts(summary),
+            seals=SEAL_MEANINGS,
+            accepted=accepted_at(summary),
+            acceptance=acceptance_sentences(summary),
             detection=known.measures if known else None,
             injected=known is not None and known.kind == "injected",
             by_kind=known.by_kind if known else {},
@@ -219,7 +229,7 @@ class ClassRow:
         clean, corrupted: mean influence of unchanged samples and of injected mislabels; None if there are none.
         corrupted_count: number of injected mislabels.
         samples, flagged: numbers of samples and of flagged samples.
-        wrong: estimated number of wrong labels.
+        wrong: number of wrong labels; None where the class has no samples.
         recall: share of the test samples that the head predicts right; None if there are none.
     """
 
@@ -230,28 +240,38 @@ class ClassRow:
     corrupted_count: int
     samples: int
     flagged: int
-    wrong: float
+    wrong: Figure | None
     recall: float | None
+
+    @property
+    def wrong_text(self) -> str:
+        """The number of wrong labels."""
+        return "–" if self.wrong is None else count_range(self.wrong)
+
+    @property
+    def share_text(self) -> str:
+        """The share of wrong labels in the class."""
+        return "–" if self.wrong is None else share_range(self.wrong.scaled(1 / max(self.samples, 1), 1.0))
 
 
 def _class_rows(result: AuditResult) -> list[ClassRow]:
     """One row for all classes together, then the classes, the most wrong labels first."""
     scores, summary = result.scores, result.summary
     groups = scores.groupby("label", sort=False)
-    columns = groups["flag"].sum(), wrong_by_class(result), groups.size()
-    sums = {label: values for label, *values in zip(columns[0].index, *columns, strict=True)}
+    flags, sizes, wrong_in = groups["flag"].sum().to_dict(), groups.size().to_dict(), wrong_by_class(result)
     right_of = tested_of = np.zeros(len(summary.classes))
     if summary.heads is not None:
         confusion = figures.confusions(result, summary.heads.given.test)
         right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
-    rows = []
+    rows, total = [], claims_of(summary).mistakes
     for number, row in enumerate(summary.influence_by_class):
         label = row.class_
+        wrong = total if label is None else wrong_in.get(label)
         if label is None:
-            flagged, wrong, samples = scores["flag"].sum(), summary.estimates.mistakes, len(scores)
+            flagged, samples = scores["flag"].sum(), len(scores)
             right, tested = right_of.sum(), tested_of.sum()
         else:
-            flagged, wrong, samples = sums.get(label, (0, 0.0, 0))
+            flagged, samples = flags.get(label, 0), sizes.get(label, 0)
             right, tested = right_of[number], tested_of[number]
         rows.append(
             ClassRow(
@@ -262,12 +282,12 @@ def _class_rows(result: AuditResult) -> list[ClassRow]:
                 corrupted_count=row.corrupted_count,
                 samples=int(samples),
                 flagged=int(flagged),
-                wrong=float(wrong),
+                wrong=wrong,
                 recall=float(right / tested) if tested else None,
             )
         )
     everything, classes = rows[-1:], rows[:-1]
-    return everything + sorted(classes, key=lambda row: -row.wrong)[:MAX_TABLE_ROWS]
+    return everything + sorted(classes, key=lambda row: -(row.wrong.value if row.wrong else 0.0))[:MAX_TABLE_ROWS]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,23 @@ from urllib.parse import quote
 
 from audit.summary.parts import JsonObject, to_json
 from audit.summary.summary import Summary
+from reports.claims import claims_of
+from reports.limit import Limit, wrong_share
 from reports.page import asset, environment, policy, write_page
+from reports.ranges import (
+    Figure,
+    count_phrase,
+    count_range,
+    figure,
+    has_wide_count,
+    is_any_number,
+    is_none,
+    share_range,
+)
 from reports.text import count, share
+
+ABOVE = 3
+"""The exit code of an audit that is above the limit."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +52,29 @@ class IndexEntry:
     error: str = ""
 
     @property
-    def wrong_share(self) -> float | None:
-        """The estimated share of wrong labels."""
-        return None if self.summary is None else _wrong_share(self.summary)
+    def wrong(self) -> Figure | None:
+        """The number of wrong labels."""
+        return None if self.summary is None else claims_of(self.summary).mistakes
+
+    @property
+    def wrong_share(self) -> Figure | None:
+        """The share of wrong labels."""
+        return None if self.summary is None else wrong_share(self.summary)
+
+    @property
+    def precision(self) -> Figure | None:
+        """The share of the flags that are right."""
+        return None if self.summary is None else claims_of(self.summary).precision
+
+    @property
+    def wrong_text(self) -> str:
+        """The number of wrong labels as text."""
+        return "–" if self.wrong is None else count_range(self.wrong)
+
+    @property
+    def share_text(self) -> str:
+        """The share of wrong labels as text."""
+        return "–" if self.wrong_share is None else share_range(self.wrong_share)
 
     def to_json(self) -> JsonObject:
         """The entry as JSON values."""
@@ -50,17 +85,18 @@ class IndexEntry:
             "exit_code": self.exit_code,
             "error": self.error or None,
             "report": None if self.report is None else str(self.report.resolve()),
+            "wrong": to_json(self.wrong),
             "summary": to_json(self.summary),
         }
 
 
-def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | None = None) -> Path:
+def write_index(entries: Sequence[IndexEntry], path: Path, limit: Limit = Limit()) -> Path:
     """Write the page. Its links are relative, so that the folder can be moved.
 
     Args:
         entries: the audits, in the order in which they were given.
         path: the HTML file.
-        fail_above: the share of wrong labels above which an audit counts as failed.
+        limit: the share of wrong labels above which an audit counts as failed.
 
     Raises:
         InputError: if the file cannot be written.
@@ -73,9 +109,10 @@ def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | N
             title=f"{len(entries)} label audits",
             entries=entries,
             headline=_headline(entries),
-            sentences=_sentences(entries, fail_above),
+            sentences=_sentences(entries, limit),
             links=[_link(entry.report, path.parent) for entry in entries],
-            fail_above=fail_above,
+            limit=limit.share,
+            above=ABOVE,
             style=style,
             theme_script=asset("theme.js"),
             policy=policy([asset("theme.js")], style),
@@ -84,27 +121,22 @@ def write_index(entries: Sequence[IndexEntry], path: Path, fail_above: float | N
     return write_page(html, path)
 
 
-def _wrong_share(summary: Summary) -> float:
-    return summary.estimates.mistakes / max(summary.counts.samples, 1)
-
-
 def _headline(entries: Sequence[IndexEntry]) -> str:
-    summaries = [entry.summary for entry in entries if entry.summary is not None]
-    samples = sum(summary.counts.samples for summary in summaries)
-    mistakes = sum(summary.estimates.mistakes for summary in summaries)
+    found = [(entry.summary, entry.wrong) for entry in entries if entry.summary is not None]
     waiting = sum(entry.exit_code is None for entry in entries)
-    failed = len(entries) - len(summaries) - waiting
-    if not summaries:
+    failed = len(entries) - len(found) - waiting
+    if not found:
         return f"None of {len(entries)} audits {'is done yet' if waiting else 'could be made'}."
-    text = f"About {count(mistakes)} of {count(samples)} labels look wrong"
-    if round(mistakes) == 0:
-        text = f"No label of {count(samples)} looks wrong"
+    samples = sum(summary.counts.samples for summary, _ in found)
+    figures = [wrong for _, wrong in found if wrong is not None]
+    value, low, high = (sum(getattr(wrong, end) for wrong in figures) for end in ("value", "low", "high"))
+    text = _of_all(figure(value, low, high, samples, "modelled"), count(samples))
     rest = [f"{failed} of {len(entries)} audits failed"] if failed else []
     rest += [f"{waiting} of {len(entries)} are not done"] if waiting else []
     return f"{'; '.join([text, *rest])}."
 
 
-def _sentences(entries: Sequence[IndexEntry], fail_above: float | None) -> list[str]:
+def _sentences(entries: Sequence[IndexEntry], limit: Limit) -> list[str]:
     done = [entry for entry in entries if entry.summary is not None]
     sentences = []
     waiting = sum(entry.exit_code is None for entry in entries)
@@ -113,17 +145,33 @@ def _sentences(entries: Sequence[IndexEntry], fail_above: float | None) -> list[
             f"{waiting} of {len(entries)} audits are not done. This page is written again after each; if the call was "
             "interrupted, run the same command again: embeddings and finished stages are kept."
         )
-    worst = max(done, key=lambda entry: entry.wrong_share or 0.0, default=None)
-    found = worst.summary if worst is not None and len(done) > 1 else None
-    if found is not None and found.source is not None and found.estimates.mistakes >= 1:
+    found = _largest(done) if len(done) > 1 else None
+    if found is not None and found.summary is not None and found.summary.source is not None:
+        source = found.summary.source
         sentences.append(
-            f"The largest share is estimated in {found.source.dataset!r}, field {found.source.label_field!r}: "
-            f"{share(_wrong_share(found))}."
+            f"The largest share of wrong labels is expected in {source.dataset!r}, field {source.label_field!r}: "
+            f"{found.share_text}."
         )
-    if fail_above is not None:
-        above = sum((entry.wrong_share or 0.0) > fail_above for entry in done)
-        sentences.append(f"{above} of {len(done)} are above the limit of {share(fail_above)}.")
+    if limit.share is not None:
+        above = sum(entry.exit_code == ABOVE for entry in done)
+        sentences.append(f"{above} of {len(done)} are above the limit of {share(limit.share)} ({limit.basis}).")
     return sentences
+
+
+def _of_all(mistakes: Figure, total: str) -> str:
+    """How many labels of all audits are wrong."""
+    if is_none(mistakes):
+        return f"No label of {total} looks wrong"
+    phrase = count_phrase(mistakes)
+    wide = has_wide_count(mistakes) or is_any_number(mistakes)
+    return f"{phrase[:1].upper()}{phrase[1:]} of {total} labels {'may be' if wide else 'look'} wrong"
+
+
+def _largest(done: Sequence[IndexEntry]) -> IndexEntry | None:
+    """The audit with the largest share of wrong labels, of those where the share is known at all."""
+    known = [entry for entry in done if entry.wrong is not None and not is_any_number(entry.wrong)]
+    worst = max(known, key=lambda entry: entry.wrong_share.value if entry.wrong_share else 0.0, default=None)
+    return worst if worst is not None and worst.wrong is not None and worst.wrong.value >= 1 else None
 
 
 def _link(report: Path | None, folder: Path) -> str | None:

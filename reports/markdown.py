@@ -8,9 +8,11 @@ from audit.data.findings import FINDING_TITLES
 from audit.files.storage import replace_file
 from audit.result import AuditResult
 from reports import verdict
+from reports.acceptance import acceptance_sentences
 from reports.correction import correction_sentence
 from reports.known_mislabels import compare_with_known
 from reports.next_steps import next_steps
+from reports.seals import SEAL_MEANINGS
 from reports.text import count
 from reports.where import where
 
@@ -23,16 +25,21 @@ def write_markdown(result: AuditResult, path: str | Path) -> Path:
 
 
 def render_markdown(result: AuditResult) -> str:
-    """The headline, the key numbers (each estimated, measured or counted), the next steps, and the first flags."""
+    """The headline, the key numbers with their seals, the first flags, and the next steps."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
-    lines += [*([_cell(text)] if (text := where(result)) else []), *summary.estimates.cautions]
+    lines += [*([_cell(text)] if (text := where(result)) else []), *verdict.cautions(summary)]
     lines += [*(_cell(failure.reason) for failure in summary.failed_stages), ""]
     if summary.correction and (corrected := correction_sentence(summary.correction)):
-        lines += [corrected, ""]
+        lines += [corrected, "A better head does not prove the flags right.", ""]
+    if accepted := acceptance_sentences(summary):
+        lines += [" ".join(accepted), ""]
+    numbers = verdict.key_numbers(summary, known)
     lines += ["| | | |", "|---|---|---|"]
-    for number in verdict.key_numbers(summary, known):
-        lines.append(f"| **{number.value}** {number.label} | {number.basis} | {_cell(number.rests_on)} |")
+    for number in numbers:
+        lines.append(f"| **{_cell(number.value)}** {number.label} | {number.seal} | {_cell(number.rests_on)} |")
+    used = {number.seal for number in numbers}
+    lines += ["", *(f"- *{seal}*: {meaning}" for seal, meaning in SEAL_MEANINGS.items() if seal in used)]
     for found in summary.findings:
         lines += [
             "",

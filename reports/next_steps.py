@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from audit.config import AuditConfig
 from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset
+from reports.acceptance import acceptance_sentences
+from reports.claims import claims_of
 from reports.correction import correction_sentence
 from reports.known_mislabels import Comparison
+from reports.ranges import count_phrase, is_none
 from reports.text import Mark, count, count_samples, threshold, unmarked
+from reports.verdict import check_pictures
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,14 @@ RESULT_FOLDER = "RESULT_FOLDER"
 def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[NextStep]:
     """The next steps for this result."""
     counts = summary.counts
-    steps = [_review(summary, mark) if counts.flagged else _nothing_to_review(summary)]
+    steps = [_check(summary)] if needs_check(summary) else []
+    steps.append(_review(summary, mark) if counts.flagged else _nothing_to_review(summary))
     if known is None:
         steps.append(
             NextStep(
-                "Measure how far to trust the flags",
+                "Measure what the audit finds",
                 "Run the audit again with a tenth of the labels changed on purpose. Your labels are not overwritten, "
-                "and the report then says which share of the injected mislabels was found.",
+                "and the report then says which share of the injected mislabels the audit finds.",
                 _if_stored(summary, run_again(summary, inject=0.1)),
             )
         )
@@ -55,12 +60,32 @@ def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked
     steps.append(
         NextStep(
             "Correct and audit again",
-            f"{mark('correction', helps) + ' ' if helps else ''}A second audit says how many wrong labels are left, "
-            "and the comparison what changed.",
+            f"{mark('correction', helps) + ' ' if helps else ''}A second audit judges the corrected labels, "
+            "and the comparison says what changed.",
             _if_stored(summary, f"{again} -o corrected", f"influence-audit compare {RESULT_FOLDER} corrected"),
         )
     )
     return steps
+
+
+def needs_check(summary: Summary) -> bool:
+    """Whether decisions on drawn samples come first: they would say more than the audit can."""
+    return summary.detection is None and claims_of(summary).needs_check
+
+
+VERIFY = f"influence-audit verify {RESULT_FOLDER}"
+"""The command that draws samples for a verification."""
+
+
+def _check(summary: Summary) -> NextStep:
+    in_app = " With --fiftyone it takes the decisions made in the App." if summary.source else ""
+    return NextStep(
+        f"{check_pictures(summary.counts.samples)} to know",
+        "Labels alone cannot say how many are wrong, nor how good the flags are. Decisions on pictures that chance "
+        "drew can, whatever the mistakes are like. The command writes a page with the pictures and a table to fill in; "
+        f"called again, it reads the table.{in_app}",
+        (VERIFY,),
+    )
 
 
 def _review(summary: Summary, mark: Mark) -> NextStep:
@@ -71,7 +96,7 @@ def _review(summary: Summary, mark: Mark) -> NextStep:
     return NextStep(
         "Review what was flagged",
         f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
-        "a reason to look, not a proof: suggested labels are suggestions. "
+        f"a reason to look, not a proof. {' '.join(acceptance_sentences(summary))} "
         + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
         + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
         (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
@@ -84,10 +109,11 @@ def app_command(summary: Summary) -> str:
 
 
 def _nothing_to_review(summary: Summary) -> NextStep:
-    most = round(summary.estimates.mistakes_high)
-    doubt = f"Up to {count(most)} labels may be wrong all the same: a" if most else "A"
+    mistakes = claims_of(summary).mistakes
+    phrase = count_phrase(mistakes)
+    doubt = "A" if is_none(mistakes) else f"{phrase[:1].upper()}{phrase[1:]} of the labels may be wrong all the same: a"
     return NextStep(
-        "Nothing to correct",
+        "Nothing is flagged",
         f"No sample reaches the threshold of {threshold(summary.threshold)}. {doubt} lower threshold, set with the "
         "slider, shows the most suspicious samples below.",
     )

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
-from reports import text
+from reports import ranges, text
 
 
 def write_page(html: str, path: str | Path) -> Path:
@@ -50,7 +50,8 @@ def environment() -> Environment:
         "signed": text.signed,
         "threshold": text.threshold,
         "sentence": text.sentence,
-        "about": text.about,
+        "share_range": lambda number: "–" if number is None else ranges.share_range(number),
+        "count_range": ranges.count_range,
         "live": live,
     }
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}

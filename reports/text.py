@@ -26,11 +26,6 @@ def share(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f}%"
 
 
-def about(value: float | None) -> str:
-    """An estimated share: ≈ 94.3%."""
-    return "–" if value is None else f"≈ {share(value)}"
-
-
 def decimal(value: float | None) -> str:
     """A measure in [0, 1] or a loss, to three decimals."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
@@ -59,6 +54,16 @@ def signed(value: float | None) -> str:
 def count_samples(number: int) -> str:
     """'1 sample' or '12,345 samples'."""
     return f"{count(number)} sample{'' if number == 1 else 's'}"
+
+
+def count_decisions(number: int) -> str:
+    """'1 decision' or '12,345 decisions'."""
+    return f"{count(number)} decision{'' if number == 1 else 's'}"
+
+
+def count_suggestions(number: int) -> str:
+    """'1 suggestion' or '12,345 suggestions'."""
+    return f"{count(number)} suggestion{'' if number == 1 else 's'}"
 
 
 def count_flags(number: int) -> str:

@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 
 from audit.result import AuditResult
+from audit.summary.summary import Summary
 from reports import figures
+from reports.claims import claims_of
 from reports.known_mislabels import Comparison
+from reports.ranges import Figure, share_range
 
 MAX_MOVABLE = 200_000
 """Largest number of samples that the page can flag. The slider cannot set a lower threshold than for this number."""
@@ -38,13 +41,31 @@ class MovableControls:
 
 
 @dataclass(frozen=True)
+class KnownAt:
+    """What is known of the flags at one threshold.
+
+    Attributes:
+        samples: how many have at least this suspicion.
+        wrong: fewest and most wrong labels among them.
+        recall: lowest and highest share of all wrong labels; None where that is not known.
+    """
+
+    samples: int
+    wrong: tuple[float, float]
+    recall: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class ThresholdValues:
     """The samples by falling suspicion as packed columns, and the totals over all samples.
 
     Attributes:
         threshold: the audit's threshold.
         floor: the lowest threshold that the page offers.
-        samples, mistakes, wrong_total: numbers of samples, of wrong labels (estimated) and of injected mislabels.
+        samples, wrong_total: numbers of samples and of injected mislabels.
+        expected: precision and recall of the flags at the audit's threshold, as text.
+        known: what is known at other thresholds, from the highest down; empty where nothing is.
+        told: whether the chances of suggestions may be shown as numbers.
         columns: suspicion (float64), label and other (the given and the likeliest other label, as uint32 positions
             among the classes), influence (float32) and, with injection, wrong (uint8). Each is base64 of little-endian
             bytes.
@@ -57,8 +78,10 @@ class ThresholdValues:
     threshold: float
     floor: float
     samples: int
-    mistakes: float
     wrong_total: int
+    expected: dict[str, str]
+    known: list[KnownAt]
+    told: bool
     columns: dict[str, str]
     controls: MovableControls | None
     classes: int
@@ -69,7 +92,7 @@ class ThresholdValues:
 
 def threshold_values(result: AuditResult, known: Comparison | None) -> ThresholdValues:
     """Collect the data that the page needs to move the threshold."""
-    classes = result.summary.classes
+    classes, claims = result.summary.classes, claims_of(result.summary)
     rows = _by_suspicion(result.scores)
     columns = {
         "suspicion": _packed(rows["suspicion"], "<f8"),
@@ -96,8 +119,10 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> Threshold
         threshold=result.summary.threshold,
         floor=floor,
         samples=len(result.scores),
-        mistakes=result.summary.estimates.mistakes,
         wrong_total=int(known.wrong.sum()) if known is not None and known.kind == "injected" else 0,
+        expected={"precision": _text(claims.precision), "recall": _text(claims.recall)},
+        known=_known(result.summary),
+        told=claims.precision is not None and not claims.precision.is_wide,
         columns=columns,
         controls=controls,
         classes=len(classes),
@@ -105,6 +130,27 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> Threshold
         matrix=figures.confused_classes(result).tolist(),
         boxes=[position[label] for label in figures.most_flagged_classes(result)],
     )
+
+
+def _text(number: Figure | None) -> str:
+    return "–" if number is None else share_range(number)
+
+
+def _known(summary: Summary) -> list[KnownAt]:
+    """The thresholds at which something is known: by verification where there is one, otherwise by the models."""
+    if (verified := summary.verified) is not None:
+        return [
+            KnownAt(
+                row.samples,
+                (row.samples * row.precision.low, row.samples * row.precision.high),
+                None if row.recall is None else (row.recall.low, row.recall.high),
+            )
+            for row in verified.by_threshold
+        ]
+    if summary.acceptance is None or claims_of(summary).too_little:
+        return []
+    rows = summary.acceptance.by_threshold
+    return [KnownAt(row.samples, (row.samples - row.broken_high, row.samples - row.broken_low), None) for row in rows]
 
 
 def _by_suspicion(scores: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from audit.result import AuditResult
-from reports.text import Mark, count, share, unmarked
+from reports.claims import claims_of, verified_figure
+from reports.ranges import Figure, figure, is_any_number, share_range
+from reports.text import Mark, count, unmarked
 
 PAIRS = 3
 """How many pairs of classes the verdict names."""
@@ -16,18 +18,25 @@ PAIRS = 3
 STANDS_OUT = 0.1
 """Share of the flags that these pairs together must hold to be named."""
 
+MOST_ABOVE = 1.5
+"""Times the average share of wrong labels from which a class is named."""
+
+FEWEST = 5
+"""Wrong labels that a class needs to be named."""
+
 _SHORT = 40  # characters of a class name in a sentence
 
 
 def where(result: AuditResult, mark: Mark = unmarked) -> str:
     """Sentences on the pairs of classes with the most flags, and on the class with the largest share of wrong labels.
 
-    Empty if nothing is flagged, and if mislabels were injected: they show how labels were changed, and not what the
-    dataset is like.
+    Empty if nothing is flagged, and if the number of wrong labels is not known at all. Also empty if mislabels were
+    injected: they show how labels were changed, and not what the dataset is like.
     """
-    if result.summary.detection is not None or not result.summary.counts.flagged:
+    summary = result.summary
+    if summary.detection is not None or not summary.counts.flagged or claims_of(summary).is_unknown:
         return ""
-    parts = [mark("where", pairs_in_words(flagged_pairs(result), result.summary.counts.flagged))]
+    parts = [mark("where", pairs_in_words(flagged_pairs(result), summary.counts.flagged))]
     if (worst := _worst_class(result)) is not None:
         parts.append(worst)
     return " ".join(parts)
@@ -52,27 +61,58 @@ def pairs_in_words(pairs: list[tuple[str, str, int]], flagged: int) -> str:
         return "No pair of classes stands out among the flags."
     listed = [f"{_isolated(given)} → {_isolated(other)} ({count(number)})" for given, other, number in named]
     text = f"{', '.join(listed[:-1])} and {listed[-1]}" if len(listed) > 1 else listed[0]
-    return f"Most flags are {text}." if len(named) == len(pairs) else f"The commonest flags: {text}."
+    return f"Most flags are {text}." if len(named) == len(pairs) else f"The most frequent flags are {text}."
 
 
-def wrong_by_class(result: AuditResult) -> pd.Series:
-    """The estimated number of wrong labels of each class that has samples. The total in the verdict is divided among
-    the classes in proportion to their suspicions, so the numbers add up to it."""
-    suspicions = result.scores.groupby("label", sort=False)["suspicion"].sum()
-    return suspicions * (result.summary.estimates.mistakes / max(float(suspicions.sum()), 1e-12))
+def wrong_by_class(result: AuditResult) -> dict[Any, Figure]:
+    """The number of wrong labels of each class that has samples, by its label.
+
+    The total of the verdict is divided among the classes in proportion to their suspicions, so the numbers add up to
+    it; no class gets more than it has samples. Where decisions verified a class, its verified number takes this place.
+    """
+    groups = result.scores.groupby("label", sort=False)["suspicion"]
+    suspicions, sizes = groups.sum(), groups.size()
+    total = claims_of(result.summary).mistakes
+    parts = [_divided(end, suspicions, sizes) for end in (total.value, total.low, total.high)]
+    wrong = {
+        label: figure(value, low, high, float(sizes[label]), "modelled")
+        for label, value, low, high in zip(suspicions.index, *parts, strict=True)
+    }
+    verified = result.summary.verified
+    for one in verified.by_class if verified is not None else ():
+        if one.label in wrong:
+            wrong[one.label] = verified_figure(one.mistakes, one.samples)
+    return wrong
+
+
+def _divided(total: float, suspicions: pd.Series, sizes: pd.Series) -> np.ndarray:
+    """A number of wrong labels (classes,) for each class, in proportion to its suspicions and at most its size."""
+    weights, room = suspicions.to_numpy(dtype=float), sizes.to_numpy(dtype=float)
+    weights = np.maximum(weights, 1e-12)
+    given = np.zeros(len(room))
+    for _ in range(len(room)):
+        left = total - given.sum()
+        open_ = given < room
+        if left <= 1e-9 or not open_.any():
+            break
+        given = np.minimum(room, given + np.where(open_, left * weights / weights[open_].sum(), 0.0))
+    return given
 
 
 def _worst_class(result: AuditResult) -> str | None:
-    """The class with the largest estimated share of wrong labels, if that share is far above the average."""
-    wrong, samples = wrong_by_class(result), result.scores.groupby("label", sort=False).size()
-    shares = (wrong / samples)[wrong >= 5]
-    overall = float(wrong.sum()) / len(result.scores)
-    if shares.empty or shares.max() < 1.5 * overall:
+    """The class with the largest share of wrong labels, if that share is far above the average."""
+    wrong, total = wrong_by_class(result), claims_of(result.summary).mistakes
+    named = {label: number for label, number in wrong.items() if number.value >= FEWEST}
+    if not named:
         return None
-    worst: Any = shares.idxmax()
+    worst = max(named, key=lambda label: named[label].value / named[label].most)
+    number = named[worst]
+    if number.value / number.most < MOST_ABOVE * total.value / len(result.scores) or is_any_number(number):
+        return None
+    of_class = share_range(number.scaled(1 / number.most, 1.0))
     return (
-        f"Of all classes {_isolated(worst)} has the largest share of wrong labels: an estimated {share(shares[worst])} "
-        f"of its {count(samples[worst])}."
+        f"Of all classes {_isolated(worst)} has the largest share of wrong labels: {of_class} of its "
+        f"{count(number.most)} ({number.seal})."
     )
 
 

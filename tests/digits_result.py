@@ -129,7 +129,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
         counts=counts,
         classes=tuple(classes),
         threshold=THRESHOLD,
-        threshold_rule="The threshold with the best expected F1 under the estimated suspicion.",
+        threshold_rule="The threshold with the best expected F1 under the suspicion.",
         estimates=Estimates(
             mistakes=float(suspicion.sum()),
             mistakes_low=float(suspicion.sum() * 0.9),

@@ -45,6 +45,25 @@ def controls(plain: AuditResult, injected: AuditResult) -> AuditResult:
 
 
 @pytest.fixture(scope="session")
+def unsure(plain: AuditResult) -> AuditResult:
+    """Whose models differ, and which knows what accepting unseen comes to."""
+    from tests.made_statements import accepting
+
+    high, low = accepting().by_threshold
+    acceptance = replace(accepting(pays_from=0.9), by_threshold=(high, replace(low, threshold=plain.summary.threshold)))
+    estimates = replace(plain.summary.estimates, mistakes=174.0, mistakes_low=47.0, mistakes_high=388.0)
+    return replace(plain, summary=replace(plain.summary, estimates=estimates, acceptance=acceptance))
+
+
+@pytest.fixture(scope="session")
+def decided(unsure: AuditResult) -> AuditResult:
+    """After sixty decisions on drawn samples."""
+    from tests.made_statements import verified
+
+    return replace(unsure, summary=verified(unsure.summary, (71, 20, 140), (0.1, 0.05, 0.2)))
+
+
+@pytest.fixture(scope="session")
 def hostile() -> AuditResult:
     """With class names that try to be markup."""
     from tests.digits_result import HOSTILE_CLASSES, digits_result

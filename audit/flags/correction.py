@@ -1,7 +1,7 @@
 """The effect of correcting the dataset: the head is trained again without the flagged samples, and again with their
 labels replaced by the suggested ones, and both are measured on held-out labels.
 
-These are measurements, not estimates. The flags are applied to the training samples and to the validation samples that
+These are measurements. The flags are applied to the training samples and to the validation samples that
 choose the L2 penalty, as in a corrected dataset. The labels that the heads are measured on are never replaced.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from audit.errors import ConvergenceError
 from audit.flags.measures import head_quality
+from audit.flags.paired import f1_change
 from audit.head.fit import Head
 from audit.summary.correction import (
     BriefHead,
@@ -22,6 +23,7 @@ from audit.summary.correction import (
     CorrectedHeads,
     CorrectionElsewhere,
     CorrectionMeasured,
+    EffectOnF1,
     FlaggedBySplit,
     MeasuredOn,
     RetrainedHead,
@@ -60,6 +62,7 @@ class Correction:
         other_thresholds: at which heads are trained, too, with the L2 penalties that were chosen at the audit's own
             threshold. A reader who moves the threshold in the report sees what was measured near it.
         most_elements: n · C · D up to which that happens. It costs less than the rest of the audit.
+        seed: of the draws that give the effects their intervals.
     """
 
     labels: np.ndarray
@@ -72,6 +75,7 @@ class Correction:
     original: np.ndarray | None = None
     other_thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     most_elements: float = 6e8
+    seed: int = 0
 
     def measure(self, flag: np.ndarray) -> CorrectionMeasured | None:
         """Train the head again on the corrected labels and measure it before and after.
@@ -86,7 +90,7 @@ class Correction:
         usable = self.split != "test"
         if not (flag & usable).any():
             return None
-        flagged, measured_on, heads = self._measured(flag, {})
+        flagged, measured_on, heads, effects = self._measured(flag, {})
         retrained = {arm: head for arm, head in heads.by_name.items() if isinstance(head, RetrainedHead)}
         penalties = {arm: head.l2 for arm, head in retrained.items()}
         known = [flag]
@@ -98,12 +102,14 @@ class Correction:
             if (other & usable).any() and not any((other == one).all() for one in known):
                 known.append(other)
                 elsewhere.append(_briefly(threshold, *self._measured(other, penalties)))
-        return CorrectionMeasured(flagged=flagged, measured_on=measured_on, heads=heads, elsewhere=tuple(elsewhere))
+        return CorrectionMeasured(
+            flagged=flagged, measured_on=measured_on, heads=heads, elsewhere=tuple(elsewhere), effects=effects
+        )
 
     def _measured(
         self, flag: np.ndarray, penalties: dict[str, float]
-    ) -> tuple[FlaggedBySplit, tuple[MeasuredOn, ...], CorrectedHeads]:
-        """The flagged samples by split, the test labels, and the heads.
+    ) -> tuple[FlaggedBySplit, tuple[MeasuredOn, ...], CorrectedHeads, tuple[EffectOnF1, ...]]:
+        """The flagged samples by split, the test labels, the heads, and how correction changed their F1.
 
         Args:
             flag: bool (n,).
@@ -111,16 +117,22 @@ class Correction:
         """
         rows = np.flatnonzero(self.split != "test")
         sets = self._test_labels(flag)
+        kept, others = rows[~flag[rows]], np.where(flag, self.others, self.labels)
+        trained = {
+            "removed": self._retrained(self.labels, kept, penalties.get("removed")),
+            "corrected": self._retrained(others, rows, penalties.get("corrected")),
+        }
         heads = CorrectedHeads(
             before=self._describe(self.before, rows, sets),
-            removed=self._retrained(self.labels, rows[~flag[rows]], penalties.get("removed"), sets),
-            corrected=self._retrained(np.where(flag, self.others, self.labels), rows, penalties.get("corrected"), sets),
+            removed=self._described(trained["removed"], kept, sets),
+            corrected=self._described(trained["corrected"], rows, sets),
         )
         train, validation, test = (int((flag & (self.split == part)).sum()) for part in ("train", "validation", "test"))
         measured_on = tuple(
             MeasuredOn(name=name, meaning=MEASURED_ON[name], samples=len(on)) for name, (on, _) in sets.items()
         )
-        return FlaggedBySplit(train=train, validation=validation, test=test), measured_on, heads
+        effects = self._effects(trained, sets)
+        return FlaggedBySplit(train=train, validation=validation, test=test), measured_on, heads, effects
 
     def _test_labels(self, flag: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """By name, the rows (m,) of a set that heads are measured on, and all labels (n,); without empty sets."""
@@ -130,6 +142,25 @@ class Correction:
             sets = {"original": (test, self.original)}
         return {name: rows for name, rows in sets.items() if len(rows[0])}
 
+    def _effects(
+        self, trained: dict[str, Head | UntrainedHead], sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[EffectOnF1, ...]:
+        """How the F1 of each head differs from that of the head before, on each set of test labels."""
+        effects = []
+        for name, (on, truth) in sets.items():
+            before = self.predict(self.before, on).argmax(1)
+            for arm, head in trained.items():
+                if not isinstance(head, UntrainedHead):
+                    after = self.predict(head, on).argmax(1)
+                    change, low, high = f1_change(truth[on], before, after, self.seed)
+                    effects.append(EffectOnF1(head=arm, on=name, change=change, low=low, high=high))
+        return tuple(effects)
+
+    def _described(
+        self, head: Head | UntrainedHead, rows: np.ndarray, sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> RetrainedHead | UntrainedHead:
+        return head if isinstance(head, UntrainedHead) else self._describe(head, rows, sets)
+
     def _describe(self, head: Head, rows: np.ndarray, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> RetrainedHead:
         return RetrainedHead(
             train_samples=int((self.split[rows] == "train").sum()),
@@ -137,19 +168,21 @@ class Correction:
             quality={name: head_quality(self.predict(head, on), truth[on]) for name, (on, truth) in sets.items()},
         )
 
-    def _retrained(
-        self, labels: np.ndarray, rows: np.ndarray, l2: float | None, sets: dict[str, tuple[np.ndarray, np.ndarray]]
-    ) -> RetrainedHead | UntrainedHead:
+    def _retrained(self, labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head | UntrainedHead:
         if {"train", "validation"} - set(self.split[rows]):
             return UntrainedHead(error="no samples are left to train on, or to choose the L2 penalty with")
         try:
-            return self._describe(self.train(labels, rows, l2), rows, sets)
+            return self.train(labels, rows, l2)
         except ConvergenceError as error:
             return UntrainedHead(error=str(error))
 
 
 def _briefly(
-    threshold: float, flagged: FlaggedBySplit, measured_on: tuple[MeasuredOn, ...], heads: CorrectedHeads
+    threshold: float,
+    flagged: FlaggedBySplit,
+    measured_on: tuple[MeasuredOn, ...],
+    heads: CorrectedHeads,
+    effects: tuple[EffectOnF1, ...],
 ) -> CorrectionElsewhere:
     """The same without confusion matrices."""
     return CorrectionElsewhere(
@@ -157,6 +190,7 @@ def _briefly(
         flagged=flagged,
         measured_on=measured_on,
         heads=BriefHeads(before=_brief(heads.before), removed=_brief(heads.removed), corrected=_brief(heads.corrected)),
+        effects=effects,
     )
 
 

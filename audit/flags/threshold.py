@@ -11,11 +11,11 @@ from audit.compute.matrix import BLOCK_BYTES, slices
 from audit.summary.estimates import Estimates
 
 PRECISION_BASIS = (
-    "The precision of the flags is estimated as their mean suspicion, which comes from a noise model fitted to this "
+    "The precision of the flags is modelled: it is their mean suspicion, which comes from a noise model fitted to this "
     "dataset. It is not measured against known mistakes."
 )
 CONTROLS_BASIS = (
-    "The number of mistakes and the recall are estimated by adding known mislabels to a copy of the labels and "
+    "The number of mistakes and the recall are modelled by adding known mislabels to a copy of the labels and "
     "counting how many are found. The interval covers chance, and the doubt whether this dataset's mistakes are slips "
     "or look-alikes."
 )

@@ -90,3 +90,23 @@ def thumbnails(
             picture.save(buffer, "WEBP", quality=82)
             images[sample_id] = buffer.getvalue()
     return pd.DataFrame({"image": list(images.values())}, index=pd.Index(list(images), name="id"), dtype=object)
+
+
+def missing_thumbnails(
+    scores: pd.DataFrame, explanations: pd.DataFrame, known: pd.DataFrame, settings: ThumbnailSettings = DEFAULTS
+) -> pd.DataFrame:
+    """Thumbnails of the samples that a report shows since their suspicions changed; of image files only.
+
+    Args:
+        scores: of the result, with the column filepath.
+        explanations: of the result.
+        known: the thumbnails that it has; empty where the audit saw no images, and then there are no new ones.
+        settings: the sizes.
+    """
+    shown = [name for name in shown_samples(scores, explanations, settings) if name not in known.index]
+    files = scores["filepath"].reindex(shown)
+    files = files[[isinstance(path, str) for path in files]]
+    if not len(known) or not len(files):
+        return known[:0]
+    samples = Samples(list(files.index), list(files), [None] * len(files))
+    return thumbnails(samples, list(files.index), settings=settings)

@@ -90,6 +90,7 @@ def describe_controls(controls: Controls, count: Count, flag: np.ndarray, thresh
         copies=int(controls.copy.max()) + 1,
         added=int(controls.known.sum()),
         counted_at=count.threshold,
+        slip_auroc=controls.slip_auroc,
         slip_share=count.slip_share,
         kinds={
             KINDS[kind]: ControlKind(
@@ -135,13 +136,13 @@ def cautions(
     small = int((class_sizes < settings.small_class).sum())
     if small:
         found.append(
-            f"{small} of {len(class_sizes)} classes have fewer than {settings.small_class} samples; "
-            "suspicions and suggestions in these rest on little."
+            f"{small} of {len(class_sizes)} classes have fewer than {settings.small_class} samples. That is too few "
+            "for reliable suspicions and suggestions."
         )
     if count.mistakes.told and controls.slip_auroc < settings.hardly_told:
         found.append(
-            f"Known mislabels are hardly told from the other labels (AUROC {controls.slip_auroc:.2f}): the {basis} "
-            "tell these classes apart too badly, or most labels are wrong."
+            f"The audit hardly ranks known mislabels above the other labels (AUROC {controls.slip_auroc:.2f}). The "
+            f"{basis} do not separate these classes, or most labels are wrong."
         )
     return found
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from audit.summary.heads import BriefQuality, HeadQuality
 from audit.summary.parts import Count, Part, Positive, Share
+
+Change = Annotated[float, Ge(-1.0), Le(1.0)]
+"""A difference of two shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,22 @@ class RetrainedHead(Part):
     """Its L2 penalty, chosen anew."""
     quality: dict[str, HeadQuality]
     """Its quality on each set of test labels, by the set's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectOnF1(Part):
+    """How correction changed the head's weighted F1, by a paired bootstrap over the test samples."""
+
+    head: str
+    """'removed' or 'corrected'."""
+    on: str
+    """The set of test labels that it was measured on."""
+    change: Change
+    """F1 of that head less F1 of the head before."""
+    low: Change
+    """Lower end of its 95 % interval."""
+    high: Change
+    """Upper end of its 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +132,8 @@ class CorrectionElsewhere(Part):
     """The sets of test labels that the heads are measured on."""
     heads: BriefHeads
     """The heads before and after correction."""
+    effects: tuple[EffectOnF1, ...] = ()
+    """How F1 changed, with intervals; empty where it was not computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +148,8 @@ class CorrectionMeasured(Part):
     """The heads before and after correction."""
     elsewhere: tuple[CorrectionElsewhere, ...]
     """The same at other thresholds, with the L2 penalties that were chosen at the audit's; empty for large datasets."""
+    effects: tuple[EffectOnF1, ...] = ()
+    """How F1 changed, with intervals; empty where it was not computed."""
 
 
 CORRECTION_PARTS = (
@@ -131,6 +157,7 @@ CORRECTION_PARTS = (
     CorrectionElsewhere,
     FlaggedBySplit,
     MeasuredOn,
+    EffectOnF1,
     CorrectedHeads,
     RetrainedHead,
     UntrainedHead,

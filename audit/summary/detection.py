@@ -77,7 +77,9 @@ class ControlsMeasured(Part):
     added: Count
     """Known mislabels over all copies."""
     counted_at: Share
-    """The suspicion at which the number of mistakes was estimated."""
+    """The suspicion at which the known mislabels were counted, for the number of mistakes."""
+    slip_auroc: Share | None = None
+    """Area under the ROC curve of the suspicion for slips against unchanged labels; null where it was not computed."""
     slip_share: Share | None
     """Share of slips among the flagged; null where the kinds cannot be told apart."""
     kinds: dict[str, ControlKind]

@@ -1,4 +1,4 @@
-"""How many labels are wrong, and how good the flags are, by estimate."""
+"""How many labels are wrong, and how good the flags are, as far as models of the labels say so."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Estimates(Part):
     models: tuple[ModelledNumbers, ...]
     """What each model says."""
     basis: str
-    """What the estimates rest on, in words."""
+    """What the numbers are computed from, in words."""
     cautions: tuple[str, ...] = ()
-    """Why the estimates may be off, a sentence a reason."""
+    """Why the models may be off, a sentence a reason."""
 
 
 @dataclass(frozen=True, kw_only=True)

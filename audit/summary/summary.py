@@ -34,7 +34,7 @@ class Summary(Part):
     created: str
     """When the audit ended (UTC, ISO 8601)."""
     counts: Counts
-    """How many samples there were."""
+    """Counted: how many samples there were."""
     copies: CopiesFound
     """Samples with the same content, which count as one for the noise model."""
     findings: tuple[Finding, ...]
@@ -46,13 +46,13 @@ class Summary(Part):
     threshold_rule: str
     """How the threshold was chosen, in a sentence."""
     estimates: Estimates
-    """How many labels are wrong and how good the flags are, by estimate."""
+    """Modelled: how many labels are wrong and how good the flags are."""
     controls: ControlsMeasured
-    """Known mislabels added to copies of the labels, and how many of them are flagged there."""
+    """Measured: known mislabels added to copies of the labels, and how many of them are flagged there."""
     detection: InjectedDetection | None
-    """The flags against the injected mislabels; null in an audit without injection."""
+    """Measured: the flags against the injected mislabels; null in an audit without injection."""
     correction: CorrectionMeasured | None
-    """The head before and after correction; null where no sample of the train and validation splits is flagged."""
+    """Measured: the head before and after correction; null where no train or validation sample is flagged."""
     influence_by_class: tuple[ClassInfluence, ...]
     """Mean influence per class, and in the last entry of all samples (class null); null without a head."""
     heads: Heads | None
@@ -83,8 +83,8 @@ class Summary(Part):
     source: AuditedDataset | None = None
     """What was audited; null where arrays or images were given from Python."""
     verified: Verified | None = None
-    """What decisions on randomly drawn samples say; null where none were made."""
+    """Verified: what decisions on randomly drawn samples say; null where none were made."""
     predictions: GivenPredictionsSummary | None = None
     """The predictions that the user gave; null where none were given."""
     acceptance: Acceptance | None = None
-    """What accepting suggestions unseen is expected to mend and to break; null where nothing is known of it."""
+    """Modelled: what accepting suggestions unseen is expected to mend and to break; null where nothing is known."""

@@ -170,14 +170,17 @@ class Fit:
     node: np.ndarray
 
     def draw_wrong(self, undecided: np.ndarray, seed: int = 0) -> np.ndarray:
-        """Numbers of wrong labels (draws, bins) among so many undecided samples (bins,)."""
+        """Numbers of wrong labels (..., draws, bins) among so many undecided samples (..., bins).
+
+        The same draws of the posterior count for all of several parts of the samples.
+        """
         rng = np.random.default_rng(seed)
         draws, bins = self.curves.settings.draws, self.curves.bins
         chosen = rng.choice(len(self.weight), draws, p=self.weight)
         reached = self.node[chosen].cumsum(1)
         node = (rng.random((draws, 1, reached.shape[2])) > reached).sum(1).clip(max=reached.shape[1] - 1)
         share = self.curves.share[chosen[:, None], node[:, bins.stratum], np.arange(len(bins.stratum))]
-        return rng.binomial(undecided, share)
+        return rng.binomial(undecided[..., None, :], share)
 
     def mean_share(self, logits: np.ndarray) -> np.ndarray:
         """Expected share of wrong labels (k,) at these logits (k,), which rises with them."""

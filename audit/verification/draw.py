@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from audit.errors import InputError
+from audit.verification.as_drawn import suspicions_and_flags
 from audit.verification.strata import DesignSettings, sequence_of_strata, share_out, split_into_strata
 
 if TYPE_CHECKING:
@@ -76,9 +77,25 @@ def draw_verification(
         >>> decisions = drawn.table.assign(decision=["wrong", "right", ...])
         >>> audit.verify(result, decisions).mistakes
     """
-    ids = result.scores.index.astype(str).to_numpy()
+    return draw_scores(result.scores, size, seed, known)
+
+
+def draw_scores(scores: pd.DataFrame, size: int = 60, seed: int = 0, known: Collection[str] = ()) -> VerificationSample:
+    """Draw a verification sample from a table of scores; `draw_verification` says more.
+
+    Args:
+        scores: by id, columns suspicion and flag. Where decisions recalibrated them, the columns model_suspicion and
+            model_flag are used instead, so that the same size and seed draw the same sample again.
+        size: samples to draw, 1 or more.
+        seed: of the draw, 0 or more.
+        known: ids of samples that are not drawn.
+
+    Raises:
+        InputError: as `draw_verification`.
+    """
+    ids = scores.index.astype(str).to_numpy()
     left = _left(ids, size, seed, known)
-    suspicion, flag = suspicions_and_flags(result)
+    suspicion, flag = suspicions_and_flags(scores)
     rows = draw_rows(suspicion, flag, size, seed, left)
     stratum = split_into_strata(suspicion, flag)
     strata = tuple(
@@ -150,11 +167,3 @@ def draw_rows(
         places = np.flatnonzero(turns == number)
         rows[places] = order[: len(places)]
     return rows[:size]
-
-
-def suspicions_and_flags(result: AuditResult) -> tuple[np.ndarray, np.ndarray]:
-    """Suspicion (n,) and flag (n,) of a result's samples."""
-    return (
-        result.scores["suspicion"].to_numpy(dtype=np.float64).clip(0, 1),
-        result.scores["flag"].to_numpy(dtype=bool),
-    )

@@ -10,8 +10,9 @@ import pandas as pd
 
 from audit.errors import InputError
 from audit.verification.anytime import Draws, Estimate, estimate_of
+from audit.verification.as_drawn import suspicions_and_flags
+from audit.verification.curve import Fit
 from audit.verification.decisions import Decisions, read_decisions
-from audit.verification.draw import suspicions_and_flags
 from audit.verification.population import Decided, Population
 from audit.verification.recalibrate import Recalibration, recalibration_of
 
@@ -94,42 +95,132 @@ def verify(result: AuditResult, decisions: pd.DataFrame) -> Verification:
         InputError: if the table cannot be read (`audit.verification.decisions.read_decisions`), or no drawn sample is
             decided as wrong or right.
     """
-    read = read_decisions(result.scores, decisions)
-    if not read.clear.drawn.any():
-        raise InputError(
-            "no drawn sample is decided as wrong or right; decide samples of draw_verification, and keep its column "
-            "'order'"
+    return verify_scores(result.scores, decisions)
+
+
+def verify_scores(scores: pd.DataFrame, decisions: pd.DataFrame) -> Verification:
+    """Estimate the same from a table of scores.
+
+    Args:
+        scores: by id, columns label, suggested_label, suspicion and flag. Where decisions recalibrated them, what the
+            model said is used instead (columns model_suspicion, model_flag): the sample was drawn with that.
+        decisions: as in `verify`.
+
+    Raises:
+        InputError: as `verify`.
+    """
+    return ReviewedScores.of(scores, decisions).verification()
+
+
+@dataclass(frozen=True)
+class OfFlags:
+    """How good some flags are, with 90 % intervals; None as in `Verification`.
+
+    Attributes:
+        flags: how many there are.
+        precision: share of them that are wrong labels, 0 to 1.
+        recall: share of the wrong labels that are flagged, 0 to 1.
+        suggestions_right: share of the flags whose suggested label is right, 0 to 1.
+    """
+
+    flags: int
+    precision: Estimate | None
+    recall: Estimate | None
+    suggestions_right: Estimate | None
+
+
+@dataclass(frozen=True)
+class ReviewedScores:
+    """Scores with the decisions on them, and the posterior after these.
+
+    Attributes:
+        labels: (n,) given labels, as text.
+        population: of all samples.
+        read: the decisions.
+        fit: after the decisions on drawn samples.
+    """
+
+    labels: np.ndarray
+    population: Population
+    read: Decisions
+    fit: Fit
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame, decisions: pd.DataFrame) -> ReviewedScores:
+        """Read the decisions (`verify_scores`) and fit the posterior.
+
+        Raises:
+            InputError: as `verify`.
+        """
+        read = read_decisions(scores, decisions)
+        if not read.clear.drawn.any():
+            raise InputError(
+                "no drawn sample is decided as wrong or right; decide samples of draw_verification, and keep its "
+                "column 'order'"
+            )
+        population = Population.of(*suspicions_and_flags(scores))
+        return cls(scores["label"].astype(str).to_numpy(), population, read, population.fit(read.clear))
+
+    def verification(self) -> Verification:
+        """What the decisions say of all samples."""
+        population, read = self.population, self.read
+        totals = population.totals(read.clear, fit=self.fit)
+        found = totals.sum(1)
+        flag = population.flag
+        return Verification(
+            mistakes=estimate_of(population.number(read.clear, np.ones(len(flag), dtype=bool), totals)),
+            precision=_share(population, read.clear, flag, totals) if flag.any() else None,
+            recall=_recall(read.clear, flag, totals[:, population.flagged_bins].sum(1), found),
+            suggestions_right=_suggestions_right(population, read, flag),
+            by_threshold=_by_threshold(population, read.clear, totals),
+            by_class=_by_class(population, read.clear, self.labels),
+            recalibration=recalibration_of(self.fit),
+            decided=int(read.clear.drawn.sum()),
+            found=int((read.clear.wrong & read.clear.drawn).sum()),
+            reviewed=int((~read.clear.drawn).sum()),
+            unsure=len(read.unsure),
+            mistakes_if_unsure=_if_unsure(population, read) if len(read.unsure) else None,
         )
-    suspicion, flag = suspicions_and_flags(result)
-    population = Population.of(suspicion, flag)
-    fit = population.fit(read.clear)
-    totals = population.totals(read.clear, fit=fit)
-    found = totals.sum(1)
-    flagged = totals[:, population.flagged_bins].sum(1)
-    flags = int(flag.sum())
-    return Verification(
-        mistakes=estimate_of(population.number(read.clear, np.ones(len(flag), dtype=bool), totals)),
-        precision=_share(population, read.clear, flag, totals) if flags else None,
-        recall=_recall(flagged, found),
-        suggestions_right=_suggestions_right(population, read.suggestion),
-        by_threshold=_by_threshold(population, read.clear, totals),
-        by_class=_by_class(population, read.clear, result.scores["label"].astype(str).to_numpy()),
-        recalibration=recalibration_of(fit),
-        decided=int(read.clear.drawn.sum()),
-        found=int((read.clear.wrong & read.clear.drawn).sum()),
-        reviewed=int((~read.clear.drawn).sum()),
-        unsure=len(read.unsure),
-        mistakes_if_unsure=_if_unsure(population, read) if len(read.unsure) else None,
-    )
+
+    def share_wrong(self) -> np.ndarray:
+        """Share (n,) of labels that are expected to be wrong around each sample; 1 or 0 where it is decided."""
+        bins, clear = self.population.bins, self.read.clear
+        wrong = self.population.totals(clear, fit=self.fit).mean(0) - bins.count(clear.rows[clear.wrong])
+        undecided = np.bincount(bins.of_sample) - bins.count(clear.rows)
+        share = np.divide(wrong, undecided, out=np.zeros(len(wrong)), where=undecided > 0)[bins.of_sample]
+        share[clear.rows] = clear.wrong
+        return share
+
+    def of_flags(self, flag: np.ndarray) -> OfFlags:
+        """How good other flags than those of the drawn sample are, bool (n,)."""
+        chosen, others = self.population.divided(self.read.clear, flag, self.fit)
+        return OfFlags(
+            flags=int(flag.sum()),
+            precision=_share(self.population, self.read.clear, flag, chosen) if flag.any() else None,
+            recall=_recall(self.read.clear, flag, chosen.sum(1), chosen.sum(1) + others.sum(1)),
+            suggestions_right=_suggestions_right(self.population, self.read, flag),
+        )
 
 
-def _recall(flagged: np.ndarray, found: np.ndarray) -> Estimate | None:
-    """Of the draws with a mistake; None where most have none."""
+def _recall(decided: Decided, flag: np.ndarray, flagged: np.ndarray, found: np.ndarray) -> Estimate | None:
+    """Of the draws with a mistake; None where most have none.
+
+    Where no decision shows a wrong label without a flag, all of them may be flagged, and where none shows one with a
+    flag, none may be.
+
+    Args:
+        decided: by a reviewer.
+        flag: bool (n,).
+        flagged, found: draws (k,) of the number of wrong labels with a flag, and of all.
+    """
     some = found > 0
     if some.mean() <= 0.5:
         return None
     values = flagged[some] / found[some]
-    return estimate_of(Draws(values, values, values))
+    wrong = flag[decided.rows[decided.wrong]]
+    return estimate_of(
+        Draws(values, values, values, none=np.inf if wrong.any() else 0.0, every=-np.inf if (~wrong).any() else 1.0)
+    )
 
 
 def _share(population: Population, decided: Decided, chosen: np.ndarray, totals: np.ndarray) -> Estimate:
@@ -138,10 +229,26 @@ def _share(population: Population, decided: Decided, chosen: np.ndarray, totals:
     return estimate_of(population.number(decided, chosen, np.where(bins, totals, 0)) / int(chosen.sum()))
 
 
-def _suggestions_right(population: Population, suggestion: Decided) -> Estimate | None:
-    if not len(suggestion.rows):
+def _suggestions_right(population: Population, read: Decisions, flag: np.ndarray) -> Estimate | None:
+    """Of flags, bool (n,); None where there are none or no decision tells.
+
+    A label that is decided as wrong without its true label leaves open whether the suggestion is right. The intervals
+    cover both, and the value takes the share that is right where true labels are known.
+    """
+    told = read.suggestion.among(flag)
+    open_rows = read.untold[flag[read.untold]]
+    known_wrong = np.isin(told.rows, read.clear.rows[read.clear.wrong])
+    if not len(told.rows) or (len(open_rows) and not known_wrong.any()):
         return None
-    return _share(population, suggestion, population.flag, population.totals(suggestion, population.flag))
+    bounds = []
+    for right in (False, True) if len(open_rows) else (False,):
+        answered = told.and_drawn(open_rows, right)
+        bounds.append(_share(population, answered, flag, population.totals(answered, flag)))
+    share = float(told.wrong[known_wrong].mean()) if known_wrong.any() else 0.0
+    low, high = bounds[0], bounds[-1]
+    return Estimate(
+        low.value + share * (high.value - low.value), low.low, high.high, low.anytime_low, high.anytime_high
+    )
 
 
 def _by_threshold(population: Population, decided: Decided, totals: np.ndarray) -> tuple[AtThreshold, ...]:
@@ -161,7 +268,7 @@ def _by_threshold(population: Population, decided: Decided, totals: np.ndarray) 
                 float(bins.least[number]),
                 int(samples[place]),
                 _share(population, decided, chosen, totals),
-                _recall(wrong[:, place], found),
+                _recall(decided, chosen, wrong[:, place], found),
             )
         )
     return tuple(rows)
@@ -186,11 +293,7 @@ def _if_unsure(population: Population, read: Decisions) -> tuple[Estimate, Estim
     everything = np.ones(len(population.flag), dtype=bool)
 
     def answered(wrong: bool) -> Estimate:
-        decided = Decided(
-            np.concatenate([read.clear.rows, read.unsure]),
-            np.concatenate([read.clear.wrong, np.full(len(read.unsure), wrong)]),
-            np.concatenate([read.clear.drawn, np.ones(len(read.unsure), dtype=bool)]),
-        )
+        decided = read.clear.and_drawn(read.unsure, wrong)
         return estimate_of(population.number(decided, everything, population.totals(decided)))
 
     return answered(False), answered(True)

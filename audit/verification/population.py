@@ -30,6 +30,14 @@ class Decided:
         part = chosen[self.rows]
         return Decided(self.rows[part], self.wrong[part], self.drawn[part])
 
+    def and_drawn(self, rows: np.ndarray, wrong: bool) -> Decided:
+        """Together with further drawn samples (k,), all decided alike."""
+        return Decided(
+            np.concatenate([self.rows, rows]),
+            np.concatenate([self.wrong, np.full(len(rows), wrong)]),
+            np.concatenate([self.drawn, np.ones(len(rows), dtype=bool)]),
+        )
+
 
 @dataclass(frozen=True)
 class Population:
@@ -79,6 +87,24 @@ class Population:
         fit = fit or self.fit(decided)
         undecided = self.bins.count(chosen) - self.bins.count(decided.rows)
         return fit.draw_wrong(undecided) + self.bins.count(decided.rows[decided.wrong])
+
+    def divided(self, decided: Decided, chosen: np.ndarray, fit: Fit) -> np.ndarray:
+        """Draws (2, draws, bins) of how many labels are wrong among chosen samples, bool (n,), and among the others.
+
+        Args:
+            decided: by a reviewer.
+            chosen: bool (n,).
+            fit: after the decisions on all samples.
+        """
+        parts = (chosen, ~chosen)
+        undecided, wrong = (
+            np.stack([count(part) for part in parts])
+            for count in (
+                lambda part: self.bins.count(part) - self.bins.count(decided.among(part).rows),
+                lambda part: self.bins.count(decided.among(part).rows[decided.among(part).wrong]),
+            )
+        )
+        return fit.draw_wrong(undecided) + wrong[:, None]
 
     def number(self, decided: Decided, chosen: np.ndarray, totals: np.ndarray) -> Draws:
         """How many labels of chosen samples, bool (n,), are wrong, from draws (draws, bins) of that number.

@@ -26,6 +26,7 @@ from integrations.cli.summary_tables import show_batch, show_summary
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import Audited, audit_and_report
 from reports.index import IndexEntry, write_index
+from reports.limit import Limit
 
 if TYPE_CHECKING:
     from audit.data.samples import Samples
@@ -45,7 +46,10 @@ def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None)
 
 
 def audit_all(
-    jobs: Sequence[AuditJob], verbosity: Verbosity, fail_above: float | None = None, scheduler: str | None = None
+    jobs: Sequence[AuditJob],
+    verbosity: Verbosity,
+    limit: Limit = Limit(),
+    scheduler: str | None = None,
 ) -> int:
     """Audit one after the other, even if some fail, with an index page of their reports; returns the exit code.
 
@@ -55,7 +59,7 @@ def audit_all(
     root = jobs[0].root
     taken: set[Path] = set()
     entries = [IndexEntry(job.source, job.label_field, job.audit_key, None) for job in jobs]
-    path = write_index(entries, root / INDEX_FILE, fail_above)
+    path = write_index(entries, root / INDEX_FILE, limit)
     for number, job in enumerate(jobs, 1):
         if not verbosity.quiet:
             say(f"audit {number} of {len(jobs)}: {job.source}")
@@ -68,13 +72,16 @@ def audit_all(
             code = ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
             ended = replace(entries[number - 1], exit_code=code, error=one_line(error))
         else:
-            code = ExitCode.ABOVE_LIMIT if is_above(audited.result.summary, fail_above) else ExitCode.DONE
+            code, unjudged = _judged(audited.result.summary, limit)
             ended = replace(entries[number - 1], exit_code=code, summary=audited.result.summary, report=audited.report)
+            if unjudged is not None:
+                say(one_line(unjudged))
+                ended = replace(ended, error=one_line(unjudged))
             if audited.problem is not None:
                 say(one_line(audited.problem))
                 ended = replace(ended, exit_code=ExitCode.FAILED, error=one_line(audited.problem))
         entries[number - 1] = ended
-        write_index(entries, path, fail_above)
+        write_index(entries, path, limit)
     show_batch(Console(stderr=verbosity.json), entries, path)
     if verbosity.json:
         print_json({"audits": [entry.to_json() for entry in entries]})
@@ -84,13 +91,24 @@ def audit_all(
     return ExitCode.ABOVE_LIMIT if ExitCode.ABOVE_LIMIT in codes else ExitCode.DONE
 
 
-def is_above(summary: Summary, limit: float | None) -> bool:
-    """Whether the estimated share of wrong labels is above a limit; prints so if it is."""
-    wrong = summary.estimates.mistakes / summary.counts.samples
-    if limit is None or wrong <= limit:
+def is_above(summary: Summary, limit: Limit) -> bool:
+    """Whether the share of wrong labels is above a limit; prints so if it is.
+
+    Raises:
+        InputError: if the share is to be the verified one, and nothing is verified.
+    """
+    if not limit.is_exceeded(summary):
         return False
-    say(f"about {wrong:.1%} of the labels look wrong, above the limit of {limit:.1%}")
+    say(limit.sentence(summary))
     return True
+
+
+def _judged(summary: Summary, limit: Limit) -> tuple[ExitCode, InputError | None]:
+    """The exit code of one of several audits that is done, and why it could not be judged."""
+    try:
+        return (ExitCode.ABOVE_LIMIT if is_above(summary, limit) else ExitCode.DONE), None
+    except InputError as error:
+        return ExitCode.MISTAKE, error
 
 
 @contextmanager

@@ -55,7 +55,9 @@ def export(
     every: Annotated[
         bool,
         typer.Option(
-            "--all", help="Export all samples of a result, not only the flagged ones, with the column cleaned_label."
+            "--all",
+            help="Export all samples of a result, not only the flagged ones, with the column cleaned_label, which "
+            "accepts every suggestion unseen.",
         ),
     ] = False,
     audit_key: Annotated[
@@ -72,8 +74,13 @@ def export(
         check_file(output, lambda start: is_export(start, output), "export")
     if Path(what).is_dir():
         from audit.result import AuditResult
+        from reports.acceptance import acceptance_sentences
 
-        table = _of_result(AuditResult.load(what), every, chosen == CLEANLAB)
+        result = AuditResult.load(what)
+        table = _of_result(result, every, chosen == CLEANLAB)
+        if every and chosen != CLEANLAB:
+            for sentence in acceptance_sentences(result.summary):
+                say(sentence)
     elif every or chosen == CLEANLAB:
         raise InputError(f"{what!r} is no result folder, which --all and --format cleanlab need; leave them out")
     else:

@@ -22,6 +22,7 @@ from integrations.cli.outputs import check_page
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.fiftyone.database import connect
 from integrations.sources.split_names import LAYOUTS
+from reports.limit import BASES, Limit
 
 if TYPE_CHECKING:
     from integrations.cli.terminal import Verbosity
@@ -166,9 +167,20 @@ def run(
     fail_above: Annotated[
         float | None,
         typer.Option(
-            help="Exit with code 3 if the estimated share of wrong labels is above this.", rich_help_panel=WHERE
+            help="Exit with code 3 if the share of wrong labels is above this; --fail-basis says which share.",
+            rich_help_panel=WHERE,
         ),
     ] = None,
+    fail_basis: Annotated[
+        str,
+        typer.Option(
+            help="What --fail-above judges: 'low', the low end of the range, which is sure under every model of the "
+            "labels; 'estimate', the number that the noise model expects, which may be far off; 'verified', the number "
+            "that decisions on drawn pictures give.",
+            rich_help_panel=WHERE,
+            autocompletion=lambda: list(BASES),
+        ),
+    ] = "low",
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -197,8 +209,7 @@ def run(
         "predictions": predictions,
     }
     jobs = _jobs(context, config, options, settings, output)
-    if fail_above is not None and not 0 <= fail_above < 1:
-        raise InputError(f"--fail-above is {fail_above}; it takes a share of the labels, from 0 to below 1")
+    limit = Limit.of(fail_above, fail_basis)
     if fail_above is not None and any(job.config.inject for job in jobs):
         raise InputError(
             "--fail-above judges your own labels, and --inject makes some of them wrong; use only one of them"
@@ -208,7 +219,7 @@ def run(
 
     verbosity = Verbosity(quiet, verbose, json)
     with standard_output_for_json(json):
-        code = _carry_out(jobs, verbosity, fail_above, dry_run, scheduler, context.obj)
+        code = _carry_out(jobs, verbosity, limit, dry_run, scheduler, context.obj)
     raise typer.Exit(code)
 
 
@@ -287,7 +298,7 @@ def _check_current_folder() -> None:
 def _carry_out(
     jobs: list[AuditJob],
     verbosity: Verbosity,
-    fail_above: float | None,
+    limit: Limit,
     dry_run: bool,
     scheduler: str | None,
     interruption: Interruption,
@@ -317,5 +328,5 @@ def _carry_out(
     _watch(interruption, jobs)
     if len(jobs) > 1:
         interruption.page = jobs[0].root / INDEX_FILE
-        return audit_all(jobs, verbosity, fail_above, scheduler)
-    return ExitCode.ABOVE_LIMIT if is_above(audit_one(jobs[0], verbosity, scheduler), fail_above) else ExitCode.DONE
+        return audit_all(jobs, verbosity, limit, scheduler)
+    return ExitCode.ABOVE_LIMIT if is_above(audit_one(jobs[0], verbosity, scheduler), limit) else ExitCode.DONE

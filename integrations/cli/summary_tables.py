@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from audit.result import AuditResult
-    from audit.summary.estimates import Estimates
     from audit.summary.summary import Summary
     from reports.index import IndexEntry
+    from reports.ranges import Figure
 
 CLASSES_IN_SUMMARY = 10  # lines of a table that a terminal shows without scrolling
 
@@ -24,13 +25,18 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    from reports.next_steps import app_command
+    from reports.next_steps import RESULT_FOLDER, VERIFY, app_command, needs_check
 
     summary = result.summary
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1), title="Label audit", title_justify="left")
     table.add_column(style="dim")
     table.add_column()
-    for name, text in (*_sample_rows(summary), *_estimate_rows(summary), *_measured_rows(summary)):
+    for name, text in (
+        *_verdict_row(summary),
+        *_sample_rows(summary),
+        *_estimate_rows(summary),
+        *_measured_rows(summary),
+    ):
         table.add_row(name, text)
     console.print(table)
     if summary.influence is not None:
@@ -39,10 +45,19 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     if summary.source is not None:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
         lines.append(f"FiftyOne  dataset {escape(dataset)!r}, view {escape(view)!r}")
+    if needs_check(summary):
+        command = VERIFY.replace(RESULT_FOLDER, shlex.quote(str(report_path.parent)))
+        lines.append(f"next      {escape(command)}    decide on drawn pictures, to know")
     if summary.counts.flagged and summary.source is not None:
         lines.append(f"next      {escape(app_command(summary))}    review the flagged samples")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _verdict_row(summary: Summary) -> Iterator[tuple[str, str]]:
+    from reports.verdict import headline
+
+    yield "verdict", f"[bold]{headline(summary)}[/bold]"
 
 
 def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -70,19 +85,26 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _estimate_rows(summary: Summary) -> Iterator[tuple[str, str]]:
-    """How many labels are wrong, and what limits the estimate; name and text of each row."""
+    """How many labels are wrong, how good the flags are, and what limits that; name and text of each row."""
     from rich.markup import escape
 
-    from reports.verdict import copies_sentences
+    from reports.acceptance import acceptance_sentences
+    from reports.claims import claims_of
+    from reports.ranges import share_range
+    from reports.verdict import cautions, copies_sentences
 
-    estimates = summary.estimates
-    yield "wrong labels, estimated", _mistakes(estimates)
-    if estimates.precision is not None and estimates.recall is not None:
-        expected = f"≈ {estimates.precision:.0%} right, ≈ {estimates.recall:.0%} of the mistakes found"
-        yield "flags, estimated", expected
+    claims = claims_of(summary)
+    yield f"wrong labels, {claims.mistakes.seal}", _mistakes(claims.mistakes)
+    if claims.precision is not None and summary.detection is None:  # measured numbers say more
+        recall = "" if claims.recall is None else f", {share_range(claims.recall)} of the mistakes found"
+        yield f"flags, {claims.precision.seal}", f"{share_range(claims.precision)} right{recall}"
+    if claims.too_little:
+        yield "why", claims.too_little
+    if sentences := acceptance_sentences(summary):
+        yield "accepting unseen", " ".join(sentences)
     for sentence in copies_sentences(summary):
         yield "copies", sentence
-    for caution in estimates.cautions:
+    for caution in cautions(summary):
         yield "mind", caution
     for failure in summary.failed_stages:
         yield "not done", escape(failure.reason)
@@ -106,8 +128,13 @@ def _measured_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "backbone", f"{backbone.name}, {backbone.weights} weights, {backbone.image_size} px"
 
 
-def _mistakes(estimates: Estimates) -> str:
-    return f"≈ {estimates.mistakes:.0f} ({estimates.mistakes_low:.0f} to {estimates.mistakes_high:.0f})"
+def _mistakes(mistakes: Figure) -> str:
+    """The number of wrong labels; a point has its range in brackets."""
+    from reports.ranges import count_ends, count_range, has_wide_count, is_any_number, is_none
+
+    text = count_range(mistakes)
+    wide = has_wide_count(mistakes) or is_any_number(mistakes) or is_none(mistakes)
+    return text if wide else f"{text} ({count_ends(mistakes)})"
 
 
 def _influence_table(summary: Summary) -> Table:
@@ -140,19 +167,19 @@ def show_batch(console: Console, entries: Sequence[IndexEntry], index: Path) -> 
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, title=f"{len(entries)} label audits", title_justify="left")
-    for name in ("audit", "field", "samples", "wrong labels, estimated", "share", "flagged"):
+    for name in ("audit", "field", "samples", "wrong labels", "share", "flagged"):
         table.add_column(name, justify="left" if name in ("audit", "field") else "right")
     for entry in entries:
         if entry.summary is None:
             table.add_row(escape(entry.source), escape(entry.label_field or ""), "[red]failed[/red]")
             continue
-        counts, source = entry.summary.counts, entry.summary.source
+        counts, source, wrong = entry.summary.counts, entry.summary.source, entry.wrong
         table.add_row(
             escape(source.dataset if source else entry.source),
             escape(source.label_field if source else entry.label_field or ""),
             str(counts.samples),
-            _mistakes(entry.summary.estimates),
-            f"{entry.wrong_share:.1%}",
+            "–" if wrong is None else f"{_mistakes(wrong)}, {wrong.seal}",
+            entry.share_text,
             str(counts.flagged),
         )
     console.print(table)

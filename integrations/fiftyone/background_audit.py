@@ -123,15 +123,15 @@ def audit_in_app(
     progress: ProgressCallback = silent,
 ) -> str:
     """Audit, save result and report where the App finds them, and say in a line what was found."""
+    from reports.verdict import headline  # its imports take time, and the App's server needs none of them
+
     folder = results_home(collection._root_dataset, audit_key)
     audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
     if audited.problem is not None:
         raise audited.problem
-    counts, estimates = audited.result.summary.counts, audited.result.summary.estimates
-    return (
-        f"{counts.flagged:,} of {counts.samples:,} labels flagged; about {estimates.mistakes:,.0f} are "
-        "estimated to be wrong"
-    )
+    summary = audited.result.summary
+    said = headline(summary).removesuffix(".")
+    return f"{summary.counts.flagged:,} of {summary.counts.samples:,} labels flagged. {said}"
 
 
 def run_job(dataset: fo.Dataset, audit_key: str) -> None:

@@ -42,6 +42,8 @@ from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfi
 from integrations.fiftyone.score_writing import write_scores
 from integrations.fiftyone.source_datasets import source_of
 from integrations.sources.left_out import LeftOutImage, refuse_left_out, with_left_out
+from reports.acceptance import acceptance_sentences
+from reports.claims import claims_of, claims_to_json
 
 if TYPE_CHECKING:
     from audit.checkpoint import Checkpoint
@@ -238,7 +240,11 @@ def _write(
         label_field,
         version=audit.__version__,
         audit_config=result.summary.config.to_dict(),
-        summary={name: to_json(getattr(result.summary, name)) for name in _SUMMARY},
+        summary={
+            **{name: to_json(getattr(result.summary, name)) for name in _SUMMARY},
+            "claims": claims_to_json(claims_of(result.summary)),
+            "accepting": acceptance_sentences(result.summary),
+        },
         result_folder=None if saved_to is None else str(Path(saved_to).resolve()),
     )
     try:

@@ -15,7 +15,7 @@
     if (String(name).toLowerCase() === "style") { this.style.cssText = value; } else { setAttribute.call(this, name, value); }
   };
 
-  // These are estimates: none is shown as certain.
+  // These are the model's probabilities: none is shown as certain.
   const percent = (value) => {
     if (value === null) return "–";
     if (value >= 0.995) return "> 99%";
@@ -76,7 +76,7 @@
   const change = (sample) => element("span", { class: "labels" }, [
     name(sample.given, "given"),
     ...(suggestion(sample) === sample.given ? [" looks right "] : [" → ", name(suggestion(sample), "suggested"), " "]),
-    element("span", { class: "chance" }, [about(suggestionChance(sample))]),
+    ...(chosen.told ? [element("span", { class: "chance" }, [about(suggestionChance(sample))])] : []),
   ]);
   const badge = (sample) => (sample.injected === null ? null
     : element("span", { class: `chip ${sample.injected ? "injected" : "own"}` }, [sample.injected ? "injected mislabel" : "your label"]));
@@ -182,7 +182,7 @@
     return low;
   }
 
-  // Pairs of given and suggested label with the number of flagged samples, the commonest first.
+  // Pairs of given and suggested label with the number of flagged samples, the most frequent first.
   function pairsOf(flagged) {
     const counts = new Map();
     for (let place = 0; place < flagged; place += 1) {
@@ -195,7 +195,6 @@
 
   // The texts are those of reports/verdict.py and reports/where.py, so that nothing jumps when the threshold is left where it is.
   const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)}%`);
-  const approximately = (value) => (value === null ? "–" : `≈ ${share(value)}`);
   const several = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
   const shownThreshold = () => {
     const decimals = [2, 3, 4, 5].find((n) => { const rounded = Number(threshold.toFixed(n)); return rounded > 0 && rounded < 1; });
@@ -213,16 +212,39 @@
     if (sum(first.map((pair) => pair.number)) < 0.1 * now.flagged) return "No pair of classes stands out among the flags.";
     const listed = first.map((pair) => `${isolated(pair.given)} → ${isolated(pair.other)} (${whole(pair.number)})`);
     const text = listed.length > 1 ? `${listed.slice(0, -1).join(", ")} and ${listed.at(-1)}` : listed[0];
-    return first.length === pairs.length ? `Most flags are ${text}.` : `The commonest flags: ${text}.`;
+    return first.length === pairs.length ? `Most flags are ${text}.` : `The most frequent flags are ${text}.`;
+  }
+
+  // As share_range in reports/ranges.py, for what is known as a range only.
+  const percentage = (value) => `${(100 * value).toFixed(value >= 0.0995 ? 0 : 1).replace(/\.0$/, "")}%`;
+  function shareRange(low, high) {
+    const middle = (low + high) / 2, none = low < 0.0005, everything = high >= 0.995;
+    if (high < 0.0005) return "0%";
+    if (everything && low < 0.01) return "any share";
+    if (high - low <= 0.25 * middle) return middle >= 0.995 ? "> 99%" : `≈\u00a0${percentage(middle)}`;
+    if (none) return `up to ${percentage(high)}`;
+    return everything ? `at least ${percentage(low)}` : `${percentage(low)} to ${percentage(high)}`;
+  }
+
+  // The flags at a threshold include those at the next higher one that is known, and are among those at the next lower.
+  function expectedOf(flagged) {
+    if (threshold === chosen.threshold) return chosen.expected;
+    const unknown = { precision: "an unknown share", recall: "an unknown share" };
+    const below = chosen.known.find((one) => one.samples >= flagged);
+    if (!flagged || !below) return unknown;
+    const above = chosen.known.findLast((one) => one.samples <= flagged) ?? { samples: 0, wrong: [0, 0], recall: [0, 0] };
+    const fewest = Math.max(above.wrong[0], flagged - (below.samples - below.wrong[0]));
+    const most = Math.min(below.wrong[1], flagged - (above.samples - above.wrong[1]));
+    return {
+      precision: shareRange(fewest / flagged, Math.max(fewest, most) / flagged),
+      recall: above.recall && below.recall ? shareRange(above.recall[0], below.recall[1]) : unknown.recall,
+    };
   }
 
   function measure() {
     const flagged = reaching(columns.suspicion);
-    let expected = 0;
-    for (let place = 0; place < flagged; place += 1) expected += columns.suspicion[place];
-    const now = {
-      flagged, pairs: pairsOf(flagged), expectedPrecision: flagged ? expected / flagged : null, expectedRecall: chosen.mistakes ? Math.min(1, expected / chosen.mistakes) : null,
-    };
+    const expected = expectedOf(flagged);
+    const now = { flagged, pairs: pairsOf(flagged), expectedPrecision: expected.precision, expectedRecall: expected.recall };
     if (known) {
       const alarms = reaching(known.suspicion);
       const found = known.totals.map(() => 0);
@@ -246,8 +268,8 @@
     flagged: () => whole(now.flagged),
     flagged_samples: () => several(now.flagged, "sample"),
     flags: () => several(now.alarms, "flag"),
-    expected_precision: () => approximately(now.expectedPrecision),
-    expected_recall: () => approximately(now.expectedRecall),
+    expected_precision: () => now.expectedPrecision,
+    expected_recall: () => now.expectedRecall,
     true_positive: () => whole(now.hits),
     false_positive: () => whole(now.falseAlarms),
     false_negative: () => whole(now.missed),
@@ -514,7 +536,7 @@
   function showSheet() {
     const sample = samples[opened.list[opened.number]];
     const facts = [
-      ["given label", sample.given], ["suggested label", `${named(suggestion(sample))} (${about(suggestionChance(sample))} likely right)`],
+      ["given label", sample.given], ["suggested label", `${named(suggestion(sample))}${chosen.told ? ` (${about(suggestionChance(sample))} by the model)` : ""}`],
       ...(sample.injected ? [["label before injection", sample.original]] : []),
       ["suspicion", likelihood(sample.suspicion)], ["leave-one-out probability", precise(sample.loo_probability)],
       ...(sample.influence === null ? [] : [["influence", `${signed(sample.influence)} nats`], ["self-influence", `${precise(sample.self_influence)} nats`]]),

@@ -118,7 +118,7 @@ class AppWindow:
     def audit(self) -> None:
         """Start the audit that the form describes, watch it, and close its window once it is done."""
         self.form().get_by_role("button", name="Audit labels", exact=True).first.click()
-        self.page.get_by_text("estimated to be wrong").first.wait_for()
+        self.page.get_by_text("labels flagged").first.wait_for()
         self.page.get_by_role("button", name="Done", exact=True).first.click()
 
     def press(self, label: str | re.Pattern[str]) -> None:

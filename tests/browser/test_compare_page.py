@@ -16,6 +16,7 @@ from audit.summary.surroundings import AuditedDataset
 from reports.changes import compare, headline
 from reports.compare import render_comparison, write_comparison
 from reports.index import IndexEntry, write_index
+from reports.limit import Limit
 from tests.command.forked_command import forked_command
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def test_axe_finds_nothing(
     summaries = [dataclasses.replace(result.summary, source=source) for result in corrected]
     entries = [IndexEntry("digits", None, "audit", 3, summary, tmp_path / "report.html") for summary in summaries]
     entries.append(IndexEntry("gone", None, "audit", 2, error="error: there is no such thing"))
-    pages = (write_comparison(*corrected, tmp_path / "c.html"), write_index(entries, tmp_path / "index.html", 0.01))
+    pages = (
+        write_comparison(*corrected, tmp_path / "c.html"),
+        write_index(entries, tmp_path / "index.html", Limit(0.01)),
+    )
     # The pages' policy keeps strangers' scripts out; axe is one, so it is lifted here and nowhere else.
     context = browser.new_context(bypass_csp=True, color_scheme=scheme)
     for path in pages:

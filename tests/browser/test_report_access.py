@@ -15,7 +15,7 @@ from tests.waiting import slowdown
 # -- for everyone
 
 
-@pytest.mark.parametrize("name", ["injected", "hostile"])
+@pytest.mark.parametrize("name", ["injected", "hostile", "unsure", "decided"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, reports: dict[str, Path], name: str, scheme: str) -> None:
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def test_opens_without_complaint_and_draws_every_plot(
         assert outside == []
 
 
-@pytest.mark.parametrize("name", ["injected", "hostile", "many"])
+@pytest.mark.parametrize("name", ["injected", "hostile", "many", "unsure", "decided"])
 def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None:
     with OpenedReport(browser, reports[name], PHONE) as opened:
         opened.draw_all()

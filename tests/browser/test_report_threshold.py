@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from audit.result import AuditResult
+from audit.summary.estimates import Acceptance, AcceptedAt
 from reports.correction import correction_texts
 from reports.html import write_report
 from reports.known_mislabels import compare_with_known
+from reports.ranges import figure, share_range
 from reports.where import flagged_pairs, pairs_in_words
 from tests.browser.report_page import OpenedReport
 from tests.digits_result import CLASSES
@@ -53,15 +55,14 @@ def test_slider_moves_every_number_as_the_scores_have_it(
     flag, wrong = scores["suspicion"] >= value, scores["injected"]
     found = int((flag & wrong).sum())
     precision, recall = found / int(flag.sum()), found / int(wrong.sum())
-    expected = scores["suspicion"][flag].sum()
     false_alarms = int((flag & ~wrong).sum())
     numbers = {
         "threshold": f"{value:.2f}",
         "flagged": f"{flag.sum():,}",
         "flagged_samples": f"{flag.sum():,} samples",
         "flags": f"{flag.sum():,} flags",
-        "expected_precision": f"≈ {100 * expected / flag.sum():.1f}%",
-        "expected_recall": f"≈ {100 * expected / scores['suspicion'].sum():.1f}%",
+        "expected_precision": "an unknown share",
+        "expected_recall": "an unknown share",
         "true_positive": f"{found:,}",
         "false_positive": f"{false_alarms:,}",
         "false_negative": f"{(~flag & wrong).sum():,}",
@@ -154,7 +155,48 @@ def test_slider_moves_flagged_against_others_where_nothing_was_injected(
                 assert box["q3"][0] == pytest.approx(
                     rows["influence"][rows["label"] == CLASSES[0]].quantile(0.75), rel=1e-5
                 )
-        assert page.inner_text("#flagged [data-live=expected_precision]").startswith("≈ ")
+        assert page.inner_text("#flagged [data-live=expected_precision]").startswith("at least ")
+        assert opened.complaints == []
+
+
+def accepted_at(result: AuditResult, threshold: float, broken: tuple[float, float]) -> AcceptedAt:
+    """What accepting from a threshold on comes to, where these shares of the labels are right."""
+    samples = int((result.scores["suspicion"] >= threshold).sum())
+    low, high = (samples * share for share in broken)
+    return AcceptedAt(
+        threshold=threshold, samples=samples, mended_low=0.0, mended_high=samples, broken_low=low, broken_high=high
+    )
+
+
+def test_slider_shows_the_precision_that_the_known_thresholds_around_it_allow(
+    browser: Any, plain: AuditResult, tmp_path: Path
+) -> None:
+    rows = [
+        accepted_at(plain, 0.9, (0.02, 0.06)),
+        accepted_at(plain, 0.7, (0.1, 0.3)),
+        accepted_at(plain, 0.4, (0.3, 0.6)),
+    ]
+    acceptance = Acceptance(by_threshold=tuple(rows), pays_from=0.9)
+    path = write_report(replace(plain, summary=replace(plain.summary, acceptance=acceptance)), tmp_path / "report.html")
+    above, below = rows[1], rows[2]
+    between = int((plain.scores["suspicion"] >= 0.5).sum())
+    wrong_low = max(above.samples - above.broken_high, between - below.broken_high)
+    wrong_high = min(below.samples - below.broken_low, between - above.broken_low)
+    bounds = (wrong_low / between, wrong_high / between)
+    expected = share_range(figure(sum(bounds) / 2, *bounds, 1.0, "modelled"))
+    with OpenedReport(browser, path) as opened:
+        page = opened.page
+        assert page.locator("#acceptance-table tbody tr").count() == 3
+        assert "It pays only from a suspicion of 0.90" in page.inner_text("#acceptance")
+        at_first = page.inner_text("#flagged [data-live=expected_precision]")
+        shown = {}
+        for value in (0.9, 0.5, 0.1):
+            move_threshold(page, value)
+            shown[value] = page.inner_text("#flagged [data-live=expected_precision]")
+            assert page.inner_text("#flagged [data-live=expected_recall]") == "an unknown share"
+        assert shown == {0.9: "≈\u00a096%", 0.5: expected, 0.1: "an unknown share"}
+        page.click("#threshold-reset")
+        assert page.inner_text("#flagged [data-live=expected_precision]") == at_first
         assert opened.complaints == []
 
 

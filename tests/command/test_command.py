@@ -121,7 +121,10 @@ def test_the_folder_holds_the_scores_and_a_summary_for_people_and_programs(
     assert table["label"].tolist() == result.scores["label"].tolist()
     np.testing.assert_allclose(table["suspicion"], result.scores["suspicion"])
     markdown = (folder / "summary.md").read_text(encoding="utf-8")
-    assert markdown.startswith(f"## About {result.summary.estimates.mistakes:.0f} of 1,797 labels look wrong")
+    found = result.summary.detection.true_positive
+    assert markdown.startswith(
+        f"## The audit finds {found} of the 180 labels that were made wrong on purpose; its models"
+    )
     assert f"| {'/'.join(Path(result.flagged['filepath'].iloc[0]).parts[-2:])} |".replace("_", r"\_") in markdown
 
 
@@ -150,9 +153,13 @@ def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path:
     labels = dataset.values("ground_truth.label")
     wrong = [{one: other, other: one}[label] if row % 7 == 0 else label for row, label in enumerate(labels)]
     dataset.set_values("ground_truth.label", wrong)
-    worse = forked_command("run", f"fiftyone:{name}", "--fail-above", "0.02", cwd=tmp_path)
+    gate = ("--fail-above", "0.02", "--fail-basis")
+    worse = forked_command("run", f"fiftyone:{name}", *gate, "estimate", cwd=tmp_path)
     assert worse.returncode == 3
-    assert "above the limit of 2.0%" in worse.stderr
+    assert re.search(r"^[\d.]+% to [\d.]+% of the labels may be wrong .* above the limit of 2.0%$", worse.stderr, re.M)
+    unverified = forked_command("run", f"fiftyone:{name}", *gate, "verified", "-q", cwd=tmp_path)
+    assert unverified.returncode == 2
+    assert "nothing is verified in this audit" in unverified.stderr.splitlines()[-1]
 
 
 def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
@@ -220,7 +227,7 @@ def test_the_report_can_be_made_again_elsewhere_and_opens_in_a_browser(
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto((moved / "report.html").as_uri())
     pictures = page.locator("img").evaluate_all("images => images.map(i => i.src.slice(0, 16))")
-    assert page.locator("h1").inner_text().startswith("About ")
+    assert page.locator("h1").inner_text().startswith("The audit finds ")
     page.close()
     assert messages == []
     assert any(picture.startswith("data:image/webp") for picture in pictures)
@@ -234,6 +241,7 @@ MISTAKES = (
     (["run", "digits", "--weights", "nowhere.pth"], "weights 'nowhere.pth' do not exist"),
     (["run", "digits", "--inject", "0.9"], "inject is 0.9; it takes a share from 0 to 0.5"),
     (["run", "digits", "--inject", "0.1", "--fail-above", "0.1"], "--fail-above judges your own labels"),
+    (["run", "digits", "--fail-above", "0.1", "--fail-basis", "high"], "it takes low, estimate or verified"),
     (["run", "digits", "--audit-key", "../up"], "audit key '../up' is no identifier"),
     (["run", "digits", "--device", "cuda:7"], "no such device 'cuda:7'"),
     (["report", "nowhere"], "'nowhere' holds no complete audit result"),

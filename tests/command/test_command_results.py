@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import fiftyone as fo
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -202,3 +204,19 @@ def test_a_sick_machine_is_told_what_to_do(tmp_path: Path) -> None:
     for number, line in enumerate(lines):
         if line.startswith("–"):
             assert lines[number + 1].strip().startswith("→ ")
+
+
+def test_an_audit_is_verified_by_decisions_on_drawn_pictures(audited: Audited, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(audited[0], tmp_path / "result"))
+    drawn = forked_command("verify", "result", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    table = pd.read_csv(folder / "verification.csv", dtype=str, keep_default_na=False)
+    scores = AuditResult.load(folder).scores
+    table["decision"] = np.where(scores["injected"][table["id"]], "wrong", "right")
+    table.to_csv(folder / "verification.csv", index=False)
+    done = forked_command("verify", "result", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    verified = json.loads(done.stdout)
+    assert verified["decided"] == len(table) == 40
+    assert verified["mistakes"]["low"] <= scores["injected"].sum() <= verified["mistakes"]["high"]
+    check_summary(json.loads((folder / "summary.json").read_bytes()))

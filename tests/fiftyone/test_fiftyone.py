@@ -197,7 +197,7 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     review |= {"checked": 0, "found_wrong": 0, "expected_wrong": 0.0, "chance": 0.0}
     kept = {name: config.summary[name] for name in ("counts", "threshold", "detection", "review")}
     assert kept == {"counts": counts, "threshold": 0.8, "detection": None, "review": review}
-    assert set(config.summary) - set(kept) == {"created", "threshold_rule", "estimates", "notes"}
+    assert set(config.summary) - set(kept) == {"created", "threshold_rule", "estimates", "claims", "accepting", "notes"}
     assert dataset.load_run_view("audit").values("id") == view.values("id")
     assert dataset.load_run_view("audit", select_fields=True).has_field("audit_suspicion")
     assert sorted(dataset.exists("audit_suspicion").values("id")) == sorted(view.values("id"))

@@ -708,14 +708,14 @@ def test_a_panel_that_knows_the_former_audit_under_a_key_shows_the_one_that_is_t
     window.event("on_load")
     stale = dict(window.state)
     again = made_up_result(dataset, inject=False)
-    estimates = replace(again.summary.estimates, mistakes=77.0, precision=0.61)
+    estimates = replace(again.summary.estimates, mistakes=77.0, mistakes_low=75.0, mistakes_high=80.0, precision=0.61)
     again.summary = replace(again.summary, threshold=0.123, estimates=estimates)
     write_result(dataset, again)
     for event in ("changed", "on_change_selected", "next_sample", "look"):
         window.state = dict(stale)  # the browser may lose what it was told, and say this after the next one, too
         window.event(event, selected=[dataset.first().id] if event == "on_change_selected" else None)
         assert window.state["threshold"] == 0.123
-        assert window.shows("wrong labels, estimated")
+        assert window.shows("wrong labels, modelled")
         assert "\u00a077" in json.dumps(window.output, ensure_ascii=False)
         assert "threshold 0.12" in json.dumps(window.state["layouts"])
         assert "patch_panel_data" in window.triggered

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
 from audit.summary.correction import UntrainedHead
+from reports.correction import correction_sentence
 from tests.digits_result import pairs_of
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -96,6 +99,27 @@ def test_other_thresholds_are_measured_once_for_each_set_of_flags(injected: audi
     assert {one.threshold for one in elsewhere} <= set(Correction.other_thresholds)
     for one in elsewhere:
         assert sum(vars(one.flagged).values()) == int((suspicion >= one.threshold).sum())
+
+
+def test_the_effects_are_the_differences_of_the_heads_with_their_intervals(injected: audit.AuditResult) -> None:
+    correction = injected.summary.correction
+    for measured in (correction, *correction.elsewhere):
+        heads = measured.heads.by_name
+        assert {(effect.head, effect.on) for effect in measured.effects} == {
+            (arm, on.name) for arm in ("removed", "corrected") for on in measured.measured_on
+        }
+        for effect in measured.effects:
+            before, after = (heads[arm].quality[effect.on].f1 for arm in ("before", effect.head))
+            assert effect.change == pytest.approx(after - before)
+            assert effect.low <= effect.change <= effect.high
+    sentence = correction_sentence(correction)
+    assert sentence is not None
+    assert re.search(r"without the flagged samples \(change: [+−]?0\.\d{3} to [+−]?0\.\d{3}\), and to", sentence)
+    same = replace(correction.effects[0], head="removed", low=-0.01, change=0.0, high=0.01)
+    assert correction_sentence(replace(correction, effects=(same,))).endswith(
+        "chance in the test samples may explain both changes."
+    )
+    assert "95%" not in correction_sentence(replace(correction, effects=()))
 
 
 def test_it_is_not_the_first_order_estimate(arrays: Arrays, injected: audit.AuditResult) -> None:

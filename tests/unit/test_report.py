@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,17 +20,20 @@ from audit.summary.surroundings import PartOptions
 from integrations.cli.run import cli
 from integrations.cli.summary_tables import show_summary
 from reports import verdict
+from reports.acceptance import acceptance_sentences
 from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
 from reports.known_mislabels import compare_with_known
 from reports.markdown import render_markdown
 from reports.next_steps import next_steps, run_again
+from reports.seals import SEAL_MEANINGS
 from reports.text import signed
 from reports.threshold import threshold_values
 from reports.where import pairs_in_words, where, wrong_by_class
 from tests.digits_result import CLASSES, HOSTILE_CLASSES
 from tests.made_reports import ReportText, nothing_flagged
+from tests.made_statements import accepting, untold, verified
 
 # -- the file
 
@@ -74,8 +78,12 @@ def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, re
     page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
     detection, estimates = injected.summary.detection, injected.summary.estimates
-    assert f"About {estimates.mistakes:.0f} of 1,797 labels look wrong; 180 were changed on purpose." in text
-    assert f"between {estimates.mistakes_low:.0f} and {estimates.mistakes_high:.0f}" in text
+    assert (
+        f"The audit finds {detection.true_positive} of the 180 labels that were made wrong on purpose; its models put "
+        f"all wrong labels at {estimates.mistakes_low:.0f} to {estimates.mistakes_high:.0f} of 1,797."
+    ) in text
+    for seal, meaning in SEAL_MEANINGS.items():
+        assert f"{seal} {meaning}" in text
     assert f"recall {100 * detection.recall:.1f}%" in text
     for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
         assert f"{getattr(detection, measure):.3f}" in text
@@ -94,15 +102,15 @@ def test_verdict_and_measures_are_those_of_the_summary(injected: AuditResult, re
     assert "influence-audit app influence-audit-demo" in text
 
 
-def test_estimates_look_different_from_measurements(plain: AuditResult, injected: AuditResult) -> None:
+def test_modelled_numbers_look_different_from_measurements(plain: AuditResult, injected: AuditResult) -> None:
     bases = {number.label: number for number in verdict.key_numbers(plain.summary, None)}
-    assert bases["precision of the flags"].basis == "estimated"
-    assert bases["precision of the flags"].value.startswith("≈")
+    assert bases["precision of the flags"].seal == "modelled"
+    assert bases["precision of the flags"].value.startswith("at least ")
     measured = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
-    assert measured["precision"].basis == "measured"
+    assert measured["precision"].seal == "measured"
     assert "injected mislabels" in measured["precision"].rests_on
     for number in [*bases.values(), *measured.values()]:
-        assert number.value.startswith("≈") == (number.basis == "estimated")
+        assert number.seal == "modelled" or not number.value.startswith("≈")
         assert number.rests_on
 
 
@@ -130,6 +138,7 @@ def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
     summary = replace(plain.summary, source=source)
     again = "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second"
     assert [step.commands for step in next_steps(summary, None)] == [
+        ("influence-audit verify RESULT_FOLDER",),
         ("influence-audit app 'my set; rm -rf'", "influence-audit export RESULT_FOLDER -o flagged.csv"),
         (f"{again} --inject 0.1",),
         (f"{again} -o corrected", "influence-audit compare RESULT_FOLDER corrected"),
@@ -142,9 +151,11 @@ def test_what_the_command_prints_last_can_be_pasted(
     source = replace(plain.summary.source, dataset="<b>my</b> set; ls")
     result = replace(plain, summary=replace(plain.summary, source=source))
     show_summary(Console(), result, tmp_path)
-    assert "next      influence-audit app '<b>my</b> set; ls'    review" in capsys.readouterr().out
-    counts = replace(result.summary.counts, flagged=0)
-    show_summary(Console(), replace(result, summary=replace(result.summary, counts=counts)), tmp_path)
+    printed = capsys.readouterr().out
+    assert "next      influence-audit app '<b>my</b> set; ls'    review" in printed
+    assert f"next      influence-audit verify {tmp_path.parent}    decide" in printed
+    clean_summary = nothing_flagged(plain).summary
+    show_summary(Console(), replace(nothing_flagged(plain), summary=clean_summary), tmp_path)
     assert "next" not in capsys.readouterr().out
     assert "influence-audit app &#39;&lt;b&gt;my&lt;/b&gt; set; ls&#39;</code> runs" in render_report(result)
 
@@ -177,14 +188,14 @@ def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: Audi
 def test_what_to_do_fits_the_outcome(plain: AuditResult, injected: AuditResult) -> None:
     nothing = next_steps(nothing_flagged(plain).summary, None)
     assert [step.title for step in nothing] == [
-        "Nothing to correct",
-        "Measure how far to trust the flags",
+        "Nothing is flagged",
+        "Measure what the audit finds",
         "Audit again when the labels change",
     ]
     assert nothing[0].text.startswith("No sample reaches the threshold of 1.00.")
     arrays = replace(plain.summary, source=None)
     commands = [command for step in next_steps(arrays, None) for command in step.commands]
-    assert commands == ["influence-audit export RESULT_FOLDER -o flagged.csv"]
+    assert commands == ["influence-audit verify RESULT_FOLDER", "influence-audit export RESULT_FOLDER -o flagged.csv"]
     helps = correction_sentence(injected.summary.correction)
     assert helps in next_steps(injected.summary, compare_with_known(injected))[1].text
 
@@ -194,9 +205,10 @@ def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None
         estimates = replace(injected.summary.estimates, mistakes=mistakes, mistakes_low=low, mistakes_high=high)
         return verdict.sentences(replace(injected.summary, estimates=estimates), compare_with_known(injected))[0]
 
-    assert own(190, 172, 205).endswith("not touched, and about 10 of them look wrong (between 0 and 25).")
-    assert own(170, 150, 200).endswith("not touched, and hardly one of them looks wrong (between 0 and 20).")
-    assert own(170, 150, 178).endswith("not touched, and none of them looks wrong.")
+    assert own(190, 172, 205).endswith("not touched, and between 0 and 25 of them may be wrong.")
+    assert own(282, 280, 285).endswith("not touched, and about 102 of them may be wrong.")
+    assert own(180, 150, 180).endswith("not touched, and none of them looks wrong.")
+    assert "The range leaves out these 180, so do not rely on it." in own(170, 150, 178)
 
 
 # -- where the wrong labels are
@@ -205,10 +217,11 @@ def test_own_mistakes_are_told_from_injected_ones(injected: AuditResult) -> None
 def test_the_classes_come_to_the_number_in_the_verdict(plain: AuditResult, reports: dict[str, Path]) -> None:
     mistakes = 1.25 * plain.summary.estimates.mistakes
     summary = replace(plain.summary, estimates=replace(plain.summary.estimates, mistakes=mistakes))
+    summary = replace(summary, estimates=replace(summary.estimates, mistakes_high=2 * mistakes))
     wrong = wrong_by_class(replace(plain, summary=summary))
-    assert wrong.sum() == pytest.approx(mistakes)
+    assert sum(number.value for number in wrong.values()) == pytest.approx(mistakes)
     suspicions = plain.scores.groupby("label")["suspicion"].sum()
-    np.testing.assert_allclose(wrong[suspicions.index] / suspicions, 1.25)
+    np.testing.assert_allclose([wrong[label].value for label in suspicions.index] / suspicions, 1.25)
     text = " ".join(ReportText(reports["plain"].read_text(encoding="utf-8")).text.split())
     places = [text.index(f" {label} ", text.index("Where the wrong labels are")) for label in suspicions.index]
     assert np.array_equal(np.argsort(places), np.argsort(-suspicions.to_numpy()))
@@ -225,9 +238,66 @@ def test_the_verdict_names_pairs_and_a_class_that_stand_out(plain: AuditResult) 
     assert "Of all classes \u2068digit 3\u2069 has the largest share of wrong labels" in text
     pairs = [("a", "b", 4), ("b", "a", 3), ("c", "a", 3), ("d", "a", 1)]
     assert pairs_in_words(pairs, 101) == "No pair of classes stands out among the flags."
-    assert pairs_in_words(pairs, 100).startswith("The commonest flags: ")
+    assert pairs_in_words(pairs, 100).startswith("The most frequent flags are ")
     assert "…" in pairs_in_words([("y" * 300, " ", 1)], 1)
     assert where(nothing_flagged(plain)) == ""
+
+
+def test_no_class_has_more_wrong_labels_than_samples_and_none_is_named_where_nothing_is_known(
+    plain: AuditResult,
+) -> None:
+    scores = plain.scores.assign(suspicion=0.001)
+    rare = scores.index[scores["label"] == "digit 3"][:26]
+    scores.loc[rare, "label"] = "deer"
+    scores.loc[rare, "suspicion"] = 0.99
+    estimates = replace(plain.summary.estimates, mistakes=600.0, mistakes_low=500.0, mistakes_high=900.0)
+    result = replace(plain, scores=scores, summary=replace(plain.summary, estimates=estimates))
+    wrong = wrong_by_class(result)
+    assert (wrong["deer"].value, wrong["deer"].high) == (26, 26)
+    assert sum(number.value for number in wrong.values()) == pytest.approx(600)
+    assert sum(number.high for number in wrong.values()) == pytest.approx(900)
+    assert "deer\u2069 has the largest share of wrong labels: > 99% of its 26 (modelled)." in where(result)
+    assert where(with_estimates(plain, mistakes=663.0, mistakes_low=0.0, mistakes_high=1797.0)) == ""
+    assert where(with_estimates(plain, told=False)) == ""
+
+
+def with_estimates(result: AuditResult, **changes: Any) -> AuditResult:
+    estimates = replace(result.summary.estimates, **changes)
+    return replace(result, summary=replace(result.summary, estimates=estimates))
+
+
+@pytest.mark.parametrize("state", ["wide", "untold", "verified", "accepted"])
+def test_every_kind_of_statement_is_in_report_markdown_and_terminal(
+    plain: AuditResult, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = with_estimates(plain, mistakes=174.0, mistakes_low=47.0, mistakes_high=388.0).summary
+    if state == "untold":
+        summary = untold(summary)
+    if state == "verified":
+        summary = verified(summary, (71, 20, 140), (0.1, 0.05, 0.2))
+    if state == "accepted":
+        accepted = accepting()
+        at = [
+            replace(row, threshold=threshold) for row, threshold in zip(accepted.by_threshold, (0.9, 0.7), strict=True)
+        ]
+        summary = replace(summary, acceptance=replace(accepted, by_threshold=tuple(at)))
+    result = replace(plain, summary=summary)
+    page = " ".join(ReportText(render_report(result)).text.split())
+    markdown = render_markdown(result)
+    show_summary(Console(width=1000), result, Path("report.html"))
+    printed = " ".join(capsys.readouterr().out.split())
+    head = verdict.headline(summary)
+    seal = "verified" if state == "verified" else "modelled"
+    for text in (page, markdown, printed):
+        assert head in text
+        assert seal in text
+        assert "estimated" not in text
+    assert f"wrong labels, {seal}" in printed
+    for sentence in acceptance_sentences(summary):
+        said = sentence.replace("\u00a0", " ")
+        assert all(said in text.replace("\u00a0", " ") for text in (page, markdown, printed))
+    assert ("What people decided" in page) == (state == "verified")
+    assert ("influence-audit verify" in page) == (state != "verified")
 
 
 def test_the_verdict_says_nothing_of_pairs_that_were_injected(injected: AuditResult) -> None:
@@ -242,7 +312,7 @@ def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) ->
     first = Path(plain.flagged["filepath"].iloc[0])
     assert f"| {first.parent.name}/{first.name} |".replace("_", "\\_") in text
     assert "<b>" not in text
-    assert "The commonest flags" in text
+    assert "The most frequent flags are" in text
 
 
 def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:

@@ -229,7 +229,7 @@ def test_unsure_samples_are_left_out_and_their_worst_is_stated():
     wrong = np.random.default_rng(8).random(2000) < suspicion
     result = made_result(suspicion)
     table = decided(result, wrong, 60)
-    table.iloc[[3, 20], table.columns.get_loc("decision")] = "unsure"
+    table.iloc[[3, 20], table.columns.get_loc("decision")] = ["unsure", " Cannot say"]
     found = audit.verify(result, table)
     assert found.unsure == 2
     assert found.decided == 58

@@ -48,10 +48,11 @@ HELP = """
    *Label by hand* in the App's own editor, which writes into the label field at once.
 5. **Apply corrections** writes the corrected labels into the label field; the old ones are kept.
 
-Suspicion is the estimated probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
+Suspicion is the model's probability that the label is wrong, 0 to 1. Influence is what the sample does for the mean
 validation loss: positive helps, negative harms.
 """
 CLASSES_SHOWN = 50
+_SHOWN = ("counts", "estimates", "claims", "accepting", "verified", "since_last")  # parts of the run's summary
 HAND_STORE = "influence_audit_by_hand"  # in the dataset's execution store: the sample whose label is being typed
 NEUTRAL = "#8b95a5"  # reads well on dark and on light
 
@@ -600,4 +601,11 @@ def _panel_layout(layout: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(summary: Any) -> dict[str, Any]:
     """The parts of a run's summary that the panel shows, as JSON values."""
-    return {name: dict(summary[name]) for name in ("counts", "estimates", "since_last") if summary.get(name)}
+    return {name: _as_json(summary[name]) for name in _SHOWN if summary.get(name)}
+
+
+def _as_json(value: Any) -> Any:
+    """A list or dictionary of the database as Python's own, down to its values."""
+    if isinstance(value, dict):
+        return {name: _as_json(item) for name, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list) else value

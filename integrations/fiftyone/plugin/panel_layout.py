@@ -12,6 +12,7 @@ from integrations.fiftyone.explanations import SETTINGS
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review import ReviewProgress
 
+from .claims_shown import accepting, modelled_cards, too_little
 from .operators.sentences import counted
 
 if TYPE_CHECKING:
@@ -119,18 +120,17 @@ class PanelLayout:
 
     def _cards(self, panel: types.Object) -> None:
         state = self._state
-        counts, estimates = state.summary.get("counts", {}), state.summary.get("estimates") or {}
+        counts = state.summary.get("counts", {})
         progress = state.progress
         cards = [(f"{counts.get('samples', 0):,}", "samples"), (f"{progress['flagged']:,}", "flagged")]
-        if estimates.get("mistakes") is not None:
-            cards.append((f"≈\u00a0{estimates['mistakes']:,.0f}", "wrong labels, estimated"))
-        if estimates.get("precision") is not None:
-            cards.append((f"≈\u00a0{estimates['precision']:.0%}", "of the flags right, estimated"))
+        cards += modelled_cards(state.summary)
         share = progress["reviewed"] / progress["flagged"] if progress["flagged"] else 1.0
         cards.append((f"{progress['reviewed']:,} / {progress['flagged']:,}", f"reviewed ({share:.0%})"))
         row = _columns(panel, "cards", len(cards))
         for number, (value, label) in enumerate(cards):
             row.md(f"##### {value}\n{label}", name=f"card_{number}")
+        if why := too_little(state.summary):
+            panel.md(why, name="too_little")
         if progress["checked"]:
             panel.md(_checked_text(ReviewProgress(**progress)), name="checked")
         since = state.summary.get("since_last")
@@ -181,6 +181,9 @@ class PanelLayout:
                 _button(row, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
         _button(row, "undo", "Undo last", "undo", actions.undo, params=shown)
         _button(row, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
+        if many > 1:
+            unseen = f"*Accepting {many:,} suggestions without looking at each?* {accepting(state.summary)}"
+            box.md(unseen, name="accepting")
         box.md(KEYS, name="keys")
         if facts and facts["suspicion"] is not None:
             self._neighbours(box)
@@ -283,13 +286,13 @@ class PanelLayout:
 
 
 def _facts_text(facts: dict[str, Any]) -> str:
-    sure = "" if facts["probability"] is None else f" ({facts['probability']:.0%} sure)"
+    score = "" if facts["probability"] is None else f" (score {facts['probability']:.2f})"
     given = f"**{plain(facts['given'])}**"
     if facts.get("injected"):
         given += f" (changed on purpose; your label is {plain(facts['label'])})"
     lines = [
         f"given: {given}",
-        f"suggested: **{plain(facts['suggested'])}**{sure}",
+        f"suggested: **{plain(facts['suggested'])}**{score}",
         f"suspicion: **{facts['suspicion']:.3f}**",
     ]
     if facts["influence"] is not None:
@@ -314,7 +317,7 @@ def _checked_text(progress: ReviewProgress) -> str:
     )
     if progress.unexpected:
         more = "more" if wrong > expected else "fewer"
-        text += f" Chance hardly explains that: the other flags may hold {more} wrong labels than estimated, too."
+        text += f" Chance alone rarely does that: the other flags may hold {more} wrong labels than expected, too."
     return text
 
 

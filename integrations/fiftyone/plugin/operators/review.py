@@ -14,6 +14,7 @@ from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.runs import audit_config
 
+from ..claims_shown import accepting
 from .inputs import VIEW, chosen_key, key_input, target_input, target_samples
 from .operator import AuditOperator
 from .sentences import counted, said, undone_said
@@ -107,6 +108,13 @@ class AcceptSuggestion(_Decision):
     description = "Decide that the suggested labels are right; 'Apply corrections' writes them into the label field"
     icon = "auto_fix_high"
     decision = staticmethod(review.accept)
+
+    def more(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
+        """What accepting several suggestions without looking at each is expected to come to."""
+        chosen = target_samples(ctx)
+        if not isinstance(chosen, list) or len(chosen) > 1:
+            summary = dataset.get_run_info(chosen_key(ctx, dataset)).config.summary
+            inputs.view("accepting", types.Notice(label=f"You accept several labels at once. {accepting(summary)}"))
 
 
 class Relabel(_Decision):
