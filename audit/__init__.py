@@ -18,6 +18,7 @@ from audit.errors import ConvergenceError, InputError
 if TYPE_CHECKING:
     from audit.data.samples import Samples
     from audit.explain.matrix import influence_matrix
+    from audit.label_issues import find_label_issues
     from audit.pipeline import audit_embeddings, audit_images
     from audit.result import AuditResult
     from audit.verification.apply import apply_verification, reset_verification
@@ -36,6 +37,7 @@ __all__ = [
     "audit_embeddings",
     "audit_images",
     "draw_verification",
+    "find_label_issues",
     "influence_matrix",
     "reset_verification",
     "verify",
@@ -48,6 +50,7 @@ _HOMES = {
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
     "draw_verification": "audit.verification.draw",
+    "find_label_issues": "audit.label_issues",
     "influence_matrix": "audit.explain.matrix",
     "reset_verification": "audit.verification.apply",
     "verify": "audit.verification.estimate",

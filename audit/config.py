@@ -32,6 +32,8 @@ HEAD_ONLY = {
     "pydvl-ekfac": "pyDVL implements it for linear layers only",
 }
 """Why an engine cannot take the whole model."""
+NO_BACKBONE = "none"
+"""The backbone of an audit by given predictions alone."""
 PRECISIONS = ("float32", "bfloat16")
 INJECTION_STRATEGIES = ("uniform", "class-pair", "most-influential")
 INJECTION_TARGETS = ("all", "train")
@@ -82,7 +84,11 @@ class AuditConfig:
         "Stop with an error if a sample cannot be audited (unreadable image, no label, class with fewer than 3 "
         "samples), instead of leaving it out with a note.",
     )
-    backbone: str = _setting("resnet18", "A torchvision ResNet: resnet18, resnet34, resnet50, ...")
+    backbone: str = _setting(
+        "resnet18",
+        "A torchvision ResNet: resnet18, resnet34, resnet50, ...; or 'none' to audit by given predictions alone, "
+        "without reading an image.",
+    )
     weights: str = _setting(
         "auto",
         "Backbone weights: 'imagenet' (torchvision's, from its cache or the network), 'bundled' (a ResNet-18 inside "
@@ -99,6 +105,12 @@ class AuditConfig:
         "embeddings differ by about 0.7 %, the influence of some samples by several %).",
     )
     cache_dir: str | None = _setting(None, "Folder of the embedding cache; default: the user's cache folder.")
+    predictions_in_sample: bool = _setting(
+        False,
+        "The given predictions are of a model that was trained on these samples and labels. Such a model may have "
+        "learnt a wrong label by heart, so the audit then judges a sample by the predictions for its nearest "
+        "neighbours, and not by its own.",
+    )
     trainer: str = _setting(
         "newton",
         "How the head is trained: 'newton' (L2-regularised, to convergence) or 'adam' (the original recipe: "

@@ -2,79 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from audit.compute.matrix import StoredRows, select_rows
-from audit.config import AuditConfig
+from audit.compute.matrix import Rows, StoredRows, select_rows
+from audit.config import NO_BACKBONE, AuditConfig
 from audit.data.arrays import read_arrays, read_validation, rows_of
 from audit.data.copies import row_keys
+from audit.data.given import Given
 from audit.data.left_out import (
     NO_LABEL,
     RARE_CLASS,
     UNREADABLE,
+    WITHOUT_INPUT,
     WITHOUT_LABEL,
     LeftOut,
+    label_array,
     note_of_unreadable,
     of_rare_classes,
 )
-from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, decode_image, is_missing
+from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is_missing
 from audit.data.split import check_validation, own_split, stratified_split
 from audit.errors import InputError
 from audit.extras import require_engine
 from audit.head.standardise import check_embeddings
 from audit.images.backbone import Backbone, load_backbone
-from audit.images.embedding import Embedded, Workers, embed, fitted_pixels, remarks_note
+from audit.images.embedding import Embedded, Workers, embed, remarks_note
+from audit.images.pictures import Pictures
 from audit.progress import Stages
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The images of an audit, and the backbone that embedded them.
-
-    Attributes:
-        samples: the audited samples.
-        backbone: the frozen network.
-        computed: how many images went through it now.
-        cached: how many embeddings came from the cache.
-    """
-
-    samples: Samples
-    backbone: Backbone
-    computed: int
-    cached: int
-
-    def pixels(self, most_bytes: int = 4 * 2**30) -> Tensor:
-        """float32 (n, 3, size, size) in [0, 1], on the backbone's device.
-
-        Raises:
-            InputError: if they take more than `most_bytes`.
-        """
-        side = self.backbone.image_size
-        size = 12 * len(self.samples) * side**2
-        if size > most_bytes:
-            raise InputError(
-                f"scope 'model' holds all images in memory: {len(self.samples)} of {side} × {side} pixels take "
-                f"{size / 2**30:.1f} GiB, more than {most_bytes / 2**30:.0f}; use fewer images, or scope 'head'"
-            )
-        images = [fitted_pixels(decode_image(image), self.backbone) for image in self.samples.images]
-        pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
-        return pixels.permute(0, 3, 1, 2).float() / 255
-
-
-@dataclass(frozen=True)
 class Material:
-    """The input of every audit: n embedded samples with labels and a split.
+    """The input of every audit: n samples with labels, a split, and embeddings, predictions or both.
 
     Attributes:
         ids: of the samples, distinct.
         filepaths: of their images; None where a sample is no file.
-        x: embeddings (n, d).
+        x: embeddings (n, d); None for an audit by predictions alone.
         labels: (n,) as given.
         classes: (C,) distinct labels, sorted.
         split: (n,) 'train', 'validation' or 'test'.
@@ -83,6 +53,7 @@ class Material:
         every_label: distinct labels of all samples, those that are left out included.
         pictures: the images; None for an audit of arrays.
         exponent: the embeddings were divided by two to this power.
+        predictions: float32 (n, C) probabilities by a model of the user's own; None if there are none.
     """
 
     ids: list[str]
@@ -96,6 +67,7 @@ class Material:
     every_label: np.ndarray
     pictures: Pictures | None = None
     exponent: int = 0
+    predictions: np.ndarray | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """Positions of the samples of a split."""
@@ -109,70 +81,172 @@ class Material:
     @property
     def audited(self) -> str:
         """What the samples are: 'images', or 'rows' of an array."""
-        return "rows" if self.pictures is None else "images"
+        return "images" if self.made_by else "rows"
 
     @property
     def made_by(self) -> str:
-        """What identifies the transform from images to embeddings; '' for an audit of arrays."""
-        return "" if self.pictures is None else self.pictures.backbone.transform_key
+        """What identifies the transform from images to embeddings; '' if no network is used."""
+        backbone = None if self.pictures is None else self.pictures.backbone
+        return "" if backbone is None else backbone.transform_key
+
+    @property
+    def device(self) -> torch.device:
+        """Where the audit computes."""
+        return torch.device("cpu") if self.x is None else self.x.device
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Samples before it is known which of them can be audited.
+
+    Attributes:
+        ids: n distinct ids.
+        filepaths: n paths, None where a sample is no file.
+        labels: (n,) of any value where a sample has none.
+        labelled: positions of the samples with a label.
+        splits: (n,) the splits that are to be used; None to draw them.
+        left_out: takes note of the samples that are not audited.
+        images: the n samples; None if they are no images.
+    """
+
+    ids: Sequence[str]
+    filepaths: Sequence[str | None]
+    labels: np.ndarray
+    labelled: np.ndarray
+    splits: np.ndarray | None
+    left_out: LeftOut
+    images: Samples | None = None
 
 
 def material_of_arrays(
-    x: Any, labels: Any, validation: tuple[Any, Any] | None, config: AuditConfig, stages: Stages
+    x: Any, labels: Any, validation: tuple[Any, Any] | None, config: AuditConfig, stages: Stages, given: Given = Given()
 ) -> Material:
-    """Embeddings of the caller's own; arguments and errors as those of `audit.audit_embeddings`."""
-    require_engine(config.engine)
-    if config.scope == "model" or config.heat_maps:
-        asked = "scope 'model' needs" if config.scope == "model" else "heat maps need"
+    """Embeddings or predictions of the caller's own; arguments and errors as those of `audit.audit_embeddings`."""
+    _check_given(config, given)
+    _check_settings(config, "embeddings" if x is not None else "predictions")
+    if x is None and given.predictions is None:
+        raise InputError("x is None, and an audit without embeddings needs predictions; give x, or predictions=")
+    if x is None and validation is not None:
         raise InputError(
-            f"{asked} images, but the audit was given embeddings; leave the setting out, or audit the images"
+            "validation holds embeddings, and x is None; leave it out: without embeddings there is no head"
         )
-    arrays = read_arrays(x, labels, "x")
-    parts, given, missing = arrays.parts, arrays.labels, arrays.missing
-    samples = len(given)
-    ids = [str(row) for row in range(samples)]
+    parts: list[np.ndarray] | None = None
     splits: np.ndarray | None = None
+    if x is None:
+        labelled, missing = label_array(labels)
+    else:
+        arrays = read_arrays(x, labels, "x")
+        parts, labelled, missing = arrays.parts, arrays.labels, arrays.missing
+    ids = [str(row) for row in range(len(labelled))]
     if validation is not None:
         held_out = read_validation(validation, arrays)
-        splits = np.array(["train"] * samples + ["validation"] * len(held_out.labels), dtype=object)
+        splits = np.array(["train"] * len(ids) + ["validation"] * len(held_out.labels), dtype=object)
         ids += [f"validation-{row}" for row in range(len(held_out.labels))]
-        parts, given = [*parts, *held_out.parts], np.concatenate([given, held_out.labels])
+        parts, labelled = [*arrays.parts, *held_out.parts], np.concatenate([labelled, held_out.labels])
         missing = np.concatenate([missing, held_out.missing])
     left_out = LeftOut(ids, [None] * len(ids), config.strict)
     left_out.add(WITHOUT_LABEL, dict.fromkeys(np.flatnonzero(missing).tolist(), NO_LABEL))
-    rows = np.flatnonzero(~missing)
-    kept, classes = _of_auditable_classes(given[rows], rows, left_out, stages)
-    rows = rows[kept]
-    ids, splits = [ids[row] for row in rows], None if splits is None else splits[rows]
-    if splits is not None:
-        check_validation(given[rows], splits)
-    in_double = StoredRows(parts, torch.float64, torch.device("cpu"))
-    exponent = check_embeddings(
-        in_double if len(rows) == len(given) else select_rows(in_double, torch.from_numpy(rows)), ids
-    )
-    embeddings = rows_of(parts, len(classes), config, exponent)
-    if len(rows) < len(given):
-        embeddings = select_rows(embeddings, torch.from_numpy(rows))
+    listed = _Listed(ids, [None] * len(ids), labelled, np.flatnonzero(~missing), splits, left_out)
+    return _material(listed, parts, config, stages, given)
+
+
+def _material(
+    listed: _Listed, parts: list[np.ndarray] | None, config: AuditConfig, stages: Stages, given: Given
+) -> Material:
+    """The samples that can be audited, by embeddings in parts (n_i, d), or by predictions alone."""
+    given.check_rows(len(listed.ids))
+    rows = _given_rows(listed.labelled, given, listed.left_out, stages)
+    kept, classes = _of_auditable_classes(listed.labels[rows], rows, listed.left_out, stages)
+    every_label, rows = np.unique(listed.labels[listed.labelled]), rows[kept]
+    ids, labels = [listed.ids[row] for row in rows], listed.labels[rows]
+    splits = None if listed.splits is None else listed.splits[rows]
+    if splits is not None and listed.images is None:
+        check_validation(labels, splits)
+    embeddings, keys, exponent = _chosen_rows(parts, rows, classes, ids, config)
+    predictions = given.probabilities(rows, every_label, classes)
     with stages.stage("split"):
-        split = split_samples(given[rows], splits, config)
+        split = split_samples(labels, splits, config)
         _note_trust(split, splits, config, stages)
     return Material(
         ids,
-        [None] * len(ids),
+        [listed.filepaths[row] for row in rows],
         embeddings,
-        given[rows],
+        labels,
         classes,
         split,
-        row_keys(embeddings),
-        left_out,
-        np.unique(given[~missing]),
-        exponent=exponent,
+        keys,
+        listed.left_out,
+        every_label,
+        None if listed.images is None else Pictures(listed.images.select(rows), None),
+        exponent,
+        predictions,
     )
 
 
-def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None) -> Material:
-    """Images through the backbone; arguments and errors as those of `audit.audit_images`."""
+def _chosen_rows(
+    parts: list[np.ndarray] | None, rows: np.ndarray, classes: np.ndarray, ids: list[str], config: AuditConfig
+) -> tuple[Rows | None, np.ndarray, int]:
+    """Embeddings of some rows, their keys, and the exponent that they were divided by; no embeddings without parts."""
+    if parts is None:  # samples with the same predictions are not copies: a sure model predicts many alike
+        numbers = np.arange(len(rows), dtype=np.uint64)
+        return None, np.stack([numbers, numbers], 1).view(np.uint8), 0
+    every = len(rows) == sum(map(len, parts))
+    places = torch.from_numpy(rows)
+    in_double = StoredRows(parts, torch.float64, torch.device("cpu"))
+    exponent = check_embeddings(in_double if every else select_rows(in_double, places), ids)
+    embeddings = rows_of(parts, len(classes), config, exponent)
+    embeddings = embeddings if every else select_rows(embeddings, places)
+    return embeddings, row_keys(embeddings), exponent
+
+
+def _given_rows(rows: np.ndarray, given: Given, left_out: LeftOut, stages: Stages) -> np.ndarray:
+    """Those of the labelled samples' rows for which there is what was given; the others are left out."""
+    lacking = given.lacking(rows)
+    if lacking:
+        reasons = " or ".join(dict.fromkeys(lacking.values()))
+        stages.note("samples", f"{len(lacking)} samples are left out (listed in the result): {reasons}")
+        if len(lacking) == len(rows):
+            raise InputError(f"no sample can be audited: {reasons}; check that ids or rows are those of the samples")
+    left_out.add(WITHOUT_INPUT, lacking)
+    return rows[~np.isin(rows, list(lacking))]
+
+
+def _check_given(config: AuditConfig, given: Given) -> None:
+    """Refuse an engine that is not installed, and settings about predictions that were not given."""
     require_engine(config.engine)
+    if config.predictions_in_sample and given.predictions is None:
+        raise InputError("predictions_in_sample says what the predictions are, and none were given; leave it out")
+
+
+def _check_settings(config: AuditConfig, given: str) -> None:
+    """Refuse settings that need images or a head if the audit is of given embeddings or predictions alone."""
+    asked = [
+        (config.scope == "model", "scope 'model' needs", "images"),
+        (bool(config.heat_maps), "heat maps need", "images"),
+    ]
+    if given == "predictions" and config.predictions_in_sample:
+        raise InputError(
+            "in-sample predictions alone do not tell wrong labels, which their model has learnt, too; give embeddings "
+            "or images as well, or out-of-sample predictions, such as scikit-learn's cross_val_predict makes"
+        )
+    if given == "predictions":
+        asked += [
+            (config.inject > 0 and config.inject_strategy == "most-influential", "most-influential needs", "influence"),
+            (config.engine != "exact", f"engine {config.engine!r} needs", "embeddings"),
+            (config.trainer != "newton", f"trainer {config.trainer!r} needs", "embeddings"),
+        ]
+    for is_asked, who, what in asked:
+        if is_asked:
+            raise InputError(
+                f"{who} {what}, but the audit was given {given}; leave the setting out, or audit the images"
+            )
+
+
+def material_of_images(
+    samples: Samples, config: AuditConfig, stages: Stages, workers: Workers | None, given: Given = Given()
+) -> Material:
+    """Images through the backbone, or what was given in its place; errors as those of `audit.audit_images`."""
+    _check_given(config, given)
     if workers is not None and config.engine != "exact":
         raise InputError(
             f"engine {config.engine!r} takes embeddings in memory, and workers would hold them; use engine 'exact', "
@@ -180,7 +254,31 @@ def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, wo
         )
     left_out = LeftOut(samples.ids, [_path(image) for image in samples.images], config.strict)
     labelled = _labelled(samples, left_out, stages)
+    own = samples.splits if config.use_splits else None
+    if given.embeddings is not None or config.backbone == NO_BACKBONE:
+        _check_settings(config, "predictions" if given.embeddings is None else "embeddings")
+        if given.embeddings is None and given.predictions is None:
+            raise InputError("backbone 'none' embeds no images; give embeddings or predictions, or choose a backbone")
+        labels = np.array(["" if is_missing(label) else label for label in samples.labels])
+        splits = None if own is None else np.array(own, dtype=object)
+        listed = _Listed(samples.ids, left_out.filepaths, labels, labelled, splits, left_out, samples)
+        parts = None if given.embeddings is None else [given.embeddings.values]
+        return _material(listed, parts, config, stages, given)
+    return _through_backbone(samples, labelled, left_out, (config, stages, workers), given)
+
+
+def _through_backbone(
+    samples: Samples,
+    labelled: np.ndarray,
+    left_out: LeftOut,
+    audit: tuple[AuditConfig, Stages, Workers | None],
+    given: Given,
+) -> Material:
+    """The samples whose images can be read and audited, embedded by the backbone."""
+    config, stages, workers = audit
+    given.check_rows(len(samples))
     every_label = np.array(sorted({samples.labels[row] for row in labelled}))
+    labelled = _given_rows(labelled, given, left_out, stages)
     auditable_classes(np.array([samples.labels[row] for row in labelled]))
     backbone, embedded = _embedded(samples.select(labelled), config, stages, workers)
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
@@ -206,6 +304,7 @@ def material_of_images(samples: Samples, config: AuditConfig, stages: Stages, wo
         left_out,
         every_label,
         Pictures(audited, backbone, embedded.computed, embedded.cached),
+        predictions=given.probabilities(rows[kept], every_label, classes),
     )
 
 

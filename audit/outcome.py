@@ -17,14 +17,14 @@ from audit.config import SPLITS, AuditConfig
 from audit.data.copies import Copies
 from audit.data.findings import find, summarise
 from audit.explain.influential import no_explanations
-from audit.flags.detectors import DETECTORS, Evidence, of_classes
+from audit.flags.detectors import Evidence, of_classes, scores_of, suspicion_of
 from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.flags.threshold import Flags, likeliest_others, suggest_labels
 from audit.head.fit import Head
 from audit.head.hessian import HeadHessian
-from audit.images.backbone import Backbone
+from audit.images.pictures import Pictures
 from audit.influence.engine import Influence
-from audit.inputs import Material, Pictures
+from audit.inputs import Material
 from audit.noise_model.controls import KINDS, Controls
 from audit.noise_model.copies import describe_copies
 from audit.noise_model.count import Count, cautions, describe_controls
@@ -38,7 +38,7 @@ from audit.summary.detection import InjectedDetection
 from audit.summary.estimates import Acceptance
 from audit.summary.heads import Heads, HeadSummary, TriedPenalty
 from audit.summary.influence import InfluenceSummary, LeaveOneOutSummary
-from audit.summary.noise_model import LookAlikesSummary, NoiseModelSummary, RoundSummary
+from audit.summary.noise_model import GivenPredictionsSummary, LookAlikesSummary, NoiseModelSummary, RoundSummary
 from audit.summary.parts import ClassLabel
 from audit.summary.summary import Summary
 from audit.summary.surroundings import BackboneSummary, EmbeddingSummary, Machine
@@ -54,7 +54,8 @@ class Scored:
         given: (n,) class numbers before injection.
         labels: (n,) audited class numbers, including injected mislabels.
         copies: which samples have the same content.
-        heads: 'given', trained on `given`, and with injection also 'corrupted', trained on `labels`.
+        heads: 'given', trained on `given`, and with injection also 'corrupted', trained on `labels`; none if there are
+            no embeddings, in which case hessian and influence are None.
         diagnosis: the noise model's output for every label.
         controls: copies of the labels with known mislabels.
         hessian: the Hessian of the audited head.
@@ -71,8 +72,8 @@ class Scored:
     heads: dict[str, Head]
     diagnosis: Diagnosis
     controls: Controls
-    hessian: HeadHessian
-    influence: Influence
+    hessian: HeadHessian | None
+    influence: Influence | None
     evidence: Evidence
     counted: Count
     flags: Flags
@@ -98,7 +99,8 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
     with stages.stage("evaluation"):
         summary = _summary(material, scored, config, stages, scores, summarise(findings))
     arrays = {name: head.arrays() for name, head in scored.heads.items()}
-    arrays[scored.audited].update(scored.influence.arrays())
+    if scored.influence is not None:
+        arrays[scored.audited].update(scored.influence.arrays())
     for head in arrays.values() if material.exponent else ():  # for embeddings that the caller provided
         head.update({name: np.ldexp(head[name].astype(np.float64), material.exponent) for name in ("mean", "scale")})
     return AuditResult(
@@ -125,7 +127,8 @@ def _summary(
     """`AuditResult.summary` before the optional stages, which `with_optional_stages` adds."""
     flags, labels = scored.flags, scored.labels
     classes = tuple(material.classes.tolist())
-    reasons = cautions(np.bincount(labels), scored.controls, scored.counted)
+    basis = "embeddings" if scored.heads else "predictions"
+    reasons = cautions(np.bincount(labels), scored.controls, scored.counted, basis)
     return Summary(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         counts=_counts(material, flags.flag, labels != scored.given),
@@ -143,11 +146,12 @@ def _summary(
         influence=_describe_influence(material, scored, config),
         leave_one_out=LeaveOneOutSummary(method=scored.diagnosis.method),
         noise_model=_describe_noise_model(scored.diagnosis, classes),
-        backbone=None if material.pictures is None else _describe_backbone(material.pictures.backbone),
+        predictions=_describe_predictions(material, scored, config),
+        backbone=_describe_backbone(material.pictures),
         embedding=_describe_embedding(material.pictures),
         config=config,
         versions=_versions(),
-        machine=_machine(material.x.device),
+        machine=_machine(material.device),
         notes=tuple(stages.notes),
         failed_stages=tuple(stages.failed),
         timings=dict(stages.seconds),
@@ -186,12 +190,23 @@ def _detection(scored: Scored, config: AuditConfig) -> InjectedDetection | None:
     """How well the audit finds the injected mislabels; None if there are none."""
     if not config.inject:
         return None
-    scores = {name: score(scored.evidence) for name, score in DETECTORS.items()}
-    quality = detection_quality(scored.labels != scored.given, scored.flags.flag, scores)
+    quality = detection_quality(scored.labels != scored.given, scored.flags.flag, scores_of(scored.evidence))
     return InjectedDetection(**vars(quality), strategy=config.inject_strategy, into=config.inject_into)
 
 
-def _describe_influence(material: Material, scored: Scored, config: AuditConfig) -> InfluenceSummary:
+def _describe_predictions(material: Material, scored: Scored, config: AuditConfig) -> GivenPredictionsSummary | None:
+    if material.predictions is None:
+        return None
+    return GivenPredictionsSummary(
+        alone=material.x is None,
+        in_sample=config.predictions_in_sample,
+        agreement=float((material.predictions.argmax(1) == scored.given).mean()),
+    )
+
+
+def _describe_influence(material: Material, scored: Scored, config: AuditConfig) -> InfluenceSummary | None:
+    if scored.influence is None or scored.hessian is None:
+        return None
     return InfluenceSummary(
         engine=config.engine,
         scope="model" if config.scope == "model" else "head",
@@ -229,10 +244,10 @@ def scores_table(material: Material, scored: Scored, config: AuditConfig) -> pd.
         "filepath": np.array(material.filepaths, dtype=object),
         "split": material.split,
         "label": material.classes[evidence.labels],
-        "influence": evidence.influence,
-        "self_influence": evidence.self_influence,
+        "influence": _numbers(evidence.influence, len(flag)),
+        "self_influence": _numbers(evidence.self_influence, len(flag)),
         "loo_probability": evidence.of_given(evidence.loo_probabilities),
-        "suspicion": DETECTORS["suspicion"](evidence),
+        "suspicion": suspicion_of(evidence),
         "flag": flag,
         "suggested_label": material.classes[suggested],
         "suggested_probability": of_classes(evidence.posterior, suggested),
@@ -243,6 +258,11 @@ def scores_table(material: Material, scored: Scored, config: AuditConfig) -> pd.
         columns["injected"] = evidence.labels != scored.given
         columns["original_label"] = material.classes[scored.given]
     return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
+
+
+def _numbers(values: np.ndarray | None, samples: int) -> np.ndarray:
+    """A column of the scores, which is empty (NaN here, null in files) if it is undefined."""
+    return np.full(samples, np.nan) if values is None else values
 
 
 def _counts(material: Material, flag: np.ndarray, injected: np.ndarray) -> Counts:
@@ -259,7 +279,9 @@ def _counts(material: Material, flag: np.ndarray, injected: np.ndarray) -> Count
     )
 
 
-def _describe_heads(scored: Scored, material: Material) -> Heads:
+def _describe_heads(scored: Scored, material: Material) -> Heads | None:
+    if not scored.heads:
+        return None
     corrupted = scored.heads.get("corrupted")
     return Heads(
         given=_describe_head(scored.heads["given"], material, scored.given),
@@ -295,7 +317,10 @@ def curves_table(heads: dict[str, Head]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["head", "step", "train_loss", "validation_loss"])
 
 
-def _describe_backbone(backbone: Backbone) -> BackboneSummary:
+def _describe_backbone(pictures: Pictures | None) -> BackboneSummary | None:
+    backbone = None if pictures is None else pictures.backbone
+    if backbone is None:
+        return None
     return BackboneSummary(
         name=backbone.name,
         weights=backbone.weights,
@@ -308,7 +333,9 @@ def _describe_backbone(backbone: Backbone) -> BackboneSummary:
 
 
 def _describe_embedding(pictures: Pictures | None) -> EmbeddingSummary | None:
-    return None if pictures is None else EmbeddingSummary(computed=pictures.computed, cached=pictures.cached)
+    if pictures is None or pictures.backbone is None:
+        return None
+    return EmbeddingSummary(computed=pictures.computed, cached=pictures.cached)
 
 
 def _versions() -> dict[str, str]:

@@ -18,16 +18,19 @@ from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.compute.memory import check_fits
 from audit.config import AuditConfig
 from audit.data.copies import Copies
+from audit.data.given import Given
 from audit.data.samples import Samples
-from audit.flags.detectors import DETECTORS, Evidence
+from audit.flags.detectors import Evidence, suspicion_of
 from audit.flags.threshold import Flags, choose_flags
 from audit.head.fit import Head
+from audit.head.hessian import HeadHessian
 from audit.head.standardise import Standardiser
 from audit.images.embedding import Workers
 from audit.images.heat_map import drawn_heat_maps
+from audit.images.pictures import Pictures
 from audit.images.thumbnails import shown_samples, thumbnails
 from audit.influence.engine import Influence
-from audit.inputs import Material, Pictures, material_of_arrays, material_of_images
+from audit.inputs import Material, material_of_arrays, material_of_images
 from audit.noise_model.controls import Controls
 from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
@@ -64,8 +67,10 @@ def audit_embeddings(
     config: AuditConfig | None = None,
     progress: ProgressCallback = silent,
     checkpoint: Checkpoint | None = None,
+    *,
+    predictions: Any = None,
 ) -> AuditResult:
-    """Audit labels on embeddings of your own.
+    """Audit labels on embeddings of your own, on predictions of a model of your own, or on both.
 
     Identical rows count as copies of one sample (`audit.data.copies`), unless most of them carry different
     labels: then the embeddings do not tell samples apart.
@@ -74,26 +79,32 @@ def audit_embeddings(
         x: (n, d) embeddings, finite real numbers: an array, memory-mapped or not, a tensor, a table, a list of rows,
             a sparse matrix that fits into memory, or the paths of one or more .npy files. Rows go with labels by
             position. Up to IN_MEMORY_BYTES are kept in memory, in double precision (single on a GPU), with predictions
-            of up to as many; more are read where they are, a few rows at a time.
+            of up to as many; more are read where they are, a few rows at a time. None to audit by predictions alone:
+            then no head is trained, and influence is undefined.
         labels: (n,) integers, booleans or strings, all of one type; an array, a tensor, a column or a list.
         validation: (embeddings, labels) to use as the validation split instead of a part of x. They are scored too:
             their rows follow those of x, with ids 'validation-0', 'validation-1', ...
         config: the settings; those of the backbone are not used.
         progress: is told what is being done.
         checkpoint: keeps what stages come to, until the caller discards it; None for one that ends with the audit.
+        predictions: (n, C) class probabilities or logits by a model that was not trained on the sample (for one that
+            was, set `config.predictions_in_sample`): a row for each of x, then for each of `validation`. The columns
+            are the classes in sorted order, or those of a table that are named as the classes. A row of NaN is a
+            missing prediction: the sample is not audited.
 
     Returns:
         The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
-        a label (None, NaN, pd.NA, masked or blank), and those of a class of fewer than 3, are in `skipped` instead.
+        a label (None, NaN, pd.NA, masked or blank), those of a class of fewer than 3, and those without a prediction
+        are in `skipped` instead.
 
     Raises:
-        InputError: if x or labels cannot be read as that, shapes differ, an embedding is not finite or dwarfs the
-            others, validation has fewer than two samples or a class that x lacks, or there are fewer than two
-            classes with 3 samples.
+        InputError: if x, labels or predictions cannot be read as that, shapes or classes differ, an embedding is not
+            finite or dwarfs the others, validation has fewer than two samples or a class that x lacks, or there are
+            fewer than two classes with 3 samples.
     """
     config = config or AuditConfig()
     stages = Stages(progress)
-    material = material_of_arrays(x, labels, validation, config, stages)
+    material = material_of_arrays(x, labels, validation, config, stages, Given.read(predictions=predictions))
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
     return audit.end(*audit.run(material), discard=checkpoint is None)
 
@@ -105,6 +116,9 @@ def audit_images(
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
     scored: Callable[[AuditResult], object] = lambda result: None,
+    *,
+    embeddings: Any = None,
+    predictions: Any = None,
 ) -> AuditResult:
     """Audit the labels of images.
 
@@ -120,6 +134,11 @@ def audit_images(
             to do so here.
         scored: is shown the result as soon as it has scores and flags, before explanations, correction and pictures are
             made: to save it, in case one of these ends the process.
+        embeddings: (n, d) embeddings of your own, a row for each sample, in place of a backbone's; or a list of
+            several such arrays, which are standardised and put side by side. Images are then read for thumbnails only.
+            A row of NaN is a missing embedding: the sample is not audited.
+        predictions: as in `audit_embeddings`, a row for each sample. With `config.backbone` 'none', the audit rests on
+            them alone.
 
     If a stage after the flags fails, `result.summary.failed_stages` names it with the reason, and the rest is kept.
 
@@ -129,7 +148,8 @@ def audit_images(
     """
     config = config or AuditConfig()
     stages = Stages(progress)
-    material = material_of_images(samples, config, stages, workers)
+    given = Given.read(embeddings, predictions)
+    material = material_of_images(samples, config, stages, workers, given)
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
     result, correction = audit.run(material, scored)
     assert material.pictures is not None
@@ -155,7 +175,7 @@ class _Audit:
         self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None
     ) -> tuple[AuditResult, CorrectionMeasured | None]:
         """Scores and flags, which are passed to `scored`, then explanations, and what correcting does to the head."""
-        check_fits(len(material.ids), len(material.classes), material.x.device)
+        check_fits(len(material.ids), len(material.classes), material.device)
         self.checkpoint.begin(
             self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
         )
@@ -175,44 +195,53 @@ class _Audit:
         """A digest of everything that the stages depend on."""
         settings = {name: value for name, value in self.config.to_dict().items() if name not in NOT_IN_OUTCOME}
         parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
-        return digest_of(*parts, str(material.x.device), torch.__version__, code_digest())
+        return digest_of(*parts, material.predictions, str(material.device), torch.__version__, code_digest())
 
     def _score(self, material: Material) -> Scored:
         given = material.numbers
         copies = copies_of(material, given)
-        heads = {"given": self._head("head", material, given)}
+        heads = {} if material.x is None else {"given": self._head("head", material, given)}
         labels = given
         if self.config.inject:
-            labels = self._injected(material, given, copies, heads["given"])
-            heads["corrupted"] = self._head("head-corrupted", material, labels)
-        audited = heads["corrupted" if self.config.inject else "given"]
+            labels = self._injected(material, given, copies, heads.get("given"))
+            if heads:
+                heads["corrupted"] = self._head("head-corrupted", material, labels)
         diagnosis, controls = self._diagnosis(material, labels, copies)
-        with self.stages.stage("influence"):
-            hessian = hessian_of(material.x, audited, material, self.config)
-            # Without the validation labels: a few hundred of these, right ones too, would say more of themselves than
-            # of the loss.
-            expected = None if self.config.validation_trusted else diagnosis.prior
-            influence = self.checkpoint.once(
-                "influence",
-                lambda: influence_of(
-                    material.x, labels, audited, hessian, material, self.config, expected, self._tell("influence")
-                ),
-            )
-        evidence = evidence_of(labels, influence.values, diagnosis)
+        hessian, influence = None, None
+        if heads:
+            audited = heads["corrupted" if self.config.inject else "given"]
+            hessian, influence = self._influence(material, labels, audited, diagnosis)
+        evidence = evidence_of(labels, influence, diagnosis)
         counted, flags, acceptance = self._flags(evidence, controls, diagnosis, copies, material)
         return Scored(
             *(given, labels, copies, heads, diagnosis, controls, hessian, influence, evidence, counted, flags),
             acceptance=acceptance,
         )
 
+    def _influence(
+        self, material: Material, labels: np.ndarray, head: Head, diagnosis: Diagnosis
+    ) -> tuple[HeadHessian, Influence]:
+        with self.stages.stage("influence"):
+            hessian = hessian_of(material.x, head, material, self.config)
+            # Without the validation labels: a few hundred of these, right ones too, would say more of themselves than
+            # of the loss.
+            expected = None if self.config.validation_trusted else diagnosis.prior
+            influence = self.checkpoint.once(
+                "influence",
+                lambda: influence_of(
+                    material.x, labels, head, hessian, material, self.config, expected, self._tell("influence")
+                ),
+            )
+        return hessian, influence
+
     def _head(self, name: str, material: Material, labels: np.ndarray) -> Head:
         with self.stages.stage("head"):
             return self.checkpoint.once(name, lambda: trained_head(material.x, labels, material, self.config))
 
-    def _injected(self, material: Material, given: np.ndarray, copies: Copies, head: Head) -> np.ndarray:
+    def _injected(self, material: Material, given: np.ndarray, copies: Copies, head: Head | None) -> np.ndarray:
         """Class numbers (n,) with mislabels."""
         influence = None
-        if self.config.inject_strategy == "most-influential":
+        if self.config.inject_strategy == "most-influential" and head is not None:
             with self.stages.stage("influence"):
                 hessian = hessian_of(material.x, head, material, self.config)
                 made = influence_of(
@@ -225,9 +254,9 @@ class _Audit:
     def _diagnosis(self, material: Material, labels: np.ndarray, copies: Copies) -> tuple[Diagnosis, Controls]:
         trusted = self._trusted(material)
         with self.stages.stage("detection") as step:
-            numbers = torch.from_numpy(labels).to(material.x.device)
+            numbers = torch.from_numpy(labels).to(material.device)
             return self.checkpoint.once(
-                "detection", lambda: diagnose(material, numbers, copies, self.config.seed, trusted, step)
+                "detection", lambda: diagnose(material, numbers, copies, trusted, self.config, step)
             )
 
     def _flags(
@@ -235,8 +264,8 @@ class _Audit:
     ) -> tuple[Count, Flags, Acceptance | None]:
         config, labels = self.config, evidence.labels
         with self.stages.stage("flagging"):
-            suspicion = DETECTORS["suspicion"](evidence)
-            numbers, proven = torch.from_numpy(labels).to(material.x.device), copies.proven_mistakes(labels)
+            suspicion = suspicion_of(evidence)
+            numbers, proven = torch.from_numpy(labels).to(material.device), copies.proven_mistakes(labels)
             counted = count_by_controls(controls, diagnosis, numbers, suspicion, proven)
             flags = choose_flags(
                 suspicion,
@@ -258,6 +287,9 @@ class _Audit:
         return material.split == "validation" if self.config.validation_trusted else None
 
     def _explain(self, result: AuditResult, material: Material, found: Scored) -> None:
+        hessian = found.hessian
+        if hessian is None:  # there is no influence that could explain anything
+            return
         with self.stages.optional("explanation", "explanations"):
             result.explanations = self.checkpoint.once(
                 "explanation",
@@ -265,7 +297,7 @@ class _Audit:
                     material,
                     found.labels,
                     found.heads[found.audited],
-                    found.hessian,
+                    hessian,
                     found.diagnosis.posterior,
                     result.scores,
                     self.config.solver,
@@ -274,6 +306,8 @@ class _Audit:
             )
 
     def _correct(self, result: AuditResult, material: Material, found: Scored) -> CorrectionMeasured | None:
+        if not found.heads:
+            return None
         suspicion = result.scores["suspicion"].to_numpy()
         with self.stages.optional("correction", "measurements of what correcting is worth"):
             correction = correction_of(
@@ -287,7 +321,7 @@ class _Audit:
         with self.stages.optional("thumbnails", "thumbnails"):
             shown = shown_samples(result.scores, result.explanations)
             result.thumbnails = thumbnails(pictures.samples, shown, result.explanations["neighbour"])
-        if self.config.heat_maps:
+        if self.config.heat_maps and pictures.backbone is not None:
             with self.stages.optional("heat maps", "heat maps") as step:
                 result.thumbnails["heat_map"] = drawn_heat_maps(
                     result, pictures.samples, pictures.backbone, self.config.heat_maps, step

@@ -30,7 +30,9 @@ from audit.influence.engine import Influence, Labelled
 from audit.inputs import Material
 from audit.noise_model.controls import Controls, spike_in
 from audit.noise_model.copies import diagnosis_of_copies
+from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import Diagnosis, NoiseModel
+from audit.noise_model.predictions_alone import PredictionsModel
 from audit.progress import ProgressCallback
 
 
@@ -79,7 +81,7 @@ def inject(
         config.inject,
         config.inject_strategy,
         config.seed,
-        embeddings=material.x,
+        embeddings=material.predictions if material.x is None else material.x,
         influence=influence,
         candidates=first,
     )
@@ -201,8 +203,8 @@ def diagnose(
     material: Material,
     labels: Tensor,
     copies: Copies,
-    seed: int,
     trusted: np.ndarray | None,
+    config: AuditConfig,
     progress: ProgressCallback,
 ) -> tuple[Diagnosis, Controls]:
     """The diagnosis of every label (n,), and the spike-in controls: known mislabels in copies of the labels.
@@ -211,35 +213,57 @@ def diagnose(
         material: the samples.
         labels: (n,) class numbers.
         copies: which samples have the same content. Each content is judged once.
-        seed: the seed of the noise model and of the known mislabels.
         trusted: bool (n,), labels that are known to be right; None if there are none.
+        config: the settings: the seed of the noise model and of the known mislabels, and what the predictions are.
         progress: called after each round.
     """
-    x = to_memory(material.x) if isinstance(material.x, RemoteRows) else material.x
-    classes = len(material.classes)
     if not copies:
-        model = NoiseModel(x, classes, seed, None if trusted is None else torch.from_numpy(trusted).to(labels.device))
+        model = _noise_model(material, None, trusted, labels.device, config)
         fitted = model.fit(labels, progress)
-        return fitted.diagnosis, spike_in(model, fitted, labels, seed)
+        return fitted.diagnosis, spike_in(model, fitted, labels, config.seed)
     rows = torch.from_numpy(copies.representatives(labels.cpu().numpy(), trusted))
-    known = None if trusted is None else torch.from_numpy(trusted)[rows].to(labels.device)
-    model = NoiseModel(select_rows(x, rows), classes, seed, known)
+    model = _noise_model(material, rows, trusted, labels.device, config)
     counted = labels[rows.to(labels.device)]
     fitted = model.fit(counted, progress)
-    controls = spike_in(model, fitted, counted, seed)
+    controls = spike_in(model, fitted, counted, config.seed)
     controls = replace(controls, rows=rows.numpy()[controls.rows])
+    assert isinstance(model, NoiseModel)  # predictions alone have no copies
     return diagnosis_of_copies(copies, fitted.diagnosis, model.votes, labels, trusted), controls
 
 
-def evidence_of(labels: np.ndarray, influence: Tensor, diagnosis: Diagnosis) -> Evidence:
-    """The arrays that the detectors read."""
+def _noise_model(
+    material: Material, rows: Tensor | None, trusted: np.ndarray | None, device: torch.device, config: AuditConfig
+) -> NoiseModel | PredictionsModel:
+    """The noise model of some samples, by their positions; None for all."""
+    predictions = None
+    if material.predictions is not None:
+        probabilities = torch.from_numpy(material.predictions).to(device)
+        predictions = GivenPredictions(probabilities, config.predictions_in_sample)
+    known = None if trusted is None else torch.from_numpy(trusted).to(device)
+    x = to_memory(material.x) if isinstance(material.x, RemoteRows) else material.x
+    if rows is not None:
+        x = select_rows(x, rows)
+        known = None if known is None else known[rows.to(device)]
+        predictions = None if predictions is None else predictions.select(rows)
+    if x is None:
+        assert predictions is not None
+        return PredictionsModel(predictions.probabilities, config.seed, known)
+    return NoiseModel(x, len(material.classes), config.seed, known, predictions=predictions)
+
+
+def evidence_of(labels: np.ndarray, influence: Influence | None, diagnosis: Diagnosis) -> Evidence:
+    """The arrays that the detectors read; None for those that do not exist without embeddings."""
+
+    def array(values: Tensor | None) -> np.ndarray | None:
+        return None if values is None else values.cpu().numpy()
+
     return Evidence(
         labels=labels,
-        influence=influence.cpu().numpy(),
-        self_influence=diagnosis.self_influence.cpu().numpy(),
+        influence=None if influence is None else array(influence.values),
+        self_influence=array(diagnosis.self_influence),
         probabilities=diagnosis.probabilities.cpu().numpy(),
         loo_probabilities=diagnosis.loo_probabilities.cpu().numpy(),
-        neighbour_share=diagnosis.neighbour_share.cpu().numpy(),
+        neighbour_share=array(diagnosis.neighbour_share),
         posterior=diagnosis.posterior.cpu().numpy(),
     )
 

@@ -57,6 +57,10 @@ def audit_and_report(
     workers: Workers | None = None,
     part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
+    *,
+    embeddings: Sequence[str] = (),
+    predictions: str | None = None,
+    source_order: Sequence[str] | None = None,
 ) -> Audited:
     """Audit, write the scores into FiftyOne, and write the result and report into a folder.
 
@@ -66,6 +70,7 @@ def audit_and_report(
         collection: a FiftyOne dataset or view.
         label_field, audit_key, config, progress, workers, part, left_out: as for `integrations.fiftyone.audit_dataset`.
         folder: of the result and its report.
+        embeddings, predictions, source_order: as for `integrations.fiftyone.audit_dataset`.
 
     Raises:
         InputError: if the collection cannot be audited.
@@ -78,7 +83,19 @@ def audit_and_report(
     problem: InputError | WriteError | None = None
     try:
         result = audit_dataset(
-            collection, label_field, audit_key, config, progress, folder, checkpoint, workers, part, left_out
+            collection,
+            label_field,
+            audit_key,
+            config,
+            progress,
+            folder,
+            checkpoint,
+            workers,
+            part,
+            left_out,
+            embeddings=list(embeddings) or None,
+            predictions=predictions,
+            source_order=source_order,
         )
     except (InputError, WriteError) as error:
         if error.result is None:

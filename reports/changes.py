@@ -14,6 +14,7 @@ from audit.errors import InputError
 from audit.result import AuditResult
 from audit.summary.detection import InjectedDetection
 from audit.summary.estimates import Estimates
+from audit.summary.heads import HeadQuality
 from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset, BackboneSummary
 from audit.summary.verified import Verified
@@ -48,7 +49,7 @@ class ComparedAudit:
     claims: Claims
     detection: InjectedDetection | None
     backbone: BackboneSummary | None
-    head: HeadOnTest
+    head: HeadOnTest | None
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ def flag_groups(both: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _describe(summary: Summary) -> ComparedAudit:
-    counts, test = summary.counts, summary.heads.given.test
+    counts, heads = summary.counts, summary.heads
     return ComparedAudit(
         created=summary.created,
         source=summary.source,
@@ -305,8 +306,12 @@ def _describe(summary: Summary) -> ComparedAudit:
         claims=claims_of(summary),
         detection=summary.detection,
         backbone=summary.backbone,
-        head=HeadOnTest(test.samples, test.accuracy, test.f1, test.loss),
+        head=None if heads is None else _on_test(heads.given.test),
     )
+
+
+def _on_test(test: HeadQuality) -> HeadOnTest:
+    return HeadOnTest(test.samples, test.accuracy, test.f1, test.loss)
 
 
 def _different_settings(first: Summary, second: Summary) -> list[SettingChange]:

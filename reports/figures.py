@@ -226,7 +226,9 @@ def loss_curves(result: AuditResult, theme: Theme = "light") -> go.Figure:
 
 def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") -> go.Figure:
     """Confusion matrix of a head on the test split; if there are many classes, those with the most confusions."""
-    counts = confusions(result, result.summary.heads.by_name[head].test)
+    heads = result.summary.heads
+    assert heads is not None  # the figure is drawn for results with heads
+    counts = confusions(result, heads.by_name[head].test)
     return _confusion(result, counts, _most_confused(counts), theme)
 
 

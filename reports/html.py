@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
+
 from audit.config import help_of
 from audit.data.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
@@ -88,7 +90,7 @@ def render_report(result: AuditResult) -> str:
             correction_texts=correction[0].texts if correction else {},
             correction_thresholds=[threshold(measured.threshold) for measured in correction[1:]],
             arms=ARMS,
-            heads=summary.heads.by_name,
+            heads=summary.heads.by_name if summary.heads else {},
             source=source,
             source_facts=_facts(source, but="slug"),
             machine_facts=_facts(summary.machine),
@@ -199,7 +201,10 @@ _PLOTS = (
         "Confusion matrix on the test split of the head trained on the given labels",
         partial(figures.confusion, head="given"),
         # If nothing was injected and there is something to correct, this is the head before correction.
-        lambda result: result.summary.detection is not None or result.summary.correction is None,
+        lambda result: (
+            result.summary.heads is not None
+            and (result.summary.detection is not None or result.summary.correction is None)
+        ),
     ),
 )
 
@@ -254,8 +259,10 @@ def _class_rows(result: AuditResult) -> list[ClassRow]:
     scores, summary = result.scores, result.summary
     groups = scores.groupby("label", sort=False)
     flags, sizes, wrong_in = groups["flag"].sum().to_dict(), groups.size().to_dict(), wrong_by_class(result)
-    confusion = figures.confusions(result, summary.heads.given.test)
-    right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
+    right_of = tested_of = np.zeros(len(summary.classes))
+    if summary.heads is not None:
+        confusion = figures.confusions(result, summary.heads.given.test)
+        right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
     rows, total = [], claims_of(summary).mistakes
     for number, row in enumerate(summary.influence_by_class):
         label = row.class_

@@ -158,6 +158,10 @@ def _as_source(source: AuditedDataset | None) -> str:
     for option, value in part:
         for one in [value] if isinstance(value, str) else value:
             text += f" --{option.replace('_', '-')} {shlex.quote(one)}"
+    for one in source.embeddings:
+        text += f" --embeddings {shlex.quote(one)}"
+    if source.predictions is not None:
+        text += f" --predictions {shlex.quote(source.predictions)}"
     if source.label_field != "ground_truth":
         text += f" --label-field {shlex.quote(source.label_field)}"
     if source.audit_key != "audit":

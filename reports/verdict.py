@@ -208,6 +208,8 @@ def key_numbers(summary: Summary, known: Comparison | None, mark: Mark = unmarke
         numbers += _of_the_flags(summary, claims, mark)
     if known is not None and known.kind == "controls":
         numbers.append(_measured_recall(known, "recall on added mislabels", "added mislabels", mark))
+    if summary.heads is None:
+        return numbers
     test = summary.heads.given.test
     on = f"on {count_samples(test.samples)} of the test split"
     return [*numbers, KeyNumber(share(test.accuracy), "accuracy of the head", "measured", on)]

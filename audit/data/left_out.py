@@ -1,4 +1,5 @@
-"""The samples that an audit leaves out, and why: no label, an unreadable image, a class with too few samples."""
+"""The samples that an audit leaves out, and why: no label, an unreadable image, nothing given for it, a class with too
+few samples."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from audit.errors import InputError
 WITHOUT_LABEL = "without_label"
 UNREADABLE = "unreadable"
 RARE_CLASS = "rare_class"
+WITHOUT_INPUT = "without_input"
 NO_LABEL = "no label"
 TEXT, NUMBERS, TRUTH = "text", "numbers", "true or false"
 
@@ -60,7 +62,7 @@ class LeftOut:
 
     def counts(self) -> dict[str, int]:
         """The number of samples that are left out for each kind of reason."""
-        return {kind: self._counts[kind] for kind in (WITHOUT_LABEL, UNREADABLE, RARE_CLASS)}
+        return {kind: self._counts[kind] for kind in (WITHOUT_LABEL, UNREADABLE, RARE_CLASS, WITHOUT_INPUT)}
 
 
 def note_of_unreadable(labels: Sequence[str | None], unreadable: Sequence[int], most: int = 5) -> str:

@@ -15,8 +15,15 @@ from audit.result import AuditResult
 
 
 def audited_head(result: AuditResult, device: torch.device | None = None) -> Head:
-    """The audited head, on a device; None for the CPU."""
-    described = result.summary.heads.audited
+    """The audited head, on a device; None for the CPU.
+
+    Raises:
+        InputError: if the audit has no head.
+    """
+    heads = result.summary.heads
+    if heads is None:
+        raise InputError("this audit rests on given predictions alone and trained no head; there is no influence")
+    described = heads.audited
     return head_from_arrays(result.heads[result.audited_head], described.l2, described.trainer, device)
 
 
@@ -36,6 +43,8 @@ class AuditedImages:
 
     def __init__(self, result: AuditResult) -> None:
         described = result.summary.backbone
+        if result.summary.heads is None:
+            raise InputError("this audit rests on given predictions alone and trained no head; there is no influence")
         if described is None or not result.heads:
             raise InputError("this audit was made from embeddings; only audits of images can be explained")
         self.config = result.summary.config

@@ -87,6 +87,8 @@ def influence_matrix(
 
 
 def _check_result(result: AuditResult) -> None:
+    if result.summary.influence is None:
+        raise InputError("this audit rests on given predictions alone and trained no head; there is no influence")
     arrays = result.heads.get(result.audited_head, {})
     if "solution" not in arrays:
         engine = result.summary.influence.engine
@@ -136,7 +138,8 @@ def _pairs(result: AuditResult, x: Any, validation: Any, progress: ProgressCallb
     arrays = result.heads[result.audited_head]
     _check_same(result, inner_products(z, wrong, torch.from_numpy(arrays["solution"]).to(z.device)[None])[0])
     believed = torch.from_numpy(arrays["validation_targets"]).to(z_validation)
-    hessian = HeadHessian(z, p, head.l2, damping=result.summary.influence.damping)
+    described = result.summary.influence
+    hessian = HeadHessian(z, p, head.l2, damping=described.damping if described else 0.0)
     solver = StableSolver(hessian, config.solver, lambda text: progress(Step(STAGE, note=text)))
     return _Pairs(z, wrong, z_validation, residuals(probabilities(z_validation, head.weight), believed), solver)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,24 +13,25 @@ from audit.errors import InputError
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence that detectors read; n samples, C classes.
+    """The evidence that detectors read; n samples, C classes. What rests on embeddings is None if there are none.
 
     Attributes:
         labels: (n,) class numbers, as given.
-        influence: (n,) on the mean validation loss, positive = helps.
-        self_influence: (n,) ≥ 0, nats.
+        influence: (n,) on the mean validation loss, positive = helps; or None.
+        self_influence: (n,) ≥ 0, nats; or None.
         probabilities: (n, C) in-sample predictions.
         loo_probabilities: (n, C) leave-one-out predictions.
-        neighbour_share: (n,) share of the nearest neighbours' vote that the given label has, 0 to 1.
+        neighbour_share: (n,) share of the nearest neighbours' vote that the given label has, 0 to 1; or
+            None.
         posterior: (n, C) probability of each class being the true one, given image and label.
     """
 
     labels: np.ndarray
-    influence: np.ndarray
-    self_influence: np.ndarray
+    influence: np.ndarray | None
+    self_influence: np.ndarray | None
     probabilities: np.ndarray
     loo_probabilities: np.ndarray
-    neighbour_share: np.ndarray
+    neighbour_share: np.ndarray | None
     posterior: np.ndarray
 
     def of_given(self, probabilities: np.ndarray) -> np.ndarray:
@@ -42,12 +44,19 @@ def of_classes(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return probabilities[np.arange(len(classes)), classes].astype(np.float64)
 
 
-Detector = Callable[[Evidence], np.ndarray]
+Detector = Callable[[Evidence], np.ndarray | None]
+SomeDetector = TypeVar("SomeDetector", bound=Detector)
 DETECTORS: dict[str, Detector] = {}
 
 
-def register(name: str) -> Callable[[Detector], Detector]:
-    """Make a detector available by name; a name is taken once.
+def scores_of(evidence: Evidence) -> dict[str, np.ndarray]:
+    """The scores (n,) of all detectors that have the evidence they need, by name."""
+    scores = {name: detector(evidence) for name, detector in DETECTORS.items()}
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def register(name: str) -> Callable[[SomeDetector], SomeDetector]:
+    """Make a detector available by name; a name is taken once. A detector returns None if it lacks its evidence.
 
     Raises:
         InputError: if the name is taken.
@@ -55,7 +64,7 @@ def register(name: str) -> Callable[[Detector], Detector]:
     if name in DETECTORS:
         raise InputError(f"detector {name!r} is registered already; choose another name")
 
-    def add(detector: Detector) -> Detector:
+    def add(detector: SomeDetector) -> SomeDetector:
         DETECTORS[name] = detector
         return detector
 
@@ -63,7 +72,7 @@ def register(name: str) -> Callable[[Detector], Detector]:
 
 
 @register("suspicion")
-def suspicion(evidence: Evidence) -> np.ndarray:
+def suspicion_of(evidence: Evidence) -> np.ndarray:
     """Estimated probability that the given label is wrong, in [0, 1]."""
     return 1 - evidence.of_given(evidence.posterior)
 
@@ -81,18 +90,18 @@ def loss(evidence: Evidence) -> np.ndarray:
 
 
 @register("self_influence")
-def self_influence(evidence: Evidence) -> np.ndarray:
+def self_influence(evidence: Evidence) -> np.ndarray | None:
     """Self-influence (nats)."""
     return evidence.self_influence
 
 
 @register("influence")
-def influence(evidence: Evidence) -> np.ndarray:
+def influence(evidence: Evidence) -> np.ndarray | None:
     """Harm to the mean validation loss: the averaged influence with its sign turned."""
-    return -evidence.influence
+    return None if evidence.influence is None else -evidence.influence
 
 
 @register("neighbours")
-def neighbours(evidence: Evidence) -> np.ndarray:
+def neighbours(evidence: Evidence) -> np.ndarray | None:
     """Share of the nearest neighbours' vote against the given label, in [0, 1]."""
-    return 1 - evidence.neighbour_share
+    return None if evidence.neighbour_share is None else 1 - evidence.neighbour_share

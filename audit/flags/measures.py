@@ -84,7 +84,7 @@ def influence_by_class(scores: pd.DataFrame, classes: Sequence[ClassLabel]) -> t
     """Mean influence of clean and of corrupted samples, per audited label and (class None) over all.
 
     The original recipe's `avg_label_influence`. Without injection every sample counts as clean, and `corrupted` is
-    None; so is a mean over no samples.
+    None; so is a mean over no samples, and each mean if the influence is undefined (NaN).
     """
     corrupted = scores["injected"] if "injected" in scores else pd.Series(False, index=scores.index)
 
@@ -92,7 +92,7 @@ def influence_by_class(scores: pd.DataFrame, classes: Sequence[ClassLabel]) -> t
     wrong = corrupted.to_numpy(dtype=bool)
 
     def mean(places: np.ndarray) -> float | None:
-        return float(influence[places].mean()) if len(places) else None
+        return float(influence[places].mean()) if len(places) and not np.isnan(influence[places[0]]) else None
 
     def row(label: ClassLabel | None, places: np.ndarray) -> ClassInfluence:
         clean, changed = places[~wrong[places]], places[wrong[places]]

@@ -97,12 +97,14 @@ class HeatMaps:
         backbone: that its embeddings are from.
 
     Raises:
-        InputError: if the result has no solution for the validation gradient: its engine was not 'exact'.
+        InputError: if the result has no head, or no solution for the validation gradient: its engine was not 'exact'.
     """
 
     def __init__(self, result: AuditResult, backbone: Backbone) -> None:
-        name = result.audited_head
-        arrays, described = result.heads[name], result.summary.heads.audited
+        heads = result.summary.heads
+        if heads is None:
+            raise InputError("heat maps need a head, and this audit rests on given predictions alone; audit the images")
+        arrays, described = result.heads[result.audited_head], heads.audited
         if "solution" not in arrays:
             raise InputError(
                 "heat maps need engine 'exact', and this audit used another; run it again with --engine exact"

@@ -50,7 +50,7 @@ def shown_samples(
     of validation samples."""
     ids = suspects(scores, settings)
     by_suspicion = scores.sort_values("suspicion", ascending=False, kind="stable")
-    by_influence = scores[scores["split"] == "train"].sort_values("influence", kind="stable")
+    by_influence = scores[scores["split"] == "train"].dropna(subset="influence").sort_values("influence", kind="stable")
     frequent = scores["label"].value_counts().index[: settings.classes]
     for _, rows in by_influence[by_influence["label"].isin(frequent)].groupby("label", sort=True):
         ids += [*rows.index[: settings.per_class], *rows.index[-settings.per_class :]]

@@ -17,9 +17,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from audit.flags.threshold import Recall
-from audit.noise_model.diagnosis import Diagnosis
+from audit.noise_model.diagnosis import Diagnosis, FittedModel, LabelModel
 from audit.noise_model.given_labels import FLOOR
-from audit.noise_model.model import Fitted, NoiseModel
 
 KINDS = ("", "slip", "look-alike")  # by number
 NONE, SLIP, LOOK_ALIKE = range(3)
@@ -64,7 +63,7 @@ class Controls:
         return Recall((int(found.sum()) + 1) / (len(found) + 2), len(found))
 
 
-def spike_in(model: NoiseModel, fitted: Fitted, labels: Tensor, seed: int) -> Controls:
+def spike_in(model: LabelModel, fitted: FittedModel, labels: Tensor, seed: int) -> Controls:
     """Add known mislabels to copies of the labels, and diagnose the copies.
 
     Trusted labels are not changed, and are not in the controls.

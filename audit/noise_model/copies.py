@@ -36,6 +36,7 @@ def diagnosis_of_copies(
         labels: (n,) class numbers.
         trusted: bool (n,), labels that are known to be right; None if there are none.
     """
+    assert diagnosis.self_influence is not None  # samples have the same content by their embeddings
     content = torch.from_numpy(copies.content).to(labels.device)
     given = labels.cpu().numpy()
     counted = labels[torch.from_numpy(copies.representatives(given, trusted)).to(labels.device)]

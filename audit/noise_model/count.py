@@ -107,7 +107,11 @@ def describe_controls(controls: Controls, count: Count, flag: np.ndarray, thresh
 
 
 def cautions(
-    class_sizes: np.ndarray, controls: Controls, count: Count, settings: ControlSettings = ControlSettings()
+    class_sizes: np.ndarray,
+    controls: Controls,
+    count: Count,
+    basis: str = "embeddings",
+    settings: ControlSettings = ControlSettings(),
 ) -> list[str]:
     """Reasons why the estimates may be unreliable, one sentence each; an empty list if there are none.
 
@@ -115,13 +119,14 @@ def cautions(
         class_sizes: (C,) samples of each class.
         controls: of the dataset.
         count: by the controls.
+        basis: what the labels are judged by, in the plural: 'embeddings', or 'predictions' that were given.
         settings: of the controls.
     """
     found = []
     if not count.mistakes.told:
         found.append(
-            "Too little to tell: the embeddings predict the labels no better than the class frequencies do. The "
-            "embeddings may not suit these classes, there may be too few samples, or most labels may be wrong."
+            f"Too little to tell: the {basis} predict the labels no better than the class frequencies do. The "
+            f"{basis} may not suit these classes, there may be too few samples, or most labels may be wrong."
         )
     fewest = min(recall.added for recall in count.recalls.values())
     if fewest < settings.few:
@@ -137,7 +142,7 @@ def cautions(
     if count.mistakes.told and controls.slip_auroc < settings.hardly_told:
         found.append(
             f"The audit hardly ranks known mislabels above the other labels (AUROC {controls.slip_auroc:.2f}). The "
-            "embeddings do not separate these classes, or most labels are wrong."
+            f"{basis} do not separate these classes, or most labels are wrong."
         )
     return found
 

@@ -21,6 +21,12 @@ from audit.noise_model.readings import Exponents, Readings
 from audit.noise_model.settings import MixtureSettings, NoiseSettings
 from audit.noise_model.transition import estimate_transition
 
+FITTED_TOGETHER = ("predictions", "head", "neighbours")
+"""The readings whose exponents are fitted whatever they add to the likelihood."""
+
+STARTS = ("head", "predictions")
+"""The readings that the fit may start from."""
+
 
 @dataclass(frozen=True)
 class MixtureFit:
@@ -45,24 +51,22 @@ def fit_mixture(
     """Fit exponents and T to the likelihood of the given labels.
 
     Args:
-        readings: of k samples in random order. Other readings than head and neighbours get an exponent only if the
-            evidence for them is very strong.
+        readings: of k samples in random order. Other readings than those that are FITTED_TOGETHER get an exponent only
+            if the evidence for them is very strong.
         labels: of the k samples.
         settings: of the noise model.
 
     Returns:
         The likeliest fit, and the sharpest one that is nearly as likely.
     """
-    names = readings.names
-    first_two, head_alone = readings.only(names[:2]), Exponents()
-    transition = estimate_transition(first_two.mixed(head_alone).T, labels, settings.transition)
-    start = MixtureFit(head_alone, transition, -math.inf, math.inf)
-    likeliest, transition = _likeliest(first_two, labels, start, settings)
-    for count in range(3, len(names) + 1):
+    joint = readings.only([name for name in readings.names if name in FITTED_TOGETHER])
+    likeliest, transition = _likeliest(joint, labels, _start(joint, labels, settings), settings)
+    for count in range(len(joint.names) + 1, len(readings.names) + 1):
         start = replace(likeliest, transition=transition)
-        wider, following = _likeliest(readings.only(names[:count]), labels, start, settings, mistakes_settle=False)
-        if wider.log_likelihood > likeliest.log_likelihood + settings.decisive_for(len(labels)):
-            likeliest, transition = wider, following
+        wider = readings.only(readings.names[:count])
+        fit, following = _likeliest(wider, labels, start, settings, mistakes_settle=False)
+        if fit.log_likelihood > likeliest.log_likelihood + settings.decisive_for(len(labels)):
+            likeliest, transition = fit, following
     sharpest = likeliest
     for _ in range(settings.mixture.sharpenings):
         sharper = sharpest.exponents.scaled(settings.mixture.sharper)
@@ -71,6 +75,22 @@ def fit_mixture(
             break
         sharpest, transition = fit, fit.transition
     return likeliest, sharpest
+
+
+def _start(readings: Readings, labels: GivenLabels, settings: NoiseSettings) -> MixtureFit:
+    """The head alone, or the given predictions alone if there is no head or they make the labels likelier.
+
+    A reading that says nothing makes every label look wrong, and the fit would not get away from there.
+    """
+    starts = []
+    for name in STARTS:
+        if name in readings.names:
+            exponents = Exponents.alone(name)
+            prior = readings.mixed(exponents)
+            transition = estimate_transition(prior.T, labels, settings.transition)
+            starts.append(_expect(prior, exponents, transition, labels, settings)[0])
+    likeliest = max(starts, key=lambda start: start.log_likelihood)
+    return replace(likeliest, log_likelihood=-math.inf, mistakes=math.inf)
 
 
 def fit_transition(readings: Readings, start: MixtureFit, labels: GivenLabels, settings: NoiseSettings) -> MixtureFit:

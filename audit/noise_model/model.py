@@ -32,6 +32,7 @@ read whenever they are needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -42,13 +43,15 @@ from audit.compute.matrix import Rows
 from audit.head.fit import targets_of
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
+from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.heads import Features
 from audit.noise_model.learners import Learners
 from audit.noise_model.look_alikes import LookAlikes
-from audit.noise_model.mixture import MixtureFit
+from audit.noise_model.mixture import MixtureFit, fit_mixture
+from audit.noise_model.readings import Readings
 from audit.noise_model.rounds import Mixture, Predictors, Round, StoppingRule, mix
 from audit.noise_model.settings import NoiseSettings
-from audit.noise_model.too_little import evidence_over_frequencies, frequencies, labels_as_given, slips_alone
+from audit.noise_model.too_little import believe_as_given, evidence_over_frequencies, posterior_as_given
 from audit.noise_model.trusted import TrustedHead
 from audit.noise_model.votes import NeighbourVotes, principal
 from audit.progress import ProgressCallback, Step, silent
@@ -90,6 +93,7 @@ class NoiseModel:
         seed: the seed for drawing the samples that are used to choose L2, to search neighbours, and to fit the mixture.
         trusted: bool (n,), labels that are known to be right; None if there are none.
         settings: of the model.
+        predictions: of a model of the user's own, a further reading; None if there are none.
     """
 
     def __init__(
@@ -99,11 +103,13 @@ class NoiseModel:
         seed: int = 0,
         trusted: Tensor | None = None,
         settings: NoiseSettings = NoiseSettings(),
+        predictions: GivenPredictions | None = None,
     ) -> None:
         x = x.float()
         self.features = Features.of(x, settings.head.held_bytes)
         self.classes, self.trusted, self.settings = classes, trusted, settings
         self.votes = NeighbourVotes(principal(x, classes, settings.neighbours), classes, seed, settings.neighbours)
+        self.predictions = None if predictions is None else predictions.reading(self.votes)
         self.order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
 
     def diagnose(self, labels: Tensor, progress: ProgressCallback = silent) -> Diagnosis:
@@ -123,7 +129,7 @@ class NoiseModel:
         rounds = self._run_rounds(head.left_out.probabilities, given, learners, progress=progress)
         evidence = self._evidence(labels, rounds.reported, held_out_evidence)
         tells = evidence > self.settings.decisive_for(len(labels))
-        mixture = rounds.mixture if tells else self._believe_as_given(rounds.mixture, labels)
+        mixture = rounds.mixture if tells else believe_as_given(rounds.mixture, given, self.settings)
         look_alikes, trusted_head = LookAlikes.none(), None
         if tells:
             trusted_head = TrustedHead.of(self.features, mixture.prior, given, self.order, self.settings)
@@ -164,9 +170,9 @@ class NoiseModel:
             The posterior (n, C), and the fit with the heads of this diagnosis. A further diagnosis is faster if it
             starts from them.
         """
-        if not fitted.diagnosis.tells:
-            return self._as_given(labels), fitted
         given = GivenLabels(labels, self.trusted)
+        if not fitted.diagnosis.tells:
+            return posterior_as_given(given, self.classes, self.settings), fitted
         # The first round is always repeated: its mixture is the only one without the first head as a reading.
         first, *later = fitted.mixtures
         repeated = min(len(later), max(self.settings.rounds.fewest_again - 1, len(later) - 1))
@@ -207,7 +213,9 @@ class NoiseModel:
             before = labels.beliefs_in(posterior)
             targets = targets_of(labels.numbers, self.classes, self.features.z) if number == 1 else posterior
             mixture = mix(
-                Predictors(first_head, later_head, posterior, self.votes, learners.discriminant(targets)),
+                Predictors(
+                    first_head, later_head, posterior, self.votes, learners.discriminant(targets), self.predictions
+                ),
                 labels,
                 known[number - 1] if known else None,
                 self.order,
@@ -229,21 +237,14 @@ class NoiseModel:
         # through which a sample's own label affects its prediction.
         worst = min(of_round.log_likelihood for of_round in reported)
         evidence = evidence_over_frequencies(labels, self.classes, worst)
-        return min(evidence, held_out) if self.features.more_than_samples else evidence
+        if not self.features.more_than_samples:
+            return evidence
+        return min(evidence, max(held_out, self._evidence_of_predictions(labels)))
 
-    def _believe_as_given(self, mixture: Mixture, labels: Tensor) -> Mixture:
-        """A round's mixture, changed to assume that the given labels are right."""
-        return replace(
-            mixture,
-            prior=frequencies(labels, self.classes),
-            posterior=self._as_given(labels),
-            transition=slips_alone(self.classes, self._least_rate(labels), mixture.transition),
-            likeliest_share=1.0,
-        )
-
-    def _as_given(self, labels: Tensor) -> Tensor:
-        """The posterior (n, C) if the given labels are assumed to be right."""
-        return labels_as_given(labels, self.classes, self._least_rate(labels), self.trusted)
-
-    def _least_rate(self, labels: Tensor) -> float:
-        return self.settings.transition.least_mistakes / len(labels)
+    def _evidence_of_predictions(self, labels: Tensor) -> float:
+        """By how much the given predictions alone do so; minus infinity if there are none."""
+        if self.predictions is None:
+            return -math.inf
+        readings = Readings.of(self.settings.mixture.prediction_floor, predictions=self.predictions[self.order])
+        likeliest, _ = fit_mixture(readings, GivenLabels(labels[self.order]), self.settings)
+        return evidence_over_frequencies(labels, self.classes, likeliest.log_likelihood / len(labels))

@@ -1,7 +1,8 @@
 """Readings, and their mixture P(true | x), which does not use T.
 
-A reading predicts the true class of a sample without having seen the sample's own label. There are four:
+A reading predicts the true class of a sample without having seen the sample's own label. There are five:
 
+- the given predictions: those of a model of the user's own, if there are any;
 - the head: the softmax head's leave-one-out prediction, in closed form;
 - the neighbours: the vote of the nearest ones;
 - the discriminant: the linear discriminant of the classes;
@@ -16,7 +17,7 @@ samples, this would look like mistakes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -29,10 +30,16 @@ from audit.noise_model.given_labels import FLOOR
 class Exponents:
     """The exponent of each reading in the mixture, ≥ 0; a reading with exponent 0 has no part in it."""
 
-    head: float = 1.0
+    predictions: float = 0.0
+    head: float = 0.0
     neighbours: float = 0.0
     discriminant: float = 0.0
     first_head: float = 0.0
+
+    @classmethod
+    def alone(cls, name: str) -> Exponents:
+        """The exponents of a mixture that is one reading as it is."""
+        return replace(cls(), **{name: 1.0})
 
     def scaled(self, factor: float) -> Exponents:
         """All exponents, times a factor."""
@@ -45,6 +52,10 @@ class Exponents:
     def changed(self, names: Sequence[str], values: np.ndarray) -> Exponents:
         """A copy with other values for the named readings."""
         return replace(self, **dict(zip(names, values.tolist(), strict=True)))
+
+
+READINGS = tuple(field.name for field in fields(Exponents))
+"""The names of all readings, in the order in which the mixture is fitted to them."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +71,10 @@ class Readings:
     floor: float
 
     @classmethod
-    def of(
-        cls,
-        floor: float,
-        head: Tensor,
-        neighbours: Tensor,
-        discriminant: Tensor | None = None,
-        first_head: Tensor | None = None,
-    ) -> Readings:
-        """The readings with these probabilities (k, C); None for a reading that does not exist."""
-        probabilities = {
-            "head": head,
-            "neighbours": neighbours,
-            "discriminant": discriminant,
-            "first_head": first_head,
-        }
-        logs = {
-            name: reading.T.contiguous().clamp_min(FLOOR).log_()
-            for name, reading in probabilities.items()
-            if reading is not None
-        }
+    def of(cls, floor: float, **probabilities: Tensor | None) -> Readings:
+        """The readings with these probabilities (k, C), named as in `Exponents`; None for one that does not exist."""
+        in_order = ((name, probabilities.get(name)) for name in READINGS)
+        logs = {name: of.T.contiguous().clamp_min(FLOOR).log_() for name, of in in_order if of is not None}
         return cls(logs, floor)
 
     @property
@@ -90,7 +85,7 @@ class Readings:
     @property
     def numbers(self) -> int:
         """C · k."""
-        return self.logs["head"].numel()
+        return next(iter(self.logs.values())).numel()
 
     def only(self, names: Sequence[str]) -> Readings:
         """The named readings alone."""
@@ -113,9 +108,9 @@ class Readings:
 
     def _product(self, exponents: Exponents) -> tuple[Tensor, Tensor]:
         """s (C, k), and c / (s + c), the share of it that the floor removes."""
-        weighted = exponents.head * self.logs["head"]
-        for name, reading in self.logs.items():
-            if name != "head":
-                weighted = weighted.add_(reading, alpha=getattr(exponents, name))
+        (first, reading), *others = self.logs.items()
+        weighted = getattr(exponents, first) * reading
+        for name, reading in others:
+            weighted = weighted.add_(reading, alpha=getattr(exponents, name))
         s = weighted.softmax(0)
         return s, self.floor / (s + self.floor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,16 @@ from audit.noise_model.transition import estimate_transition
 from audit.noise_model.votes import NeighbourVotes
 
 
+class ReadingsSource(Protocol):
+    """What the mixture of a round is fitted to."""
+
+    def readings(self, rows: slice | Tensor, floor: float) -> Readings:
+        """The readings of some samples, with the floor c of their mixture."""
+
+    def room(self) -> tuple[Tensor, Tensor]:
+        """Two arrays (n, C) that the prior and the posterior may overwrite."""
+
+
 @dataclass(frozen=True)
 class Predictors:
     """The sources of a round's readings, for all n samples.
@@ -28,6 +39,7 @@ class Predictors:
         beliefs: (n, C) class probabilities of each sample, for which it votes as a neighbour.
         votes: the votes of the neighbours.
         discriminant: the discriminant of the classes.
+        given: (n, C) predictions of the user's own; None if there are none.
     """
 
     first_head: Tensor
@@ -35,13 +47,24 @@ class Predictors:
     beliefs: Tensor
     votes: NeighbourVotes
     discriminant: Discriminant
+    given: Tensor | None = None
 
     def readings(self, rows: slice | Tensor, floor: float) -> Readings:
         """The readings of some samples, with the floor c of their mixture."""
-        votes, others = self.votes(self.beliefs, rows), self.discriminant(rows)
+        return Readings.of(
+            floor,
+            predictions=None if self.given is None else self.given[rows],
+            head=self.first_head[rows] if self.later_head is None else self.later_head[rows],
+            neighbours=self.votes(self.beliefs, rows),
+            discriminant=self.discriminant(rows),
+            first_head=None if self.later_head is None else self.first_head[rows],
+        )
+
+    def room(self) -> tuple[Tensor, Tensor]:
+        """Two arrays (n, C) that may be overwritten: from the second round on, `later_head` and `beliefs`."""
         if self.later_head is None:
-            return Readings.of(floor, self.first_head[rows], votes, others)
-        return Readings.of(floor, self.later_head[rows], votes, others, self.first_head[rows])
+            return torch.empty_like(self.first_head), torch.empty_like(self.first_head)
+        return self.later_head, self.beliefs
 
 
 @dataclass(frozen=True)
@@ -67,12 +90,12 @@ class Mixture:
 
 
 def mix(
-    predictors: Predictors, labels: GivenLabels, known: MixtureFit | None, order: Tensor, settings: NoiseSettings
+    predictors: ReadingsSource, labels: GivenLabels, known: MixtureFit | None, order: Tensor, settings: NoiseSettings
 ) -> Mixture:
     """Fit the mixture to some samples, and apply it to all.
 
-    From the second round on, the prior overwrites `later_head` and the posterior overwrites `beliefs`, because two more
-    arrays (n, C) would take most of the model's memory.
+    Prior and posterior overwrite the `room` of the readings' source, because two more arrays (n, C) would take most of
+    the model's memory.
 
     Args:
         predictors: of all n samples.
@@ -81,7 +104,8 @@ def mix(
         order: (n,) positions of the samples in random order.
         settings: of the noise model.
     """
-    classes, floor = predictors.first_head.shape[1], settings.mixture.prediction_floor
+    floor, (prior, posterior) = settings.mixture.prediction_floor, predictors.room()
+    classes = prior.shape[1]
     some = order[: settings.mixture.many_samples(classes)]
     readings = predictors.readings(some, floor)
     if known is None:
@@ -89,9 +113,6 @@ def mix(
     else:
         likeliest = fitted = fit_transition(readings, known, labels.of_samples(some), settings)
     transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
-    prior, posterior = predictors.later_head, predictors.beliefs
-    if prior is None:
-        prior, posterior = torch.empty_like(predictors.first_head), torch.empty_like(predictors.first_head)
     parts = chunks(len(labels), 12 * classes, 4)
     if len(some) == len(labels):
         prior[some] = readings.mixed(fitted.exponents).T
@@ -118,6 +139,7 @@ class Round:
     first_head_weight: float
     neighbour_weight: float
     discriminant_weight: float
+    predictions_weight: float
     log_likelihood: float
     moved: float
 
@@ -130,6 +152,7 @@ class Round:
             exponents.first_head,
             exponents.neighbours,
             exponents.discriminant,
+            exponents.predictions,
             mixture.log_likelihood,
             moved,
         )

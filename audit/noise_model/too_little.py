@@ -7,8 +7,14 @@ that keeps the frequencies. The audit then keeps the simplest explanation, that 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+
+from audit.noise_model.given_labels import GivenLabels
+from audit.noise_model.rounds import Mixture
+from audit.noise_model.settings import NoiseSettings
 
 
 def evidence_over_frequencies(labels: Tensor, classes: int, mean_log_likelihood: float) -> float:
@@ -52,3 +58,24 @@ def slips_alone(classes: int, rate: float, like: Tensor) -> Tensor:
     transition = torch.full((classes, classes), rate / (classes - 1), dtype=like.dtype, device=like.device)
     transition.diagonal().fill_(1 - rate)
     return transition
+
+
+def believe_as_given(mixture: Mixture, labels: GivenLabels, settings: NoiseSettings) -> Mixture:
+    """A round's mixture, changed to assume that the given labels are right."""
+    classes = mixture.prior.shape[1]
+    return replace(
+        mixture,
+        prior=frequencies(labels.numbers, classes),
+        posterior=posterior_as_given(labels, classes, settings),
+        transition=slips_alone(classes, _least_rate(labels, settings), mixture.transition),
+        likeliest_share=1.0,
+    )
+
+
+def posterior_as_given(labels: GivenLabels, classes: int, settings: NoiseSettings) -> Tensor:
+    """float32 (n, C): P(true class) if the given labels are assumed to be right."""
+    return labels_as_given(labels.numbers, classes, _least_rate(labels, settings), labels.trusted)
+
+
+def _least_rate(labels: GivenLabels, settings: NoiseSettings) -> float:
+    return settings.transition.least_mistakes / len(labels)

@@ -32,6 +32,8 @@ class Counts(Part):
     """Left out: the image cannot be read."""
     rare_class: Count
     """Left out: fewer than 3 samples of the class."""
+    without_input: Count = 0
+    """Left out: the user gave embeddings or predictions, and none for the sample."""
     injected: Count
     """Labels that the audit changed on purpose."""
 

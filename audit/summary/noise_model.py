@@ -19,6 +19,8 @@ class RoundSummary(Part):
     """Exponent of the neighbours' votes."""
     discriminant_weight: Positive
     """Exponent of the classes' linear discriminants."""
+    predictions_weight: Positive = 0.0
+    """Exponent of the predictions that the user gave; 0 where there are none."""
     log_likelihood: float
     """Mean log-likelihood of the given labels (nats)."""
     moved: Positive
@@ -63,3 +65,16 @@ class NoiseModelSummary(Part):
     """Labels that are drawn from what the picture may be."""
     confusions: tuple[Confusion, ...]
     """The likeliest confusions, most likely first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenPredictionsSummary(Part):
+    """The predictions that the user gave."""
+
+    alone: bool
+    """Whether the audit rests on them alone. Then there is no head, and influence is undefined."""
+    in_sample: bool
+    """Whether the model that made them was trained on these samples and labels. Then each sample is judged by the
+    predictions for its nearest neighbours."""
+    agreement: Share
+    """Share of the given labels that are the likeliest class of their prediction."""

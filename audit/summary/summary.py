@@ -12,7 +12,7 @@ from audit.summary.detection import ControlsMeasured, InjectedDetection
 from audit.summary.estimates import Acceptance, Estimates
 from audit.summary.heads import Heads
 from audit.summary.influence import ClassInfluence, InfluenceSummary, LeaveOneOutSummary
-from audit.summary.noise_model import NoiseModelSummary
+from audit.summary.noise_model import GivenPredictionsSummary, NoiseModelSummary
 from audit.summary.parts import ClassLabel, Part, Positive
 from audit.summary.surroundings import AuditedDataset, BackboneSummary, EmbeddingSummary, FailedStage, Machine
 from audit.summary.verified import Verified
@@ -54,11 +54,11 @@ class Summary(Part):
     correction: CorrectionMeasured | None
     """Measured: the head before and after correction; null where no train or validation sample is flagged."""
     influence_by_class: tuple[ClassInfluence, ...]
-    """Mean influence per class, and in the last entry of all samples (class null)."""
-    heads: Heads
-    """The trained heads."""
-    influence: InfluenceSummary
-    """How the influence was computed."""
+    """Mean influence per class, and in the last entry of all samples (class null); null without a head."""
+    heads: Heads | None
+    """The trained heads; null in an audit by predictions alone."""
+    influence: InfluenceSummary | None
+    """How the influence was computed; null in an audit by predictions alone, where it is undefined."""
     leave_one_out: LeaveOneOutSummary
     """How the predictions of a head without the sample were computed."""
     noise_model: NoiseModelSummary
@@ -84,5 +84,7 @@ class Summary(Part):
     """What was audited; null where arrays or images were given from Python."""
     verified: Verified | None = None
     """Verified: what decisions on randomly drawn samples say; null where none were made."""
+    predictions: GivenPredictionsSummary | None = None
+    """The predictions that the user gave; null where none were given."""
     acceptance: Acceptance | None = None
     """Modelled: what accepting suggestions unseen is expected to mend and to break; null where nothing is known."""

@@ -82,3 +82,8 @@ class AuditedDataset(Part):
     part: PartOptions | None = field(default_factory=dict)
     """The command's options that choose the part of the dataset that was audited, by name: `view` is the name of the
     saved view, `keep_labels` are the classes. Empty for the whole dataset, null for a view without a name."""
+    embeddings: tuple[str, ...] = ()
+    """The fields, brain runs and files that the embeddings came from; empty where a backbone made them. FILE.npy
+    stands for an array that was given from Python."""
+    predictions: str | None = None
+    """The field or file that predictions came from; null where none were given."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from audit.data.injection import inject_mislabels
+from audit.data.predictions import Predictions
 from audit.data.samples import Samples, check_classes
 from audit.errors import InputError
 from audit.flags.threshold import Mistakes
 from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.progress import ProgressCallback, silent
+from integrations.given_files import AuditedSamples, read_in_order
 from integrations.sources import ImportedSource, Source, resolve_source
 
 
@@ -30,6 +32,8 @@ class Case:
         given: the labels that are audited (n,), class numbers.
         true: the labels that count as right (n,).
         classes: C.
+        predictions: probabilities (n, C) by a model that was not trained on the sample; None to have the peers' made by
+            cross-validation.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Case:
     given: np.ndarray
     true: np.ndarray
     classes: int
+    predictions: np.ndarray | None = None
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (n, d) in double precision, and given labels (n,)."""
@@ -77,6 +82,7 @@ def source_cases(
     seeds: Sequence[int],
     imbalance: float = 1.0,
     progress: ProgressCallback = silent,
+    predictions: str | None = None,
 ) -> list[Case]:
     """The cases of one source: each noise injected into its labels, and each other label column against them.
 
@@ -89,6 +95,7 @@ def source_cases(
         imbalance: how many times as many samples the first class keeps as the last, the others between in equal
             ratios; 1 for all samples. Only for injected noise.
         progress: told about embeddings.
+        predictions: a .npy or .parquet file of class predictions, as `run` takes it; None to have them made.
 
     Raises:
         InputError: if there is no such source or column, or the labels cannot be audited.
@@ -102,7 +109,25 @@ def source_cases(
         rows = [row for row, sample_id in enumerate(ids) if sample_id in given]
         labels = np.array([given[ids[row]] for row in rows])
         cases += relabelled_cases(f"{name}, {column}", x[rows], true[rows], labels, seeds)
-    return cases
+    if predictions is None:
+        return cases
+    if imbalance != 1 or len(label_columns) + len(noises) != 1:
+        raise InputError("--predictions are of one labelling of all samples; give one --label-column, or one --noise")
+    p = _predictions(Path(predictions), ids, true)
+    if label_columns:
+        p = p[rows]
+    return [replace(case, predictions=p) for case in cases]
+
+
+def _predictions(path: Path, ids: list[str], true: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) of all samples, from a file in their order or with their ids."""
+    nothing = [None] * len(ids)
+    listed = AuditedSamples(ids, nothing, nothing, [np.arange(len(ids))])
+    predictions = Predictions.read(read_in_order(path, listed, "--predictions"))
+    if predictions.missing.any():
+        raise InputError(f"--predictions {str(path)!r} lack {int(predictions.missing.sum())} samples; give one each")
+    classes = np.unique(true)
+    return predictions.of_classes(classes, classes).astype(np.float64)
 
 
 def embedded_source(

@@ -20,7 +20,8 @@ from integrations.benchmark.peers import ON_PREDICTIONS, nearest_neighbours
 
 OURS = "influence-audit"
 INFLUENCE_NAME = "averaged influence, {} validation labels"
-NO_PEERS = (OURS, INFLUENCE_NAME.format("true"), INFLUENCE_NAME.format("believed"))
+ALONE = "influence-audit, predictions alone"
+NO_PEERS = (OURS, ALONE, INFLUENCE_NAME.format("true"), INFLUENCE_NAME.format("believed"))
 """Ours, and what needs the true labels."""
 
 
@@ -84,6 +85,9 @@ def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, tuple[float, ...]]]:
         return method, verdict, (seconds,)
 
     yield timed(OURS, lambda: audited(case))
+    if case.predictions is not None:
+        yield from _on_given(case, case.predictions)
+        return
     folds, seconds = _timed(lambda: cross_validation(case))
     _, trained = _timed(lambda: cross_validation(case, trained=True))
     _, own = _timed(lambda: cross_validated_head(case))
@@ -94,6 +98,17 @@ def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, tuple[float, ...]]]:
     yield timed("self-influence", lambda: self_influence(case))
     for labels in ("given", "true", "believed"):
         yield timed(INFLUENCE_NAME.format(labels), partial(_influence_verdict, case, labels))
+
+
+def _on_given(case: Case, predictions: np.ndarray) -> Iterator[tuple[str, Verdict, tuple[float, ...]]]:
+    """As `_verdicts`, of the methods that rest on predictions, by those that were given."""
+    verdict, seconds = _timed(lambda: audited(case, alone=True))
+    yield ALONE, verdict, (seconds,)
+    for name, judge in ON_PREDICTIONS.items():
+        verdict, seconds = _timed(lambda judge=judge: judge(case, predictions))  # type: ignore[misc]
+        yield name, verdict, (seconds,)
+    verdict, seconds = _timed(lambda: nearest_neighbours(case))
+    yield "k nearest neighbours", verdict, (seconds,)
 
 
 def _influence_verdict(case: Case, labels: str) -> Verdict:

@@ -16,8 +16,11 @@ from audit.influence.choice import make_engine
 from audit.influence.engine import Labelled
 from audit.noise_model.controls import spike_in
 from audit.noise_model.count import count_by_controls
+from audit.noise_model.diagnosis import LabelModel
 from audit.noise_model.given_labels import GivenLabels
+from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import NoiseModel
+from audit.noise_model.predictions_alone import PredictionsModel
 from audit.noise_model.ranges import Models, with_ranges
 from integrations.benchmark.cases import Case, Verdict
 
@@ -39,10 +42,20 @@ class Flagged:
     flags: Flags
 
 
-def flagged(case: Case) -> Flagged:
-    """Suspicions and flags of a case, and what they claim."""
+def flagged(case: Case, alone: bool = False) -> Flagged:
+    """Suspicions and flags of a case, and what they claim.
+
+    Args:
+        case: to audit, by its embeddings, and its predictions if there are any.
+        alone: by its predictions alone.
+    """
     x, given = case.tensors()
-    model = NoiseModel(x, case.classes, case.seed)
+    predictions = None if case.predictions is None else GivenPredictions(torch.from_numpy(case.predictions).float())
+    model: LabelModel
+    if alone and predictions is not None:
+        model = PredictionsModel(predictions.probabilities, case.seed)
+    else:
+        model = NoiseModel(x, case.classes, case.seed, predictions=predictions)
     fitted = model.fit(given)
     diagnosis = fitted.diagnosis
     posterior = diagnosis.posterior.double().numpy()
@@ -54,9 +67,9 @@ def flagged(case: Case) -> Flagged:
     return Flagged(suspicion, posterior, mistakes, replace(flags, estimates=with_ranges(flags, models, proven=0)))
 
 
-def audited(case: Case) -> Verdict:
-    """Suspicions, flags, suggestions and what the controls say of the number of mistakes."""
-    found = flagged(case)
+def audited(case: Case, alone: bool = False) -> Verdict:
+    """Suspicions, flags, suggestions and what the controls say of the number of mistakes; `alone` as for `flagged`."""
+    found = flagged(case, alone)
     flags = found.flags
     suggested = suggest_labels(found.posterior, case.given, flags.flag)
     return Verdict(found.suspicion, flags.flag, flags.estimates.precision, found.counted, suggested)
@@ -95,4 +108,6 @@ def averaged_influence(case: Case, held_out_labels: str, on: str = "validation")
 def self_influence(case: Case) -> Verdict:
     """By what a sample does for its own loss."""
     x, given = case.tensors()
-    return Verdict(NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence.double().numpy())
+    found = NoiseModel(x, case.classes, case.seed).diagnose(given).self_influence
+    assert found is not None  # there are embeddings
+    return Verdict(found.double().numpy())

@@ -29,6 +29,7 @@ from reports.index import IndexEntry, write_index
 from reports.limit import Limit
 
 if TYPE_CHECKING:
+    from audit.data.samples import Samples
     from audit.images.embedding import Workers
     from audit.summary.summary import Summary
 
@@ -131,6 +132,8 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display))
         job.check_writable()
+        if (table := job.table_without_images()) is not None:
+            return _audit_table(job, table, taken, display)
         source = job.resolve()
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
@@ -153,4 +156,17 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             workers,
             source.part,
             source.left_out,
+            embeddings=job.embeddings,
+            predictions=job.predictions,
+            source_order=job.source_order(source),
         )
+
+
+def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: StageDisplay) -> Audited:
+    """Audit a table of labels without images; adds the result's folder to `taken`."""
+    from integrations.labels_table import audit_table
+
+    folder = job.folder_for(Path(job.source).stem)
+    job.refuse_others_files(folder)
+    taken.add(folder)
+    return audit_table(table, job.config, folder, job.embeddings, job.predictions, display)

@@ -36,6 +36,13 @@ def benchmark(
         list[str] | None,
         typer.Option(help="A column with labels by annotators, to audit against the correct ones; may be repeated."),
     ] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Option(
+            help="FILE.npy or FILE.parquet with out-of-sample class predictions of the source, as `run` takes it: the "
+            "methods then work on these, instead of on predictions by cross-validation."
+        ),
+    ] = None,
     imbalance: Annotated[
         float,
         typer.Option(
@@ -68,6 +75,8 @@ def benchmark(
     require("benchmark", "`influence-audit benchmark`")
     noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
     numbers = _seeds(seeds)
+    if predictions is not None and len(sources or ()) > 1:
+        raise InputError("--predictions are of one source; name one")
     if not is_benchmark(output):
         refuse_others_files(output, ("measurements.json", "table.md", "figure.html"), " with --output")
     from rich.console import Console
@@ -82,7 +91,9 @@ def benchmark(
         cases = [
             case
             for source in sources or ["digits"]
-            for case in source_cases(source, loaded, noises, label_column or [], numbers, imbalance, display)
+            for case in source_cases(
+                source, loaded, noises, label_column or [], numbers, imbalance, display, predictions
+            )
         ]
         measurements = run_cases(cases, display)
         table = save_measurements(

@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 
 from audit.compute.memory import check_fits, free_memory
-from audit.config import SPLITS, AuditConfig
+from audit.config import NO_BACKBONE, SPLITS, AuditConfig
 from audit.data.samples import Samples, content_key, image_bytes
 from audit.explain.influential import ExplanationSettings
 from audit.explain.influential import plan as plan_of_explanations
@@ -50,6 +50,8 @@ class EstimateSettings:
     # grows with their number.
     audited: tuple[int, int] = (256, 1024)
     classes: int = 32
+    # Features of embeddings that were given, whose file is not read.
+    features: int = 512
     # Distance between the means of two simulated classes, in standard deviations.
     distance: float = 6.0
     # Share of the simulated labels that are wrong, so that some samples are flagged, explained and corrected.
@@ -136,12 +138,14 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
     display(Step("samples"))
     content = look_at(source)
     audited = audited_part(content, config)
-    display(Step("backbone"))
-    backbone = load_backbone(
-        config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
-    )
+    backbone, images = None, content.images if job.uses_backbone else []
+    if job.uses_backbone:
+        display(Step("backbone"))
+        backbone = load_backbone(
+            config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
+        )
     display(Step("measuring"))
-    cost = _cost(audited, content.images, backbone, config)
+    cost = _cost(audited, images, backbone, config)
     folder = job.folder_for(content.dataset)
     return Plan(
         source=source.description,
@@ -153,12 +157,12 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
         in_small_classes=audited.in_small_classes,
         classes={str(name): count for name, count in sorted(Counter(audited.labels).items())},
         splits={name: audited.splits.count(name) for name in SPLITS},
-        backbone=backbone.name,
-        weights=backbone.weights,
-        image_size=backbone.image_size,
-        device=str(backbone.device),
+        backbone=NO_BACKBONE if backbone is None else backbone.name,
+        weights=NO_BACKBONE if backbone is None else backbone.weights,
+        image_size=0 if backbone is None else backbone.image_size,
+        device="cpu" if backbone is None else str(backbone.device),
         cached_share=cost.cached_share,
-        images_measured=len(content.images),
+        images_measured=len(images),
         images_per_second=cost.images_per_second,
         embedding_seconds=cost.embedding_seconds,
         audit_seconds=cost.audit_seconds,
@@ -194,12 +198,16 @@ class _Cost:
     memory_bytes: float
 
 
-def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone, config: AuditConfig) -> _Cost:
+def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone | None, config: AuditConfig) -> _Cost:
+    """The cost with a backbone; without one, of given embeddings of a usual length."""
     started = time.time() - _process_began()
-    cached = _cached_share(images, backbone, config)
-    pace = _images_per_second(images, backbone, config.batch_size)
-    n, d, c = len(audited.labels), backbone.features, len(set(audited.labels))
-    check_fits(n, c, backbone.device)
+    cached, pace, side = 1.0, 1.0, 0
+    n, d, c = len(audited.labels), SETTINGS.features, len(set(audited.labels))
+    if backbone is not None:
+        cached = _cached_share(images, backbone, config)
+        pace = _images_per_second(images, backbone, config.batch_size)
+        side, d = backbone.image_size, backbone.features
+    check_fits(n, c, torch.device("cpu") if backbone is None else backbone.device)
     resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _Cost(
         cached_share=cached,
@@ -210,7 +218,7 @@ def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone, confi
         memory_bytes=resident
         + 8 * SETTINGS.copies * n * (d + c)
         + _factor_bytes(n, d, c, config)
-        + SETTINGS.pixel_bytes * min(n, config.batch_size) * backbone.image_size**2,
+        + SETTINGS.pixel_bytes * min(n, config.batch_size) * side**2,
     )
 
 
@@ -282,6 +290,8 @@ def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, floa
             strict=False,
             heat_maps=0,
             scope="head",
+            backbone="resnet18",
+            predictions_in_sample=False,
             engine="exact" if config.scope == "model" else config.engine,
         )
         began = time.perf_counter()
@@ -335,9 +345,7 @@ def _show(console: Console, plan: Plan) -> None:
         "samples": f"{plan.samples:,} in {len(plan.classes)} classes{left_out}",
         "classes": ", ".join(named) + more,
         "splits": ", ".join(f"{name} {count:,}" for name, count in plan.splits.items()),
-        "backbone": f"{plan.backbone}, {plan.weights} weights, {plan.image_size} px, on {plan.device}",
-        "embeddings": f"about {plan.cached_share:.0%} are in the cache; the others at {plan.images_per_second:,.0f} "
-        f"images/s (measured on {plan.images_measured} images)",
+        **_embedding_rows(plan),
         "time": f"about {_duration(plan.seconds)}: images {_duration(plan.embedding_seconds)}, "
         f"head, influence and suspicions {_duration(plan.audit_seconds)} (from audits of {SETTINGS.audited[0]} and "
         f"{SETTINGS.audited[1]:,} simulated samples on this machine), start and writing "
@@ -351,6 +359,16 @@ def _show(console: Console, plan: Plan) -> None:
     for name, text in rows.items():
         table.add_row(name, escape(text))
     console.print(table)
+
+
+def _embedding_rows(plan: Plan) -> dict[str, str]:
+    if plan.backbone == NO_BACKBONE:
+        return {"backbone": "none: embeddings or predictions are given, and no image passes through a network"}
+    return {
+        "backbone": f"{plan.backbone}, {plan.weights} weights, {plan.image_size} px, on {plan.device}",
+        "embeddings": f"about {plan.cached_share:.0%} are in the cache; the others at {plan.images_per_second:,.0f} "
+        f"images/s (measured on {plan.images_measured} images)",
+    }
 
 
 def _duration(seconds: float) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.config import AuditConfig
+from audit.config import NO_BACKBONE, AuditConfig
 from audit.errors import InputError
 from audit.files.result_folder import refuse_others_folder
 
 if TYPE_CHECKING:
+    from audit.data.samples import Samples
     from integrations.sources import Source
 
 RESULTS_FOLDER = "audit-results"
@@ -33,6 +34,8 @@ class AuditJob:
         choices: the other arguments of `resolve_source`.
         root: the folder that holds its result folder.
         folder: its result folder; None for one below the root, named after the dataset and the audit key.
+        embeddings: the fields, brain runs and files of the user's own embeddings.
+        predictions: the field or file of the user's own predictions; None if there are none.
     """
 
     source: str
@@ -41,6 +44,8 @@ class AuditJob:
     choices: Mapping[str, Any]
     root: Path
     folder: Path | None = None
+    embeddings: tuple[str, ...] = ()
+    predictions: str | None = None
 
     @property
     def label_field(self) -> str | None:
@@ -64,6 +69,47 @@ class AuditJob:
             raise InputError(
                 f"result folder {str(wanted)!r} cannot be made (in {there}: {problem.strerror}); give another with -o"
             ) from None
+
+    @property
+    def uses_backbone(self) -> bool:
+        """Whether images pass through a backbone."""
+        return not self.embeddings and self.config.backbone != NO_BACKBONE
+
+    def check_given(self) -> None:
+        """Refuse files of embeddings and predictions that do not exist, and settings that do not go with them.
+
+        Raises:
+            InputError: before anything is computed.
+        """
+        from integrations.given_files import check_file, is_file_name
+
+        named = [("--embeddings", one) for one in self.embeddings]
+        named += [("--predictions", self.predictions)] if self.predictions else []
+        for option, text in named:
+            if is_file_name(text):
+                check_file(Path(text), option)
+        if self.config.predictions_in_sample and not self.predictions:
+            raise InputError("--predictions-in-sample says what --predictions are, and none were given; leave it out")
+        if self.config.backbone == NO_BACKBONE and not (self.predictions or self.embeddings):
+            raise InputError("--backbone none needs --predictions or --embeddings; give one, or choose a backbone")
+
+    def table_without_images(self) -> Samples | None:
+        """The labels of a table without images, if that is what the source is and no image is needed."""
+        if self.uses_backbone:
+            return None
+        from integrations.labels_table import labels_of_table
+
+        return labels_of_table(self.source, self.choices["label_column"])
+
+    def source_order(self, source: Source) -> list[str] | None:
+        """What the source calls its samples, in its order; None if no file needs it, or it is a FiftyOne dataset."""
+        from integrations.given_files import is_file_name
+        from integrations.sources import ImportedSource
+
+        texts = [*self.embeddings, self.predictions or ""]
+        if not isinstance(source, ImportedSource) or not any(map(is_file_name, texts)):
+            return None
+        return [image.source_id for image in source.images]
 
     def refuse_others_files(self, folder: Path | None = None) -> None:
         """Refuse a result folder that holds anything but an earlier result.
@@ -126,6 +172,8 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
             config,
             choices | {"label_field": field},
             root=output or Path(RESULTS_FOLDER),
+            embeddings=tuple(_listed(options.get("embeddings"))),
+            predictions=options.get("predictions"),
         )
         for source in sources
         for field in fields

@@ -132,6 +132,25 @@ def run(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Embeddings of your own, in place of a backbone's: a vector field or a brain similarity run of the "
+            "FiftyOne dataset, or FILE.npy or FILE.parquet with a row for each sample of the source, in its order or "
+            "named in a column 'id'. May be repeated: several are used together.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Option(
+            help="Class predictions of a model of your own that was not trained on the sample, used beside the "
+            "embeddings, or alone with --backbone none: a Classification field with logits, a field with vectors of "
+            "probabilities, or FILE.npy (a column for each class, sorted) or FILE.parquet (columns named as the "
+            "classes).",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     output: Output = None,
     audit_key: Annotated[
         str,
@@ -186,6 +205,8 @@ def run(
         "label_column": label_column,
         "layout": layout,
         "audit_key": audit_key,
+        "embeddings": embeddings,
+        "predictions": predictions,
     }
     jobs = _jobs(context, config, options, settings, output)
     limit = Limit.of(fail_above, fail_basis)
@@ -288,15 +309,20 @@ def _carry_out(
         require("dask", "--scheduler")
     for job in jobs:
         require_engine(job.config.engine)
+        job.check_given()
         job.refuse_others_files()
     if len(jobs) > 1:
         check_page(jobs[0].root / INDEX_FILE)
+    without_images = [job.table_without_images() is not None for job in jobs]
+    if dry_run and any(without_images):
+        raise InputError("--dry-run estimates audits of images, and this table has none; run it, which takes seconds")
     if dry_run:
         from integrations.cli.dry_run import show_plans
 
         show_plans(jobs, verbosity)
         return ExitCode.DONE
-    connect()  # before seconds of imports, and before anything is computed
+    if not all(without_images):
+        connect()  # before seconds of imports, and before anything is computed
     from integrations.cli.batch import audit_all, audit_one, is_above
 
     _watch(interruption, jobs)

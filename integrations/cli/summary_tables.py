@@ -39,7 +39,8 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     ):
         table.add_row(name, text)
     console.print(table)
-    console.print(_influence_table(summary))
+    if summary.influence is not None:
+        console.print(_influence_table(summary))
     lines = [f"report    {escape(str(report_path.resolve()))}"]
     if summary.source is not None:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
@@ -47,7 +48,7 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     if needs_check(summary):
         command = VERIFY.replace(RESULT_FOLDER, shlex.quote(str(report_path.parent)))
         lines.append(f"next      {escape(command)}    decide on drawn pictures, to know")
-    if summary.counts.flagged:
+    if summary.counts.flagged and summary.source is not None:
         lines.append(f"next      {escape(app_command(summary))}    review the flagged samples")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
@@ -72,6 +73,7 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             (counts.without_label, "without a label"),
             (counts.unreadable, "unreadable"),
             (counts.rare_class, "in too small a class"),
+            (counts.without_input, "without an embedding or prediction"),
         )
         if number
     ]
@@ -116,8 +118,12 @@ def _measured_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             f"precision {measured.precision:.3f}, recall {measured.recall:.3f}, F1 {measured.f1:.3f}, "
             f"AP {measured.average_precision:.3f}, AUROC {measured.auroc:.3f}",
         )
-    for name, head in summary.heads.by_name.items():
+    for name, head in (summary.heads.by_name if summary.heads else {}).items():
         yield f"head on {name} labels", f"test F1 {head.test.f1:.3f}, accuracy {head.test.accuracy:.3f}"
+    if (given := summary.predictions) is not None:
+        alone = "; no head was trained, and influence is undefined" if given.alone else ""
+        of_neighbours = "in-sample, so each sample is judged by its neighbours'; " if given.in_sample else ""
+        yield "given predictions", f"{of_neighbours}agree with {given.agreement:.1%} of the labels{alone}"
     if (backbone := summary.backbone) is not None:
         yield "backbone", f"{backbone.name}, {backbone.weights} weights, {backbone.image_size} px"
 
@@ -168,10 +174,9 @@ def show_batch(console: Console, entries: Sequence[IndexEntry], index: Path) -> 
             table.add_row(escape(entry.source), escape(entry.label_field or ""), "[red]failed[/red]")
             continue
         counts, source, wrong = entry.summary.counts, entry.summary.source, entry.wrong
-        assert source is not None  # a batch audits datasets
         table.add_row(
-            escape(source.dataset),
-            escape(source.label_field),
+            escape(source.dataset if source else entry.source),
+            escape(source.label_field if source else entry.label_field or ""),
             str(counts.samples),
             "–" if wrong is None else f"{_mistakes(wrong)}, {wrong.seal}",
             entry.share_text,

@@ -34,6 +34,7 @@ from integrations.fiftyone.fields import (
     declare,
     index_fields,
 )
+from integrations.fiftyone.given import GivenInputs
 from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
 from integrations.fiftyone.overview import keep_overview, overview_of
 from integrations.fiftyone.read import load_dataset, read_samples, root_of
@@ -65,6 +66,10 @@ def audit_dataset(
     workers: Workers | None = None,
     part: PartOptions | None = None,
     left_out: Sequence[LeftOutImage] = (),
+    *,
+    embeddings: Any = None,
+    predictions: Any = None,
+    source_order: Sequence[str] | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view, and write the result into the dataset.
 
@@ -83,6 +88,12 @@ def audit_dataset(
             default the name of the saved view.
         left_out: images that the dataset's source left out. The result lists and counts them; in a strict audit they
             are an error.
+        embeddings: embeddings of your own, in place of a backbone's: a field with vectors, the key of a brain
+            similarity run, a .npy or .parquet file, or an array (n, d) with a row for each sample; or several of these.
+        predictions: class predictions of a model of your own: a Classification field with logits, a field with vectors
+            of probabilities, a file, or an array (n, C); see `audit.audit_embeddings`.
+        source_order: what the dataset's source calls its samples (`source_id`), in its order: rows of a file may have
+            this order, instead of the dataset's.
 
     Returns:
         The result, whose scores are indexed by FiftyOne's sample ids.
@@ -94,7 +105,8 @@ def audit_dataset(
     from audit.checkpoint import checkpoint_for
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
-    job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out)
+    given = GivenInputs.of(embeddings, predictions, source_order)
+    job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given)
     job.check(config)
     stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(root_of(collection), audit_key):
@@ -114,6 +126,7 @@ class _DatasetAudit:
     save_to: str | Path | None
     part: PartOptions | None
     left_out: Sequence[LeftOutImage]
+    given: GivenInputs
 
     def check(self, config: AuditConfig | None) -> None:
         """Before computing, refuse an audit whose result could not be written, or a strict one that has to fail."""
@@ -127,7 +140,18 @@ class _DatasetAudit:
     ) -> AuditResult:
         """Audit, save and write. The caller holds the audit's lock."""
         samples = read_samples(self.collection, self.label_field)
-        result = self._complete(audit.audit_images(samples, config, progress, stages, workers, scored=self._complete))
+        given = self.given.read(self.collection, self.label_field)
+        result = audit.audit_images(
+            samples,
+            config,
+            progress,
+            stages,
+            workers,
+            self._complete,
+            embeddings=given.embeddings,
+            predictions=given.predictions,
+        )
+        result = self._complete(result)
         try:
             _write(self.collection, result, self.audit_key, self.label_field, progress, self.save_to)
         except (InputError, WriteError) as error:
@@ -139,7 +163,9 @@ class _DatasetAudit:
 
     def _complete(self, result: AuditResult) -> AuditResult:
         """Add to the result what only the dataset and its source know, and save it; called as soon as it has scores."""
+        embeddings, predictions = self.given.names()
         source = _audited_dataset(self.collection, self.label_field, self.audit_key, self.part)
+        source = replace(source, embeddings=embeddings, predictions=predictions)
         result = replace(result, summary=replace(result.summary, source=source))
         result = with_left_out(result, self.left_out)
         self._save(result)

@@ -124,8 +124,8 @@ def test_a_further_reading_counts_only_where_it_adds_something(informative: bool
     )
     votes = torch.full((N, CLASSES), 1 / CLASSES)
     floor = SETTINGS.mixture.prediction_floor
-    two, _ = fit_mixture(Readings.of(floor, head, votes), labels)
-    three, _ = fit_mixture(Readings.of(floor, head, votes, further), labels)
+    two, _ = fit_mixture(Readings.of(floor, head=head, neighbours=votes), labels)
+    three, _ = fit_mixture(Readings.of(floor, head=head, neighbours=votes, discriminant=further), labels)
     if informative:
         assert three.exponents.discriminant == pytest.approx(three.exponents.head, rel=0.3)
         assert three.log_likelihood > two.log_likelihood + 20

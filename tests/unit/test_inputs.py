@@ -165,7 +165,7 @@ def with_value(value: object) -> np.ndarray:
         (pd.Series([*X[:-1], X[0, :3]]), "row 89 has shape"),
         ((row for row in X), "x: embeddings are of type generator"),
         (dict(enumerate(X)), "are of type dict"),
-        (None, "are of type NoneType"),
+        (None, "an audit without embeddings needs predictions"),
         (torch.utils.data.DataLoader([1]), "x: .*give"),
         (torch.empty(90, 4, device="meta"), "this tensor cannot be read"),
         (pd.DataFrame(X).assign(name=["a"] * 90), "x: column 'name'"),

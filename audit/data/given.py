@@ -1,0 +1,53 @@
+"""What a user gives an audit beside images and labels: embeddings, or predictions of a model of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audit.data.embeddings import NO_EMBEDDING, GivenEmbeddings
+from audit.data.predictions import NO_PREDICTION, Predictions
+from audit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user gives beside labels and images.
+
+    Attributes:
+        embeddings: of the samples, in place of a backbone's; None if there are none.
+        predictions: of a model of the user's own; None if there are none.
+    """
+
+    embeddings: GivenEmbeddings | None = None
+    predictions: Predictions | None = None
+
+    @classmethod
+    def read(cls, embeddings: Any = None, predictions: Any = None) -> Given:
+        """Read them in any usual form; errors as those of `GivenEmbeddings.read` and `Predictions.read`."""
+        return cls(
+            None if embeddings is None else GivenEmbeddings.read(embeddings),
+            None if predictions is None else Predictions.read(predictions),
+        )
+
+    def check_rows(self, samples: int) -> None:
+        """Refuse what does not have one row for each of the samples."""
+        for name, given in (("embeddings", self.embeddings), ("predictions", self.predictions)):
+            if given is not None and len(given) != samples:
+                raise InputError(
+                    f"{name} have {len(given)} rows, and there are {samples} samples; give one row a sample"
+                )
+
+    def lacking(self, rows: np.ndarray) -> dict[int, str]:
+        """Those of the samples' rows for which nothing was given, with the reason."""
+        reasons = {}
+        for given, reason in ((self.predictions, NO_PREDICTION), (self.embeddings, NO_EMBEDDING)):
+            if given is not None:
+                reasons.update(dict.fromkeys(rows[given.missing[rows]].tolist(), reason))
+        return reasons
+
+    def probabilities(self, rows: np.ndarray, every_label: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
+        """The predictions (k, C) for samples; None if there are none (`Predictions.of_classes`)."""
+        return None if self.predictions is None else self.predictions.select(rows).of_classes(every_label, classes)

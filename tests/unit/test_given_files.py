@@ -1,0 +1,82 @@
+"""Embeddings and predictions in files, for samples that are not in FiftyOne."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import audit
+from audit.data.samples import Samples
+from integrations.given_files import given_in_files
+
+N = 6
+SAMPLES = Samples([f"train/{row:06d}" for row in range(N)], [f"pictures/{row}.png" for row in range(N)], ["a", "b"] * 3)
+X = np.arange(2.0 * N).reshape(N, 2)
+
+
+def saved(folder: Path, table: pd.DataFrame) -> str:
+    table.to_parquet(folder / "x.parquet")
+    return str(folder / "x.parquet")
+
+
+def read(file: str) -> np.ndarray:
+    given = given_in_files(SAMPLES, [file], None).embeddings
+    assert given is not None
+    return given.values
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        SAMPLES.ids,
+        SAMPLES.images,
+        [f"{row}.png" for row in range(N)],
+        [f"elsewhere/pictures/{row}.png" for row in range(N)],
+    ],
+    ids=["ids", "paths", "file names", "ends of paths"],
+)
+def test_rows_name_their_samples_in_any_usual_way(tmp_path: Path, names: list[str]) -> None:
+    order = [3, 1, 5, 0, 2, 4]
+    table = pd.DataFrame({"file_name": [names[row] for row in order], "a": X[order, 0], "b": X[order, 1]})
+    np.testing.assert_array_equal(read(saved(tmp_path, table)), X)
+
+
+def test_row_numbers_an_index_and_vectors_in_a_column_are_read(tmp_path: Path) -> None:
+    order = [3, 1, 5, 0, 2]
+    numbered = pd.DataFrame({"id": order, "vector": [X[row] for row in order]})
+    found = read(saved(tmp_path, numbered))
+    np.testing.assert_array_equal(found[order], X[order])
+    assert np.isnan(found[4]).all()
+    indexed = pd.DataFrame(X[order], columns=["a", "b"], index=pd.Index([SAMPLES.ids[row] for row in order], name="id"))
+    np.testing.assert_array_equal(read(saved(tmp_path, indexed)), found)
+
+
+def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X[:4])
+    pd.DataFrame({"id": ["train/000001"] * 2, "a": [1.0, 2.0]}).to_parquet(tmp_path / "twice.parquet")
+    pd.DataFrame({"id": ["x", "y"], "a": [1.0, 2.0]}).to_parquet(tmp_path / "others.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    for name, reason in {
+        "x.npy": "has 4 rows, and there are 6 samples",
+        "twice.parquet": "names sample 'train/000001' more than once",
+        "others.parquet": "names no sample",
+        "broken.parquet": "cannot be read",
+        "pickled.npy": "cannot be read",
+        "none.npy": "there is no such file",
+        "field": "without FiftyOne, give a file",
+    }.items():
+        with pytest.raises(audit.InputError, match=reason) as error:
+            read(str(tmp_path / name))
+        assert "\n" not in str(error.value)
+
+
+def test_predictions_are_read_by_class_names(tmp_path: Path) -> None:
+    table = pd.DataFrame({"b": np.linspace(0, 1, N), "a": np.linspace(1, 0, N)})
+    given = given_in_files(SAMPLES, [], saved(tmp_path, table)).predictions
+    assert given is not None
+    classes = np.array(["a", "b"])
+    np.testing.assert_allclose(given.of_classes(classes, classes)[:, 0], np.linspace(1, 0, N), atol=1e-6)
