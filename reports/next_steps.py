@@ -64,7 +64,8 @@ def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked
 
 
 def _review(summary: Summary, mark: Mark) -> NextStep:
-    own, app = "", _if_stored(summary, app_command(summary))
+    in_fiftyone = summary.source is not None and summary.source.in_fiftyone
+    own, app = "", (app_command(summary),) if in_fiftyone else ()
     if summary.detection is not None:
         own = f"; {mark('false_positive', count(summary.detection.false_positive))} of them carry your own labels"
     flagged = mark("flagged_samples", count_samples(summary.counts.flagged))
@@ -123,16 +124,24 @@ def run_again(summary: Summary, inject: float | None = None, any_threshold: bool
 
 
 def _as_source(source: AuditedDataset | None) -> str:
-    """The audited dataset, which holds the corrections, as an argument of the command. VIEW stands for an unnamed
-    view."""
+    """What was audited, as arguments of the command: its source, or the dataset in FiftyOne for a view of it.
+
+    VIEW stands for an unnamed view.
+    """
     if source is None:
         return "SOURCE"
-    text = shlex.quote(f"fiftyone:{source.dataset}")
-    part: list[tuple[str, str | Sequence[str]]] = [("view", "VIEW")] if source.part is None else [*source.part.items()]
-    for option, value in part:
+    options: list[tuple[str, str | Sequence[str]]] = [*(source.part or {}).items()]
+    if source.part is None:
+        options = [("view", "VIEW")]
+    from_source = "view" not in dict(options)
+    text = shlex.quote(source.source if from_source else f"fiftyone:{source.dataset}")
+    options = [*source.options.items(), *options] if from_source else options
+    for option, value in options:
         for one in [value] if isinstance(value, str) else value:
             text += f" --{option.replace('_', '-')} {shlex.quote(one)}"
-    if source.label_field != "ground_truth":
+    if not source.in_fiftyone:
+        text += " --no-fiftyone"
+    elif source.label_field != "ground_truth" and not (from_source and source.label_column):
         text += f" --label-field {shlex.quote(source.label_field)}"
     if source.audit_key != "audit":
         text += f" --audit-key {shlex.quote(source.audit_key)}"

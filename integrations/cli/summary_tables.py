@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +36,14 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     console.print(table)
     console.print(_influence_table(summary))
     lines = [f"report    {escape(str(report_path.resolve()))}"]
-    if summary.source is not None:
+    in_fiftyone = summary.source is not None and summary.source.in_fiftyone
+    if summary.source is not None and in_fiftyone:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
         lines.append(f"FiftyOne  dataset {escape(dataset)!r}, view {escape(view)!r}")
     if summary.counts.flagged:
-        lines.append(f"next      {escape(app_command(summary))}    review the flagged samples")
+        table_of_flags = f"influence-audit export {shlex.quote(str(report_path.parent))} -o flagged.csv"
+        step = app_command(summary) if in_fiftyone or summary.source is None else table_of_flags
+        lines.append(f"next      {escape(step)}    review the flagged samples")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
 

@@ -29,7 +29,7 @@ _NO_PICTURES = (
     "aux avi bak bin cfg conf csv dat db doc docx gz h5 hdf5 htm html idx index ini ipynb js json json5 jsonl lnk "
     "jsonld lock log m4v mat md mkv mov mp3 mp4 npy npz onnx parquet pb pdf pickle pkl pq prj pt pth py pyc rar rst "
     "safetensors sh sidecar sql sqlite tar tfrecord tgz toml torrent tsv txt url wav webm xls xlsx xml xmp yaml yml "
-    "zip zst 7z"
+    "zip zst 7z tab psv ndjson xls ods"
 )
 _NO_PICTURE_SUFFIXES = frozenset(f".{name}" for name in _NO_PICTURES.split())
 _CLUTTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))

@@ -124,6 +124,37 @@ print(len(steps))
     assert steps == "0"
 
 
+def test_without_fiftyone_the_command_audits_and_says_what_needs_it(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "import os; os.environ['INFLUENCE_AUDIT_CACHE'] = 'cache'; " + COMMAND.format(arguments=arguments)
+        return python_without(("fiftyone", "pymongo", "mongoengine"), code, tmp_path)
+
+    audited = run("run", "digits", "--keep-labels", "3,8", "--weights", "bundled", "--no-fiftyone", "-o", "result")
+    assert audited.returncode == 0, audited.stderr
+    assert (tmp_path / "result" / "report.html").stat().st_size > 10_000
+    assert "FiftyOne" not in audited.stdout
+    assert "influence-audit export result -o flagged.csv" in audited.stdout
+    assert run("export", "result", "-o", "flagged.csv").returncode == 0
+    assert run("apply", "result", "-o", "corrected.csv", "--accept-from", "0.9").returncode == 0
+    assert (tmp_path / "corrected.csv").is_file()
+
+    needed = (
+        "needs the extra 'fiftyone' (the module 'fiftyone' is not installed); pip install 'influence-audit[fiftyone]'"
+    )
+    for arguments in (("run", "digits"), ("app", "digits"), ("export", "fiftyone:digits"), ("plugin", "install")):
+        refused = run(*arguments)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert needed in refused.stderr
+        assert "--no-fiftyone" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    python = python_without(("fiftyone",), "from integrations.fiftyone import audit_dataset", tmp_path)
+    assert needed in python.stderr
+    unknown = run("run", "nowhere", "--no-fiftyone")
+    assert "'nowhere' is no path that exists, and no ORGANISATION/NAME" in unknown.stderr
+    excluded = run("run", "fiftyone:digits", "--no-fiftyone")
+    assert "which --no-fiftyone excludes" in excluded.stderr
+
+
 @pytest.mark.parametrize(
     ("missing", "call", "message"),
     [
