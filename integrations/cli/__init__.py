@@ -9,7 +9,19 @@ import os
 import sys
 import warnings
 
-SUBCOMMANDS = ("run", "config", "report", "compare", "explain", "export", "app", "plugin", "doctor", "benchmark")
+SUBCOMMANDS = (
+    "run",
+    "config",
+    "report",
+    "compare",
+    "explain",
+    "export",
+    "apply",
+    "app",
+    "plugin",
+    "doctor",
+    "benchmark",
+)
 """The modules of this folder that have one, in the order of --help."""
 
 

@@ -106,6 +106,11 @@ def is_heat_map(start: bytes) -> bool:
     return max(width, height) <= OVERLAY_SIDE
 
 
+def is_tasks(start: bytes) -> bool:
+    """Whether a file begins like tasks for Label Studio that `export --to` wrote."""
+    return start.lstrip().startswith(b"[") and b'"/data/local-files/?d=' in start and b'"given_label"' in start
+
+
 def is_export(start: bytes, path: Path) -> bool:
     """Whether a file was written by `export`: CSV, JSON or parquet with its first columns.
 
