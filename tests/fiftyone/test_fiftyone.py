@@ -354,6 +354,8 @@ def test_an_audit_goes_from_parquet_to_fields_of_fiftyone(parquet_folder: Path, 
         audit_key="audit",
         source=source.description,
         part={},
+        label_column="label",
+        options={"dataset": "the whole way"},
     )
     assert dataset.values("audit_suspicion") == result.scores["suspicion"].tolist()
     assert len(dataset.load_saved_view("audit: flagged")) == result.summary.counts.flagged
