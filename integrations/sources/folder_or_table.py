@@ -38,6 +38,8 @@ def folder_or_table(
         if layout is not None or not any(label_files(folder)):
             raise
         return _of_tables(folder, keep_labels)
+    if layout is None and len({image.label for image in pictures}) == 1 and (table := _table_below(folder)):
+        return as_images(table, keep_labels)
     if layout is None:
         _refuse_other_labels(folder, pictures)
     return pictures
@@ -55,7 +57,8 @@ def _of_tables(folder: Path, keep_labels: Sequence[str] | None) -> LabelledImage
 
 def _refuse_other_labels(folder: Path, pictures: LabelledImages) -> None:
     """Refuse class folders beside a table that puts their pictures into other classes."""
-    table = _table_beside(folder)
+    files = label_files(folder)
+    table = _table_below(folder) if files and files[0] else None
     if table is None:
         return
     of_folder = {str(image.image): image.label for image in pictures}
@@ -73,12 +76,9 @@ def _refuse_other_labels(folder: Path, pictures: LabelledImages) -> None:
     )
 
 
-def _table_beside(folder: Path) -> LabelTable | None:
-    """The table of labels directly in a folder; None where there is none, or none that is clear."""
-    files = label_files(folder)
-    if not files or not files[0]:
-        return None
+def _table_below(folder: Path) -> LabelTable | None:
+    """The table of labels in a folder; None where there is none, or none that is clear."""
     try:
-        return read_label_table(folder)
+        return read_label_table(folder) if any(label_files(folder)) else None
     except InputError:
         return None

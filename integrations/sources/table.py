@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -163,6 +164,9 @@ def _read_one(path: Path, folder: Path | None, image: str | None, label: str | N
     split, splits = split_column(table.columns, (images, label))
     labels = label_column(description, table.columns, label, (images, split))
     names = [as_name(value) for value in table.columns[images]]
+    in_words = f"column {split!r}" if split else ""
+    if not splits and any(splits := _splits_of_paths(names)):
+        in_words = f"the folders in column {images!r}"
     rows: list[Row] = []
     unnamed: list[tuple[str, str | None]] = []
     seen: set[str] = set()
@@ -174,8 +178,16 @@ def _read_one(path: Path, folder: Path | None, image: str | None, label: str | N
         key = f"{name} (row {place + 1})" if name in seen else name
         seen.add(name)
         rows.append(Row(key, file, as_label(value), splits[place] if splits else None, table, place, value))
-    in_words = f"column {split!r}" if split else ""
     return LabelTable(path, (table,), images, labels, in_words, tuple(rows), tuple(unnamed))
+
+
+def _splits_of_paths(names: Sequence[str | None]) -> list[str | None]:
+    """The split of each path that has a folder named like one, where all have one and they differ; else none."""
+    folders = [[] if name is None else re.split(r"[\\/]", name)[:-1] for name in names]
+    known = split_names({part for parts in folders for part in parts})
+    splits = [next((known[part].split for part in parts if part in known), None) for parts in folders]
+    complete = all(split for split, name in zip(splits, names, strict=True) if name)
+    return splits if complete and len(set(filter(None, splits))) > 1 else []
 
 
 def _together(folder: Path, found: Sequence[LabelTable]) -> LabelTable:

@@ -105,7 +105,8 @@ def label_column(description: str, columns: Columns, wanted: str | None, others:
         return chosen
     left = [name for name in columns if name not in others]
     plain = _first_named(LABEL_NAMES[:2], left)
-    usual = [plain] if plain else [name for name in left if name.lower() in (*LABEL_NAMES, *MORE_LABEL_NAMES)]
+    known = set(map(_plain, (*LABEL_NAMES, *MORE_LABEL_NAMES)))
+    usual = [plain] if plain else [name for name in left if _plain(name) in known]
     usual = [name for name in usual if any(map(_has_value, columns[name]))] or usual
     if len(usual) == 1:
         _check_single(description, usual[0], columns[usual[0]])
@@ -115,7 +116,18 @@ def label_column(description: str, columns: Columns, wanted: str | None, others:
         return repeating[0]
     raise LabelColumnError(
         f"{description} has no column that is clearly the label; choose one with --label-column: "
-        f"{', '.join(repeating or usual or left) or 'there is none'}"
+        f"{', '.join(repeating or usual or left) or 'there is none'}{_one_hot_hint(columns, repeating)}"
+    )
+
+
+def _one_hot_hint(columns: Columns, names: Sequence[str]) -> str:
+    """What to do with a column of zeros and ones for each class; '' for other columns."""
+    shown = {str(value) for name in names for value in columns[name]}
+    if len(names) < 2 or not shown <= {"0", "1", "0.0", "1.0"}:
+        return ""
+    return (
+        f"; where each says whether the picture is of that class, write one column: in pandas, table['label'] = "
+        f"table[{list(names)!r}].idxmax(axis=1)"
     )
 
 
@@ -183,8 +195,13 @@ def _is_path(text: str) -> bool:
 
 
 def _first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    lower = {column.lower(): column for column in reversed(columns)}
-    return next((lower[name] for name in names if name in lower), None)
+    plain = {_plain(column): column for column in reversed(columns)}
+    return next((plain[_plain(name)] for name in names if _plain(name) in plain), None)
+
+
+def _plain(name: str) -> str:
+    """A column's name without what people write differently: File Name, fileName and file_name are one."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def _has_value(value: Any) -> bool:

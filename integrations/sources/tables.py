@@ -98,9 +98,14 @@ class LabelsInTableError(InputError):
     """A folder has pictures, and tables where class folders would be; the message says what to do without the table."""
 
 
+def _may_hold_labels(name: str) -> bool:
+    """Whether a file beside pictures may be a table of their labels; lists in .txt have to be named."""
+    return is_text_table(name) and not name.startswith(".") and not name.lower().endswith(".txt")
+
+
 def _labels_in(folder: Path) -> list[Path]:
     try:
-        files = sorted(file for file in folder.iterdir() if is_text_table(file.name) and not file.name.startswith("."))
+        files = sorted(file for file in folder.iterdir() if _may_hold_labels(file.name))
     except OSError:
         return []
     if metadata := [file for file in files if file.stem.lower() == "metadata"]:

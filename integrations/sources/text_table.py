@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from audit.errors import InputError
 
-SEPARATED_SUFFIXES = (".csv", ".tsv", ".tab", ".psv")
+SEPARATED_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 RECORDS_SUFFIXES = (".json",)
 TEXT_TABLE_SUFFIXES = (*SEPARATED_SUFFIXES, *LINES_SUFFIXES, *RECORDS_SUFFIXES)
 
-_DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|", ".tab": "\t,;|", ".psv": "|,;\t"}
+_DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|", ".tab": "\t,;|", ".psv": "|,;\t", ".txt": "\t,;| "}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),

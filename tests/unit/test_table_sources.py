@@ -77,6 +77,8 @@ def check(images: LabelledImages, labels: list[str] = LABELS) -> LabelledImages:
         ("export.csv", "file_name;category"),
         ("export.psv", "img|species"),
         ("labels.csv", "picture of it,kind of animal"),
+        ("labels.csv", "Image Path,ClassId"),
+        ("labels.csv", "fileName,class-name"),
     ],
 )
 def test_columns_are_found_in_any_separated_file(tmp_path: Path, name: str, header: str) -> None:
@@ -120,6 +122,18 @@ def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
         tmp_path / "labels.csv", "".join(f"{name},{label}\n" for name, label in zip(NAMES, LABELS, strict=True))
     )
     assert check(source(table)).label_column == "column 2"
+
+
+def test_a_list_in_plain_text_is_a_table_where_it_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    lines = [f"images/{name} {place % 3}\n" for place, name in enumerate(NAMES)]
+    check(source(write(tmp_path / "train.txt", "".join(lines))), ["0", "1", "2"] * 4)
+
+
+def test_a_table_in_a_folder_beside_the_pictures_is_found(tmp_path: Path) -> None:
+    pictures(tmp_path / "pictures")
+    csv(tmp_path / "lists" / "labels.csv", "file,label", [f"pictures/{name}" for name in NAMES])
+    check(source(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json"])
@@ -174,6 +188,22 @@ def test_a_split_column_gives_splits_and_is_no_label(tmp_path: Path, column: str
     third = "test" if "est" in values[2] else "train"
     assert [image.split for image in images] == ["train", "validation", third] * 4
     assert f"splits by column {column!r}" in images.layout
+
+
+def test_folders_in_the_paths_give_splits_where_no_column_does(tmp_path: Path) -> None:
+    """As a metadata.csv above the folders of the splits has it."""
+    names = [f"{split}/{name}" for split in ("train", "test") for name in NAMES]
+    pictures(tmp_path, names)
+    images = source(csv(tmp_path / "metadata.csv", "file_name,label", names, LABELS * 2))
+    assert [image.split for image in images] == ["train"] * 12 + ["test"] * 12
+    assert "splits by the folders in column 'file_name'" in images.layout
+
+
+def test_a_column_for_each_class_is_refused_with_the_line_that_makes_one(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    rows = [f"{name},{place % 2}.0,{1 - place % 2}.0\n" for place, name in enumerate(NAMES)]
+    message = refusal(write(tmp_path / "truth.csv", "image,cat,dog\n" + "".join(rows)))
+    assert message.endswith("in pandas, table['label'] = table[['cat', 'dog']].idxmax(axis=1)")
 
 
 def test_lists_and_addresses_are_refused_with_the_way_out(tmp_path: Path) -> None:
