@@ -50,7 +50,8 @@ def apply(
     """Write the corrected labels in the source's own form, with a log of what changed (OUTPUT.log.csv)."""
     quieten_fiftyone()
     from audit.result import AuditResult
-    from integrations.corrections.corrected import check_output, corrected_source
+    from integrations.corrections.corrected import corrected_source
+    from integrations.corrections.output import check_output
 
     loaded = AuditResult.load(result)
     if loaded.summary.source is None:
@@ -58,17 +59,7 @@ def apply(
     source = corrected_source(loaded.summary.source, hard_link)
     log = output.with_name(f"{output.name if source.suffix is None else output.stem}.log.csv")
     check_output(output, log, source)
-    decided = _decided(loaded, decisions, accept_from)
-    wanted = list(decided.changes)
-    if accept_from is not None:
-        from integrations.corrections.decisions import accepted_from
-
-        accepted, expected = accepted_from(loaded, accept_from, decided)
-        wanted += accepted
-        say(
-            f"{len(accepted)} suggestions accepted unseen at suspicion {accept_from:g} or above; the audit expects "
-            f"about {expected:.0f} of them to be right"
-        )
+    wanted = _wanted(loaded, decisions, accept_from)
     if not wanted:
         raise InputError(
             f"nothing to apply: no sample of {str(result)!r} has a new label; decide in the App, fill in a table "
@@ -82,6 +73,21 @@ def apply(
     said = f" ({left} decisions change nothing; the log says why)" if left else ""
     say(f"{len(changes)} of {len(source.labels)} labels changed{said}: {output.resolve()}")
     say(f"what changed: {log.resolve()}")
+
+
+def _wanted(result: AuditResult, decisions: Path | None, accept_from: float | None) -> list[Decision]:
+    """The decisions that name a new label, and the suggestions that are accepted unseen."""
+    decided = _decided(result, decisions, accept_from)
+    if accept_from is None:
+        return list(decided.changes)
+    from integrations.corrections.decisions import accepted_from
+
+    accepted, expected = accepted_from(result, accept_from, decided)
+    say(
+        f"{len(accepted)} suggestions accepted unseen at suspicion {accept_from:g} or above; the audit expects "
+        f"about {expected:.0f} of them to be right"
+    )
+    return [*decided.changes, *accepted]
 
 
 def _decided(result: AuditResult, decisions: Path | None, accept_from: float | None) -> Decided:
@@ -100,8 +106,8 @@ def _changes(
     result: AuditResult, current: Any, wanted: Sequence[Decision]
 ) -> tuple[dict[str, str], list[dict[str, object]]]:
     """The labels that change, by key, and a row of the log for each decision."""
-    from integrations.corrections.corrected import LOG_COLUMNS
     from integrations.corrections.decisions import keys_of
+    from integrations.corrections.output import LOG_COLUMNS
 
     scores = result.scores
     audited = dict(zip(keys_of(result), scores["original_label" if "injected" in scores else "label"], strict=True))
@@ -129,7 +135,7 @@ def _write_log(path: Path, rows: Sequence[dict[str, object]]) -> None:
     import pandas as pd
 
     from audit.files.spreadsheet import write_csv
-    from integrations.corrections.corrected import LOG_COLUMNS, write_whole
+    from integrations.corrections.output import LOG_COLUMNS, write_whole
 
     table = pd.DataFrame(list(rows), columns=list(LOG_COLUMNS))
     write_whole(path, write_csv(table, index=False).encode("utf-8", errors="replace"))

@@ -117,7 +117,7 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> 
     result = AuditResult.load(what)
     if tool == CVAT:
         from integrations.annotation.cvat import write_cvat
-        from integrations.corrections.corrected import whole_folder
+        from integrations.corrections.output import whole_folder
 
         if output.exists() and not (output.is_dir() and not any(output.iterdir())):
             raise InputError(f"output {str(output)!r} exists; give the name of a new folder")

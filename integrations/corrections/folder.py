@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from audit.errors import InputError
-from integrations.corrections.corrected import Corrected, whole_folder
+from integrations.corrections.output import Corrected, whole_folder
 from integrations.sources.folder_tree import folder_tree
 from integrations.sources.layout import layout_of
 

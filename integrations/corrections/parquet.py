@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import InputError
-from integrations.corrections.corrected import Corrected, whole_folder
+from integrations.corrections.output import Corrected, whole_folder
 
 if TYPE_CHECKING:
     import pyarrow

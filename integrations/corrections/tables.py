@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.errors import InputError
 from audit.files.spreadsheet import write_csv
-from integrations.corrections.corrected import Corrected, whole_folder, write_whole
+from integrations.corrections.output import Corrected, whole_folder, write_whole
 
 if TYPE_CHECKING:
     from audit.summary.surroundings import AuditedDataset

@@ -143,3 +143,8 @@ def _begins_like_picture(path: str) -> bool:
             return begins_like_picture(file.read(16))
     except OSError:
         return True
+
+
+def is_picture_path(text: str) -> bool:
+    """Whether a text reads like the path of a picture."""
+    return suffix_of(text) in IMAGE_SUFFIXES | HEIF_SUFFIXES

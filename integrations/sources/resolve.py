@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
+from integrations.sources.kinds import kind_and_place
 from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImages
 from integrations.sources.split_names import LAYOUTS
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
     from audit.summary.surroundings import PartOptions
     from integrations.sources.left_out import LeftOutImage
-
-
-PREFIXES = ("fiftyone", "hf", "folder", "parquet", "table", "coco")
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 class Source(Protocol):
@@ -238,7 +233,7 @@ def resolve_source(
     folder = None if images is None else os.path.abspath(os.path.expanduser(images))
     chosen = {**columns, "images": folder, "layout": layout, "dataset": dataset}
     given = {name: value for name, value in chosen.items() if value is not None}
-    kind, place = _kind_and_place(text, image_column, any((image_column, label_column, images)), in_fiftyone)
+    kind, place = kind_and_place(text, image_column, any((image_column, label_column, images)), in_fiftyone)
     if kind == "fiftyone":
         if not in_fiftyone:
             raise InputError(
@@ -247,113 +242,25 @@ def resolve_source(
         _refuse(text, "a FiftyOne dataset", dataset=dataset, **columns, layout=layout, images=folder)
         return FiftyOneSource(place, view, field_wanted, tuple(map(str, keep_labels or ())))
     _refuse(text, "not in FiftyOne yet", view=view)
-    if kind not in ("folder", "pictures"):
-        _refuse(text, "not a folder of images", layout=layout)
-    if kind not in ("table", "coco", "parquet"):
-        _refuse(text, "no table", images=folder)
-    if kind in ("digits", "folder", "pictures", "coco"):
-        _refuse(text, "a source without columns", **columns)
-        return ImportedSource(_columnless(kind, place, keep_labels, layout, folder), dataset, field_wanted, given)
+    _refuse_other_options(text, kind, columns, layout, folder)
     own = {"images": images} if kind in ("table", "parquet") else {}
-    read = _table_reader(kind)(place, **columns, keep_labels=keep_labels, **own)
+    if kind in ("digits", "folder", "pictures", "coco"):
+        read = _columnless(kind, place, keep_labels, layout, folder)
+    else:
+        read = _table_reader(kind)(place, **columns, keep_labels=keep_labels, **own)
     return ImportedSource(read, dataset, field_wanted, given)
 
 
-def _kind_and_place(text: str, image_column: str | None, as_table: bool, in_fiftyone: bool) -> tuple[str, str]:
-    """What a text names, and where: 'pictures' is a folder that may hold a table too."""
-    prefix, colon, rest = text.partition(":")
-    if colon and prefix in PREFIXES:
-        if not rest:
-            raise InputError(f"source {text!r} names nothing after {prefix}:; give {prefix}:NAME or {prefix}:PATH")
-        if prefix == "hf" and Path(rest).expanduser().is_dir():
-            return "saved", rest
-        if prefix == "table":
-            return _kind_of_table(Path(rest).expanduser()), rest
-        return prefix, rest
-    if text == "digits":
-        return "digits", text
-    path = Path(text).expanduser()
-    if text and path.exists():
-        return _kind_of_path(path, image_column, as_table), text
-    return _kind_of_name(text, in_fiftyone), text
-
-
-def _kind_of_table(path: Path) -> str:
-    from integrations.sources.tables import is_parquet
-
-    if not path.exists():
-        raise InputError(f"table {str(path)!r} does not exist; check its name")
-    return "parquet" if path.is_file() and is_parquet(path) else "table"
-
-
-def _kind_of_path(path: Path, image_column: str | None, as_table: bool) -> str:
-    from integrations.sources.huggingface import is_saved_to_disk
-    from integrations.sources.tables import how_to_read_spreadsheet, is_parquet, is_spreadsheet, refers_to_files
-    from integrations.sources.text_table import is_text_table
-
-    if path.is_file():
-        if is_parquet(path):
-            return "parquet"
-        if is_spreadsheet(path.name):
-            raise InputError(f"source {str(path)!r}: {how_to_read_spreadsheet(str(path))}")
-        if path.suffix.lower() == ".json" and _is_coco(path):
-            return "coco"
-        if is_text_table(path.name):
-            return "table"
-        raise InputError(
-            f"source {str(path)!r} is a file but no .parquet file and no table; give a folder of images, a table of "
-            "labels (.csv, .tsv, .jsonl, .json) or parquet"
-        )
-    if is_saved_to_disk(path):
-        return "saved"
-    kind = _kind_of_folder(path, lambda file: refers_to_files(file, image_column))
-    return kind if kind == "parquet" else "table" if as_table else "pictures"
-
-
-def _is_coco(path: Path) -> bool:
-    from integrations.sources.coco import is_coco
-
-    return is_coco(path)
-
-
-def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
-    """'parquet' where a folder's pictures are in parquet files, or listed by them; 'folder' where they are files."""
-    from integrations.sources.folder_tree import folder_tree
-
-    tree = folder_tree(os.path.abspath(path))
-    if not tree.holds_images:
-        return "parquet" if any(folder.parquet for folder in tree.all_folders()) else "folder"
-    parquet = [Path(folder.path, name) for folder in tree.all_folders() for name in folder.parquet]
-    if parquet and all(map(refers_to_files, parquet)):
-        return "parquet"
-    # Deeper ones are side files of the images.
-    near = [file for file in parquet if file.parent in (Path(tree.path), Path(tree.path, "data"))]
-    if not near:
-        return "folder"
-    holding = next(folder for folder in tree.all_folders() if folder.pictures or folder.unread)
-    raise InputError(
-        f"source {str(path)!r} holds both images in folders (such as "
-        f"{os.path.relpath(holding.path, path)!r}) and a parquet file "
-        f"({os.path.relpath(near[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
-        "the parquet files"
-    )
-
-
-def _kind_of_name(text: str, in_fiftyone: bool) -> str:
-    hint = ""
-    if in_fiftyone:
-        from integrations.fiftyone.read import close_to, dataset_names
-
-        names = dataset_names()
-        if text in names:
-            return "fiftyone"
-        hint = f", no FiftyOne dataset{close_to(text, names)}"
-    if HUB_NAME.fullmatch(text):
-        return "hf"
-    raise InputError(
-        f"source {text!r} is no path that exists{hint}, and no ORGANISATION/NAME of the Hugging Face hub; for a first "
-        "try, use 'digits'"
-    )
+def _refuse_other_options(
+    text: str, kind: str, columns: Mapping[str, str | None], layout: str | None, images: str | None
+) -> None:
+    """Refuse options that do not apply to a kind of source."""
+    if kind not in ("folder", "pictures"):
+        _refuse(text, "not a folder of images", layout=layout)
+    if kind not in ("table", "coco", "parquet"):
+        _refuse(text, "no table", images=images)
+    if kind in ("digits", "folder", "pictures", "coco"):
+        _refuse(text, "a source without columns", **columns)
 
 
 def _columnless(

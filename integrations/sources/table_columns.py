@@ -8,8 +8,8 @@ from typing import Any
 
 from audit.errors import InputError
 from integrations.sources.columns import LABEL_NAMES, PATH_NAMES
+from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.split_names import split_names
-from integrations.sources.tables import is_picture_path
 
 ID_NAMES = ("image_id", "img_id", "id", "image_name", "id_code", "uuid", "name", "key", "sample_id")
 MORE_LABEL_NAMES = (

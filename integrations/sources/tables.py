@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from audit.errors import InputError
-from integrations.sources.file_kinds import HEIF_SUFFIXES, suffix_of
+from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.folder_tree import PARQUET_SUFFIXES
-from integrations.sources.labelled_images import IMAGE_SUFFIXES
 from integrations.sources.text_table import is_text_table
 
 PARQUET_SIGNATURE = b"PAR1"
@@ -56,11 +55,6 @@ def refers_to_files(path: Path, image_column: str | None = None) -> bool:
         if texts and all(isinstance(text, str) and is_picture_path(text) for text in texts):
             return True
     return False
-
-
-def is_picture_path(text: str) -> bool:
-    """Whether a text reads like the path of a picture."""
-    return suffix_of(text) in IMAGE_SUFFIXES | HEIF_SUFFIXES
 
 
 def is_spreadsheet(name: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.errors import InputError
+from integrations.sources.file_kinds import is_picture_path
 
 SEPARATED_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt")
 LINES_SUFFIXES = (".jsonl", ".ndjson")
@@ -184,8 +185,6 @@ def _separated(path: Path, text: str, form: _Written) -> TextTable:
 
 def _names_pictures(rows: list[list[str]]) -> bool:
     """Whether the first row names a picture as the others do, so that it is no header."""
-    from integrations.sources.tables import is_picture_path
-
     following = rows[1:33]
     return any(
         is_picture_path(cell.strip())
