@@ -52,12 +52,13 @@ def apply(
     from audit.result import AuditResult
     from integrations.corrections.corrected import corrected_source
     from integrations.corrections.output import check_output
+    from integrations.sources.tables import LOG_END
 
     loaded = AuditResult.load(result)
     if loaded.summary.source is None:
         raise InputError(f"the result in {str(result)!r} is of arrays, and has no source; correct them in Python")
     source = corrected_source(loaded.summary.source, hard_link)
-    log = output.with_name(f"{output.name if source.suffix is None else output.stem}.log.csv")
+    log = output.with_name(f"{output.name if source.suffix is None else output.stem}{LOG_END}")
     check_output(output, log, source)
     wanted = _wanted(loaded, decisions, accept_from)
     if not wanted:
@@ -107,7 +108,7 @@ def _changes(
 ) -> tuple[dict[str, str], list[dict[str, object]]]:
     """The labels that change, by key, and a row of the log for each decision."""
     from integrations.corrections.decisions import keys_of
-    from integrations.corrections.output import LOG_COLUMNS
+    from integrations.sources.tables import LOG_COLUMNS
 
     scores = result.scores
     audited = dict(zip(keys_of(result), scores["original_label" if "injected" in scores else "label"], strict=True))
@@ -135,7 +136,8 @@ def _write_log(path: Path, rows: Sequence[dict[str, object]]) -> None:
     import pandas as pd
 
     from audit.files.spreadsheet import write_csv
-    from integrations.corrections.output import LOG_COLUMNS, write_whole
+    from integrations.corrections.output import write_whole
+    from integrations.sources.tables import LOG_COLUMNS
 
     table = pd.DataFrame(list(rows), columns=list(LOG_COLUMNS))
     write_whole(path, write_csv(table, index=False).encode("utf-8", errors="replace"))

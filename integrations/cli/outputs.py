@@ -9,11 +9,9 @@ from pathlib import Path
 from audit.errors import InputError
 from audit.files.result_folder import is_result_folder
 from audit.files.storage import replace_file
+from integrations.sources.tables import EXPORTS
 
 START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
-
-EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
-"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's format."""
 
 
 def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: str = "--output") -> None:

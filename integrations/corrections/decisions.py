@@ -74,6 +74,7 @@ def decided_in_file(path: Path, result: AuditResult) -> Decided:
         )
     by_id = dict(zip(map(str, result.scores.index), keys_of(result), strict=True))
     by_name = {key: key for key in by_id.values()} | by_id
+    classes = [str(name) for name in result.summary.classes]
     found: dict[str, Decision] = {}
     seen: set[str] = set()
     for row, label in enumerate(map(_text, columns[NEW_LABEL]), 1):
@@ -89,6 +90,7 @@ def decided_in_file(path: Path, result: AuditResult) -> Decided:
         seen.add(key)
         if not label or status in KEPT:
             continue
+        label = _as_class(label, classes)
         if key in found and found[key].label != label:
             raise InputError(
                 f"decisions {str(path)!r} give {key!r} two labels, {found[key].label!r} and {label!r}; leave one"
@@ -167,6 +169,17 @@ def _columns(path: Path) -> dict[str, Sequence[Any]]:
     if not is_text_table(path.name):
         raise InputError(f"decisions {str(path)!r} are no table; give the .csv, .json or .parquet that export wrote")
     return dict(read_text_table(path).columns)
+
+
+def _as_class(label: str, classes: Sequence[str]) -> str:
+    """The class that a number means which a spreadsheet wrote in another way, such as 7.0; else the label as it is."""
+    if label in classes:
+        return label
+    try:
+        alike = [name for name in classes if float(name) == float(label)]
+    except ValueError:
+        return label
+    return alike[0] if len(alike) == 1 else label
 
 
 def _text(value: Any) -> str:

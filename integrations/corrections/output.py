@@ -11,9 +11,7 @@ from pathlib import Path
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
-
-LOG_COLUMNS = ("key", "filepath", "old_label", "new_label", "applied", "why", "suspicion", "by", "at")
-"""Of the log that lies beside the output."""
+from integrations.sources.tables import LOG_COLUMNS
 
 FILE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 

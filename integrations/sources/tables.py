@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from audit.errors import InputError
@@ -15,6 +16,14 @@ PARQUET_SIGNATURE = b"PAR1"
 EXCEL_SUFFIXES = (".xlsx", ".xls", ".ods")
 _NO_LABELS = ("submission", "readme", "package", "requirements", "class_names", "classes", "label_map", "config")
 """Words in the names of tables that hold no labels of pictures."""
+
+EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
+"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's format."""
+
+LOG_COLUMNS = ("key", "filepath", "old_label", "new_label", "applied", "why", "suspicion", "by", "at")
+"""The columns of the log that `apply` writes beside its output."""
+
+LOG_END = ".log.csv"
 
 MOST_TABLES = 20
 """A folder with more of them has side files of its pictures, and no tables of labels."""
@@ -92,6 +101,19 @@ class LabelsInTableError(InputError):
     """A folder has pictures, and tables where class folders would be; the message says what to do without the table."""
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether a table is what a command of ours wrote: an export, corrected labels, or their log."""
+    if file.with_name(file.stem + LOG_END).is_file():
+        return True
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(500).decode("utf-8", errors="replace")
+    except OSError:
+        return False
+    first = tuple(re.findall(r'"(\w+)":', start) if start.startswith("[") else start.split("\n")[0].strip().split(","))
+    return first[:3] in (*EXPORTS, LOG_COLUMNS[:3])
+
+
 def _may_hold_labels(name: str) -> bool:
     """Whether a file beside pictures may be a table of their labels; lists in .txt have to be named."""
     return is_text_table(name) and not name.startswith(".") and not name.lower().endswith(".txt")
@@ -104,5 +126,5 @@ def _labels_in(folder: Path) -> list[Path]:
         return []
     if metadata := [file for file in files if file.stem.lower() == "metadata"]:
         return metadata[:1]
-    named = [file for file in files if not any(word in file.stem.lower() for word in _NO_LABELS)]
+    named = [file for file in files if not any(word in file.stem.lower() for word in _NO_LABELS) and not _is_ours(file)]
     return named if len(named) <= MOST_TABLES else []

@@ -297,6 +297,17 @@ def test_decisions_that_cannot_be_read_are_refused_in_one_line(
     assert message in str(error.value)
 
 
+def test_a_number_that_a_spreadsheet_wrote_as_a_fraction_is_its_class(
+    made: Callable[[str], Made], tmp_path: Path
+) -> None:
+    _, result = made("csv")
+    chosen = right_labels(result)
+    table = filled_in(result, tmp_path / "decisions.csv", {key: f"{label}.0" for key, label in chosen.items()})
+    command("apply", result, "-o", tmp_path / "corrected.csv", "--decisions", table)
+    log = pd.read_csv(tmp_path / "corrected.log.csv", dtype=str)
+    assert dict(zip(log["key"], log["new_label"], strict=True)) == chosen
+
+
 def test_a_class_that_a_parquet_file_does_not_know_is_refused(made: Callable[[str], Made], tmp_path: Path) -> None:
     _, result = made("parquet")
     key = AuditResult.load(result).scores["key"].iloc[0]

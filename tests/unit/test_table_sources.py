@@ -295,6 +295,21 @@ def test_metadata_beside_the_pictures_of_each_split_is_one_source(tmp_path: Path
     assert images.description == f"table:{tmp_path}"
 
 
+def test_what_our_commands_wrote_beside_a_table_is_no_table_of_labels(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    table = csv(tmp_path / "labels.csv", "file,label")
+    csv(tmp_path / "corrected.csv", "file,label")
+    write(tmp_path / "corrected.log.csv", "key,filepath,old_label,new_label\n")
+    write(
+        tmp_path / "flagged.csv", "id,filepath,split,label\n" + "".join(f"1,images/{name},train,a\n" for name in NAMES)
+    )
+    write(
+        tmp_path / "flagged.json", json.dumps([{"id": "1", "filepath": "images/000.png", "split": "train"}], indent=2)
+    )
+    assert check(source(tmp_path)).description == f"table:{table}"
+    check(source(tmp_path / "corrected.csv"))
+
+
 def test_several_tables_are_asked_about(tmp_path: Path) -> None:
     pictures(tmp_path / "images")
     for name in ("alice.csv", "bob.csv"):
