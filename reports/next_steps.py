@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from audit.config import AuditConfig
 from audit.summary.summary import Summary
@@ -51,6 +52,8 @@ def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked
             )
         )
         return steps
+    if (corrected := _corrected(summary.source)) is not None:
+        steps.append(corrected)
     helps = summary.correction and correction_sentence(summary.correction)
     steps.append(
         NextStep(
@@ -61,6 +64,23 @@ def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked
         )
     )
     return steps
+
+
+def _corrected(source: AuditedDataset | None) -> NextStep | None:
+    """Writing the decisions back into the source's own form; None for a source that has none."""
+    kind, _, place = source.source.partition(":") if source else ("", "", "")
+    if source is None or kind not in ("table", "coco", "parquet", "folder"):
+        return None
+    suffix = "" if kind == "folder" else Path(place).suffix
+    decided, how = "", "Takes the decisions of the review, and writes the source again with them."
+    if not source.in_fiftyone:
+        decided = " --decisions flagged.csv"
+        how = "Fill in the column new_label of flagged.csv. The command writes the source again with these labels."
+    return NextStep(
+        "Write the corrected labels",
+        f"{how} The source itself stays as it is, and a log says what changed.",
+        (f"influence-audit apply {RESULT_FOLDER} -o corrected-labels{suffix}{decided}",),
+    )
 
 
 def _review(summary: Summary, mark: Mark) -> NextStep:

@@ -162,6 +162,30 @@ def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: Au
     assert "run fiftyone:influence-audit-demo --view" in again({"view": "not mine"})
 
 
+@pytest.mark.parametrize(
+    ("source", "in_fiftyone", "command"),
+    [
+        ("table:/data/labels.csv", True, "influence-audit apply RESULT_FOLDER -o corrected-labels.csv"),
+        (
+            "parquet:/data/train.parquet",
+            False,
+            "influence-audit apply RESULT_FOLDER -o corrected-labels.parquet --decisions flagged.csv",
+        ),
+        ("folder:/data/pets.v2", True, "influence-audit apply RESULT_FOLDER -o corrected-labels"),
+        ("digits", True, None),
+    ],
+)
+def test_the_corrected_source_is_a_next_step(
+    plain: AuditResult, source: str, in_fiftyone: bool, command: str | None
+) -> None:
+    changed = replace(plain.summary.source, source=source, in_fiftyone=in_fiftyone)
+    result = replace(plain, summary=replace(plain.summary, source=changed))
+    commands = [text for step in next_steps(result.summary, None) for text in step.commands]
+    assert (command in commands) == (command is not None)
+    assert any("influence-audit app " in text for text in commands) == in_fiftyone
+    assert ("Open in App</label> works" in render_report(result)) == in_fiftyone
+
+
 def test_the_command_that_audits_again_reads_the_source_as_it_was_read(plain: AuditResult) -> None:
     def again(**changes: object) -> str:
         read = replace(plain.summary.source, source="table:/data/labels.csv", label_column="second", **changes)
