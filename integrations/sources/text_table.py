@@ -85,7 +85,7 @@ class TextTable:
             changes: the new values by the position of the row, from 0.
 
         Raises:
-            InputError: if the file was changed since it was read.
+            InputError: if the file's encoding does not have a letter of a new value.
         """
         content = self.path.read_bytes()
         text = _decoded(content)[0]
@@ -95,7 +95,13 @@ class TextTable:
             text = self._with_lines(text, column, changes)
         else:
             text = _with_records(text, column, changes)
-        return self._form.mark + text.encode(self._form.encoding)
+        try:
+            return self._form.mark + text.encode(self._form.encoding)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"table {str(self.path)!r} is in {self._form.encoding}, which does not have the letter "
+                f"{text[error.start]!r} of a new value; save the table as UTF-8 first"
+            ) from None
 
     def _with_cells(self, text: str, place: int, changes: Mapping[int, Any]) -> str:
         parts: list[str] = []

@@ -366,6 +366,16 @@ def test_only_the_changed_cells_differ(tmp_path: Path, content: str) -> None:
     assert [row.label for row in read_label_table(path).rows] == ['a, "b"; c', "dog", "owl"]
 
 
+def test_a_letter_that_the_encoding_does_not_have_is_refused(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    table = read_label_table(
+        write(tmp_path / "a.csv", "file,label\n000.png,K\xe4uz\n001.png,cat\n".encode("cp1252")), label="label"
+    )
+    assert table.tables[0].rewritten("label", {1: "K\xe4uz"}).endswith("001.png,K\xe4uz\n".encode("cp1252"))
+    with pytest.raises(InputError, match="is in cp1252, which does not have the letter '\u732b'"):
+        table.tables[0].rewritten("label", {1: "\u732b"})
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
