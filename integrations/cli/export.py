@@ -72,11 +72,22 @@ def export(
             "is the JSON of the tasks; the labelling configuration goes beside it) or cvat (--output is a new folder)."
         ),
     ] = None,
+    push_column: Annotated[
+        bool,
+        typer.Option(
+            "--push-column",
+            help="Save the audited Hugging Face dataset again, with suspicion, flag and suggested label as columns; "
+            "--output is a new folder.",
+        ),
+    ] = False,
     audit_key: Annotated[
         str, typer.Option(help="For a FiftyOne dataset: the audit whose review is exported.")
     ] = "audit",
 ) -> None:
     """Write flagged samples or review decisions as a table."""
+    if push_column:
+        _push_columns(what, output, bool(kind or every or to))
+        return
     if to is not None:
         _make_tasks(what, to, output, bool(kind or every))
         return
@@ -101,6 +112,17 @@ def export(
         return
     write_file(output, content)
     say(f"{len(table)} samples: {output.resolve()}")
+
+
+def _push_columns(what: str, output: Path | None, other_form: bool) -> None:
+    """The audited dataset with scores as columns."""
+    if other_form or output is None or not Path(what).is_dir():
+        raise InputError("--push-column stands alone; give `influence-audit export RESULT --push-column -o FOLDER`")
+    from audit.result import AuditResult
+    from integrations.corrections.saved import save_with_scores
+
+    columns = save_with_scores(AuditResult.load(what), output)
+    say(f"dataset with {', '.join(columns)}: {output.resolve()}")
 
 
 def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> None:

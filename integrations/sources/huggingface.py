@@ -51,7 +51,7 @@ def hub_dataset(
     repository, _, configuration = name.partition(":")
     with _hub_or_cache(repository):
         loaded = _loaded(f"hf:{name}", lambda: load_dataset(repository, configuration or None))
-    tables = _Tables(repository, f"hf:{name}", _splits_of(loaded))
+    tables = _Tables(repository, f"hf:{name}", splits_of(loaded))
     return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
@@ -84,7 +84,7 @@ def parquet_files(
     if not sum(map(sum, rows.values())):
         raise InputError(f"{description} holds no rows; give parquet files with one row per image")
     names = {split: [str(file) for file in found] for split, found in files.items() if sum(rows[split])}
-    splits = _splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
+    splits = splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
     root = path if path.is_dir() else None
     folder = images_folder(images)
     lookups = {split: PathLookup(files[split], rows[split], root, folder) for split in splits}
@@ -112,7 +112,7 @@ def saved_to_disk(
 
     folder = Path(folder).expanduser().absolute()
     description = f"hf:{folder}"
-    tables = _Tables(folder.name, description, _splits_of(_loaded(description, lambda: load_from_disk(str(folder)))))
+    tables = _Tables(folder.name, description, splits_of(_loaded(description, lambda: load_from_disk(str(folder)))))
     return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
@@ -190,7 +190,7 @@ def _loaded(description: str, load: Callable[[], Loaded]) -> Loaded:
             datasets.enable_progress_bars()
 
 
-def _splits_of(loaded: Any) -> DatasetDict:
+def splits_of(loaded: Any) -> DatasetDict:
     """The dataset as a dictionary of splits."""
     import datasets
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import typer
-from datasets import ClassLabel, Dataset, Features, Image
+from datasets import ClassLabel, Dataset, Features, Image, load_from_disk
 
 from audit.config import AuditConfig
 from audit.errors import InputError
@@ -325,6 +325,35 @@ def test_a_source_without_a_form_of_its_own_becomes_a_table_of_keys_and_labels(t
     corrected = pd.read_csv(tmp_path / "corrected.csv", dtype=str, index_col="key")["label"]
     assert corrected[keys[0]] == "8"
     assert len(corrected) == 1797
+
+
+def test_a_saved_dataset_gets_the_scores_as_columns(
+    made: Callable[[str], Made], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet, other = made("parquet")
+    Dataset.from_parquet(str(parquet)).train_test_split(0.2, seed=0).save_to_disk(tmp_path / "saved")
+    result = audited(tmp_path / "saved", tmp_path / "results")
+    capsys.readouterr()
+    command("export", result, "--push-column", "-o", tmp_path / "scored")
+    before, after = load_from_disk(tmp_path / "saved"), load_from_disk(tmp_path / "scored")
+    scores = AuditResult.load(result).scores.set_index("key")
+    for split, table in after.items():
+        assert table.column_names == [
+            *before[split].column_names,
+            "audit_suspicion",
+            "audit_flag",
+            "audit_suggested_label",
+        ]
+        assert table["note"][:] == before[split]["note"][:]
+        expected = [scores["suspicion"][f"{split}/{row:06d}"] for row in range(len(table))]
+        assert table["audit_suspicion"][:] == pytest.approx(expected)
+    for arguments, message in (
+        ((result, "--push-column", "-o", tmp_path / "scored"), "exists; give the name of a new folder"),
+        ((other, "--push-column", "-o", tmp_path / "x"), "needs a Hugging Face dataset that was saved to disk"),
+        ((result, "--push-column"), "stands alone"),
+    ):
+        with pytest.raises(InputError, match=message):
+            command("export", *arguments)
 
 
 def test_the_result_names_the_column_and_how_to_audit_the_source_again(
