@@ -1,12 +1,13 @@
 """The optional parts of the installation, and the one line that says which of them is missing.
 
-`pip install influence-audit` brings what an audit needs from its source to FiftyOne and the report. All else is an
+`pip install influence-audit` brings what an audit needs from its source to the report. FiftyOne and all else is an
 extra: pip install 'influence-audit[NAME]'.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from dataclasses import dataclass
 
@@ -22,12 +23,15 @@ class Extra:
         package: the package that it brings, as pip spells it.
         modules: what is imported of it; all of them must be there.
         before: the first version of Python that the package cannot be installed on; None where there is none.
+        is_imported: whether looking for it imports it, and so finds out that it does not fit its neighbours; not where
+            importing it takes seconds and starts a database.
     """
 
     name: str
     package: str
     modules: tuple[str, ...]
     before: tuple[int, int] | None = None
+    is_imported: bool = True
 
     @property
     def is_for_this_python(self) -> bool:
@@ -46,6 +50,7 @@ class Extra:
 EXTRAS = {
     extra.name: extra
     for extra in (
+        Extra("fiftyone", "fiftyone", ("fiftyone",), is_imported=False),
         Extra("pydvl", "pydvl", ("pydvl.influence.torch",), before=(3, 13)),
         Extra("dask", "distributed", ("dask", "distributed")),
         Extra("figures", "kaleido", ("kaleido",)),
@@ -61,12 +66,22 @@ def problem_of(extra: str) -> str | None:
     found = EXTRAS[extra]
     for module in found.modules:
         try:
-            importlib.import_module(module)
+            if found.is_imported:
+                importlib.import_module(module)
+            elif not _is_installed(module):
+                raise ModuleNotFoundError(name=module)
         except ModuleNotFoundError as error:
             return f"the module {error.name or module!r} is not installed"
         except Exception as error:  # a package that does not fit its neighbours fails in many ways
             return f"{found.package} cannot be imported: {first_line(error)}"
     return None
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # of a module whose import was forbidden
+        return False
 
 
 def require(extra: str, what: str, otherwise: str = "") -> None:

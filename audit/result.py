@@ -50,6 +50,7 @@ SCORE_MEANINGS = {
     "model_other_probability": "The probability of the other label before that, 0 to 1.",
     "injected": "True where this audit changed the label on purpose, to measure itself.",
     "original_label": "The label before injection (only in audits that inject).",
+    "key": "What the source calls the sample: a file as its table or folder has it, a row, or FiftyOne's id.",
     "label": "The label that was audited (the changed one where a mislabel was injected).",
     "split": "Whether the head was trained on the sample (train), tuned on it (validation) or measured on it (test).",
 }
@@ -73,8 +74,8 @@ class AuditResult:
     Attributes:
         scores: one row per scored sample, indexed by sample id (`id`), in the order of the samples: filepath, split,
             label, influence, self_influence, loo_probability, suspicion, flag, suggested_label, suggested_probability,
-            other_label, other_probability, and with injection also injected and original_label. `SCORE_MEANINGS` says
-            what each means. `filepath` is None if the images were not files.
+            other_label, other_probability, with injection also injected and original_label, and of a source also its
+            key. `SCORE_MEANINGS` says what each means. `filepath` is None if the images were not files.
         summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings, and more.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
         explanations: the training samples that help and harm chosen samples most, columns target (id), reason

@@ -1,5 +1,7 @@
 """The pipeline of the command and the App: audit a FiftyOne collection, write its scores, save the result and report.
 
+Without FiftyOne, the images of a source are audited in the same way, and only result and report are written.
+
 The result is saved as soon as it has scores and flags. If a later stage fails, the result names that stage and holds
 the output of all others.
 """
@@ -7,7 +9,7 @@ the output of all others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,12 @@ from audit.progress import ProgressCallback, Step, failed_stage, silent
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
+    from audit.checkpoint import Checkpoint
+    from audit.data.samples import Samples
     from audit.images.embedding import Workers
     from audit.result import AuditResult
-    from audit.summary.surroundings import PartOptions
+    from audit.summary.surroundings import AuditedDataset, PartOptions
+    from integrations.sources.labelled_images import LabelledImages
     from integrations.sources.left_out import LeftOutImage
 
 REPORT_FILE = "report.html"
@@ -101,6 +106,87 @@ def audit_and_report(
         if error.result is None:
             raise
         result, problem = error.result, error
+    return _reported(result, folder, checkpoint, progress, problem)
+
+
+def audit_without_fiftyone(
+    images: LabelledImages,
+    audited: AuditedDataset,
+    config: AuditConfig,
+    folder: Path,
+    progress: ProgressCallback = silent,
+    workers: Workers | None = None,
+) -> Audited:
+    """Audit the images of a source, and write the result and report into a folder; FiftyOne is not used.
+
+    Embeddings and predictions come from the files that `audited` names.
+
+    The scores are indexed by the source's own keys. Finished stages are kept as by `audit_and_report`.
+
+    Args:
+        images: the source.
+        audited: what the summary says of it.
+        config, progress, workers: as for `audit.audit_images`.
+        folder: of the result and its report.
+
+    Raises:
+        InputError: if the images cannot be audited.
+        WriteError: if the result cannot be saved.
+    """
+    import audit
+    from audit.checkpoint import checkpoint_for
+    from integrations.given_files import given_in_files
+    from integrations.sources.keys import with_keys
+    from integrations.sources.left_out import with_left_out
+
+    for note in images.notes:
+        progress(Step("samples", note=note))
+    checkpoint = checkpoint_for(config)
+
+    def complete(result: AuditResult) -> AuditResult:
+        result = replace(result, summary=replace(result.summary, source=audited))
+        result = with_left_out(with_keys(result, {}), images.left_out)
+        result.save(folder)
+        return result
+
+    samples = _samples_of(images)
+    given = given_in_files(samples, audited.embeddings, audited.predictions)
+    result = audit.audit_images(
+        samples,
+        config,
+        progress,
+        checkpoint,
+        workers,
+        scored=complete,
+        embeddings=given.embeddings,
+        predictions=given.predictions,
+    )
+    result = complete(result)
+    return _reported(result, folder, checkpoint, progress)
+
+
+def _samples_of(images: LabelledImages) -> Samples:
+    """The images of a source as samples; those that the source has no image of are in its `left_out`."""
+    from audit.data.samples import Samples
+
+    there = [image for image in images if image.image is not None]
+    splits = [image.split for image in there]
+    return Samples(
+        [image.source_id for image in there],
+        [image.image for image in there if image.image is not None],
+        [image.label for image in there],
+        splits if any(splits) else None,
+    )
+
+
+def _reported(
+    result: AuditResult,
+    folder: Path,
+    checkpoint: Checkpoint,
+    progress: ProgressCallback,
+    problem: InputError | WriteError | None = None,
+) -> Audited:
+    """Write the report, and drop the stages that were kept where all are finished."""
     progress(Step("report"))
     result, unwritten = write_reports(result, folder)
     problem = problem or unwritten

@@ -68,7 +68,7 @@ def render_report(result: AuditResult) -> str:
         "galleries": to_json(galleries),
         "threshold": to_json(threshold_values(result, known))
         | {"again": run_again(summary, inject=0, any_threshold=True)},
-        "app": f"/datasets/{quote(source.dataset, safe='')}" if source else None,
+        "app": f"/datasets/{quote(source.dataset, safe='')}" if source and source.in_fiftyone else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
     return (
@@ -92,7 +92,7 @@ def render_report(result: AuditResult) -> str:
             arms=ARMS,
             heads=summary.heads.by_name if summary.heads else {},
             source=source,
-            source_facts=_facts(source, but="slug"),
+            source_facts=_facts(source, but=("slug", "options", "in_fiftyone")),
             machine_facts=_facts(summary.machine),
             app_address=APP_ADDRESS,
             app_command=app_command(summary),
@@ -323,10 +323,10 @@ def _findings(result: AuditResult) -> list[FindingTable]:
     return kinds
 
 
-def _facts(part: Part | None, but: str = "") -> list[tuple[str, object]]:
-    """Names and values in a part of the summary, without empty values and without the field `but`."""
+def _facts(part: Part | None, but: tuple[str, ...] = ()) -> list[tuple[str, object]]:
+    """Names and values in a part of the summary, without empty values and without the fields `but`."""
     values: JsonObject = {} if part is None else to_json(part)
-    return [(name.replace("_", " "), value) for name, value in values.items() if value and name != but]
+    return [(name.replace("_", " "), value) for name, value in values.items() if value and name not in but]
 
 
 class SkippedSample(NamedTuple):

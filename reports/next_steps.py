@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from audit.config import AuditConfig
 from audit.summary.summary import Summary
@@ -56,6 +57,8 @@ def next_steps(summary: Summary, known: Comparison | None, mark: Mark = unmarked
             )
         )
         return steps
+    if (corrected := _corrected(summary.source)) is not None:
+        steps.append(corrected)
     helps = summary.correction and correction_sentence(summary.correction)
     steps.append(
         NextStep(
@@ -88,8 +91,26 @@ def _check(summary: Summary) -> NextStep:
     )
 
 
+def _corrected(source: AuditedDataset | None) -> NextStep | None:
+    """Writing the decisions back into the source's own form; None for a source that has none."""
+    kind, _, place = source.source.partition(":") if source else ("", "", "")
+    if source is None or kind not in ("table", "coco", "parquet", "folder"):
+        return None
+    suffix = "" if kind == "folder" else Path(place).suffix
+    decided, how = "", "Takes the decisions of the review, and writes the source again with them."
+    if not source.in_fiftyone:
+        decided = " --decisions flagged.csv"
+        how = "Fill in the column new_label of flagged.csv. The command writes the source again with these labels."
+    return NextStep(
+        "Write the corrected labels",
+        f"{how} The source itself stays as it is, and a log says what changed.",
+        (f"influence-audit apply {RESULT_FOLDER} -o corrected-labels{suffix}{decided}",),
+    )
+
+
 def _review(summary: Summary, mark: Mark) -> NextStep:
-    own, app = "", _if_stored(summary, app_command(summary))
+    in_fiftyone = summary.source is not None and summary.source.in_fiftyone
+    own, app = "", (app_command(summary),) if in_fiftyone else ()
     if summary.detection is not None:
         own = f"; {mark('false_positive', count(summary.detection.false_positive))} of them carry your own labels"
     flagged = mark("flagged_samples", count_samples(summary.counts.flagged))
@@ -149,20 +170,28 @@ def run_again(summary: Summary, inject: float | None = None, any_threshold: bool
 
 
 def _as_source(source: AuditedDataset | None) -> str:
-    """The audited dataset, which holds the corrections, as an argument of the command. VIEW stands for an unnamed
-    view."""
+    """What was audited, as arguments of the command: its source, or the dataset in FiftyOne for a view of it.
+
+    VIEW stands for an unnamed view.
+    """
     if source is None:
         return "SOURCE"
-    text = shlex.quote(f"fiftyone:{source.dataset}")
-    part: list[tuple[str, str | Sequence[str]]] = [("view", "VIEW")] if source.part is None else [*source.part.items()]
-    for option, value in part:
+    options: list[tuple[str, str | Sequence[str]]] = [*(source.part or {}).items()]
+    if source.part is None:
+        options = [("view", "VIEW")]
+    from_source = "view" not in dict(options)
+    text = shlex.quote(source.source if from_source else f"fiftyone:{source.dataset}")
+    options = [*source.options.items(), *options] if from_source else options
+    for option, value in options:
         for one in [value] if isinstance(value, str) else value:
             text += f" --{option.replace('_', '-')} {shlex.quote(one)}"
     for one in source.embeddings:
         text += f" --embeddings {shlex.quote(one)}"
     if source.predictions is not None:
         text += f" --predictions {shlex.quote(source.predictions)}"
-    if source.label_field != "ground_truth":
+    if not source.in_fiftyone:
+        text += " --no-fiftyone"
+    elif source.label_field != "ground_truth" and not (from_source and source.label_column):
         text += f" --label-field {shlex.quote(source.label_field)}"
     if source.audit_key != "audit":
         text += f" --audit-key {shlex.quote(source.audit_key)}"

@@ -177,6 +177,7 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
             label_field="ground_truth",
             audit_key="audit",
             source="digits",
+            options={"dataset": "influence-audit-demo"},
         ),
     )
     return AuditResult(

@@ -13,6 +13,12 @@ PartOptions: TypeAlias = dict[PartOption, str | tuple[str, ...]]
 """The command's options that choose a part of a dataset, by name."""
 
 
+SourceOption = Literal["image_column", "label_column", "images", "layout", "dataset"]
+
+SourceOptions: TypeAlias = dict[SourceOption, str]
+"""The command's options that say how a source is read, by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneSummary(Part):
     """The frozen network."""
@@ -67,7 +73,7 @@ class FailedStage(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedDataset(Part):
-    """The FiftyOne dataset that was audited."""
+    """What was audited: a FiftyOne dataset, or a source without FiftyOne."""
 
     dataset: str
     """Its name."""
@@ -87,3 +93,9 @@ class AuditedDataset(Part):
     stands for an array that was given from Python."""
     predictions: str | None = None
     """The field or file that predictions came from; null where none were given."""
+    label_column: str | None = None
+    """The column of the source that the labels are from; null where the source has no columns."""
+    options: SourceOptions = field(default_factory=dict)
+    """The command's options that read the source in the same way, by name: `label_column`, `images` and others."""
+    in_fiftyone: bool = True
+    """Whether the dataset is in FiftyOne; false for an audit without it, where only the source has the name."""

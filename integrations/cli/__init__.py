@@ -17,6 +17,7 @@ SUBCOMMANDS = (
     "explain",
     "verify",
     "export",
+    "apply",
     "app",
     "plugin",
     "doctor",

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
 from audit.errors import InputError
 from audit.progress import Step
 from audit.summary.parts import to_json
+from audit.summary.surroundings import AuditedDataset
 from integrations.cli.exit_codes import (
     ExitCode,
     is_mistake,
@@ -21,17 +22,21 @@ from integrations.cli.exit_codes import (
     print_json,
     say,
 )
-from integrations.cli.job import INDEX_FILE, AuditJob
+from integrations.cli.job import INDEX_FILE, AuditJob, audited_column, identifier
 from integrations.cli.summary_tables import show_batch, show_summary
 from integrations.cli.terminal import StageDisplay, Verbosity
-from integrations.pipeline import Audited, audit_and_report
+from integrations.pipeline import Audited, audit_and_report, audit_without_fiftyone
 from reports.index import IndexEntry, write_index
 from reports.limit import Limit
 
 if TYPE_CHECKING:
+    from fiftyone.core.collections import SampleCollection
+
     from audit.data.samples import Samples
     from audit.images.embedding import Workers
     from audit.summary.summary import Summary
+    from audit.summary.surroundings import SourceOptions
+    from integrations.sources import Source
 
 
 def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> Summary:
@@ -112,13 +117,14 @@ def _judged(summary: Summary, limit: Limit) -> tuple[ExitCode, InputError | None
 
 
 @contextmanager
-def _workers(scheduler: str | None, display: StageDisplay) -> Iterator[Workers | None]:
+def _workers(scheduler: str | None, display: StageDisplay, in_fiftyone: bool) -> Iterator[Workers | None]:
     """The Dask workers of the scheduler that the user chose; None without one."""
     if scheduler is None:
         yield None
         return
-    # First, since importlib_metadata, which Dask imports, keeps FiftyOne's eta from reading its own metadata.
-    import integrations.fiftyone.dataset  # noqa: F401
+    if in_fiftyone:
+        # First, since importlib_metadata, which Dask imports, keeps FiftyOne's eta from reading its own metadata.
+        import integrations.fiftyone.dataset  # noqa: F401
     from integrations.dask import workers_at
 
     display(Step("workers"))
@@ -130,25 +136,21 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
     """Open the source, audit it, and write FiftyOne and the report; adds the result's folder to `taken`."""
     with ExitStack() as opened:
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
-        workers = opened.enter_context(_workers(scheduler, display))
+        workers = opened.enter_context(_workers(scheduler, display, job.in_fiftyone))
         job.check_writable()
         if (table := job.table_without_images()) is not None:
             return _audit_table(job, table, taken, display)
         source = job.resolve()
+        if not job.in_fiftyone:
+            return _without_fiftyone(job, source, display, taken, workers)
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
-        dataset = collection._root_dataset.name
-        folder = job.folder_for(dataset)
-        job.refuse_others_files(folder)
-        if folder in taken:
-            raise InputError(
-                f"dataset {dataset!r} was already audited under {job.audit_key!r} in this call; "
-                "give one of the two audits another audit_key"
-            )
-        taken.add(folder)
+        field = source.opened_field(collection)
+        job = _with_key_of(job, collection, field, display)
+        folder = _own_folder(job, collection._root_dataset.name, taken)
         return audit_and_report(
             collection,
-            source.label_field,
+            field,
             job.audit_key,
             job.config,
             folder,
@@ -170,3 +172,63 @@ def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: Stage
     job.refuse_others_files(folder)
     taken.add(folder)
     return audit_table(table, job.config, folder, job.embeddings, job.predictions, display)
+
+
+def _with_key_of(job: AuditJob, collection: SampleCollection, field: str, display: StageDisplay) -> AuditJob:
+    """The job under an audit key of its own, if its key is the audit of another column of the same source."""
+    from integrations.fiftyone.columns import audit_key_for
+
+    key = audit_key_for(collection._root_dataset, job.audit_key, field)
+    if key != job.audit_key:
+        display(Step("import", note=_kept_beside(job.audit_key, key)))
+    return replace(job, audit_key=key)
+
+
+def _kept_beside(key: str, own: str) -> str:
+    return f"audit {key!r} is of another label column; this one is kept beside it, under the audit key {own!r}"
+
+
+def _own_folder(job: AuditJob, dataset: str, taken: set[Path]) -> Path:
+    """The result folder, which no other audit of this call has.
+
+    Raises:
+        InputError: if one has, or the folder holds other files.
+    """
+    folder = job.folder_for(dataset)
+    job.refuse_others_files(folder)
+    if folder in taken:
+        raise InputError(
+            f"dataset {dataset!r} was already audited under {job.audit_key!r} in this call; "
+            "give one of the two audits another audit_key"
+        )
+    taken.add(folder)
+    return folder
+
+
+def _without_fiftyone(
+    job: AuditJob, source: Source, display: StageDisplay, taken: set[Path], workers: Workers | None
+) -> Audited:
+    """Audit the images of a source, and write only the result and its report."""
+    from integrations.sources import ImportedSource
+
+    assert isinstance(source, ImportedSource)  # `resolve_source` refuses FiftyOne's
+    source.check_labels()
+    name, column = source.dataset or source.images.name, source.images.label_column
+    if job.folder is None and column is not None and audited_column(job.folder_for(name)) not in (None, column):
+        job = job.beside(column)
+        display(Step("samples", note=_kept_beside(job.audit_key.removesuffix(f"_{identifier(column)}"), job.audit_key)))
+    audited = AuditedDataset(
+        dataset=name,
+        slug="",
+        label_field=column or source.label_field,
+        audit_key=job.audit_key,
+        source=source.description,
+        part=source.part,
+        label_column=column,
+        options=cast("SourceOptions", dict(source.options)),
+        in_fiftyone=False,
+        embeddings=job.embeddings,
+        predictions=job.predictions,
+    )
+    folder = _own_folder(job, name, taken)
+    return audit_without_fiftyone(source.images, audited, job.config, folder, display, workers)

@@ -136,7 +136,7 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
 
     source = job.resolve()
     display(Step("samples"))
-    content = look_at(source)
+    content = look_at(source, job.in_fiftyone)
     audited = audited_part(content, config)
     backbone, images = None, content.images if job.uses_backbone else []
     if job.uses_backbone:
@@ -173,7 +173,7 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
         left_out=[*content.notes],
         output=str(folder),
         replaces=(folder / REPORT_FILE).exists(),
-        fields=_fields(job),
+        fields=_fields(job) if job.in_fiftyone else [],
         notes=notes,
     )
 
@@ -341,7 +341,7 @@ def _show(console: Console, plan: Plan) -> None:
         "source": plan.source,
         **({"read as": plan.layout} if plan.layout else {}),
         **({"left out": "\n".join(plan.left_out)} if plan.left_out else {}),
-        "FiftyOne dataset": f"{plan.dataset}, labels in {plan.label_field}",
+        **({"FiftyOne dataset": f"{plan.dataset}, labels in {plan.label_field}"} if plan.fields else {}),
         "samples": f"{plan.samples:,} in {len(plan.classes)} classes{left_out}",
         "classes": ", ".join(named) + more,
         "splits": ", ".join(f"{name} {count:,}" for name, count in plan.splits.items()),
@@ -354,7 +354,7 @@ def _show(console: Console, plan: Plan) -> None:
         f"this process now, {SETTINGS.copies} copies of samples x (features + classes), a factor of the head's "
         "Hessian, and a batch of images",
         "result": plan.output + (" (replaces the earlier result)" if plan.replaces else ""),
-        "fields": ", ".join(plan.fields),
+        **({"fields": ", ".join(plan.fields)} if plan.fields else {}),
     }
     for name, text in rows.items():
         table.add_row(name, escape(text))

@@ -12,6 +12,7 @@ from audit.data.samples import auditable_classes
 from audit.errors import InputError
 from audit.inputs import split_samples
 from integrations.sources import FiftyOneSource, Source
+from integrations.sources.labelled_images import LabelledImages
 
 MEASURED_IMAGES = 64  # that are embedded to measure the backbone's speed
 
@@ -45,31 +46,28 @@ class AuditedPart:
     in_small_classes: int
 
 
-def look_at(source: Source) -> Content:
+def look_at(source: Source, in_fiftyone: bool = True) -> Content:
     """The samples of a source, without importing them.
+
+    Args:
+        source: the source.
+        in_fiftyone: whether FiftyOne may be asked.
 
     Raises:
         InputError: if the source cannot be read.
     """
-    from integrations.fiftyone.read import dataset_names, read_samples
-    from integrations.fiftyone.source_datasets import dataset_name
     from integrations.sources import ImportedSource
     from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD
+
+    if isinstance(source, ImportedSource) and not in_fiftyone:
+        return _content_of(source.images, source.dataset or source.images.name)
+    from integrations.fiftyone.read import dataset_names, read_samples
+    from integrations.fiftyone.source_datasets import dataset_name
 
     if isinstance(source, ImportedSource):
         name = dataset_name(source.images, source.dataset)
         if source.label_field == DEFAULT_LABEL_FIELD or name not in dataset_names():
-            labels, splits, images = [], [], []
-            chosen = set(_evenly(len(source.images)))
-            for row, image in enumerate(source.images):
-                if image.image is None:
-                    continue
-                labels.append(image.label)
-                splits.append(image.split)
-                if row in chosen:
-                    images.append(image.image)
-            own = splits if any(splits) else None
-            return Content(name, labels, own, images, source.images.layout, source.images.notes)
+            return _content_of(source.images, name)
         source = FiftyOneSource(name, label_field=source.label_field)
     collection = source.open()
     samples = read_samples(collection, source.label_field)
@@ -79,6 +77,20 @@ def look_at(source: Source) -> Content:
         None if samples.splits is None else list(samples.splits),
         [samples.images[row] for row in _evenly(len(samples))],
     )
+
+
+def _content_of(source: LabelledImages, name: str) -> Content:
+    """The samples of a source that is not in FiftyOne, or is read anew."""
+    labels, splits, images = [], [], []
+    chosen = set(_evenly(len(source)))
+    for row, image in enumerate(source):
+        if image.image is None:
+            continue
+        labels.append(image.label)
+        splits.append(image.split)
+        if row in chosen:
+            images.append(image.image)
+    return Content(name, labels, splits if any(splits) else None, images, source.layout, source.notes)
 
 
 def audited_part(content: Content, config: AuditConfig) -> AuditedPart:

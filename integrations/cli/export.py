@@ -10,7 +10,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import say
-from integrations.cli.outputs import check_file, is_export, write_file
+from integrations.cli.outputs import check_file, is_export, is_tasks, write_file
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.cli.standard_streams import write_bytes
 from integrations.fiftyone.database import connect
@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
     from audit.result import AuditResult
 
+NEW_LABEL = "new_label"
+"""An empty column, for the labels that a person decides for; `influence-audit apply --decisions` reads it."""
+
 CLEANLAB = "cleanlab"
+LABEL_STUDIO, CVAT = "label-studio", "cvat"
+TOOLS = (LABEL_STUDIO, CVAT)
 FORMATS = ("csv", "json", "parquet", CLEANLAB)
 FIFTYONE_PREFIX = "fiftyone:"
-FIRST_COLUMNS = ("id", "filepath", "split", "label", "suggested_label", "suggested_probability", "suspicion", "flag")
+FIRST_COLUMNS = (
+    *("id", "filepath", "split", "key", "label", "suggested_label", "suggested_probability", "suspicion", "flag"),
+)
 
 
 @cli.command()
@@ -60,11 +67,32 @@ def export(
             "accepts every suggestion unseen.",
         ),
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Make tasks of the flagged samples, with the suggestions as pre-annotations: label-studio (--output "
+            "is the JSON of the tasks; the labelling configuration goes beside it) or cvat (--output is a new folder)."
+        ),
+    ] = None,
+    push_column: Annotated[
+        bool,
+        typer.Option(
+            "--push-column",
+            help="Save the audited Hugging Face dataset again, with suspicion, flag and suggested label as columns; "
+            "--output is a new folder.",
+        ),
+    ] = False,
     audit_key: Annotated[
         str, typer.Option(help="For a FiftyOne dataset: the audit whose review is exported.")
     ] = "audit",
 ) -> None:
     """Write flagged samples or review decisions as a table."""
+    if push_column:
+        _push_columns(what, output, bool(kind or every or to))
+        return
+    if to is not None:
+        _make_tasks(what, to, output, bool(kind or every))
+        return
     chosen = kind or (output.suffix.lower().removeprefix(".") if output is not None else "csv")
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
@@ -93,18 +121,64 @@ def export(
     say(f"{len(table)} samples: {output.resolve()}")
 
 
+def _push_columns(what: str, output: Path | None, other_form: bool) -> None:
+    """The audited dataset with scores as columns."""
+    if other_form or output is None or not Path(what).is_dir():
+        raise InputError("--push-column stands alone; give `influence-audit export RESULT --push-column -o FOLDER`")
+    from audit.result import AuditResult
+    from integrations.corrections.saved import save_with_scores
+
+    columns = save_with_scores(AuditResult.load(what), output)
+    say(f"dataset with {', '.join(columns)}: {output.resolve()}")
+
+
+def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> None:
+    """Tasks for an annotation tool."""
+    if tool not in TOOLS:
+        raise InputError(f"tool {tool!r} is unknown; give --to with one of {', '.join(TOOLS)}")
+    if other_form:
+        raise InputError("--to makes tasks of the flagged samples; leave --format and --all out")
+    if not Path(what).is_dir() or output is None:
+        lacks = "an --output" if Path(what).is_dir() else f"a result folder, and {what!r} is none"
+        raise InputError(f"--to {tool} needs {lacks}; give `influence-audit export RESULT --to {tool} -o OUTPUT`")
+    from audit.result import AuditResult
+
+    result = AuditResult.load(what)
+    if tool == CVAT:
+        from integrations.annotation.cvat import write_cvat
+        from integrations.corrections.output import whole_folder
+
+        if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+            raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
+        with whole_folder(output) as folder:
+            count = write_cvat(result, folder)
+        say(f"{count} pictures and their annotations (CVAT for images 1.1): {output.resolve()}")
+        return
+    from integrations.annotation.label_studio import as_json, label_studio_configuration, label_studio_tasks
+
+    tasks = label_studio_tasks(result)
+    check_file(output, is_tasks, "tasks")
+    write_file(output, as_json(tasks))
+    configuration = output.with_name(f"{output.stem}-configuration.xml")
+    write_file(configuration, label_studio_configuration(result.summary.classes).encode())
+    say(f"{len(tasks)} tasks: {output.resolve()}")
+    say(f"labelling configuration: {configuration.resolve()}")
+
+
 def _of_result(result: AuditResult, every: bool, as_issues: bool) -> pd.DataFrame:
     scores = result.scores.reset_index()
     flagged = scores["flag"].astype(bool)
     if as_issues:
         issues = scores[["id"]].assign(is_label_issue=flagged, label_score=1 - scores["suspicion"])
         return issues.assign(given_label=scores["label"], predicted_label=scores["suggested_label"])
-    table = scores[[*FIRST_COLUMNS, *(name for name in scores if name not in FIRST_COLUMNS)]]
+    first = [name for name in FIRST_COLUMNS if name in scores]
+    table = scores[[*first, *(name for name in scores if name not in first)]]
+    table.insert(list(table).index("suggested_label"), NEW_LABEL, None)
     if every:
         cleaned = table["suggested_label"].where(flagged, table["label"])
         if "injected" in table:  # what the audit changed on purpose is known
             cleaned = cleaned.where(~table["injected"].astype(bool), table["original_label"])
-        table.insert(4, "cleaned_label", cleaned)
+        table.insert(list(table).index("label"), "cleaned_label", cleaned)
         return table
     return table[flagged].sort_values("suspicion", ascending=False, kind="stable")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ RESULTS_FOLDER = "audit-results"
 INDEX_FILE = "index.html"
 COMPARISON_FILE = "compare.html"
 FIGURES_FOLDER = "figures"
+SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class AuditJob:
         folder: its result folder; None for one below the root, named after the dataset and the audit key.
         embeddings: the fields, brain runs and files of the user's own embeddings.
         predictions: the field or file of the user's own predictions; None if there are none.
+        in_fiftyone: whether it writes into FiftyOne.
     """
 
     source: str
@@ -46,6 +49,7 @@ class AuditJob:
     folder: Path | None = None
     embeddings: tuple[str, ...] = ()
     predictions: str | None = None
+    in_fiftyone: bool = True
 
     @property
     def label_field(self) -> str | None:
@@ -132,10 +136,14 @@ class AuditJob:
         from integrations.sources import resolve_source
         from integrations.sources.left_out import refuse_left_out
 
-        source = resolve_source(self.source, **self.choices)
+        source = resolve_source(self.source, **self.choices, in_fiftyone=self.in_fiftyone)
         if self.config.strict:
             refuse_left_out(source.description, source.left_out)
         return source
+
+    def beside(self, column: str) -> AuditJob:
+        """The same audit under a key that names its label column."""
+        return replace(self, audit_key=f"{self.audit_key}_{identifier(column)}")
 
     def folder_for(self, dataset: str) -> Path:
         """The result folder once the dataset's name is known."""
@@ -159,7 +167,8 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
     config = AuditConfig(**settings)
     sources = _listed(options["source"])
     fields: list[str | None] = [*_listed(options["label_field"])] or [None]
-    choices = {name: options[name] for name in ("dataset", "view", "image_column", "label_column", "layout")}
+    named = ("dataset", "view", "image_column", "label_column", "images", "layout")
+    choices = {name: options[name] for name in named}
     choices["keep_labels"] = _listed(options["keep_labels"]) or None
     if len(sources) > 1 and choices["dataset"]:
         raise InputError(
@@ -168,16 +177,26 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
     return [
         AuditJob(
             source,
-            options["audit_key"] if len(fields) == 1 else f"{options['audit_key']}_{_identifier(str(field))}",
+            options["audit_key"] if len(fields) == 1 else f"{options['audit_key']}_{identifier(str(field))}",
             config,
             choices | {"label_field": field},
             root=output or Path(RESULTS_FOLDER),
             embeddings=tuple(_listed(options.get("embeddings"))),
             predictions=options.get("predictions"),
+            in_fiftyone=not options["no_fiftyone"],
         )
         for source in sources
         for field in fields
     ]
+
+
+def audited_column(folder: Path) -> str | None:
+    """The label column of the result in a folder; None where there is no result, or its source has no columns."""
+    try:
+        source = json.loads((folder / SUMMARY_FILE).read_bytes())["source"]
+        return source and source["label_column"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:
@@ -189,7 +208,8 @@ def _check_audit_key(key: str) -> None:
         raise InputError(f"audit key {key!r} is no identifier; use letters, digits and underscores, a letter first")
 
 
-def _identifier(field: str) -> str:
+def identifier(field: str) -> str:
+    """A field's name as a part of an audit key."""
     return re.sub(r"[^A-Za-z0-9_]", "_", field)
 
 

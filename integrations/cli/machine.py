@@ -14,7 +14,7 @@ from pathlib import Path
 from audit.errors import first_line
 from audit.extras import EXTRAS, problem_of
 
-NEEDED = ("torch", "torchvision", "fiftyone", "fiftyone-brain", "datasets", "numpy", "pandas", "scikit-learn")
+NEEDED = ("torch", "torchvision", "datasets", "numpy", "pandas", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,9 @@ def _weights() -> Finding:
 def _mongodb() -> Finding:
     from integrations.fiftyone.database import DatabaseError, connect
 
+    if problem_of("fiftyone") is not None:
+        text = "not needed, as FiftyOne is not installed; audits work with --no-fiftyone"
+        return Finding("MongoDB", "note", text, f"for FiftyOne: {EXTRAS['fiftyone'].remedy}")
     try:
         connect()
         import fiftyone as fo

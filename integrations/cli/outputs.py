@@ -9,11 +9,9 @@ from pathlib import Path
 from audit.errors import InputError
 from audit.files.result_folder import is_result_folder
 from audit.files.storage import replace_file
+from integrations.sources.tables import EXPORTS
 
 START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
-
-EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
-"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's format."""
 
 
 def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: str = "--output") -> None:
@@ -109,6 +107,11 @@ def is_heat_map(start: bytes) -> bool:
         return False
     width, height = (int.from_bytes(start[place : place + 2], "little") & 0x3FFF for place in (26, 28))
     return max(width, height) <= OVERLAY_SIDE
+
+
+def is_tasks(start: bytes) -> bool:
+    """Whether a file begins like tasks for Label Studio that `export --to` wrote."""
+    return start.lstrip().startswith(b"[") and b'"/data/local-files/?d=' in start and b'"given_label"' in start
 
 
 def is_export(start: bytes, path: Path) -> bool:

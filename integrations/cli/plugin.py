@@ -14,6 +14,9 @@ cli.add_typer(plugin_cli, name="plugin")
 def install() -> None:
     """Make the plugin available to FiftyOne, however the App is started. `influence-audit app` does so too."""
     quieten_fiftyone()
+    from integrations.fiftyone.database import require_fiftyone
+
+    require_fiftyone()
     from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
 
     print(f"{PLUGIN}: {install_plugin(enable=True)}")

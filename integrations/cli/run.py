@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from integrations.cli.terminal import Verbosity
 
 DEMO_DATASET = "influence-audit-demo"
+NO_FIFTYONE = typer.Option(
+    "--no-fiftyone",
+    help="Audit without FiftyOne: only the result and its report are written, and no database is needed.",
+    rich_help_panel=WHERE,
+)
 GIVEN = ("environment", "commandline")
 """The layers above the file."""
 
@@ -55,9 +60,10 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What to audit: a FiftyOne dataset, a folder with one folder per class, parquet files, a dataset "
-            "saved to disk, a Hugging Face dataset such as Maysee/tiny-imagenet, or 'digits'. The prefixes fiftyone:, "
-            "hf:, folder: and parquet: say which of these is meant. Several sources are audited one after the other.",
+            help="What to audit: a FiftyOne dataset, a folder with one folder per class, a table of labels (.csv, "
+            ".tsv, .jsonl, .json, .parquet) or its folder, COCO's JSON, a dataset saved to disk, a Hugging Face "
+            "dataset such as Maysee/tiny-imagenet, or 'digits'. The prefixes fiftyone:, hf:, folder:, table:, coco: "
+            "and parquet: say which is meant. Several sources are audited one after the other.",
             show_default=False,
         ),
     ] = None,
@@ -118,10 +124,26 @@ def run(
         ),
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Image column of a Hugging Face or parquet source.", rich_help_panel=WHERE)
+        str | None,
+        typer.Option(
+            help="Column of a table or Hugging Face source with the images or their paths; default: found by what the "
+            "columns hold.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(help="Label column of a Hugging Face or parquet source.", rich_help_panel=WHERE)
+        str | None,
+        typer.Option(
+            help="Column of a table or Hugging Face source with the labels; default: found by names and values.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the images that a table names; default: looked for beside the table.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     layout: Annotated[
         str | None,
@@ -152,6 +174,7 @@ def run(
         ),
     ] = None,
     output: Output = None,
+    no_fiftyone: Annotated[bool, NO_FIFTYONE] = False,
     audit_key: Annotated[
         str,
         typer.Option(help="Name under which FiftyOne keeps this audit's fields.", rich_help_panel=WHERE),
@@ -203,7 +226,9 @@ def run(
         "keep_labels": keep_labels,
         "image_column": image_column,
         "label_column": label_column,
+        "images": images,
         "layout": layout,
+        "no_fiftyone": no_fiftyone,
         "audit_key": audit_key,
         "embeddings": embeddings,
         "predictions": predictions,
@@ -228,17 +253,20 @@ def run(
 def demo(
     context: typer.Context,
     output: Output = None,
+    no_fiftyone: Annotated[bool, NO_FIFTYONE] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     *,
     settings: dict[str, SettingValue],
 ) -> None:
     """Audit scikit-learn's handwritten digits with a tenth of the labels made wrong on purpose. Needs no network."""
-    options = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit", "keep_labels": None}
-    options |= dict.fromkeys(("view", "label_field", "image_column", "label_column", "layout"))
+    options: dict[str, object] = {"source": "digits", "dataset": DEMO_DATASET, "audit_key": "audit"}
+    options |= {"keep_labels": None, "no_fiftyone": no_fiftyone}
+    options |= dict.fromkeys(("view", "label_field", "image_column", "label_column", "images", "layout"))
     jobs = _jobs(context, None, options, settings, output)
     quieten_fiftyone()
-    connect()
+    if not no_fiftyone:
+        connect()
     from integrations.cli.batch import audit_one
     from integrations.cli.terminal import Verbosity
 
@@ -321,7 +349,7 @@ def _carry_out(
 
         show_plans(jobs, verbosity)
         return ExitCode.DONE
-    if not all(without_images):
+    if any(job.in_fiftyone and not table for job, table in zip(jobs, without_images, strict=True)):
         connect()  # before seconds of imports, and before anything is computed
     from integrations.cli.batch import audit_all, audit_one, is_above
 

@@ -42,14 +42,17 @@ def show_summary(console: Console, result: AuditResult, report_path: Path) -> No
     if summary.influence is not None:
         console.print(_influence_table(summary))
     lines = [f"report    {escape(str(report_path.resolve()))}"]
-    if summary.source is not None:
+    in_fiftyone = summary.source is not None and summary.source.in_fiftyone
+    if summary.source is not None and in_fiftyone:
         dataset, view = summary.source.dataset, f"{summary.source.audit_key}: flagged"
         lines.append(f"FiftyOne  dataset {escape(dataset)!r}, view {escape(view)!r}")
     if needs_check(summary):
         command = VERIFY.replace(RESULT_FOLDER, shlex.quote(str(report_path.parent)))
         lines.append(f"next      {escape(command)}    decide on drawn pictures, to know")
-    if summary.counts.flagged and summary.source is not None:
-        lines.append(f"next      {escape(app_command(summary))}    review the flagged samples")
+    if summary.counts.flagged:
+        table_of_flags = f"influence-audit export {shlex.quote(str(report_path.parent))} -o flagged.csv"
+        step = app_command(summary) if in_fiftyone or summary.source is None else table_of_flags
+        lines.append(f"next      {escape(step)}    review the flagged samples")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
 

@@ -18,6 +18,9 @@ def __getattr__(name: str) -> Any:
     """Import FiftyOne only when it is needed."""
     if name not in __all__:
         raise AttributeError(f"module 'integrations.fiftyone' has no attribute {name!r}")
+    from integrations.fiftyone.database import require_fiftyone
+
+    require_fiftyone()
     from integrations.fiftyone import dataset, read
 
     return getattr(read if name == "read_samples" else dataset, name)

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from audit.extras import require
+
 ANSWER_SECONDS = 4.0  # that a server may take to answer
 MOST_SECONDS = 7.0  # the same including the look-up of its name, which has no limit of its own
 START_SECONDS = 60.0  # that our own mongod may take to start; one that replays a long journal takes a while
@@ -36,6 +38,15 @@ class DatabaseError(RuntimeError):
     """FiftyOne's database cannot be used; the message names the server, the reason and the way out."""
 
 
+def require_fiftyone() -> None:
+    """Refuse in one line what needs FiftyOne where it is not installed.
+
+    Raises:
+        InputError: naming the extra, and the audit that does without it.
+    """
+    require("fiftyone", "FiftyOne", "audit without it: `influence-audit run SOURCE --no-fiftyone`")
+
+
 def check_server() -> None:
     """Ask the server that the user named for FiftyOne, if any. FiftyOne, which takes seconds, is not imported.
 
@@ -50,11 +61,13 @@ def connect() -> None:
     """Connect FiftyOne to its database, unless it is connected.
 
     Raises:
+        InputError: if FiftyOne is not installed.
         DatabaseError: if the server does not answer within seconds or refuses, or FiftyOne's own mongod does not start.
     """
     global _connected
     if _connected:
         return
+    require_fiftyone()
     check_server()
     import fiftyone as fo
     from fiftyone.core.odm.database import get_db_conn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import fiftyone as fo
 import pymongo
@@ -20,8 +20,9 @@ from audit.config import AuditConfig
 from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
 from audit.summary.parts import to_json
-from audit.summary.surroundings import AuditedDataset, PartOptions
+from audit.summary.surroundings import AuditedDataset, PartOptions, SourceOptions
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
+from integrations.fiftyone.columns import keys_of, origin_of
 from integrations.fiftyone.database import address_of
 from integrations.fiftyone.fields import (
     FIELDS,
@@ -35,6 +36,7 @@ from integrations.fiftyone.fields import (
     index_fields,
 )
 from integrations.fiftyone.given import GivenInputs
+from integrations.fiftyone.label_fields import classification_field, original_field
 from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
 from integrations.fiftyone.overview import keep_overview, overview_of
 from integrations.fiftyone.read import load_dataset, read_samples, root_of
@@ -42,6 +44,7 @@ from integrations.fiftyone.review import corrected_since, keep_progress
 from integrations.fiftyone.runs import COMPLETE, FAILED, METHOD, LabelAuditConfig
 from integrations.fiftyone.score_writing import write_scores
 from integrations.fiftyone.source_datasets import source_of
+from integrations.sources.keys import with_keys
 from integrations.sources.left_out import LeftOutImage, refuse_left_out, with_left_out
 from reports.acceptance import acceptance_sentences
 from reports.claims import claims_of, claims_to_json
@@ -75,7 +78,8 @@ def audit_dataset(
 
     Args:
         dataset_or_view: the images, or the name of a dataset.
-        label_field: the field with the labels, a `Classification`; the audit never writes to it.
+        label_field: the field with the labels: a `Classification`, text, or `Classifications` of one entry. The audit
+            never writes to it; of the latter two, it audits a copy, `<label_field>_class`.
         audit_key: the audit's fields are called `<audit_key>_...`. An earlier audit with this key is replaced, but its
             decisions in `<audit_key>_status` are kept.
         config: the audit's settings.
@@ -105,6 +109,7 @@ def audit_dataset(
     from audit.checkpoint import checkpoint_for
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
+    label_field = classification_field(collection, label_field)
     given = GivenInputs.of(embeddings, predictions, source_order)
     job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given)
     job.check(config)
@@ -167,7 +172,7 @@ class _DatasetAudit:
         source = _audited_dataset(self.collection, self.label_field, self.audit_key, self.part)
         source = replace(source, embeddings=embeddings, predictions=predictions)
         result = replace(result, summary=replace(result.summary, source=source))
-        result = with_left_out(result, self.left_out)
+        result = with_left_out(with_keys(result, keys_of(root_of(self.collection))), self.left_out)
         self._save(result)
         return result
 
@@ -184,13 +189,16 @@ def _audited_dataset(
     if part is None:
         a_part = len(collection) < len(dataset)
         part = ({"view": collection.name} if collection.name else None) if a_part else {}
+    column, options = origin_of(dataset, label_field)
     return AuditedDataset(
         dataset=dataset.name,
         slug=dataset.slug,
-        label_field=label_field,
+        label_field=original_field(dataset, label_field),
         audit_key=audit_key,
         source=source_of(dataset) or f"fiftyone:{dataset.name}",
         part=part,
+        label_column=column,
+        options=cast("SourceOptions", options),
     )
 
 

@@ -2,14 +2,15 @@
 
 Datasets that this module made have an entry ``dataset.info["influence_audit"]``. Each sample has two labels: the
 source's label at the last import (`source_label`), and the label that people may correct (`ground_truth`). So a
-repeated import can tell a correction from a change in the source, and never overwrites a correction.
+repeated import can tell a correction from a change in the source, and never overwrites a correction. Another label
+column of the same source has two fields of its own (`integrations.fiftyone.columns`).
 """
 
 from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,9 +23,10 @@ from fiftyone.core.utils import to_slug
 from audit.errors import InputError
 from audit.files.storage import remove_abandoned, whole_file
 from audit.progress import ProgressCallback, Step, silent
+from integrations.fiftyone.columns import field_of, record, source_field_of
 from integrations.fiftyone.database import connect
 from integrations.fiftyone.source_datasets import HOME_VARIABLE, STAGE, dataset_for, digest_of_image, image_home
-from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImage, LabelledImages
+from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
@@ -55,6 +57,17 @@ for _suffix, _mime in {
     mimetypes.add_type(_mime, _suffix)
 
 
+@dataclass(frozen=True)
+class _Fields:
+    """Where the labels of the imported column are: as they may be corrected, and as the source has them."""
+
+    label: str
+
+    @property
+    def source(self) -> str:
+        return source_field_of(self.label)
+
+
 @dataclass
 class _Changes:
     """The changes by one import to samples that were already in the dataset."""
@@ -79,7 +92,10 @@ class _Stored:
 
 
 def import_images(
-    images: LabelledImages, dataset: str | None = None, progress: ProgressCallback = silent
+    images: LabelledImages,
+    dataset: str | None = None,
+    progress: ProgressCallback = silent,
+    options: Mapping[str, str] | None = None,
 ) -> SampleCollection:
     """Write the images into their FiftyOne dataset, which is created if it does not exist yet.
 
@@ -90,6 +106,7 @@ def import_images(
         images: the images.
         dataset: the dataset's name; by default derived from the source's name.
         progress: called after each batch of images.
+        options: of the command, which read the source in the same way; they are recorded.
 
     Returns:
         The dataset, or a view of it with the images that are in the source now.
@@ -100,9 +117,11 @@ def import_images(
     """
     connect()
     target = dataset_for(images, dataset, progress)
-    _declare_fields(target)
+    fields = _Fields(field_of(target, images.label_column))
+    _declare_fields(target, fields)
+    record(target, fields.label, images, options or {})
     folder = _image_folder(target)
-    stored = _stored_samples(target)
+    stored = _stored_samples(target, fields)
     seen: set[str] = set()
     changes = _Changes()
     for note in images.notes:
@@ -117,17 +136,17 @@ def import_images(
                 continue
             seen.add(image.source_id)
             if (known := stored.get(image.source_id)) is None:
-                new.append(_new_sample(image, path))
+                new.append(_new_sample(image, path, fields))
             else:
                 _note_changes(changes, known, image, path)
         if new:
             target.add_samples(new, progress=False)
         done += len(batch)
         progress(Step(STAGE, done, len(images), "images"))
-    _apply(target, changes, folder)
+    _apply(target, changes, folder, fields)
     left = _mark_left(target, images, stored, seen)
     _tell(images, changes, left, progress)
-    return _current_view(target, images, left)
+    return _current_view(target, images, left, fields)
 
 
 def _image_folder(dataset: fo.Dataset) -> Path:
@@ -144,22 +163,22 @@ def _image_folder(dataset: fo.Dataset) -> Path:
     return folder
 
 
-def _declare_fields(dataset: fo.Dataset) -> None:
+def _declare_fields(dataset: fo.Dataset, fields: _Fields) -> None:
     dataset.persistent = True
     dataset.add_sample_field(
-        DEFAULT_LABEL_FIELD,
+        fields.label,
         fo.EmbeddedDocumentField,
         embedded_doc_type=fo.Classification,
         description="The label: the source's, or a person's correction of it.",
     )
-    dataset.add_sample_field("source_id", fo.StringField, description="What the source calls this image.")
+    dataset.add_sample_field("source_id", fo.StringField, description="What the source calls this image: its key.")
     dataset.add_sample_field(
-        "source_label", fo.StringField, description="The label in the source when it was last imported."
+        fields.source, fo.StringField, description="The label in the source when it was last imported."
     )
 
 
-def _stored_samples(dataset: fo.Dataset) -> dict[str, _Stored]:
-    columns = ["source_id", "id", "filepath", "source_label", f"{DEFAULT_LABEL_FIELD}.label", "tags"]
+def _stored_samples(dataset: fo.Dataset, fields: _Fields) -> dict[str, _Stored]:
+    columns = ["source_id", "id", "filepath", fields.source, f"{fields.label}.label", "tags"]
     return {
         source_id: _Stored(id_, path, source_label, label, LEFT_SOURCE in (tags or ()))
         for source_id, id_, path, source_label, label, tags in zip(*dataset.values(columns), strict=True)
@@ -172,13 +191,12 @@ def _batches(images: Iterator[LabelledImage], size: int = 500) -> Iterator[list[
         yield batch
 
 
-def _new_sample(image: LabelledImage, path: Path) -> fo.Sample:
+def _new_sample(image: LabelledImage, path: Path, fields: _Fields) -> fo.Sample:
     return fo.Sample(
         filepath=str(path),
         tags=[image.split] if image.split else [],
         source_id=image.source_id,
-        source_label=image.label,
-        **{DEFAULT_LABEL_FIELD: _classification(image.label)},
+        **{fields.label: _classification(image.label), fields.source: image.label},
     )
 
 
@@ -198,13 +216,13 @@ def _note_changes(changes: _Changes, known: _Stored, image: LabelledImage, path:
             changes.kept_corrections += 1
 
 
-def _apply(dataset: fo.Dataset, changes: _Changes, folder: Path) -> None:
+def _apply(dataset: fo.Dataset, changes: _Changes, folder: Path, fields: _Fields) -> None:
     updates: dict[str, dict[str, Any]] = {
         "filepath": changes.filepaths,
         "metadata": dict.fromkeys(changes.filepaths),
         # The source's label is written last. After an interruption, the next import then sees the same change again.
-        DEFAULT_LABEL_FIELD: changes.labels,
-        "source_label": changes.source_labels,
+        fields.label: changes.labels,
+        fields.source: changes.source_labels,
     }
     for name, values in updates.items():
         if values:
@@ -232,12 +250,12 @@ def _mark_left(dataset: fo.Dataset, images: LabelledImages, stored: dict[str, _S
     return dataset.count_sample_tags().get(LEFT_SOURCE, 0)
 
 
-def _current_view(dataset: fo.Dataset, images: LabelledImages, left: int) -> SampleCollection:
+def _current_view(dataset: fo.Dataset, images: LabelledImages, left: int, fields: _Fields) -> SampleCollection:
     view = dataset.match_tags(LEFT_SOURCE, bool=False) if left else dataset
     if images.kept_labels is not None:
         kept = list(images.kept_labels)
-        if len(view.match(~F("source_label").is_in(kept))):
-            view = view.match(F("source_label").is_in(kept))
+        if len(view.match(~F(fields.source).is_in(kept))):
+            view = view.match(F(fields.source).is_in(kept))
     return view
 
 

@@ -11,9 +11,10 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.core.patches import PatchesView
 from fiftyone.core.video import FramesView
 
-from audit.data.samples import Samples, is_missing, standard_split
+from audit.data.samples import Samples, standard_split
 from audit.errors import InputError
 from integrations.fiftyone.database import connect
+from integrations.fiftyone.label_fields import Kind, kind_of, label_path, read_labels
 from integrations.sources.class_choice import chosen_classes
 
 
@@ -51,9 +52,11 @@ def load_collection(
         collection = collection.load_saved_view(view)
     if keep_labels:
         _check_label_field(collection, label_field)
-        classes = collection.distinct(f"{label_field}.label")
-        kept = chosen_classes(keep_labels, classes, f"field {label_field!r} of dataset {dataset!r}")
-        collection = collection.match(F(f"{label_field}.label").is_in(list(kept or ())))
+        path = label_path(collection, label_field)
+        kept = chosen_classes(keep_labels, collection.distinct(path), f"field {label_field!r} of dataset {dataset!r}")
+        several = kind_of(collection.get_field(label_field)) is Kind.LIST
+        label = F(path)[0] if several else F(path)
+        collection = collection.match(label.is_in(list(kept or ())))
     return collection
 
 
@@ -64,7 +67,7 @@ def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_t
     names a split. Missing and blank labels are None.
 
     Raises:
-        InputError: if there are no samples, they are not images, or the field does not hold classifications.
+        InputError: if there are no samples, they are not images, or the field does not hold one label for each.
     """
     if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
         raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
@@ -77,8 +80,8 @@ def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_t
             f"dataset {name!r} holds {dataset_or_view.media_type} samples; an audit needs images "
             "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
         )
-    ids, filepaths, given, tags = dataset_or_view.values(["id", "filepath", f"{label_field}.label", "tags"])
-    labels = [None if is_missing(label) else str(label) for label in given]
+    ids, filepaths, tags = dataset_or_view.values(["id", "filepath", "tags"])
+    labels = read_labels(dataset_or_view, label_field)
     if all(label is None for label in labels):
         raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
     splits = [_split_of(sample_tags or ()) for sample_tags in tags]
@@ -111,8 +114,7 @@ def _check_label_field(collection: SampleCollection, label_field: str) -> None:
     names = ", ".join(schema) or "none"
     if field is None:
         raise InputError(f"label field {label_field!r} is not on dataset {root_of(collection).name!r}; it has: {names}")
-    is_label = isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
-    if not is_label:
+    if kind_of(field) is None:
         kind = getattr(field, "document_type", type(field)).__name__
         raise InputError(
             f"field {label_field!r} of dataset {root_of(collection).name!r} is a {kind}; an audit needs a "
@@ -121,14 +123,22 @@ def _check_label_field(collection: SampleCollection, label_field: str) -> None:
 
 
 def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
-    """How to convert a field with text, numbers, or lists of one label into a label field; '' for other fields."""
+    """How to convert a field with numbers, or with lists of one text, into a label field; '' for other fields.
+
+    Of detections, it is how to make pictures of their boxes.
+    """
     label: str | None = None
-    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField | fo.FloatField):
+    if isinstance(field, fo.IntField | fo.BooleanField | fo.FloatField):
         label = "str(v)"
     elif isinstance(field, fo.ListField) and isinstance(field.field, fo.StringField):
         label = "v[0] if len(v) == 1 else None"
-    elif isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classifications):
-        label = "v.classifications[0].label if len(v.classifications) == 1 else None"
+    elif isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Detections | fo.Polylines):
+        folder = f"{dataset}-patches"
+        return (
+            f"; make a picture of each box in Python: import fiftyone as fo; d = fo.load_dataset({dataset!r}); "
+            f"d.to_patches({label_field!r}).export(export_dir={folder!r}, "
+            f"dataset_type=fo.types.ImageClassificationDirectoryTree, label_field={label_field!r}); then audit {folder}"
+        )
     if label is None:
         return ""
     new = f"{label_field.replace('.', '_')}_class"

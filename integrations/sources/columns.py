@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.errors import InputError
-from integrations.sources.file_kinds import begins_like_picture
-from integrations.sources.tables import is_picture_path
+from integrations.sources.file_kinds import begins_like_picture, is_picture_path
 
 if TYPE_CHECKING:
     from datasets import Dataset

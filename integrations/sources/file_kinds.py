@@ -29,7 +29,7 @@ _NO_PICTURES = (
     "aux avi bak bin cfg conf csv dat db doc docx gz h5 hdf5 htm html idx index ini ipynb js json json5 jsonl lnk "
     "jsonld lock log m4v mat md mkv mov mp3 mp4 npy npz onnx parquet pb pdf pickle pkl pq prj pt pth py pyc rar rst "
     "safetensors sh sidecar sql sqlite tar tfrecord tgz toml torrent tsv txt url wav webm xls xlsx xml xmp yaml yml "
-    "zip zst 7z"
+    "zip zst 7z tab psv ndjson xls ods"
 )
 _NO_PICTURE_SUFFIXES = frozenset(f".{name}" for name in _NO_PICTURES.split())
 _CLUTTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
@@ -143,3 +143,8 @@ def _begins_like_picture(path: str) -> bool:
             return begins_like_picture(file.read(16))
     except OSError:
         return True
+
+
+def is_picture_path(text: str) -> bool:
+    """Whether a text reads like the path of a picture."""
+    return suffix_of(text) in IMAGE_SUFFIXES | HEIF_SUFFIXES

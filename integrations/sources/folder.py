@@ -15,7 +15,7 @@ from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.layout import ClassFolder, Layout, layout_of
 from integrations.sources.left_out import FOLDER, LeftOutImage, first_few, printable, quoted, sentences
 from integrations.sources.split_names import split_names
-from integrations.sources.tables import how_to_read_tables
+from integrations.sources.tables import LabelsInTableError, how_to_read_spreadsheet, how_to_read_table, is_spreadsheet
 
 LAYOUT = "put the images into one folder per class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
 
@@ -49,7 +49,7 @@ def image_folder(
     left_out: list[LeftOutImage] = []
     found = [image for folder in understood.classes for image in _images_of(root, folder, understood, left_out)]
     if not found or _needs_table(understood):
-        raise InputError(_why_nothing(tree, left_out))
+        raise _why_nothing(tree, left_out)
     classes = sorted({image.label for image in found if image.label is not None})
     kept = chosen_classes(keep_labels, classes, f"image folder {str(root)!r}")
     images = [image for image in found if kept is None or image.label in kept]
@@ -108,19 +108,24 @@ def _needs_table(layout: Layout) -> bool:
     return any(folder.tables for folder in (*layout.levels, *with_images))
 
 
-def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> str:
+def _why_nothing(tree: Folder, left_out: Sequence[LeftOutImage]) -> InputError:
     """Why a folder cannot be audited, and what to do."""
     name = f"image folder {tree.path!r}"
     if left_out:
-        return f"{name} holds no picture that can be read: {'; '.join(sentences(left_out)[:3])}"
+        return InputError(f"{name} holds no picture that can be read: {'; '.join(sentences(left_out)[:3])}")
     if tree.is_result and not tree.holds_images:
-        return f"folder {tree.path!r} holds the result of an audit, and no images; give the folder of the images"
+        return InputError(
+            f"folder {tree.path!r} holds the result of an audit, and no images; give the folder of the images"
+        )
     tables = [os.path.join(folder.path, name) for folder in tree.all_folders() for name in folder.tables]
     if tree.holds_images and tables:
-        return f"{name} has images but no class folders; {how_to_read_tables(tables)}"
+        way = how_to_read_spreadsheet(tables[0]) if is_spreadsheet(tables[0]) else how_to_read_table(tables[0])
+        return LabelsInTableError(f"{name} has images but no class folders; {way}")
     if tree.results:
-        return f"{name} holds results of audits ({tree.results[0]!r}), and no class folders with images; {LAYOUT}"
-    return f"{name} has no class folders with images; {LAYOUT}"
+        return InputError(
+            f"{name} holds results of audits ({tree.results[0]!r}), and no class folders with images; {LAYOUT}"
+        )
+    return InputError(f"{name} has no class folders with images; {LAYOUT}")
 
 
 def _lost_classes(left_out: Sequence[LeftOutImage], classes: Sequence[str], most: int = 5) -> list[str]:

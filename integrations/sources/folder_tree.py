@@ -11,7 +11,7 @@ from integrations.sources.file_kinds import FileKind, kind_of_file, suffix_of
 RESULTS_FOLDER = "audit-results"
 _RESULT_FILES = (("summary.json", "manifest.json"), ("summary.json", "scores.parquet"))
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
-_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".xlsx")
+_TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json", ".xlsx", ".xls", ".ods")
 _CLUTTER_FOLDERS = frozenset(
     ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found", "node_modules")
 )

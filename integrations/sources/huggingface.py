@@ -15,6 +15,8 @@ from integrations.sources.columns import class_names, find_image_column, find_la
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.left_out import LeftOutImage, sentences
 from integrations.sources.parquet import UNNAMED_SPLIT, PathLookup, count_rows, files_by_split, split_of
+from integrations.sources.table import images_folder
+from integrations.sources.table_columns import SPLIT_COLUMNS, split_column
 
 Loaded = TypeVar("Loaded")
 
@@ -49,7 +51,7 @@ def hub_dataset(
     repository, _, configuration = name.partition(":")
     with _hub_or_cache(repository):
         loaded = _loaded(f"hf:{name}", lambda: load_dataset(repository, configuration or None))
-    tables = _Tables(repository, f"hf:{name}", _splits_of(loaded))
+    tables = _Tables(repository, f"hf:{name}", splits_of(loaded))
     return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
@@ -58,6 +60,7 @@ def parquet_files(
     image_column: str | None = None,
     label_column: str | None = None,
     keep_labels: Sequence[str] | None = None,
+    images: str | Path | None = None,
 ) -> LabelledImages:
     """A local parquet file, or the parquet files below a folder, in Hugging Face `datasets` form.
 
@@ -67,6 +70,7 @@ def parquet_files(
     Args:
         path: the file or folder.
         image_column, label_column, keep_labels: as in `hub_dataset`.
+        images: the folder that relative paths begin in; by default that of the parquet file.
 
     Raises:
         InputError: if there is no parquet file, one is damaged, none has rows, or there are no such columns or classes.
@@ -80,9 +84,10 @@ def parquet_files(
     if not sum(map(sum, rows.values())):
         raise InputError(f"{description} holds no rows; give parquet files with one row per image")
     names = {split: [str(file) for file in found] for split, found in files.items() if sum(rows[split])}
-    splits = _splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
+    splits = splits_of(_loaded(description, lambda: load_dataset("parquet", data_files=names)))
     root = path if path.is_dir() else None
-    lookups = {split: PathLookup(files[split], rows[split], root) for split in splits}
+    folder = images_folder(images)
+    lookups = {split: PathLookup(files[split], rows[split], root, folder) for split in splits}
     name = path.parent.name if path.is_file() and split_of(path, path.parent) else path.stem
     tables = _Tables(name, description, splits, lookups)
     return _labelled_images(tables, image_column, label_column, keep_labels)
@@ -107,7 +112,7 @@ def saved_to_disk(
 
     folder = Path(folder).expanduser().absolute()
     description = f"hf:{folder}"
-    tables = _Tables(folder.name, description, _splits_of(_loaded(description, lambda: load_from_disk(str(folder)))))
+    tables = _Tables(folder.name, description, splits_of(_loaded(description, lambda: load_from_disk(str(folder)))))
     return _labelled_images(tables, image_column, label_column, keep_labels)
 
 
@@ -185,7 +190,7 @@ def _loaded(description: str, load: Callable[[], Loaded]) -> Loaded:
             datasets.enable_progress_bars()
 
 
-def _splits_of(loaded: Any) -> DatasetDict:
+def splits_of(loaded: Any) -> DatasetDict:
     """The dataset as a dictionary of splits."""
     import datasets
 
@@ -217,6 +222,7 @@ def _labelled_images(
         split: [row for row, label in enumerate(listed) if kept is None or label in kept]
         for split, listed in labels.items()
     }
+    of_rows = {split: _splits_of_rows(split, table, (images, column)) for split, table in splits.items()}
     left_out = tuple(
         LeftOutImage(f"{split}/{row:06d}", None, labels[split][row], "row", WITHOUT_IMAGE, FILL_ROWS)
         for split, table in splits.items()
@@ -228,7 +234,7 @@ def _labelled_images(
             lookup = tables.lookups.get(split) or PathLookup([], [])
             for row, value in zip(rows[split], _undecoded(table, images).select(rows[split]), strict=True):
                 content = _encoded(value[images], row, lookup)
-                yield LabelledImage(f"{split}/{row:06d}", content, labels[split][row], standard_split(split))
+                yield LabelledImage(f"{split}/{row:06d}", content, labels[split][row], of_rows[split][row])
 
     return LabelledImages(
         tables.name,
@@ -240,7 +246,21 @@ def _labelled_images(
         left_out,
         f"splits {', '.join(splits)}; images in column {images!r}, labels in column {column!r}",
         tuple(labels[split][row] for split in splits for row in rows[split]),
+        column,
     )
+
+
+def _splits_of_rows(name: str, table: Dataset, others: Sequence[str]) -> list[str | None]:
+    """The split of each row: that of the whole table, or else what a column says."""
+    from datasets import Value
+
+    split = standard_split(name)
+    columns = [column for column, feature in table.features.items() if isinstance(feature, Value)]
+    named = [column for column in columns if column.lower() in SPLIT_COLUMNS and column not in others]
+    if split is None and named:
+        _, found = split_column({column: table[column][:] for column in named}, others)
+        return found or [None] * len(table)
+    return [split] * len(table)
 
 
 def _undecoded(table: Dataset, column: str) -> Dataset:

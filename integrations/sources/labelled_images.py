@@ -50,6 +50,7 @@ class LabelledImages:
         left_out: pictures of the source that are not among the images, and rows without one, with the reason.
         layout: how the source was understood, in a sentence; '' where there is only one way.
         labels: of the images, in their order, where they are known without reading the images.
+        label_column: the column that the labels are from; None where the source has no columns.
     """
 
     name: str
@@ -61,6 +62,7 @@ class LabelledImages:
     left_out: tuple[LeftOutImage, ...] = ()
     layout: str = ""
     labels: tuple[str | None, ...] | None = None
+    label_column: str | None = None
 
     def __len__(self) -> int:
         return self.count

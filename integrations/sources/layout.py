@@ -10,7 +10,7 @@ from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
 from integrations.sources.left_out import first_few
 from integrations.sources.split_names import LAYOUTS, lies_beside, split_names
-from integrations.sources.tables import how_to_read_tables
+from integrations.sources.tables import LabelsInTableError, how_to_read_table
 
 FOLDERS, SPLITS = LAYOUTS
 """What --layout takes: the outer folders are the classes, or they are splits that hold the class folders."""
@@ -163,8 +163,9 @@ def _check_classes(root: Folder, outer: Sequence[Folder]) -> None:
     named = split_names(folder.name for folder in outer)
     if len(outer) > 1 and all(folder.name in named and named[folder.name].split for folder in outer):
         tables = [os.path.join(folder.path, name) for folder in root.all_folders() for name in folder.tables]
-        remedy = how_to_read_tables(tables) if tables else "put one folder per class into each"
-        raise InputError(
+        remedy = how_to_read_table(tables[0]) if tables else "put one folder per class into each"
+        refusal = LabelsInTableError if tables else InputError
+        raise refusal(
             f"image folder {root.path!r} holds {_listed(outer)}, named like splits but without class folders inside; "
             f"{remedy}, or give --layout {FOLDERS} if these are the classes"
         )

@@ -78,19 +78,24 @@ class PathLookup:
         files: the parquet files in the order of the rows; empty for a table that is in none.
         rows: how many rows each has.
         root: the folder that was given, where one was.
+        images: the folder that the user says the paths begin in.
     """
 
-    def __init__(self, files: Sequence[Path], rows: Sequence[int], root: Path | None = None) -> None:
+    def __init__(
+        self, files: Sequence[Path], rows: Sequence[int], root: Path | None = None, images: Path | None = None
+    ) -> None:
         self._files = files
         self._ends = list(accumulate(rows))
         self._root = root
+        self._images = images
 
     def find(self, row: int, text: str) -> Path:
         """The file that a row's path means; where there is none, the path beside the parquet file."""
         text = text.removeprefix("file://")
         if os.path.isabs(text):
             return Path(text)
-        places = [self._files[bisect_right(self._ends, row)].parent] if self._files else []
+        places = [self._images] if self._images else []
+        places += [self._files[bisect_right(self._ends, row)].parent] if self._files else []
         first = Path.cwd() if not places else places[0]
         places += [place.parent for place in places]
         places += [self._root] if self._root else []

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
+from integrations.sources.kinds import kind_and_place
 from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImages
 from integrations.sources.split_names import LAYOUTS
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
     from audit.summary.surroundings import PartOptions
     from integrations.sources.left_out import LeftOutImage
-
-
-PREFIXES = ("fiftyone", "hf", "folder", "parquet")
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 class Source(Protocol):
@@ -37,7 +32,11 @@ class Source(Protocol):
 
     @property
     def label_field(self) -> str:
-        """The field that holds the labels once it is open."""
+        """The field that was asked for."""
+        ...
+
+    def opened_field(self, collection: SampleCollection) -> str:
+        """The field that holds the labels, once it is open."""
         ...
 
     @property
@@ -67,11 +66,13 @@ class ImportedSource:
         images: the images.
         dataset: the dataset's name; by default made from the source's.
         label_field: the field to audit: the one with the source's labels, or another that the dataset has by now.
+        options: the command's options that read the source in this way, by name.
     """
 
     images: LabelledImages
     dataset: str | None = None
     label_field: str = DEFAULT_LABEL_FIELD
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -84,9 +85,17 @@ class ImportedSource:
         return self.images.left_out
 
     @property
-    def part(self) -> None:
-        """Not chosen by options: the dataset holds what was imported."""
-        return None
+    def part(self) -> PartOptions:
+        """The classes that were asked for; none for all."""
+        return {} if self.images.kept_labels is None else {"keep_labels": self.images.kept_labels}
+
+    def opened_field(self, collection: SampleCollection) -> str:
+        """The field with the labels of the source's column, or another one that was asked for."""
+        from integrations.fiftyone.columns import field_of
+
+        if self.label_field != DEFAULT_LABEL_FIELD:
+            return self.label_field
+        return field_of(collection._root_dataset, self.images.label_column)
 
     def open(self, progress: ProgressCallback = silent) -> SampleCollection:
         """Write the images into their dataset, and return those that the source has now.
@@ -94,14 +103,17 @@ class ImportedSource:
         Raises:
             InputError: if the dataset cannot be made or updated, or would be new and its labels cannot be audited.
         """
+        from integrations.fiftyone.columns import is_imported
         from integrations.fiftyone.importing import import_images
-        from integrations.fiftyone.read import dataset_names
+        from integrations.fiftyone.read import dataset_names, load_dataset
         from integrations.fiftyone.source_datasets import dataset_name
 
-        if self.label_field == DEFAULT_LABEL_FIELD and dataset_name(self.images, self.dataset) not in dataset_names():
-            self._check_labels()
-
-        return import_images(self.images, self.dataset, progress)
+        name = dataset_name(self.images, self.dataset)
+        if self.label_field == DEFAULT_LABEL_FIELD and (
+            name not in dataset_names() or not is_imported(load_dataset(name), self.images.label_column)
+        ):
+            self.check_labels()
+        return import_images(self.images, self.dataset, progress, self.options)
 
     def removed_if_refused(self) -> AbstractContextManager[None]:
         """Remove the dataset that is made within, where the audit is refused and nothing was written yet."""
@@ -109,8 +121,12 @@ class ImportedSource:
 
         return removed_if_refused(self.images, self.dataset)
 
-    def _check_labels(self) -> None:
-        """Refuse labels that cannot be audited before anything is imported."""
+    def check_labels(self) -> None:
+        """Refuse labels that cannot be audited before anything is imported.
+
+        Raises:
+            InputError: saying how the source was read.
+        """
         import numpy as np
 
         from audit.data.samples import auditable_classes
@@ -149,6 +165,10 @@ class FiftyOneSource:
         """Nothing: all samples reach the audit."""
         return ()
 
+    def opened_field(self, collection: SampleCollection) -> str:
+        """The field with the labels."""
+        return self.label_field
+
     @property
     def description(self) -> str:
         """The dataset, and its view if one was named."""
@@ -181,132 +201,101 @@ def resolve_source(
     label_column: str | None = None,
     keep_labels: Sequence[str] | None = None,
     layout: str | None = None,
+    images: str | Path | None = None,
+    in_fiftyone: bool = True,
 ) -> Source:
     """The source that a text names.
 
-    A prefix says what the text is: `fiftyone:NAME`, `hf:ORGANISATION/NAME`, `folder:PATH` or `parquet:PATH`. Without a
-    prefix it is, in this order: 'digits'; an existing path (a folder with one folder per class, parquet files, or a
-    dataset saved to disk); a FiftyOne dataset; an 'organisation/name' on the Hugging Face hub.
+    A prefix says what the text is: `fiftyone:NAME`, `hf:ORGANISATION/NAME`, `folder:PATH`, `table:PATH`, `coco:PATH` or
+    `parquet:PATH`. Without a prefix it is, in this order: 'digits'; an existing path (a table, COCO's JSON, a folder
+    with one folder per class or with a table, parquet files, or a dataset saved to disk); a FiftyOne dataset; an
+    'organisation/name' on the Hugging Face hub.
 
     Args:
         text: the source.
         dataset: the name of the FiftyOne dataset to import images into; by default made from the source's name.
         view: a saved view of a FiftyOne dataset.
         label_field: the field with the labels (default 'ground_truth').
-        image_column, label_column: columns of a Hugging Face or parquet source; by default found by their types.
+        image_column, label_column: columns of a table or a Hugging Face source; by default found by what they hold.
         keep_labels: class names, or their numbers where the source numbers its classes; all by default.
         layout: of an image folder: 'folders' if the outer folders are the classes, 'splits' if they hold the class
             folders; by default decided by what they hold.
+        images: the folder of the pictures that a table names; by default they are looked for beside the table.
+        in_fiftyone: whether the source may be a FiftyOne dataset; if not, FiftyOne is not asked.
 
     Raises:
         InputError: if there is no such source, or an option does not apply to it.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout is {layout!r}; it takes {' or '.join(LAYOUTS)}")
-    field = label_field or DEFAULT_LABEL_FIELD
-    kind, place = _kind_and_place(text, image_column)
+    field_wanted = label_field or DEFAULT_LABEL_FIELD
+    columns = {"image_column": image_column, "label_column": label_column}
+    folder = None if images is None else os.path.abspath(os.path.expanduser(images))
+    chosen = {**columns, "images": folder, "layout": layout, "dataset": dataset}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    kind, place = kind_and_place(text, image_column, any((image_column, label_column, images)), in_fiftyone)
     if kind == "fiftyone":
-        _refuse(
-            text,
-            "a FiftyOne dataset",
-            dataset=dataset,
-            image_column=image_column,
-            label_column=label_column,
-            layout=layout,
-        )
-        return FiftyOneSource(place, view, field, tuple(map(str, keep_labels or ())))
+        if not in_fiftyone:
+            raise InputError(
+                f"source {text!r} is a FiftyOne dataset, which --no-fiftyone excludes; use only one of them"
+            )
+        _refuse(text, "a FiftyOne dataset", dataset=dataset, **columns, layout=layout, images=folder)
+        return FiftyOneSource(place, view, field_wanted, tuple(map(str, keep_labels or ())))
     _refuse(text, "not in FiftyOne yet", view=view)
-    if kind != "folder":
+    _refuse_other_options(text, kind, columns, layout, folder)
+    own = {"images": images} if kind in ("table", "parquet") else {}
+    if kind in ("digits", "folder", "pictures", "coco"):
+        read = _columnless(kind, place, keep_labels, layout, folder)
+    else:
+        read = _table_reader(kind)(place, **columns, keep_labels=keep_labels, **own)
+    return ImportedSource(read, dataset, field_wanted, given)
+
+
+def _refuse_other_options(
+    text: str, kind: str, columns: Mapping[str, str | None], layout: str | None, images: str | None
+) -> None:
+    """Refuse options that do not apply to a kind of source."""
+    if kind not in ("folder", "pictures"):
         _refuse(text, "not a folder of images", layout=layout)
-    if kind in ("digits", "folder"):
-        _refuse(text, "a source without columns", image_column=image_column, label_column=label_column)
-        return ImportedSource(_columnless(kind, place, keep_labels, layout), dataset, field)
-    images = _table_reader(kind)(place, image_column, label_column, keep_labels)
-    return ImportedSource(images, dataset, field)
+    if kind not in ("table", "coco", "parquet"):
+        _refuse(text, "no table", images=images)
+    if kind in ("digits", "folder", "pictures", "coco"):
+        _refuse(text, "a source without columns", **columns)
 
 
-def _kind_and_place(text: str, image_column: str | None) -> tuple[str, str]:
-    prefix, colon, rest = text.partition(":")
-    if colon and prefix in PREFIXES:
-        if not rest:
-            raise InputError(f"source {text!r} names nothing after {prefix}:; give {prefix}:NAME or {prefix}:PATH")
-        if prefix == "hf" and Path(rest).expanduser().is_dir():
-            return "saved", rest
-        return prefix, rest
-    if text == "digits":
-        return "digits", text
-    path = Path(text).expanduser()
-    if text and path.exists():
-        return _kind_of_path(path, image_column), text
-    return _kind_of_name(text), text
-
-
-def _kind_of_path(path: Path, image_column: str | None) -> str:
-    from integrations.sources.huggingface import is_saved_to_disk
-    from integrations.sources.tables import how_to_read_tables, is_parquet, is_table, refers_to_files
-
-    if path.is_file():
-        if is_parquet(path):
-            return "parquet"
-        if is_table(path.name):
-            raise InputError(f"source {str(path)!r} is a table; {how_to_read_tables([str(path)])}")
-        raise InputError(f"source {str(path)!r} is a file but no .parquet file; give a folder of images or parquet")
-    if is_saved_to_disk(path):
-        return "saved"
-    return _kind_of_folder(path, lambda file: refers_to_files(file, image_column))
-
-
-def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
-    """'parquet' where a folder's pictures are in parquet files, or listed by them; 'folder' where they are files."""
-    from integrations.sources.folder_tree import folder_tree
-
-    tree = folder_tree(os.path.abspath(path))
-    if not tree.holds_images:
-        return "parquet" if any(folder.parquet for folder in tree.all_folders()) else "folder"
-    parquet = [Path(folder.path, name) for folder in tree.all_folders() for name in folder.parquet]
-    if parquet and all(map(refers_to_files, parquet)):
-        return "parquet"
-    # Deeper ones are side files of the images.
-    near = [file for file in parquet if file.parent in (Path(tree.path), Path(tree.path, "data"))]
-    if not near:
-        return "folder"
-    holding = next(folder for folder in tree.all_folders() if folder.pictures or folder.unread)
-    raise InputError(
-        f"source {str(path)!r} holds both images in folders (such as "
-        f"{os.path.relpath(holding.path, path)!r}) and a parquet file "
-        f"({os.path.relpath(near[0], path)}); give folder:{path} to audit the images, or parquet:{path} to audit "
-        "the parquet files"
-    )
-
-
-def _kind_of_name(text: str) -> str:
-    from integrations.fiftyone.read import close_to, dataset_names
-
-    names = dataset_names()
-    if text in names:
-        return "fiftyone"
-    if HUB_NAME.fullmatch(text):
-        return "hf"
-    raise InputError(
-        f"source {text!r} is no path that exists, no FiftyOne dataset{close_to(text, names)}, "
-        "and no ORGANISATION/NAME of the Hugging Face hub; for a first try, use 'digits'"
-    )
-
-
-def _columnless(kind: str, place: str, keep_labels: Sequence[str] | None, layout: str | None) -> LabelledImages:
+def _columnless(
+    kind: str, place: str, keep_labels: Sequence[str] | None, layout: str | None, images: str | None
+) -> LabelledImages:
     if kind == "digits":
         from integrations.sources.digits import digits
 
         return digits(keep_labels)
+    if kind == "coco":
+        from integrations.sources.coco import coco_source
+
+        return coco_source(place, images, keep_labels)
     from integrations.sources.folder import image_folder
 
-    return image_folder(place, keep_labels, layout)
+    if kind == "folder":
+        return image_folder(place, keep_labels, layout)
+    from integrations.sources.folder_or_table import folder_or_table
+
+    return folder_or_table(place, keep_labels, layout)
 
 
 def _table_reader(kind: str) -> Callable[..., LabelledImages]:
+    if kind == "table":
+        from integrations.sources.table import table_source
+
+        return table_source
     from integrations.sources.huggingface import hub_dataset, parquet_files, saved_to_disk
 
-    return {"hf": hub_dataset, "parquet": parquet_files, "saved": saved_to_disk}[kind]
+    readers: dict[str, Callable[..., LabelledImages]] = {
+        "hf": hub_dataset,
+        "parquet": parquet_files,
+        "saved": saved_to_disk,
+    }
+    return readers[kind]
 
 
 def _refuse(text: str, source: str, **options: str | None) -> None:

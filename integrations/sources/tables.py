@@ -1,23 +1,32 @@
-"""Tables of labels: which files are some, and what can be done with those that are not read yet."""
+"""Tables of labels: which files are some, and what can be done with those that are not read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
-from integrations.sources.file_kinds import HEIF_SUFFIXES, suffix_of
+from audit.errors import InputError
+from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.folder_tree import PARQUET_SUFFIXES
-from integrations.sources.labelled_images import IMAGE_SUFFIXES
+from integrations.sources.text_table import is_text_table
 
 PARQUET_SIGNATURE = b"PAR1"
 
-_READERS = {
-    ".csv": "read_csv({path!r})",
-    ".tsv": "read_csv({path!r}, sep='\\t')",
-    ".jsonl": "read_json({path!r}, lines=True)",
-    ".xlsx": "read_excel({path!r})",
-}
+EXCEL_SUFFIXES = (".xlsx", ".xls", ".ods")
+_NO_LABELS = ("submission", "readme", "package", "requirements", "class_names", "classes", "label_map", "config")
+"""Words in the names of tables that hold no labels of pictures."""
+
+EXPORTS = (("id", "filepath", "split"), ("id", "filepath", "status"), ("id", "is_label_issue", "label_score"))
+"""The first columns of the tables that `export` writes: of a result, of a review, and in cleanlab's format."""
+
+LOG_COLUMNS = ("key", "filepath", "old_label", "new_label", "applied", "why", "suspicion", "by", "at")
+"""The columns of the log that `apply` writes beside its output."""
+
+LOG_END = ".log.csv"
+
+MOST_TABLES = 20
+"""A folder with more of them has side files of its pictures, and no tables of labels."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -57,24 +66,65 @@ def refers_to_files(path: Path, image_column: str | None = None) -> bool:
     return False
 
 
-def is_picture_path(text: str) -> bool:
-    """Whether a text reads like the path of a picture."""
-    return suffix_of(text) in IMAGE_SUFFIXES | HEIF_SUFFIXES
+def is_spreadsheet(name: str) -> bool:
+    """Whether a file is a workbook, which is not read."""
+    return name.lower().endswith(EXCEL_SUFFIXES)
 
 
-def is_table(name: str) -> bool:
-    """Whether a file is a table that the audit does not read itself, and pandas does."""
-    return os.path.splitext(name)[1].lower() in _READERS
-
-
-def how_to_read_tables(paths: Sequence[str]) -> str:
-    """What to do with the first of these files that is a table, in a clause."""
-    path = next(filter(is_table, paths), None)
-    if path is None:
-        return f"labels in {os.path.basename(paths[0])} are not read yet"
-    stem, suffix = os.path.splitext(path)
-    reader = _READERS[suffix.lower()].format(path=path)
+def how_to_read_spreadsheet(path: str) -> str:
+    """What to do with a workbook, in a clause."""
+    target = os.path.splitext(path)[0] + ".csv"
     return (
-        f"labels in {path} are not read yet; a parquet file beside it is: "
-        f'`python -c "import pandas; pandas.{reader}.to_parquet({stem + ".parquet"!r})"`, then audit that file'
+        "a workbook is not read; save it as CSV, such as with `python -c "
+        f'"import pandas; pandas.read_excel({path!r}).to_csv({target!r}, index=False)"`, then audit that file'
     )
+
+
+def how_to_read_table(path: str) -> str:
+    """What to do where a folder's labels may be in a table, in a clause."""
+    return f"if their labels are in {os.path.basename(path)}, give table:{path}"
+
+
+def label_files(folder: Path) -> list[list[Path]]:
+    """The text tables that may hold the labels of a folder's pictures: those of the folder itself, and of those in it.
+
+    A file called metadata comes alone: it says what is beside it.
+    """
+    try:
+        inner = sorted(below for below in folder.iterdir() if below.is_dir() and not below.name.startswith("."))
+    except OSError:
+        return []
+    return [_labels_in(folder), [file for below in inner for file in _labels_in(below)]]
+
+
+class LabelsInTableError(InputError):
+    """A folder has pictures, and tables where class folders would be; the message says what to do without the table."""
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a table is what a command of ours wrote: an export, corrected labels, or their log."""
+    if file.with_name(file.stem + LOG_END).is_file():
+        return True
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(500).decode("utf-8", errors="replace")
+    except OSError:
+        return False
+    first = tuple(re.findall(r'"(\w+)":', start) if start.startswith("[") else start.split("\n")[0].strip().split(","))
+    return first[:3] in (*EXPORTS, LOG_COLUMNS[:3])
+
+
+def _may_hold_labels(name: str) -> bool:
+    """Whether a file beside pictures may be a table of their labels; lists in .txt have to be named."""
+    return is_text_table(name) and not name.startswith(".") and not name.lower().endswith(".txt")
+
+
+def _labels_in(folder: Path) -> list[Path]:
+    try:
+        files = sorted(file for file in folder.iterdir() if _may_hold_labels(file.name))
+    except OSError:
+        return []
+    if metadata := [file for file in files if file.stem.lower() == "metadata"]:
+        return metadata[:1]
+    named = [file for file in files if not any(word in file.stem.lower() for word in _NO_LABELS) and not _is_ours(file)]
+    return named if len(named) <= MOST_TABLES else []

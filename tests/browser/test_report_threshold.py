@@ -106,7 +106,7 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         assert {(row, column): number for cells in matrix for row, column, number in cells if number} == pairs.to_dict()
 
         command = page.inner_text("#threshold-moved code")
-        assert command == f"influence-audit run fiftyone:influence-audit-demo --threshold {value}"
+        assert command == f"influence-audit run digits --dataset influence-audit-demo --threshold {value}"
         page.click("#threshold-reset")
         assert live_texts(page) == before
         assert not page.is_visible("#threshold-moved")

@@ -110,6 +110,7 @@ def test_samples_are_read_with_their_ids_labels_and_splits(dataset: fo.Dataset) 
 def test_what_cannot_be_audited_is_said_in_one_line(dataset: fo.Dataset, dataset_name: Names) -> None:
     dataset.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     dataset.add_sample_field("predictions", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    dataset.add_sample_field("number", fo.IntField)
     video = fo.Dataset(dataset_name("film"))
     video.add_sample(fo.Sample("/tmp/film.mp4", ground_truth=fo.Classification(label="a")))
     fo.Dataset(dataset_name("empty"))
@@ -119,7 +120,7 @@ def test_what_cannot_be_audited_is_said_in_one_line(dataset: fo.Dataset, dataset
             "ground_truh",
         ),
         "is a Detections; an audit needs a Classification, and it has: ground_truth, predictions": (dataset, "boxes"),
-        "field 'source_id' of dataset 'written digits' is a StringField": (dataset, "source_id"),
+        "field 'number' of dataset 'written digits' is a IntField": (dataset, "number"),
         "no samples to audit in the view of dataset 'written digits'": (dataset.limit(0), "ground_truth"),
         "'predictions' holds no labels in dataset 'written digits'": (dataset, "predictions"),
         "dataset 'film' holds video samples": (video, "ground_truth"),
@@ -353,6 +354,8 @@ def test_an_audit_goes_from_parquet_to_fields_of_fiftyone(parquet_folder: Path, 
         audit_key="audit",
         source=source.description,
         part={},
+        label_column="label",
+        options={"dataset": "the whole way"},
     )
     assert dataset.values("audit_suspicion") == result.scores["suspicion"].tolist()
     assert len(dataset.load_saved_view("audit: flagged")) == result.summary.counts.flagged

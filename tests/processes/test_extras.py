@@ -124,6 +124,53 @@ print(len(steps))
     assert steps == "0"
 
 
+SEVERAL = """
+import os, typer
+from integrations.cli import add_subcommands
+from integrations.cli.interruption import Interruption
+from integrations.cli.root import cli
+os.environ["INFLUENCE_AUDIT_CACHE"] = "cache"
+add_subcommands()
+interruption = Interruption()
+for arguments in {several!r}:
+    try:
+        typer.main.get_command(cli)(arguments, standalone_mode=False, obj=interruption)
+    except ValueError as error:
+        print("refused:", error)
+"""
+
+
+def test_without_fiftyone_the_command_audits_and_says_what_needs_it(tmp_path: Path) -> None:
+    """The commands are called in one process, but for the one whose exit code and streams matter."""
+    several = [
+        ["run", "digits", "--keep-labels", "3,8", "--weights", "bundled", "--no-fiftyone", "-q", "-o", "result"],
+        ["export", "result", "-o", "flagged.csv"],
+        ["apply", "result", "-o", "corrected.csv", "--accept-from", "0.9"],
+        *(["app", "digits"], ["export", "fiftyone:digits"], ["plugin", "install"]),
+        ["run", "nowhere", "--no-fiftyone"],
+        ["run", "fiftyone:digits", "--no-fiftyone"],
+    ]
+    code = SEVERAL.format(several=several) + "from integrations.fiftyone import audit_dataset"
+    done = python_without(("fiftyone", "pymongo", "mongoengine"), code, tmp_path)
+    assert (tmp_path / "result" / "report.html").stat().st_size > 10_000, done.stderr
+    assert (tmp_path / "flagged.csv").is_file()
+    assert (tmp_path / "corrected.csv").is_file()
+    assert "influence-audit export result -o flagged.csv" in done.stdout
+    refused = [line for line in done.stdout.splitlines() if line.startswith("refused:")]
+    assert "FiftyOne" not in done.stdout.partition("refused:")[0]
+    needed = (
+        "needs the extra 'fiftyone' (the module 'fiftyone' is not installed); pip install 'influence-audit[fiftyone]'"
+    )
+    assert all(needed in line and "--no-fiftyone" in line for line in refused[:3])
+    assert "'nowhere' is no path that exists, and no ORGANISATION/NAME" in refused[3]
+    assert "which --no-fiftyone excludes" in refused[4]
+    assert needed in done.stderr
+
+    command = python_without(("fiftyone",), COMMAND.format(arguments=("run", "digits")), tmp_path)
+    assert (command.returncode, command.stdout, command.stderr.count("\n")) == (2, "", 1)
+    assert needed in command.stderr
+
+
 @pytest.mark.parametrize(
     ("missing", "call", "message"),
     [

@@ -110,7 +110,7 @@ WHERE_TO_FIND = {
     "the text of the verdict": r"def headline\(",
     "the key that dismisses a sample": r"KeyD",
     "the exit code 3": r"ABOVE_LIMIT.* = (range|3)",
-    "the place where a CSV would be read": r"\.csv",
+    "the place where a CSV is read": r"\.csv",
     "the number of neighbours that vote, and its bounds": r"NeighbourSettings:",
     "the cautions": r"def cautions\(",
 }

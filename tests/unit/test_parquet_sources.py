@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,23 +161,18 @@ def test_rows_without_a_picture_are_left_out_by_number(tmp_path: Path, values: l
     ]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
-def test_the_way_out_that_a_table_is_answered_with_works(tmp_path: Path, suffix: str) -> None:
+def test_paths_begin_in_the_folder_that_is_given(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "img")
-    flat = [
-        shutil.copy(path, tmp_path / "img" / f"{label}-{path.name}") for path, label in zip(paths, LABELS, strict=True)
-    ]
-    for label in set(LABELS):
-        shutil.rmtree(tmp_path / "img" / label)
-    table = pd.DataFrame({"filename": [os.path.relpath(path, tmp_path) for path in flat], "label": LABELS})
-    file = tmp_path / f"labels{suffix}"
-    if suffix == ".jsonl":
-        table.to_json(file, orient="records", lines=True)
-    else:
-        table.to_csv(file, index=False, sep="\t" if suffix == ".tsv" else ",")
-    messages = [refusal(place) for place in (tmp_path, file)]
-    code = {message.partition('python -c "')[2].partition('"`')[0] for message in messages}
-    exec(code.pop(), {})
-    assert not code
-    assert contents(source(tmp_path / "labels.parquet")) == PICTURES
-    assert [image.label for image in source(tmp_path)] == LABELS
+    table = parquet(tmp_path / "tables" / "a.parquet", file=[path.name for path in paths], label=LABELS)
+    for path in paths:
+        path.rename(tmp_path / "img" / path.name)
+    assert contents(source(table, images=tmp_path / "img")) == PICTURES
+    assert "does not exist or is not a folder" in refusal(table, images=tmp_path / "none")
+
+
+def test_a_column_says_the_splits_where_no_file_does(tmp_path: Path) -> None:
+    said = ["train", "train", "val", "test"]
+    table = parquet(tmp_path / "a.parquet", image=ENCODED, label=LABELS, split=said)
+    assert [image.split for image in source(table)] == ["train", "train", "validation", "test"]
+    named = parquet(tmp_path / "b" / "train.parquet", image=ENCODED, label=LABELS, split=said)
+    assert {image.split for image in source(named)} == {"train"}

@@ -118,7 +118,7 @@ def test_without_injection_it_says_that_nothing_was_measured(reports: dict[str, 
     text = " ".join(ReportText(reports["plain"].read_text(encoding="utf-8")).text.split())
     assert "There is no measurement in this report" in text
     assert "Only 12 known mislabels of a kind could be added." in text
-    assert "influence-audit run fiftyone:influence-audit-demo --inject 0.1" in text
+    assert "influence-audit run digits --dataset influence-audit-demo --inject 0.1" in text
     assert "Flagged against injected" not in text
     assert "changed on purpose to" not in text
 
@@ -134,7 +134,9 @@ def test_says_what_the_influence_takes_validation_labels_to_be(plain: AuditResul
 
 
 def test_commands_quote_what_a_shell_would_read(plain: AuditResult) -> None:
-    source = replace(plain.summary.source, dataset="my set; rm -rf", label_field="labels", audit_key="second")
+    name = "my set; rm -rf"
+    source = replace(plain.summary.source, dataset=name, label_field="labels", audit_key="second")
+    source = replace(source, source=f"fiftyone:{name}", options={})
     summary = replace(plain.summary, source=source)
     again = "influence-audit run 'fiftyone:my set; rm -rf' --label-field labels --audit-key second"
     assert [step.commands for step in next_steps(summary, None)] == [
@@ -168,6 +170,44 @@ def test_the_command_that_audits_again_takes_the_part_that_was_audited(plain: Au
     assert " --keep-labels 'tench, Tinca tinca' --keep-labels b" in again({"keep_labels": ("tench, Tinca tinca", "b")})
     assert " --view VIEW" in again(None)
     assert "--view" not in again({})
+    assert "run fiftyone:influence-audit-demo --view" in again({"view": "not mine"})
+
+
+@pytest.mark.parametrize(
+    ("source", "in_fiftyone", "command"),
+    [
+        ("table:/data/labels.csv", True, "influence-audit apply RESULT_FOLDER -o corrected-labels.csv"),
+        (
+            "parquet:/data/train.parquet",
+            False,
+            "influence-audit apply RESULT_FOLDER -o corrected-labels.parquet --decisions flagged.csv",
+        ),
+        ("folder:/data/pets.v2", True, "influence-audit apply RESULT_FOLDER -o corrected-labels"),
+        ("digits", True, None),
+    ],
+)
+def test_the_corrected_source_is_a_next_step(
+    plain: AuditResult, source: str, in_fiftyone: bool, command: str | None
+) -> None:
+    changed = replace(plain.summary.source, source=source, in_fiftyone=in_fiftyone)
+    result = replace(plain, summary=replace(plain.summary, source=changed))
+    commands = [text for step in next_steps(result.summary, None) for text in step.commands]
+    assert (command in commands) == (command is not None)
+    assert any("influence-audit app " in text for text in commands) == in_fiftyone
+    assert ("Open in App</label> works" in render_report(result)) == in_fiftyone
+
+
+def test_the_command_that_audits_again_reads_the_source_as_it_was_read(plain: AuditResult) -> None:
+    def again(**changes: object) -> str:
+        read = replace(plain.summary.source, source="table:/data/labels.csv", label_column="second", **changes)
+        return run_again(replace(plain.summary, source=read))
+
+    options = {"label_column": "second", "images": "/data/my images"}
+    assert again(options=options) == (
+        "influence-audit run table:/data/labels.csv --label-column second --images '/data/my images'"
+    )
+    assert again(options={}, label_field="second") == "influence-audit run table:/data/labels.csv"
+    assert again(options={}, in_fiftyone=False) == "influence-audit run table:/data/labels.csv --no-fiftyone"
 
 
 def test_the_command_that_audits_again_has_all_settings_of_the_audit(plain: AuditResult) -> None:

@@ -8,6 +8,7 @@ import fiftyone as fo
 
 from audit.errors import InputError
 from integrations.fiftyone.fields import CONFIRMED, DISMISSED, RELABELLED, owner
+from integrations.fiftyone.label_fields import write_back
 from integrations.fiftyone.review.log import Change, Decided, DecisionLog, SamplesOrIds
 from integrations.fiftyone.review.progress import bring_up_to_date
 from integrations.fiftyone.runs import audit_config
@@ -148,6 +149,7 @@ def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = No
         values[log.original] = kept
     total = log.samples.count_documents({log.status: RELABELLED})
     count = log.samples.update_many(log.waiting(field), [{"$set": values}]).modified_count
+    write_back(dataset, field)
     bring_up_to_date(log)
     return Decided("apply", count, total - count, batch if count else None)
 

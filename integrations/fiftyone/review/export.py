@@ -15,7 +15,7 @@ from audit.files.spreadsheet import safe_cell
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review.log import DecisionLog
 
-EXPORT_COLUMNS = ("id", "filepath", "status", "old_label", "new_label", "by", "at", "suspicion", "applied")
+EXPORT_COLUMNS = ("id", "filepath", "status", "old_label", "new_label", "by", "at", "suspicion", "applied", "key")
 EXPORT_FORMATS = (".csv", ".json")
 
 
@@ -36,6 +36,7 @@ def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]
             {
                 "$project": {
                     "filepath": 1,
+                    "source_id": 1,
                     "status": f"${log.status}",
                     "new_label": f"${log.corrected}.label",
                     "label": f"${log.label_field}.label",
@@ -54,6 +55,7 @@ def corrections(dataset: fo.Dataset, audit_key: str) -> Iterator[dict[str, Any]]
             *(str(row["_id"]), row["filepath"], row["status"], last.get("given", row.get("label")), new_label),
             *(last.get("by"), at and at.isoformat() + "Z", row.get("suspicion")),
             new_label is not None and row.get("label") == new_label,
+            row.get("source_id") or str(row["_id"]),
         )
         yield dict(zip(EXPORT_COLUMNS, values, strict=True))
 

@@ -9,7 +9,7 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.operators import types
 
 from audit.errors import InputError
-from integrations.fiftyone.fields import owner
+from integrations.fiftyone.label_fields import label_fields
 from integrations.fiftyone.runs import METHOD
 
 from .operator import refuse
@@ -59,8 +59,7 @@ def label_field_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> st
     Raises:
         InputError: if the dataset has no field with labels.
     """
-    schema = dataset.get_field_schema(ftype=fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    fields = [name for name, field in schema.items() if owner(field) is None]
+    fields = label_fields(dataset)
     if not fields:
         raise InputError(f"dataset {dataset.name!r} has no field with classifications; label some images first")
     field = ctx.params.get("label_field") or ("ground_truth" if "ground_truth" in fields else fields[0])

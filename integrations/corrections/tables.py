@@ -1,0 +1,121 @@
+"""Tables and COCO's JSON with other labels: the same file, but for the cells that change."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit.errors import InputError
+from audit.files.spreadsheet import write_csv
+from integrations.corrections.output import Corrected, whole_folder, write_whole
+
+if TYPE_CHECKING:
+    from audit.summary.surroundings import AuditedDataset
+    from integrations.sources.table import Row
+
+
+def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
+    """A table of labels, or the tables of several splits.
+
+    Args:
+        path: of the table, or of the folder that holds them.
+        source: what was audited; its options say how the table is read.
+
+    Raises:
+        InputError: if the table is gone or cannot be read as it was.
+    """
+    from integrations.sources.table import read_label_table
+
+    options = source.options
+    table = read_label_table(path, options.get("images"), options.get("image_column"), source.label_column)
+    rows = {row.key: row for row in table.rows}
+
+    def write(output: Path, changes: Mapping[str, str]) -> list[str]:
+        cells: dict[Path, dict[int, Any]] = defaultdict(dict)
+        for key, label in changes.items():
+            cells[rows[key].table.path][rows[key].place] = _like(label, rows[key])
+        contents = {file.path: file.rewritten(table.labels, cells[file.path]) for file in table.tables}
+        if path.is_file():
+            write_whole(output, contents[path])
+            return []
+        with whole_folder(output) as folder:
+            for file, content in contents.items():
+                place = folder / file.relative_to(path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+        return []
+
+    return Corrected(
+        {key: row.label for key, row in rows.items()}, path, path.suffix.lower() if path.is_file() else None, write
+    )
+
+
+def corrected_coco(path: Path) -> Corrected:
+    """COCO's JSON with one label for each picture.
+
+    Raises:
+        InputError: if the file is gone or damaged, or a picture without an annotation is to get a label.
+    """
+    from integrations.sources.coco import read_coco, rewritten
+
+    read = read_coco(path)
+    places = dict(zip(read.names, read.places, strict=True))
+
+    def write(output: Path, changes: Mapping[str, str]) -> list[str]:
+        annotations = {}
+        for key, label in changes.items():
+            place = places[key]
+            if place is None:
+                raise InputError(f"picture {key!r} of coco:{path} has no annotation to change; leave its decision out")
+            annotations[place] = label
+        write_whole(output, rewritten(path, annotations))
+        return []
+
+    return Corrected(dict(zip(read.names, read.labels, strict=True)), path, path.suffix.lower(), write)
+
+
+def plain_labels(source: AuditedDataset) -> Corrected:
+    """A table of keys and labels, for sources that have no form which is written back.
+
+    Raises:
+        InputError: if the source is gone.
+    """
+    labels = _labels_of(source)
+
+    def write(output: Path, changes: Mapping[str, str]) -> list[str]:
+        import pandas as pd
+
+        table = pd.DataFrame({"key": list(labels), "label": [changes.get(key, label) for key, label in labels.items()]})
+        write_whole(output, write_csv(table, index=False).encode())
+        return [f"{source.source} is not written back; the table has its keys and labels"]
+
+    return Corrected(labels, None, ".csv", write)
+
+
+def _labels_of(source: AuditedDataset) -> dict[str, str | None]:
+    from integrations.sources import ImportedSource, resolve_source
+
+    options = dict(source.options) | ({"label_column": source.label_column} if source.label_column else {})
+    opened = resolve_source(source.source, **options, label_field=source.label_field)  # type: ignore[arg-type]
+    if isinstance(opened, ImportedSource):
+        return {image.source_id: image.label for image in opened.images}
+    from integrations.fiftyone.read import read_samples
+
+    samples = read_samples(opened.open(), source.label_field)
+    return dict(zip(samples.ids, samples.labels, strict=True))
+
+
+def _like(label: str, row: Row) -> Any:
+    """A label as a value of its cell's type."""
+    if isinstance(row.value, int) and not isinstance(row.value, bool):
+        try:
+            return int(label)
+        except ValueError:
+            raise InputError(
+                f"the labels of {os.path.basename(row.table.path)} are whole numbers, and the new label of {row.key!r} "
+                f"is {label!r}; give a number"
+            ) from None
+    return label
