@@ -38,8 +38,10 @@ def compare_with_known(result: AuditResult) -> Comparison | None:
     if result.summary.detection is not None:
         wrong = result.scores["injected"].to_numpy(dtype=bool)
         return Comparison("injected", wrong, result.scores, result.summary.detection)
-    # Samples that the audit flags as they are have no place in the comparison; after a verification these are others.
-    controls = result.controls[~result.controls.index.isin(result.scores.index[result.scores["flag"]])]
+    controls = result.controls
+    if "model_flag" in result.scores:
+        # Samples that are flagged as they are have no place in the comparison; after a verification these are others.
+        controls = controls[~controls.index.isin(result.scores.index[result.scores["flag"]])]
     if not controls["spiked"].any():
         return None
     wrong, suspicion = controls["spiked"].to_numpy(dtype=bool), controls["suspicion"].to_numpy(dtype=float)
