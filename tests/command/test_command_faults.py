@@ -75,7 +75,7 @@ def outcome(folder: Path) -> tuple[list[object], dict[str, object]]:
     result = audit.AuditResult.load(folder)
     scores, findings = (table.reset_index(drop=True) for table in (result.scores, result.findings))
     assert (folder / "report.html").read_text().rstrip().endswith("</html>")
-    source = replace(result.summary.source, dataset="", slug="")
+    source = replace(result.summary.source, dataset="", slug="", options={})
     whole = to_json(replace(result.summary, config=result.summary.config.replace(cache_dir=None), source=source))
     summary = {name: value for name, value in whole.items() if name not in CHANGING}
     tables = [scores.drop(columns="filepath").to_dict("list"), len(findings), result.controls.to_dict("list")]
