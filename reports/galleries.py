@@ -20,7 +20,7 @@ only for these."""
 SAMPLES_A_CLASS = 8  # pictures: one row of the page
 MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
-THUMBNAIL_BUDGET = 6_500_000
+THUMBNAIL_BUDGET = 6_400_000
 """Largest number of bytes of thumbnails in a report, so that its file stays under 15 MB. The last galleries lose their
 pictures first."""
 
