@@ -80,8 +80,9 @@ def acceptance_sentences(summary: Summary) -> list[str]:
     row, rows, lowest = at_the_threshold(summary), accepted_at(summary), pays_from(summary)
     if row is None:
         return [UNKNOWN]
+    suggestions = "the suggestion" if row.samples == 1 else f"all {count_suggestions(row.samples)}"
     said = [
-        f"Accepting all {count_suggestions(row.samples)} unseen is expected to mend {_labels(row.mended)}, and to "
+        f"Accepting {suggestions} unseen is expected to mend {_labels(row.mended)}, and to "
         f"break {_labels(row.broken)} that {_is(row.broken)} right ({row.seal})."
     ]
     if lowest is None:

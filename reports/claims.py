@@ -47,8 +47,14 @@ class Claims:
 
     @property
     def needs_check(self) -> bool:
-        """Whether some decisions would say more than the audit can."""
-        return self.mistakes.seal == "modelled" and (self.is_wide or bool(self.too_little))
+        """Whether some decisions would say more than the audit can.
+
+        They would say little where hardly one of so many pictures would be a mistake even at the range's upper end.
+        """
+        samples = self.mistakes.most
+        found_at_most = self.mistakes.high * min(CHECKED_PICTURES, samples) / max(samples, 1)
+        open_question = bool(self.too_little) or (self.is_wide and found_at_most >= 1)
+        return self.mistakes.seal == "modelled" and open_question
 
 
 def claims_of(summary: Summary) -> Claims:

@@ -88,6 +88,8 @@ def test_every_seal_has_a_meaning() -> None:
 # -- the verdict
 
 
+WIDE_BUT_FEW = "Between 0 and 28 of 1,100 labels may be wrong; labels alone cannot say. Check 40 pictures to know."
+
 HEADLINES: list[tuple[str, Summary, str]] = [
     (
         "wide",
@@ -99,6 +101,8 @@ HEADLINES: list[tuple[str, Summary, str]] = [
         audited(10_000, (124, 0, 390), None),
         "Between 0 and 390 of 10,000 labels may be wrong; labels alone cannot say. Check 40 pictures to know.",
     ),
+    ("few at most", audited(1100, (1, 0, 3), None), "At most 3 of 1,100 labels may be wrong."),
+    ("forty would hold one", audited(1100, (9, 0, 28), None), WIDE_BUT_FEW),
     (
         "any number",
         audited(1500, (663, 0, 1500), None),
