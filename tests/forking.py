@@ -6,8 +6,16 @@ FiftyOne is not among the imports: it connects to its database while it is impor
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 IMPORTED = [
     "audit.pipeline",
@@ -16,7 +24,42 @@ IMPORTED = [
     "sklearn.datasets",
     "sklearn.linear_model",
     "plotly.graph_objects",
+    # what FiftyOne imports before it connects
+    *("cv2", "cryptography.x509", "matplotlib.pyplot", "mongoengine", "motor", "pydash", "pymongo", "strawberry"),
 ]
+SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a forked process takes on in place of what it was forked with.
+
+    Attributes:
+        words: its arguments, the name of the program first.
+        cwd: its folder.
+        stdout, stderr: the files that get what it prints.
+        environment: all of its environment.
+    """
+
+    words: list[str]
+    cwd: str
+    stdout: str
+    stderr: str
+    environment: dict[str, str]
+
+    def take_on(self) -> None:
+        """In the forked process: be in these surroundings from now on."""
+        os.environ.clear()
+        os.environ.update(self.environment)
+        os.chdir(self.cwd)
+        sys.argv = self.words
+        for number, path in ((1, self.stdout), (2, self.stderr)):
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, number)
+            os.close(file)
+        # Open for as long as the process lives.
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
 
 
 @cache
@@ -25,3 +68,42 @@ def forked_processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
     return context
+
+
+def start_process(be: Callable[[Surroundings], None], surroundings: Surroundings) -> BaseProcess:
+    """Start a process that takes on its surroundings and is something: a function of a module, or it is not found."""
+    process = forked_processes().Process(target=be, args=(surroundings,))
+    process.start()
+    return process
+
+
+def run_process(
+    be: Callable[[Surroundings], None], words: list[str], cwd: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run such a process to its end, as `subprocess.run` does."""
+    with tempfile.TemporaryDirectory() as name:
+        stdout, stderr = Path(name) / "stdout", Path(name) / "stderr"
+        process = start_process(be, Surroundings(words, str(cwd), str(stdout), str(stderr), environment))
+        process.join(timeout=SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(words, SECONDS)
+        printed = [path.read_text(encoding="utf-8") for path in (stdout, stderr)]
+        return subprocess.CompletedProcess(words, process.exitcode, *printed)
+
+
+def run_script(
+    code: str, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code to its end, as `python -c` does."""
+    variables = dict(os.environ) if environment is None else environment
+    return run_process(_script, [code, *arguments], Path.cwd(), variables)
+
+
+def _script(surroundings: Surroundings) -> None:
+    surroundings.take_on()
+    code, *arguments = surroundings.words
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
+    sys.stdout.flush()

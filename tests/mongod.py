@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure
 
-from tests import ROOT
+from tests.forking import run_script
 from tests.ports import free_port
 
 MONGOD = Path(sysconfig.get_path("purelib")) / "fiftyone" / "db" / "bin" / "mongod"
@@ -80,13 +79,8 @@ class Mongod:
 
     def run(self, script: str) -> Any:
         """Run Python on its data; what it prints last, read as JSON."""
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env=self.environment | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        done = run_script(script, environment=self.environment)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     def kill(self) -> None:

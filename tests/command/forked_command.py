@@ -7,15 +7,12 @@ processor that these imports take. What a fresh interpreter does is tested with 
 from __future__ import annotations
 
 import atexit
-import os
 import subprocess
-import sys
-import tempfile
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.command.command_process import COMMAND, environment_of
-from tests.forking import forked_processes
+from tests.forking import Surroundings, run_process, start_process
 
 
 def start_forked(
@@ -23,38 +20,16 @@ def start_forked(
 ) -> BaseProcess:
     """Start the command; what it prints goes to the two files."""
     words = [str(COMMAND), *map(str, arguments)]
-    process = forked_processes().Process(target=_run, args=(words, str(cwd), str(stdout), str(stderr), environment))
-    process.start()
-    return process
+    return start_process(_command, Surroundings(words, str(cwd), str(stdout), str(stderr), environment))
 
 
 def forked_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, as `tests.command.command_process.command` does."""
-    with tempfile.TemporaryDirectory() as name:
-        stdout, stderr = Path(name) / "stdout", Path(name) / "stderr"
-        variables = environment_of(environment)
-        process = start_forked(*arguments, cwd=cwd, stdout=stdout, stderr=stderr, environment=variables)
-        process.join(timeout=600)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired([str(word) for word in arguments], 600)
-        printed = [path.read_text(encoding="utf-8") for path in (stdout, stderr)]
-        return subprocess.CompletedProcess([str(word) for word in arguments], process.exitcode, *printed)
+    return run_process(_command, [str(COMMAND), *map(str, arguments)], cwd, environment_of(environment))
 
 
-def _run(words: list[str], cwd: str, stdout: str, stderr: str, environment: dict[str, str]) -> None:
-    """In the forked process: take on the arguments, the folder, the environment and the streams, and be the command."""
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(cwd)
-    sys.argv = words
-    for number, path in ((1, stdout), (2, stderr)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, number)
-        os.close(file)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for as long as the process lives
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+def _command(surroundings: Surroundings) -> None:
+    surroundings.take_on()
     from integrations.cli import main
 
     try:

@@ -23,7 +23,6 @@ from audit.summary.summary import CHANGING
 from integrations.sources.digits import digits
 from reports.html import write_report
 from reports.text import signed
-from tests.command.command_process import command
 from tests.command.forked_command import forked_command
 from tests.pictures import figures
 from tests.summary_schema import check_summary
@@ -58,7 +57,7 @@ def no_dataset_stays() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("demo")
-    return folder, command("demo", cwd=folder)
+    return folder, forked_command("demo", cwd=folder)
 
 
 def test_the_demo_leaves_a_report_and_a_dataset_with_everything_in_it(
@@ -163,7 +162,7 @@ def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path:
 
 
 def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
-    done = command("doctor", cwd=tmp_path)
+    done = forked_command("doctor", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("Python", "packages", "GPU", "weights", "MongoDB", "disk", "extras"):
         assert re.search(rf"^[✓–] {name}", done.stdout, re.MULTILINE)
@@ -303,11 +302,11 @@ def test_a_class_with_too_few_samples_and_unlabelled_samples_are_said(tmp_path: 
 
 
 def test_help_is_there_for_every_command(tmp_path: Path) -> None:
-    whole = command("--help", cwd=tmp_path)
+    whole = forked_command("--help", cwd=tmp_path)
     for name in ("run", "demo", "report", "benchmark", "app", "doctor"):
         assert name in whole.stdout
-        assert command(name, "--help", cwd=tmp_path).returncode == 0
-    assert "--inject-strategy" in command("run", "--help", cwd=tmp_path).stdout
+        assert forked_command(name, "--help", cwd=tmp_path).returncode == 0
+    assert "--inject-strategy" in forked_command("run", "--help", cwd=tmp_path).stdout
 
 
 def test_the_benchmark_compares_with_peers_on_the_same_labels(tmp_path: Path) -> None:

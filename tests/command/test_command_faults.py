@@ -23,7 +23,7 @@ import audit
 from audit.errors import InputError
 from audit.summary.parts import to_json
 from audit.summary.summary import CHANGING
-from tests.command.command_process import COMMAND, command
+from tests.command.command_process import COMMAND
 from tests.command.forked_command import forked_command, start_forked
 from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
 from tests.ports import free_port
@@ -58,7 +58,7 @@ def test_the_command_killed_goes_on_where_it_was(dataset: fo.Dataset, tmp_path: 
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     killed.stderr.close()
-    again = command(*arguments, cwd=tmp_path, INFLUENCE_AUDIT_CACHE=cache, COLUMNS="200")
+    again = forked_command(*arguments, cwd=tmp_path, INFLUENCE_AUDIT_CACHE=cache, COLUMNS="200")
     assert again.returncode == 0, again.stderr
     for stage in ("head", "detection", "influence", "explanation", "correction"):
         assert f"{stage} was finished by an earlier run that was interrupted: not done again" in again.stderr

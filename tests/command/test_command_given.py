@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from audit.result import AuditResult
 from integrations.sources.digits import digits
-from tests.command.command_process import command
+from tests.command.forked_command import forked_command
 from tests.predicted import softmax
 
 KEPT = ("3", "5", "8")
@@ -42,7 +42,7 @@ def test_predictions_of_a_file_are_audited_alone(tmp_path: Path) -> None:
     table.insert(0, "id", [image.source_id for image in images])
     table.sample(frac=1, random_state=0)[["id", "8", "3", "5"]].to_parquet(tmp_path / "p.parquet")
     asked = ("run", "digits", "--keep-labels", ",".join(KEPT), "--backbone", "none", "--dataset", "given-digits")
-    done = command(*asked, "--predictions", "p.parquet", "-o", "result", cwd=tmp_path)
+    done = forked_command(*asked, "--predictions", "p.parquet", "-o", "result", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "influence is undefined" in done.stdout
     result = AuditResult.load(tmp_path / "result")
@@ -60,7 +60,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_read(tmp_path: 
         (("--predictions", "p.npy"), "there is no such file"),
         (("--embeddings", "x.parquet"), "there is no such file"),
     ):
-        done = command("run", "digits", *options, cwd=tmp_path)
+        done = forked_command("run", "digits", *options, cwd=tmp_path)
         assert reason in one_line(done.stderr)
         assert done.returncode == 2
 
@@ -72,7 +72,7 @@ def test_a_table_without_images_needs_neither_images_nor_a_database(tmp_path: Pa
     pd.DataFrame({"label": np.array(["cat", "dog", "owl"])[labels]}).to_csv(tmp_path / "labels.csv", index=False)
     np.save(tmp_path / "p.npy", 5.0 * np.eye(3)[true] + rng.normal(size=(200, 3)))
     asked = ("run", "labels.csv", "--backbone", "none", "--predictions", "p.npy", "-o", "result")
-    done = command(*asked, cwd=tmp_path, FIFTYONE_DATABASE_URI="mongodb://localhost:9/")
+    done = forked_command(*asked, cwd=tmp_path, FIFTYONE_DATABASE_URI="mongodb://localhost:9/")
     assert done.returncode == 0, done.stderr
     result = AuditResult.load(tmp_path / "result")
     assert result.flagged.index.astype(int).sort_values().tolist() == list(range(0, 200, 20))

@@ -15,7 +15,8 @@ import pytest
 from fiftyone.service.util import find_processes_by_args
 
 from audit.result import AuditResult
-from tests.command.command_process import COMMAND, command
+from tests.command.command_process import COMMAND
+from tests.command.forked_command import forked_command
 from tests.waiting import wait_for_work, wait_until, within
 
 SECONDS = 1.0
@@ -77,7 +78,7 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
         assert list((tmp_path / "cache").rglob("*.safetensors"))  # what was embedded before is kept
     results = tmp_path / "audit-results" / name / "audit"
     assert not (results / "report.html").exists()
-    done = command(*arguments, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
+    done = forked_command(*arguments, "-q", cwd=tmp_path, INFLUENCE_AUDIT_CACHE="cache")
     assert done.returncode == 0, done.stderr
     assert AuditResult.load(results).summary.embedding.computed == 0
     assert len(fo.load_dataset(name)) == 720

@@ -21,7 +21,6 @@ from audit.summary.schema import summary_from_json
 from integrations.cli.options_file import option_kinds, read_options_file
 from integrations.cli.run import run
 from reports.index import IndexEntry, write_index
-from tests.command.command_process import command
 from tests.command.forked_command import forked_command
 from tests.waiting import slowdown
 
@@ -46,16 +45,16 @@ def one_line(done_stderr: str) -> str:
 
 def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text(DIGITS + "inject = 0.9\n")
-    file = command("run", "--config", "audit.toml", cwd=tmp_path)
+    file = forked_command("run", "--config", "audit.toml", cwd=tmp_path)
     assert "inject is 0.9" in one_line(file.stderr)
     assert "(in audit.toml)" in file.stderr
-    environment = command("run", "--config", "audit.toml", cwd=tmp_path, INFLUENCE_AUDIT_INJECT="0.8")
+    environment = forked_command("run", "--config", "audit.toml", cwd=tmp_path, INFLUENCE_AUDIT_INJECT="0.8")
     assert "inject is 0.8" in one_line(environment.stderr)
     assert "(environment variable INFLUENCE_AUDIT_INJECT)" in environment.stderr
     by_name = {"INFLUENCE_AUDIT_INJECT": "0.8", "INFLUENCE_AUDIT_CONFIG": "audit.toml"}
-    flag = command("run", "--inject", "0.7", cwd=tmp_path, **by_name)
+    flag = forked_command("run", "--inject", "0.7", cwd=tmp_path, **by_name)
     assert one_line(flag.stderr).endswith("inject is 0.7; it takes a share from 0 to 0.5")
-    typo = command("run", "digits", cwd=tmp_path, INFLUENCE_AUDIT_SEED="x")
+    typo = forked_command("run", "digits", cwd=tmp_path, INFLUENCE_AUDIT_SEED="x")
     assert "(environment variable INFLUENCE_AUDIT_SEED)" in one_line(typo.stderr)
     assert {done.returncode for done in (file, environment, flag, typo)} == {2}
 
@@ -89,7 +88,7 @@ def test_a_mistake_in_the_file_is_one_line_that_names_it(text: str, message: str
 
 
 def test_the_printed_file_has_every_option_with_its_default_and_what_it_means(tmp_path: Path) -> None:
-    done = command("config", cwd=tmp_path)
+    done = forked_command("config", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     options = re.findall(r"^#([a-z_0-9]+) = ", done.stdout, re.MULTILINE)
     assert set(options) == set(option_kinds(run))
@@ -132,11 +131,11 @@ def test_a_dry_run_is_right_within_a_factor_of_three(name: str, tmp_path: Path, 
     source = "digits" if name == "digits" else str(parquet_folder)
     arguments = (source, "--dataset", f"timed {name}", "--weights", "bundled", "--inject", "0.1", "-q")
     fresh = {"INFLUENCE_AUDIT_CACHE": str(tmp_path / "cache")}
-    planned = command("run", *arguments, "--dry-run", "--json", cwd=tmp_path, **fresh)
+    planned = forked_command("run", *arguments, "--dry-run", "--json", cwd=tmp_path, **fresh)
     assert planned.returncode == 0, planned.stderr
     slow = slowdown()
     began = time.perf_counter()
-    done = command("run", *arguments, "-o", "result", cwd=tmp_path, **fresh)
+    done = forked_command("run", *arguments, "-o", "result", cwd=tmp_path, **fresh)
     took = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     most = 3 * max(slow, slowdown())  # the plan was made while the machine was busier, or less busy

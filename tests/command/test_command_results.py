@@ -38,7 +38,7 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m")
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.CompletedProcess[str]]]:
     folder = tmp_path_factory.mktemp("results")
-    done = command(*ARGUMENTS, "--verbose", cwd=folder)
+    done = forked_command(*ARGUMENTS, "--verbose", cwd=folder)
     assert done.returncode == 0, done.stderr
     yield folder / "audit-results" / NAME / "audit", done
     fo.delete_dataset(NAME)
@@ -195,7 +195,7 @@ def test_help_and_mistakes_come_at_once(tmp_path: Path) -> None:
 
 def test_a_sick_machine_is_told_what_to_do(tmp_path: Path) -> None:
     sick = {"FIFTYONE_DATABASE_URI": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"}
-    done = command("doctor", cwd=tmp_path, **sick)
+    done = forked_command("doctor", cwd=tmp_path, **sick)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("✗")]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fiftyone as fo
@@ -167,12 +168,18 @@ def refused_in_time(*arguments: str, cwd: Path, uri: str) -> str:
 
 
 def test_a_server_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> None:
-    for address, reason in ((f"127.0.0.1:{free_port()}", "connection refused"), ("no.such.host.invalid:1", "name")):
-        for arguments in (("run", "digits", "--json"), ("app", "digits"), ("export", "fiftyone:digits")):
-            line = refused_in_time(*arguments, cwd=tmp_path, uri=f"mongodb://joe:s3cret@{address}/?appName=x")
-            assert line.startswith(f"failed: MongoDB at {address} does not answer")
-            assert reason in line
-            assert "start it, or correct FIFTYONE_DATABASE_URI" in line
+    def check(address: str, reason: str, *arguments: str) -> None:
+        line = refused_in_time(*arguments, cwd=tmp_path, uri=f"mongodb://joe:s3cret@{address}/?appName=x")
+        assert line.startswith(f"failed: MongoDB at {address} does not answer")
+        assert reason in line
+        assert "start it, or correct FIFTYONE_DATABASE_URI" in line
+
+    servers = ((f"127.0.0.1:{free_port()}", "connection refused"), ("no.such.host.invalid:1", "name"))
+    commands = (("run", "digits", "--json"), ("app", "digits"), ("export", "fiftyone:digits"))
+    with ThreadPoolExecutor(3) as pool:  # they mostly wait for an answer
+        asked = [pool.submit(check, *server, *words) for server in servers for words in commands]
+        for one in asked:
+            one.result()
 
 
 def test_a_server_that_says_nothing_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ import pandas as pd
 
 from audit.config import AuditConfig
 from audit.result import AuditResult
+from tests.forking import run_script
 from tests.made_summary import made_counts, made_summary
+
+
+def delete_elsewhere(dataset: fo.Dataset) -> None:
+    """Delete the dataset in another process."""
+    done = run_script(f"import fiftyone as fo; fo.delete_dataset({dataset.name!r})")
+    assert done.returncode == 0, done.stderr
 
 
 def made_up_result(dataset: fo.SampleCollection, inject: bool = True, seed: int = 0) -> AuditResult:

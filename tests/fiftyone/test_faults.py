@@ -23,7 +23,7 @@ from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
 from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
-from tests.fiftyone.made_up import made_up_result
+from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 from tests.mongod import Mongod
 from tests.waiting import wait_until
 
@@ -120,10 +120,9 @@ def test_a_dataset_deleted_while_its_scores_are_written_is_said(
     monkeypatch.setattr(score_writing, "SAMPLES_AT_ONCE", 20)
     collection = dataset._sample_collection_name
     result = made_up_result(dataset)
-    delete = f"import fiftyone as fo; fo.delete_dataset({dataset.name!r})"
 
     def gone() -> None:
-        subprocess.run([sys.executable, "-c", delete], check=True, env=os.environ, capture_output=True)
+        delete_elsewhere(dataset)
 
     with pytest.raises(WriteError, match=r"dataset 'faulty digits' .*deleted meanwhile") as error:
         write_result(dataset, result, progress=failing_after(40, gone))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from integrations.fiftyone.importing import import_images
 from integrations.sources import resolve_source
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
-from tests.fiftyone.made_up import made_up_result
+from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 
 if TYPE_CHECKING:
     pass
@@ -332,8 +331,7 @@ def test_scores_that_are_no_numbers_are_left_empty(dataset: fo.Dataset) -> None:
 
 def test_a_dataset_deleted_meanwhile_is_said(dataset: fo.Dataset) -> None:
     result = made_up_result(dataset)
-    delete = f"import fiftyone as fo; fo.delete_dataset({dataset.name!r})"
-    subprocess.run([sys.executable, "-c", delete], check=True, env=os.environ, capture_output=True)
+    delete_elsewhere(dataset)
     with pytest.raises(InputError, match="dataset 'written digits' was deleted"):
         write_result(dataset, result)
 

@@ -36,6 +36,7 @@ from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window
+from tests.forking import run_script
 from tests.waiting import wait_until
 
 SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
@@ -121,7 +122,8 @@ def test_installing_links_the_plugin_once_and_mends_an_old_copy(tmp_path: Path) 
 
     def installed() -> Path:
         env = {**os.environ, "FIFTYONE_PLUGINS_DIR": str(plugins)}
-        done = subprocess.run([sys.executable, "-c", install], check=True, env=env, capture_output=True, text=True)
+        done = run_script(install, environment=env)
+        assert done.returncode == 0, done.stderr
         return Path(done.stdout.splitlines()[-1])
 
     place = installed()

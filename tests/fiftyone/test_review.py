@@ -37,7 +37,7 @@ from integrations.fiftyone.review import (
 )
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
-from tests.fiftyone.made_up import made_up_result
+from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 from tests.fiftyone.test_fiftyone import everything
 from tests.waiting import wait_until
 
@@ -462,7 +462,6 @@ def test_what_cannot_be_reviewed_is_said_in_one_line(dataset: fo.Dataset) -> Non
         dismiss(dataset, "audit", ["nonsense"])
     assert dismiss(dataset, "audit", ["0" * 24]).count == 0
     assert everything(dataset) == before
-    delete = f"import fiftyone as fo; fo.delete_dataset({dataset.name!r})"
-    subprocess.run([sys.executable, "-c", delete], check=True, env=os.environ, capture_output=True)
+    delete_elsewhere(dataset)
     with pytest.raises(InputError, match="dataset 'reviewed digits' was deleted"):
         dismiss(dataset, "audit", [])

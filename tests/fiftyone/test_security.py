@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from audit.errors import InputError
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
+from tests.forking import run_script
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -171,12 +172,7 @@ def test_fiftyones_tracking_stays_as_the_user_set_it(wanted: str, tmp_path: Path
         "quieten_fiftyone()\n"
         "import os; print(fo.config.do_not_track, os.environ['FIFTYONE_DO_NOT_TRACK'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"FIFTYONE_DO_NOT_TRACK": wanted, "FIFTYONE_DATABASE_VALIDATION": "false"},
-        capture_output=True,
-        text=True,
-    )
+    done = run_script(code, environment=os.environ | {"FIFTYONE_DO_NOT_TRACK": wanted})
     assert done.stdout.split() == [wanted.capitalize(), wanted], done.stderr
     for path in sources():
         assert "do_not_track" not in path.read_text(encoding="utf-8").lower(), path
