@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,9 +19,11 @@ from audit.data.samples import MINIMUM_PER_CLASS
 from audit.explain.influential import influential_samples, suspicious, worst_predicted
 from audit.flags.correction import Correction
 from audit.flags.detectors import Evidence
-from audit.head.fit import WEIGHT_TOLERANCE, Head, probabilities, residuals, targets_of, train_head
+from audit.head.factors import SecondMoment
+from audit.head.fit import Head, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.recipe import train_head_by_recipe
+from audit.head.retrain import retrained_head
 from audit.head.stable import StableSolver
 from audit.images.thumbnails import suspects
 from audit.influence.choice import make_engine
@@ -36,30 +37,27 @@ from audit.noise_model.predictions_alone import PredictionsModel
 from audit.progress import ProgressCallback
 
 
-def trained_head(
-    x: Rows, labels: np.ndarray, material: Material, config: AuditConfig, only: np.ndarray | None = None
-) -> Head:
-    """The head trained on the train split, and tuned on the validation split.
-
-    With `only`, just the samples of both splits that are among these rows are used. The audit computes influence for
-    the head without `only`; a head with `only` is used for its predictions.
-    """
-    y = torch.from_numpy(labels).to(x.device)
-    train, validation = material.rows("train"), material.rows("validation")
-    if only is not None:
-        train, validation = np.intersect1d(train, only), np.intersect1d(validation, only)
-    (x_train, y_train), (x_validation, y_validation) = (
-        (select_rows(x, rows), y[rows]) for rows in (torch.from_numpy(train), torch.from_numpy(validation))
-    )
-    parts = (x_train, y_train, x_validation, y_validation, len(material.classes))
+def trained_head(x: Rows, labels: np.ndarray, material: Material, config: AuditConfig) -> Head:
+    """The head trained on the train split, and tuned on the validation split."""
+    parts = _parts(x, labels, material.rows("train"), material.rows("validation"))
     if config.trainer == "adam":
-        return train_head_by_recipe(*parts, config.epochs, config.learning_rate, config.head_batch_size, config.seed)
-    return train_head(*parts, l2=config.l2, weight_tolerance=WEIGHT_TOLERANCE if only is None else math.inf)
+        return _by_recipe(parts, material, config)
+    return train_head(*parts, classes=len(material.classes), l2=config.l2)
 
 
-def _with_l2(config: AuditConfig, l2: float | None) -> AuditConfig:
-    """The settings with this penalty, if one is given. The 'adam' trainer has no penalty."""
-    return config.replace(l2=l2) if l2 else config
+Parts = tuple[Rows, Tensor, Rows, Tensor]
+"""Embeddings and class numbers to train on, and those to tune on."""
+
+
+def _parts(x: Rows, labels: np.ndarray, train: np.ndarray, validation: np.ndarray) -> Parts:
+    y = torch.from_numpy(labels).to(x.device)
+    on, beside = torch.from_numpy(train), torch.from_numpy(validation)
+    return select_rows(x, on), y[on], select_rows(x, beside), y[beside]
+
+
+def _by_recipe(parts: Parts, material: Material, config: AuditConfig) -> Head:
+    how = (config.epochs, config.learning_rate, config.head_batch_size, config.seed)
+    return train_head_by_recipe(*parts, len(material.classes), *how)
 
 
 def inject(
@@ -160,6 +158,7 @@ def correction_of(
     others: np.ndarray,
     suspicion: np.ndarray,
     head: Head,
+    moment: SecondMoment | None,
     config: AuditConfig,
 ) -> Correction:
     """The object that measures the head before and after correction.
@@ -170,16 +169,25 @@ def correction_of(
         others: (n,) the likeliest class other than the label.
         suspicion: (n,) probability that each label is wrong, 0 to 1.
         head: the head trained on the labels.
+        moment: the factorised second moment of the features that it was trained on; None to compute it.
         config: the settings.
     """
     x = material.x
+
+    def train(labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:
+        kept = (np.intersect1d(material.rows(name), rows) for name in ("train", "validation"))
+        parts = _parts(x, labels, *kept)
+        if config.trainer == "adam":
+            return _by_recipe(parts, material, config)
+        return retrained_head(head, *parts, l2=config.l2 if l2 is None else l2, moment=moment)
+
     return Correction(
         labels,
         others,
         suspicion,
         material.split,
         head,
-        train=lambda corrected, rows, l2: trained_head(x, corrected, material, _with_l2(config, l2), rows),
+        train=train,
         predict=lambda made, rows: predicted(made, x, rows),
         original=material.numbers if config.inject else None,
         seed=config.seed,

@@ -51,10 +51,11 @@ def headline(summary: Summary) -> str:
         return f"Too little to tell which of {total} labels are wrong{besides}.{check}"
     if is_none(claims.mistakes):
         return f"No label of {total} looks wrong."
-    if has_wide_count(claims.mistakes) and not claims.needs_check:
-        return f"At most {count(claims.mistakes.high)} of {total} labels may be wrong."
     if has_wide_count(claims.mistakes):
-        return f"{_capital(_may_be(claims.mistakes, total))}; {CANNOT_SAY}.{check}"
+        if claims.needs_check:
+            return f"{_capital(_may_be(claims.mistakes, total))}; {CANNOT_SAY}.{check}"
+        most = f"At most {count(claims.mistakes.high)} of {total} labels may be wrong."
+        return f"{_capital(_may_be(claims.mistakes, total))}." if round(claims.mistakes.low) else most
     looks = "looks" if round(claims.mistakes.value) == 1 else "look"
     return f"{_capital(count_phrase(claims.mistakes))} of {total} labels {looks} wrong."
 

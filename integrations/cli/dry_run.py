@@ -32,7 +32,6 @@ from audit.explain.influential import plan as plan_of_explanations
 from audit.head.hessian import HeadHessian
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
-from audit.images.thumbnails import ThumbnailSettings
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
 from integrations.cli.dry_run_samples import AuditedPart, audited_part, look_at
@@ -302,9 +301,8 @@ def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, floa
 
 
 def _most_explained(n: int) -> int:
-    """How many samples an audit of n would explain at most, with a tenth flagged."""
-    shown = ThumbnailSettings()
-    return min(shown.suspects, n // 10 + shown.unflagged_suspects, n) + ExplanationSettings.validation_samples
+    """How many samples an audit of n would explain at most."""
+    return min(ExplanationSettings.suspects, n) + ExplanationSettings.validation_samples
 
 
 def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 import audit
+from audit.explain.influential import ExplanationSettings
 from audit.flags.correction import Correction
 from audit.head.fit import head_from_arrays, one_hot, train_head
 from audit.head.hessian import HeadHessian
@@ -39,9 +40,11 @@ def injected(arrays: Arrays) -> audit.AuditResult:
     return audit.audit_embeddings(*arrays, config=audit.AuditConfig(inject=0.15))
 
 
-def retrained(x: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray, l2: float) -> np.ndarray:
-    """Test probabilities of scikit-learn's own softmax regression on standardised pixels with a constant."""
-    mean, scale = x[train].mean(0), x[train].std(0)
+def retrained(
+    x: np.ndarray, labels: np.ndarray, before: np.ndarray, train: np.ndarray, test: np.ndarray, l2: float
+) -> np.ndarray:
+    """Test probabilities of scikit-learn's own softmax regression on pixels with a constant, standardised as before."""
+    mean, scale = x[before].mean(0), x[before].std(0)
     z = np.c_[(x - mean) / np.where(scale > 0, scale, 1), np.ones(len(x))]
     model = LogisticRegression(C=1 / (l2 * len(train)), fit_intercept=False, tol=1e-9, max_iter=5000)
     with warnings.catch_warnings():
@@ -73,22 +76,27 @@ def test_each_head_is_the_one_that_scikit_learn_trains_on_the_same_rows(
 
     recorded = measured.heads.by_name[arm]
     assert recorded.train_samples == len(train)
-    if threshold is None:
+    before = np.flatnonzero(split == "train")
+    if threshold is None:  # the penalty is as good as the one that a search from the start finds
         numbers = np.searchsorted([3, 5, 8, 9], labels)
         again = train_head(*(torch.from_numpy(part) for part in (x[train], numbers[train], x[validation])),
                            torch.from_numpy(numbers[validation]), 4)  # fmt: skip
-        assert recorded.l2 == again.l2
+        found, best = (
+            log_loss(labels[validation], retrained(x, labels, before, train, validation, l2))
+            for l2 in (recorded.l2, again.l2)
+        )
+        assert found <= best + 1 / len(validation)
     else:
         assert recorded.l2 == correction.heads.by_name[arm].l2
 
-    probabilities = retrained(x, labels, train, test, recorded.l2)
+    probabilities = retrained(x, labels, before, train, test, recorded.l2)
     quality = recorded.quality["original"]
     predicted = np.array([3, 5, 8, 9])[probabilities.argmax(1)]
     if threshold is None:
         assert quality.confusion == pairs_of(confusion_matrix(original[test], predicted))
     assert quality.accuracy == pytest.approx((original[test] == predicted).mean())
     assert quality.f1 == pytest.approx(f1_score(original[test], predicted, average="weighted"))
-    assert quality.loss == pytest.approx(log_loss(original[test], probabilities), rel=1e-4)
+    assert quality.loss == pytest.approx(log_loss(original[test], probabilities), rel=1e-3)
 
 
 def test_other_thresholds_are_measured_once_for_each_set_of_flags(injected: audit.AuditResult) -> None:
@@ -180,7 +188,7 @@ def test_every_explained_sample_has_neighbours_of_both_kinds_and_none_explains_i
     assert (scores.loc[known["neighbour"], "split"] == "train").all()
     suspects = known[known["reason"] != "validation"]
     by_suspicion = scores.sort_values("suspicion", ascending=False, kind="stable")
-    assert list(pd.unique(suspects["target"])) == list(by_suspicion.index[: min(1000, scores["flag"].sum() + 200)])
+    assert list(pd.unique(suspects["target"])) == list(by_suspicion.index[: ExplanationSettings.suspects])
     assert ((suspects["reason"] == "flagged").to_numpy() == scores.loc[suspects["target"], "flag"].to_numpy()).all()
     assert (suspects["label"].to_numpy() == scores.loc[suspects["target"], "label"].to_numpy()).all()
     validation = known[known["reason"] == "validation"].drop_duplicates("target")
