@@ -32,7 +32,7 @@ from reports.seals import SEAL_MEANINGS
 from reports.text import threshold
 from reports.threshold import threshold_values
 from reports.verified import verified_texts
-from reports.where import where, wrong_by_class
+from reports.wrong_labels_by_class import most_affected_classes, wrong_by_class
 
 APP_ADDRESS = "http://localhost:5151"
 """The default address at which `influence-audit app` serves the App; the reader can change it in the page."""
@@ -99,7 +99,7 @@ def render_report(result: AuditResult) -> str:
             headline=verdict.headline(summary),
             sentences=verdict.sentences(summary, known, mark),
             key_numbers=verdict.key_numbers(summary, known, mark),
-            where=where(result, mark),
+            where=most_affected_classes(result, mark),
             next_steps=next_steps(summary, known, mark),
             the_same_again=run_again(summary) if source else None,
             galleries=galleries,

@@ -9,7 +9,7 @@ from pathlib import Path
 from audit.errors import InputError
 from audit.files.result_folder import is_result_folder
 from audit.files.storage import replace_file
-from integrations.sources.tables import EXPORTS
+from integrations.sources.table_files import EXPORTS
 
 START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
 

@@ -158,8 +158,8 @@ def accepted_from(result: AuditResult, suspicion: float, decided: Decided) -> tu
 
 
 def _columns(path: Path) -> dict[str, Sequence[Any]]:
-    from integrations.sources.tables import is_parquet
-    from integrations.sources.text_table import is_text_table, read_text_table
+    from integrations.sources.csv_and_json import is_text_table, read_text_table
+    from integrations.sources.table_files import is_parquet
 
     if path.is_file() and is_parquet(path):
         import pandas as pd

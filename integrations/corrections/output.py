@@ -11,7 +11,7 @@ from pathlib import Path
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
-from integrations.sources.tables import LOG_COLUMNS
+from integrations.sources.table_files import LOG_COLUMNS
 
 FILE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 

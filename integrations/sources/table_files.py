@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from audit.errors import InputError
+from integrations.sources.csv_and_json import is_text_table
 from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.folder_tree import PARQUET_SUFFIXES
-from integrations.sources.text_table import is_text_table
 
 PARQUET_SIGNATURE = b"PAR1"
 
