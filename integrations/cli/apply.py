@@ -136,8 +136,8 @@ def _write_log(path: Path, rows: Sequence[dict[str, object]]) -> None:
     import pandas as pd
 
     from audit.files.spreadsheet import write_csv
-    from integrations.corrections.output import write_whole
+    from integrations.corrections.output import write_file
     from integrations.sources.table_files import LOG_COLUMNS
 
     table = pd.DataFrame(list(rows), columns=list(LOG_COLUMNS))
-    write_whole(path, write_csv(table, index=False).encode("utf-8", errors="replace"))
+    write_file(path, write_csv(table, index=False).encode("utf-8", errors="replace"))
