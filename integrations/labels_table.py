@@ -9,16 +9,18 @@ import pandas as pd
 
 from audit.config import AuditConfig
 from audit.data.samples import Samples, is_missing
-from audit.errors import InputError, first_line
 from audit.progress import ProgressCallback, Step, silent
 from integrations.given_files import given_in_files, id_column
 from integrations.pipeline import Audited, write_reports
-from integrations.sources.labelled_images import IMAGE_SUFFIXES
+from integrations.sources.coco import is_coco
+from integrations.sources.csv_and_json import is_text_table
+from integrations.sources.file_kinds import is_picture_path
+from integrations.sources.table_columns import Columns, as_label, label_column
+from integrations.sources.table_files import is_parquet, read_columns
 
-READERS = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".parquet": None, ".pq": None}
-"""How the files of tables end, and what separates the columns of a text."""
+MORE_LABEL_NAMES = ("given_label", "y")
+"""Names of label columns that mean something else beside images, such as a coordinate."""
 
-LABEL_NAMES = ("label", "labels", "given_label", "class", "target", "category", "ground_truth", "y")
 LOOKED_AT = 100  # rows whose values tell paths of images from other text
 
 
@@ -35,16 +37,17 @@ def labels_of_table(source: str, label_column: str | None = None) -> Samples | N
         InputError: if the table cannot be read, or its label column is not clear.
     """
     path = Path(source.removeprefix("table:").removeprefix("parquet:")).expanduser()
-    if path.suffix.lower() not in READERS or not path.is_file():
+    if not path.is_file() or not _is_table(path):
         return None
-    table = _read(path)
-    if any(_holds_images(table[column]) for column in table.columns):
+    columns = read_columns(path)
+    if any(map(_holds_images, columns.values())):
         return None
-    ids = id_column(table)
-    column = _label_column(path, [str(name) for name in table.columns if name != ids], label_column)
-    labels = [None if is_missing(label) else str(label) for label in table[column].tolist()]
-    names = [str(row) for row in range(len(table))] if ids is None else list(map(str, table[ids]))
-    return Samples(names, [b""] * len(table), labels)
+    ids = id_column(pd.DataFrame(columns))
+    others = {name: values for name, values in columns.items() if name != ids}
+    column = _label_column(f"table {str(path)!r}", others, label_column)
+    count = len(columns[column])
+    names = [str(row) for row in range(count)] if ids is None else list(map(str, columns[str(ids)]))
+    return Samples(names, [b""] * count, list(map(as_label, columns[column])))
 
 
 def audit_table(
@@ -80,34 +83,23 @@ def audit_table(
     return Audited(result, folder, problem)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".jsonl":
-            return pd.read_json(path, lines=True, dtype=False)
-        if suffix in (".parquet", ".pq"):
-            return pd.read_parquet(path).reset_index(drop=False).drop(columns="index", errors="ignore")
-        return pd.read_csv(path, sep=READERS[suffix], dtype=str, keep_default_na=False)
-    except Exception as error:  # of pandas or Arrow, on a damaged file
-        raise InputError(f"table {str(path)!r} cannot be read ({first_line(error)}); check the file") from None
+def _is_table(path: Path) -> bool:
+    """Whether a file may be a table of labels without images: not COCO's JSON, and no list in a .txt file."""
+    if is_parquet(path):
+        return True
+    if not is_text_table(path.name) or path.suffix.lower() == ".txt":
+        return False
+    return path.suffix.lower() != ".json" or not is_coco(path)
 
 
-def _holds_images(column: pd.Series) -> bool:
-    """Whether the column holds encoded images, or paths of image files."""
-    values = [value for value in column.head(LOOKED_AT).tolist() if not is_missing(value)]
-    suffixes = tuple(IMAGE_SUFFIXES)
-    paths = [isinstance(value, str) and value.lower().endswith(suffixes) for value in values]
-    return any(isinstance(value, bytes | dict) for value in values) or (bool(values) and all(paths))
+def _holds_images(values: Sequence[object]) -> bool:
+    """Whether a column holds encoded images, or paths of image files."""
+    filled = [value for value in values[:LOOKED_AT] if not is_missing(value)]
+    paths = [isinstance(value, str) and is_picture_path(value) for value in filled]
+    return any(isinstance(value, bytes | dict) for value in filled) or (bool(filled) and all(paths))
 
 
-def _label_column(path: Path, columns: list[str], wanted: str | None) -> str:
-    listed = ", ".join(columns)
-    if wanted is not None:
-        if wanted not in columns:
-            raise InputError(f"table {str(path)!r} has no column {wanted!r}; it has: {listed}")
-        return wanted
-    named = [name for name in columns if name.lower() in LABEL_NAMES]
-    found = named if named else columns
-    if len(found) != 1:
-        raise InputError(f"table {str(path)!r}: name the column with the labels by --label-column, one of: {listed}")
-    return found[0]
+def _label_column(description: str, columns: Columns, wanted: str | None) -> str:
+    """The choice, or the only column, or the one that the columns of tables with images are found by."""
+    only = next(iter(columns)) if len(columns) == 1 else None
+    return label_column(description, columns, wanted or only, (), MORE_LABEL_NAMES)
