@@ -30,7 +30,7 @@ from reports.page import asset, environment, mark, plotly_script, policy, write_
 from reports.ranges import Figure, count_range, share_range
 from reports.seals import SEAL_MEANINGS
 from reports.text import threshold
-from reports.threshold import threshold_values
+from reports.threshold_slider import threshold_values
 from reports.verified import verified_texts
 from reports.wrong_labels_by_class import most_affected_classes, wrong_by_class
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from audit.errors import InputError
-from integrations.sources.columns import LABEL_NAMES, PATH_NAMES
+from integrations.sources.dataset_columns import LABEL_NAMES, PATH_NAMES
 from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.split_names import split_names
 

@@ -29,7 +29,7 @@ from reports.markdown import render_markdown
 from reports.next_steps import next_steps, run_again
 from reports.seals import SEAL_MEANINGS
 from reports.text import signed
-from reports.threshold import threshold_values
+from reports.threshold_slider import threshold_values
 from reports.wrong_labels_by_class import most_affected_classes, pairs_in_words, wrong_by_class
 from tests.digits_result import CLASSES, HOSTILE_CLASSES
 from tests.made_reports import ReportText, nothing_flagged
@@ -406,7 +406,7 @@ def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
 def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
     plain: AuditResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.threshold.MAX_MOVABLE", 100)
+    monkeypatch.setattr("reports.threshold_slider.MAX_MOVABLE", 100)
     values = threshold_values(plain, None)
     assert values.floor == plain.scores["suspicion"].nlargest(100).min()
     assert values.samples == len(plain.scores)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import audit
-from integrations.labels_table import audit_table, labels_of_table
+from integrations.table_without_images import audit_table, labels_of_table
 from tests.predicted import N, made_predictions, softmax
 
 LABELS = [f"class {label}" for label in made_predictions()[1]]
