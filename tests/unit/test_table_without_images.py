@@ -20,7 +20,7 @@ def written(folder: Path, suffix: str) -> str:
     path = folder / f"labels{suffix}"
     if suffix in (".jsonl", ".json"):
         table.to_json(path, orient="records", lines=suffix == ".jsonl")
-    elif suffix == ".parquet":
+    elif suffix in (".parquet", ".pq"):
         table.to_parquet(path)
     else:
         table.to_csv(path, sep="\t" if suffix == ".tsv" else ",", index=False)
