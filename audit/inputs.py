@@ -13,7 +13,7 @@ import torch
 from audit.compute.matrix import Rows, StoredRows, select_rows
 from audit.config import NO_BACKBONE, AuditConfig
 from audit.data.arrays import read_arrays, read_validation, rows_of
-from audit.data.copies import row_keys
+from audit.data.exact_copies import row_keys
 from audit.data.given import Given
 from audit.data.left_out import (
     NO_LABEL,

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from audit.build_result import Scored, result_of, with_optional_stages
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.compute.memory import check_fits
 from audit.config import AuditConfig
-from audit.data.copies import Copies
+from audit.data.exact_copies import Copies
 from audit.data.given import Given
 from audit.data.samples import Samples
 from audit.flags.detectors import Evidence, suspicion_of
@@ -32,13 +33,12 @@ from audit.images.thumbnails import shown_samples, thumbnails
 from audit.influence.engine import Influence
 from audit.inputs import Material, material_of_arrays, material_of_images
 from audit.noise_model.controls import Controls
-from audit.noise_model.copies import contradicted
 from audit.noise_model.count import Count, count_by_controls
+from audit.noise_model.diagnosis_of_copies import contradicted
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.model import Diagnosis
 from audit.noise_model.ranges import Models, acceptance_of, with_ranges
-from audit.outcome import Scored, result_of, with_optional_stages
 from audit.progress import ProgressCallback, Stages, Step, silent
 from audit.result import AuditResult
 from audit.stages import (
@@ -72,7 +72,7 @@ def audit_embeddings(
 ) -> AuditResult:
     """Audit labels on embeddings of your own, on predictions of a model of your own, or on both.
 
-    Identical rows count as copies of one sample (`audit.data.copies`), unless most of them carry different
+    Identical rows count as copies of one sample (`audit.data.exact_copies`), unless most of them carry different
     labels: then the embeddings do not tell samples apart.
 
     Args:

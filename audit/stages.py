@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.config import AuditConfig
-from audit.data.copies import Copies
+from audit.data.exact_copies import Copies
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
 from audit.explain.influential import influential_samples, suspicious, worst_predicted
@@ -26,11 +26,11 @@ from audit.head.recipe import train_head_by_recipe
 from audit.head.retrain import retrained_head
 from audit.head.stable import StableSolver
 from audit.images.thumbnails import suspects
-from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
+from audit.influence.make_engine import make_engine
 from audit.inputs import Material
 from audit.noise_model.controls import Controls, spike_in
-from audit.noise_model.copies import diagnosis_of_copies
+from audit.noise_model.diagnosis_of_copies import diagnosis_of_copies
 from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import Diagnosis, NoiseModel
 from audit.noise_model.predictions_alone import PredictionsModel

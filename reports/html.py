@@ -24,15 +24,15 @@ from reports.claims import claims_of
 from reports.correction import ARMS, correction_texts
 from reports.figure_style import Theme
 from reports.galleries import gallery_values
-from reports.known_mislabels import compare_with_known
+from reports.known_mislabels import Comparison, compare_with_known
 from reports.next_steps import app_command, next_steps, run_again
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
 from reports.ranges import Figure, count_range, share_range
 from reports.seals import SEAL_MEANINGS
 from reports.text import threshold
-from reports.threshold import threshold_values
+from reports.threshold_slider import threshold_values
 from reports.verified import verified_texts
-from reports.where import where, wrong_by_class
+from reports.wrong_labels_by_class import most_affected_classes, wrong_by_class
 
 APP_ADDRESS = "http://localhost:5151"
 """The default address at which `influence-audit app` serves the App; the reader can change it in the page."""
@@ -59,68 +59,96 @@ def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
 
 def render_report(result: AuditResult) -> str:
     """The report as HTML text."""
-    summary, known = result.summary, compare_with_known(result)
-    galleries = gallery_values(result)
-    plots = fitting_plots(result)
-    source, correction = summary.source, correction_texts(summary)
+    known = compare_with_known(result)
+    values = {
+        "summary": result.summary,
+        "counts": result.summary.counts,
+        "app_address": APP_ADDRESS,
+        "max_rows": MAX_TABLE_ROWS,
+        "max_classes": figures.MAX_CLASSES,
+    }
+    values |= _statements(result, known) | _measurements(result, known) | _tables(result)
+    values |= _figures_and_data(result, known) | _scripts()
+    return environment().get_template("report.html.j2").render(values)
+
+
+def _statements(result: AuditResult, known: Comparison | None) -> dict[str, object]:
+    """What the report says in words, and the numbers in it with their seals."""
+    summary = result.summary
+    return {
+        "claims": claims_of(summary),
+        "cautions": verdict.cautions(summary),
+        "verified": verified_texts(summary),
+        "seals": SEAL_MEANINGS,
+        "accepted": accepted_at(summary),
+        "acceptance": acceptance_sentences(summary),
+        "headline": verdict.headline(summary),
+        "sentences": verdict.sentences(summary, known, mark),
+        "key_numbers": verdict.key_numbers(summary, known, mark),
+        "where": most_affected_classes(result, mark),
+        "next_steps": next_steps(summary, known, mark),
+        "app_command": app_command(summary),
+        "the_same_again": run_again(summary) if summary.source else None,
+    }
+
+
+def _measurements(result: AuditResult, known: Comparison | None) -> dict[str, object]:
+    """What is measured: on known mislabels, on the heads, and by correcting."""
+    summary, correction = result.summary, correction_texts(result.summary)
+    return {
+        "detection": known.measures if known else None,
+        "injected": known is not None and known.kind == "injected",
+        "by_kind": known.by_kind if known else {},
+        "correction": summary.correction,
+        "correction_texts": correction[0].texts if correction else {},
+        "correction_thresholds": [threshold(measured.threshold) for measured in correction[1:]],
+        "arms": ARMS,
+        "heads": summary.heads.by_name if summary.heads else {},
+    }
+
+
+def _tables(result: AuditResult) -> dict[str, object]:
+    """The tables of the report, row by row."""
+    summary = result.summary
+    return {
+        "source": summary.source,
+        "source_facts": _facts(summary.source, but=("slug", "options", "in_fiftyone")),
+        "machine_facts": _facts(summary.machine),
+        "class_rows": _class_rows(result),
+        "skipped": _skipped(result),
+        "findings": _findings(result),
+        "settings": [(name, value, help_of(name)) for name, value in summary.config.to_dict().items()],
+        "score_meanings": SCORE_MEANINGS,
+        "score_names": figures.SCORE_NAMES,
+    }
+
+
+def _figures_and_data(result: AuditResult, known: Comparison | None) -> dict[str, object]:
+    """Galleries and figures, and `page`: the data that the page's script reads."""
+    summary, source = result.summary, result.summary.source
+    galleries, plots = gallery_values(result), fitting_plots(result)
     page = {
-        "correction": to_json(correction),
+        "correction": to_json(correction_texts(summary)),
         "galleries": to_json(galleries),
         "threshold": to_json(threshold_values(result, known))
         | {"again": run_again(summary, inject=0, any_threshold=True)},
         "app": f"/datasets/{quote(source.dataset, safe='')}" if source and source.in_fiftyone else None,
         "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
-    return (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            summary=summary,
-            counts=summary.counts,
-            claims=claims_of(summary),
-            cautions=verdict.cautions(summary),
-            verified=verified_texts(summary),
-            seals=SEAL_MEANINGS,
-            accepted=accepted_at(summary),
-            acceptance=acceptance_sentences(summary),
-            detection=known.measures if known else None,
-            injected=known is not None and known.kind == "injected",
-            by_kind=known.by_kind if known else {},
-            correction=summary.correction,
-            correction_texts=correction[0].texts if correction else {},
-            correction_thresholds=[threshold(measured.threshold) for measured in correction[1:]],
-            arms=ARMS,
-            heads=summary.heads.by_name if summary.heads else {},
-            source=source,
-            source_facts=_facts(source, but=("slug", "options", "in_fiftyone")),
-            machine_facts=_facts(summary.machine),
-            app_address=APP_ADDRESS,
-            app_command=app_command(summary),
-            headline=verdict.headline(summary),
-            sentences=verdict.sentences(summary, known, mark),
-            key_numbers=verdict.key_numbers(summary, known, mark),
-            where=where(result, mark),
-            next_steps=next_steps(summary, known, mark),
-            the_same_again=run_again(summary) if source else None,
-            galleries=galleries,
-            plots={plot.name: plot for plot in plots},
-            class_rows=_class_rows(result),
-            skipped=_skipped(result),
-            findings=_findings(result),
-            settings=[(name, value, help_of(name)) for name, value in summary.config.to_dict().items()],
-            score_meanings=SCORE_MEANINGS,
-            score_names=figures.SCORE_NAMES,
-            max_rows=MAX_TABLE_ROWS,
-            max_classes=figures.MAX_CLASSES,
-            page=page,
-            style=asset("report.css"),
-            theme_script=asset("theme.js"),
-            report_script=asset("report.js"),
-            plotly_script=plotly_script(),
-            plotly_style_ids=_STYLE_ID.findall(plotly_script()),
-            policy=policy([asset("theme.js"), asset("report.js"), plotly_script()], asset("report.css")),
-        )
-    )
+    return {"galleries": galleries, "plots": {plot.name: plot for plot in plots}, "page": page}
+
+
+def _scripts() -> dict[str, object]:
+    """Scripts and style of the page, and the policy that allows them and nothing else."""
+    style, scripts = asset("report.css"), (asset("theme.js"), asset("report.js"), plotly_script())
+    return {
+        "style": style,
+        "theme_script": scripts[0],
+        "report_script": scripts[1],
+        "plotly_script": scripts[2],
+        "plotly_style_ids": _STYLE_ID.findall(scripts[2]),
+        "policy": policy(scripts, style),
+    }
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from reports.known_mislabels import compare_with_known
 from reports.next_steps import next_steps
 from reports.seals import SEAL_MEANINGS
 from reports.text import count
-from reports.where import where
+from reports.wrong_labels_by_class import most_affected_classes
 
 MOST_SUSPICIOUS = 10  # rows of the table, which is read in a pull request
 
@@ -28,7 +28,7 @@ def render_markdown(result: AuditResult) -> str:
     """The headline, the key numbers with their seals, the first flags, and the next steps."""
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
-    lines += [*([_cell(text)] if (text := where(result)) else []), *verdict.cautions(summary)]
+    lines += [*([_cell(text)] if (text := most_affected_classes(result)) else []), *verdict.cautions(summary)]
     lines += [*(_cell(failure.reason) for failure in summary.failed_stages), ""]
     if summary.correction and (corrected := correction_sentence(summary.correction)):
         lines += [corrected, "A better head does not prove the flags right.", ""]

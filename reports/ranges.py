@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reports.seals import Seal
 from reports.text import count
@@ -71,32 +72,12 @@ def has_wide_count(number: Figure) -> bool:
 
 def count_range(number: Figure) -> str:
     """A count: '≈ 174', '47 to 388', 'up to 388', 'at least 47', 'any number'."""
-    low, high = count(number.low), count(number.high)
-    if is_none(number):
-        return "0"
-    if is_any_number(number):
-        return "any number"
-    if number.low == number.high:
-        return low
-    if not has_wide_count(number):
-        return f"≈\u00a0{count(number.value)}"
-    if round(number.low) <= 0:
-        return f"up to {high}"
-    return f"at least {low}" if round(number.high) >= round(number.most) else f"{low} to {high}"
+    return _in_words(_printed_count(number), _Words("0", "any number"))
 
 
 def count_phrase(number: Figure) -> str:
     """A count inside a sentence: 'about 174', 'between 47 and 388', 'any number'."""
-    low, high = count(number.low), count(number.high)
-    if is_none(number):
-        return "none"
-    if is_any_number(number):
-        return "any number"
-    if number.low == number.high:
-        return low
-    if not has_wide_count(number):
-        return f"about {count(number.value)}"
-    return f"at least {low}" if round(number.high) >= round(number.most) else f"between {low} and {high}"
+    return _in_words(_printed_count(number), _Words("none", "any number", "about ", "between {} and {}", None))
 
 
 def count_ends(number: Figure) -> str:
@@ -107,16 +88,7 @@ def count_ends(number: Figure) -> str:
 
 def share_range(number: Figure) -> str:
     """A share: '≈ 87%', '60% to 90%', 'up to 40%', 'at least 70%', 'any share'."""
-    if number.high < _NEARLY_NONE:
-        return "0%"
-    none, everything = number.low < _NEARLY_NONE, number.high >= _NEARLY_ALL
-    if everything and number.low < _AS_GOOD_AS_NONE:
-        return "any share"
-    if not number.is_wide:
-        return "> 99%" if number.value >= _NEARLY_ALL else f"≈\u00a0{percent(number.value)}"
-    if none:
-        return f"up to {percent(number.high)}"
-    return f"at least {percent(number.low)}" if everything else f"{percent(number.low)} to {percent(number.high)}"
+    return _in_words(_printed_share(number), _Words("0%", "any share"))
 
 
 def share_phrase(number: Figure) -> str:
@@ -128,3 +100,78 @@ def percent(share: float) -> str:
     """A share in percent: whole, and with one decimal below 10 % where it is not 0."""
     text = f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}".removesuffix(".0")
     return f"{text}%"
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """What is printed of a range.
+
+    Attributes:
+        low, high: its ends.
+        point: its value, if that is exact or the range is narrow; None if the range is printed.
+        is_exact: whether the point stands without "about".
+        is_none: whether the range holds nothing but zero.
+        is_anything: whether it covers everything that is possible.
+        from_none, to_all: whether it begins at zero, and ends at the most that is possible.
+    """
+
+    low: str
+    high: str
+    point: str | None
+    is_exact: bool
+    is_none: bool
+    is_anything: bool
+    from_none: bool
+    to_all: bool
+
+
+class _Words(NamedTuple):
+    """The words for a range: for zero, for anything, before a point, between two ends, and up to an end."""
+
+    none: str
+    anything: str
+    about: str = "≈\u00a0"
+    between: str = "{} to {}"
+    up_to: str | None = "up to {}"
+
+
+def _in_words(printed: _Printed, words: _Words) -> str:
+    if printed.is_none:
+        return words.none
+    if printed.is_anything:
+        return words.anything
+    if printed.point is not None:
+        return printed.point if printed.is_exact else words.about + printed.point
+    if printed.from_none and words.up_to is not None:
+        return words.up_to.format(printed.high)
+    return f"at least {printed.low}" if printed.to_all else words.between.format(printed.low, printed.high)
+
+
+def _printed_count(number: Figure) -> _Printed:
+    is_exact = number.low == number.high
+    is_point = is_exact or not has_wide_count(number)
+    return _Printed(
+        low=count(number.low),
+        high=count(number.high),
+        point=count(number.low if is_exact else number.value) if is_point else None,
+        is_exact=is_exact,
+        is_none=is_none(number),
+        is_anything=is_any_number(number),
+        from_none=round(number.low) <= 0,
+        to_all=round(number.high) >= round(number.most),
+    )
+
+
+def _printed_share(number: Figure) -> _Printed:
+    is_nearly_all, to_all = number.value >= _NEARLY_ALL, number.high >= _NEARLY_ALL
+    point = "> 99%" if is_nearly_all else percent(number.value)
+    return _Printed(
+        low=percent(number.low),
+        high=percent(number.high),
+        point=None if number.is_wide else point,
+        is_exact=is_nearly_all,
+        is_none=number.high < _NEARLY_NONE,
+        is_anything=to_all and number.low < _AS_GOOD_AS_NONE,
+        from_none=number.low < _NEARLY_NONE,
+        to_all=to_all,
+    )

@@ -12,7 +12,7 @@ from audit.config import AuditConfig
 from audit.head.factors import SecondMoment
 from audit.head.fit import Head, cross_entropy, fit_softmax, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
 from audit.head.settings import LeaveOneOutSettings
 from audit.head.stable import StableSolver

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from audit.data.class_names import doubtful_names
-from audit.data.copies import Copies
+from audit.data.exact_copies import Copies
 from audit.summary.counts import Finding, FindingKind
 
 DUPLICATE_LABELS: Final = "duplicate-labels"

@@ -166,45 +166,55 @@ def choose_flags(
     """
     basis = PRECISION_BASIS if mistakes is None else f"{PRECISION_BASIS} {CONTROLS_BASIS}"
     mistakes = mistakes or expected_mistakes(suspicion)
-    if threshold is not None:
-        rule = "The user set the threshold."
-    elif target_precision is not None:
-        ordered = np.sort(suspicion)[::-1]
-        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - 1e-12  # rounding
-        threshold = _after(ordered, int(enough.sum()))
-        rule = f"The threshold keeps the expected precision at {target_precision:g} or higher."
-    elif max_review is not None:
-        threshold = _after(np.sort(suspicion)[::-1], min(max_review, len(suspicion)))
-        rule = f"The most suspicious samples are flagged, at most {max_review}."
-    else:
-        threshold = best_threshold(suspicion, mistakes.number)
-        rule = "The threshold has the best expected F1."
-        if not mistakes.told:
-            rule = "The embeddings say too little about the labels, so no sample is flagged by its suspicion."
-        elif threshold == 0.5:
-            rule = "Few labels look wrong, so only samples with a suspicion of 0.5 or higher are flagged."
-        if proven is not None and proven.any() and suspicion[proven].min() < threshold:
-            threshold = float(suspicion[proven].min())
-            rule = "The threshold is low enough to flag every label that an identical sample contradicts."
+    rule = "The user set the threshold."
+    if threshold is None:
+        threshold, rule = _chosen_threshold(suspicion, target_precision, max_review, mistakes, proven)
     flag = suspicion >= threshold
-    found, flags = float(suspicion[flag].sum()), int(flag.sum())
-    of_flags = expected_mistakes(suspicion[flag])
-    return Flags(
-        threshold,
-        rule,
-        flag,
-        Estimates(
-            mistakes=mistakes.number,
-            mistakes_low=mistakes.low,
-            mistakes_high=mistakes.high,
-            told=mistakes.told,
-            precision=found / flags if flags else None,
-            precision_low=of_flags.low / flags if flags else None,
-            precision_high=of_flags.high / flags if flags else None,
-            recall=min(1.0, found / mistakes.number) if mistakes.number else None,
-            models=(),
-            basis=basis,
-        ),
+    return Flags(threshold, rule, flag, _estimates(suspicion[flag], mistakes, basis))
+
+
+def _chosen_threshold(
+    suspicion: np.ndarray,
+    target_precision: float | None,
+    max_review: int | None,
+    mistakes: Mistakes,
+    proven: np.ndarray | None,
+) -> tuple[float, str]:
+    """The threshold and, in words, the rule that chose it; the arguments are those of `choose_flags`."""
+    ordered = np.sort(suspicion)[::-1]
+    if target_precision is not None:
+        enough = ordered.cumsum() / np.arange(1, len(ordered) + 1) >= target_precision - 1e-12  # rounding
+        rule = f"The threshold keeps the expected precision at {target_precision:g} or higher."
+        return _after(ordered, int(enough.sum())), rule
+    if max_review is not None:
+        rule = f"The most suspicious samples are flagged, at most {max_review}."
+        return _after(ordered, min(max_review, len(suspicion))), rule
+    threshold = best_threshold(suspicion, mistakes.number)
+    if proven is not None and proven.any() and suspicion[proven].min() < threshold:
+        rule = "The threshold is low enough to flag every label that an identical sample contradicts."
+        return float(suspicion[proven].min()), rule
+    if not mistakes.told:
+        return threshold, "The embeddings say too little about the labels, so no sample is flagged by its suspicion."
+    if threshold == 0.5:
+        return threshold, "Few labels look wrong, so only samples with a suspicion of 0.5 or higher are flagged."
+    return threshold, "The threshold has the best expected F1."
+
+
+def _estimates(flagged: np.ndarray, mistakes: Mistakes, basis: str) -> Estimates:
+    """What is expected of the flags, from the suspicions of the flagged samples."""
+    found, flags = float(flagged.sum()), len(flagged)
+    of_flags = expected_mistakes(flagged)
+    return Estimates(
+        mistakes=mistakes.number,
+        mistakes_low=mistakes.low,
+        mistakes_high=mistakes.high,
+        told=mistakes.told,
+        precision=found / flags if flags else None,
+        precision_low=of_flags.low / flags if flags else None,
+        precision_high=of_flags.high / flags if flags else None,
+        recall=min(1.0, found / mistakes.number) if mistakes.number else None,
+        models=(),
+        basis=basis,
     )
 
 

@@ -76,7 +76,7 @@ class Influence:
 
 
 class Engine(Protocol):
-    """Anything that computes influence; `audit.influence.choice.make_engine` makes one by its name."""
+    """Anything that computes influence; `audit.influence.make_engine.make_engine` makes one by its name."""
 
     def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
         """Influence of every sample, validation samples included, on the mean validation loss.

@@ -14,7 +14,7 @@ from audit.compute.matrix import Rows, derive, hold, to_memory
 from audit.head.factors import KroneckerFactors, SecondMoment
 from audit.head.fit import fit_softmax, logits, probabilities, residuals
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import approximation, leave_one_out
+from audit.head.leave_one_out.choose_method import approximation, leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
 from audit.head.standardise import Standardiser
 from audit.noise_model.settings import HeadSettings

@@ -12,8 +12,8 @@ from audit.flags.threshold import Flags, Mistakes, choose_flags, suggest_labels
 from audit.head.fit import one_hot, probabilities, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
-from audit.influence.choice import make_engine
 from audit.influence.engine import Labelled
+from audit.influence.make_engine import make_engine
 from audit.noise_model.controls import spike_in
 from audit.noise_model.count import count_by_controls
 from audit.noise_model.diagnosis import LabelModel

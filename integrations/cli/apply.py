@@ -52,7 +52,7 @@ def apply(
     from audit.result import AuditResult
     from integrations.corrections.corrected import corrected_source
     from integrations.corrections.output import check_output
-    from integrations.sources.tables import LOG_END
+    from integrations.sources.table_files import LOG_END
 
     loaded = AuditResult.load(result)
     if loaded.summary.source is None:
@@ -108,7 +108,7 @@ def _changes(
 ) -> tuple[dict[str, str], list[dict[str, object]]]:
     """The labels that change, by key, and a row of the log for each decision."""
     from integrations.corrections.decisions import keys_of
-    from integrations.sources.tables import LOG_COLUMNS
+    from integrations.sources.table_files import LOG_COLUMNS
 
     scores = result.scores
     audited = dict(zip(keys_of(result), scores["original_label" if "injected" in scores else "label"], strict=True))
@@ -136,8 +136,8 @@ def _write_log(path: Path, rows: Sequence[dict[str, object]]) -> None:
     import pandas as pd
 
     from audit.files.spreadsheet import write_csv
-    from integrations.corrections.output import write_whole
-    from integrations.sources.tables import LOG_COLUMNS
+    from integrations.corrections.output import write_file
+    from integrations.sources.table_files import LOG_COLUMNS
 
     table = pd.DataFrame(list(rows), columns=list(LOG_COLUMNS))
-    write_whole(path, write_csv(table, index=False).encode("utf-8", errors="replace"))
+    write_file(path, write_csv(table, index=False).encode("utf-8", errors="replace"))

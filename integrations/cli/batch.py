@@ -166,7 +166,7 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
 
 def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: StageDisplay) -> Audited:
     """Audit a table of labels without images; adds the result's folder to `taken`."""
-    from integrations.labels_table import audit_table
+    from integrations.table_without_images import audit_table
 
     folder = job.folder_for(Path(job.source).stem)
     job.refuse_others_files(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from integrations.cli.root import cli, quieten_fiftyone
 if TYPE_CHECKING:
     from audit.images.backbone import Backbone
     from audit.progress import ProgressCallback
-    from integrations.benchmark import Measurement
+    from integrations.benchmark import Case, Measurement
 
 
 @cli.command()
@@ -67,16 +68,52 @@ def benchmark(
 ) -> None:
     """Compare the audit with cleanlab, FiftyOne Brain and others, on the same embeddings and labels."""
     config = AuditConfig.from_dict(settings)
+    named, numbers = sources or ["digits"], _seeds(seeds)
     if claims:
         if noise or label_column or imbalance != 1:
             raise InputError("--claims makes its own cases; leave out --noise, --label-column and --imbalance")
-        _measure_claims(sources or ["digits"], _seeds(seeds), output, config, quiet)
+        _measure_claims(named, numbers, output, config, quiet)
         return
     require("benchmark", "`influence-audit benchmark`")
-    noises = [_noise(text) for text in (noise if noise is not None else [] if label_column else ["uniform:0.1"])]
-    numbers = _seeds(seeds)
-    if predictions is not None and len(sources or ()) > 1:
+    default = [] if label_column else ["uniform:0.1"]
+    noises = [_noise(text) for text in (default if noise is None else noise)]
+    if predictions is not None and len(named) > 1:
         raise InputError("--predictions are of one source; name one")
+    _compare(_Comparison(named, noises, label_column or [], numbers, imbalance, predictions), output, config, quiet)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What the methods are compared on. The attributes are the options of the command."""
+
+    sources: list[str]
+    noises: list[tuple[str, float]]
+    label_columns: list[str]
+    seeds: list[int]
+    imbalance: float
+    predictions: str | None
+
+    def cases(self, backbone: Backbone, progress: ProgressCallback) -> list[Case]:
+        """The labels with mistakes of all sources, which are embedded for it."""
+        from integrations.benchmark import source_cases
+
+        cases: list[Case] = []
+        for source in self.sources:
+            cases += source_cases(
+                source,
+                backbone,
+                self.noises,
+                self.label_columns,
+                self.seeds,
+                self.imbalance,
+                progress,
+                self.predictions,
+            )
+        return cases
+
+
+def _compare(comparison: _Comparison, output: Path, config: AuditConfig, quiet: bool) -> None:
+    """Compare the methods; writes table, figure and measurements, and prints the best of the others beside ours."""
     if not is_benchmark(output):
         refuse_others_files(output, ("measurements.json", "table.md", "figure.html"), " with --output")
     from rich.console import Console
@@ -85,20 +122,12 @@ def benchmark(
 
     quieten_fiftyone()
     with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:
-        from integrations.benchmark import run_cases, save_measurements, source_cases
+        from integrations.benchmark import run_cases, save_measurements
 
         loaded = _backbone(config, display)
-        cases = [
-            case
-            for source in sources or ["digits"]
-            for case in source_cases(
-                source, loaded, noises, label_column or [], numbers, imbalance, display, predictions
-            )
-        ]
-        measurements = run_cases(cases, display)
-        table = save_measurements(
-            measurements, f"{loaded.name}, {loaded.weights} weights, {loaded.image_size} px", output
-        )
+        measurements = run_cases(comparison.cases(loaded, display), display)
+        made_with = f"{loaded.name}, {loaded.weights} weights, {loaded.image_size} px"
+        table = save_measurements(measurements, made_with, output)
     Console().print(_benchmark_table(measurements))
     print(f"all methods: {table.resolve()}")
     print(f"drawn: {table.with_name('figure.html').resolve()}")

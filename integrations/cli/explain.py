@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from integrations.cli.outputs import check_file, is_heat_map, write_file
+from integrations.cli.outputs import check_file, is_heat_map
 from integrations.cli.root import cli
+from integrations.corrections.output import write_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,10 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import say
-from integrations.cli.outputs import check_file, is_export, is_tasks, write_file
+from integrations.cli.outputs import check_file, is_export, is_tasks
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.cli.standard_streams import write_bytes
+from integrations.corrections.output import write_file
 from integrations.fiftyone.database import connect
 
 if TYPE_CHECKING:
@@ -89,10 +90,14 @@ def export(
     """Write flagged samples or review decisions as a table."""
     if push_column:
         _push_columns(what, output, bool(kind or every or to))
-        return
-    if to is not None:
+    elif to is not None:
         _make_tasks(what, to, output, bool(kind or every))
-        return
+    else:
+        _write_table(what, output, kind, every, audit_key)
+
+
+def _write_table(what: str, output: Path | None, kind: str | None, every: bool, audit_key: str) -> None:
+    """Flagged samples or review decisions as a table."""
     chosen = kind or (output.suffix.lower().removeprefix(".") if output is not None else "csv")
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
@@ -100,25 +105,30 @@ def export(
         raise InputError("parquet cannot be written to standard output; name a file with --output")
     if output is not None:
         check_file(output, lambda start: is_export(start, output), "export")
-    if Path(what).is_dir():
-        from audit.result import AuditResult
-        from reports.acceptance import acceptance_sentences
-
-        result = AuditResult.load(what)
-        table = _of_result(result, every, chosen == CLEANLAB)
-        if every and chosen != CLEANLAB:
-            for sentence in acceptance_sentences(result.summary):
-                say(sentence)
-    elif every or chosen == CLEANLAB:
-        raise InputError(f"{what!r} is no result folder, which --all and --format cleanlab need; leave them out")
-    else:
-        table = _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
+    table = _table_of(what, chosen, every, audit_key)
     content = _writer(chosen)(table)
     if output is None:
         write_bytes(content)
         return
     write_file(output, content)
     say(f"{len(table)} samples: {output.resolve()}")
+
+
+def _table_of(what: str, kind: str, every: bool, audit_key: str) -> pd.DataFrame:
+    """The table of a result folder, or of a dataset's review."""
+    if not Path(what).is_dir():
+        if every or kind == CLEANLAB:
+            raise InputError(f"{what!r} is no result folder, which --all and --format cleanlab need; leave them out")
+        return _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
+    from audit.result import AuditResult
+    from reports.acceptance import acceptance_sentences
+
+    result = AuditResult.load(what)
+    table = _of_result(result, every, kind == CLEANLAB)
+    if every and kind != CLEANLAB:
+        for sentence in acceptance_sentences(result.summary):
+            say(sentence)
+    return table
 
 
 def _push_columns(what: str, output: Path | None, other_form: bool) -> None:

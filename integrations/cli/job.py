@@ -101,7 +101,7 @@ class AuditJob:
         """The labels of a table without images, if that is what the source is and no image is needed."""
         if self.uses_backbone:
             return None
-        from integrations.labels_table import labels_of_table
+        from integrations.table_without_images import labels_of_table
 
         return labels_of_table(self.source, self.choices["label_column"])
 

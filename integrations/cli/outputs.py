@@ -8,8 +8,7 @@ from pathlib import Path
 
 from audit.errors import InputError
 from audit.files.result_folder import is_result_folder
-from audit.files.storage import replace_file
-from integrations.sources.tables import EXPORTS
+from integrations.sources.table_files import EXPORTS
 
 START = 1 << 16  # bytes at the beginning of a file, by which its kind is recognised
 
@@ -41,19 +40,6 @@ def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: 
         raise InputError(
             f"{str(path)!r} exists and is no {kind} of influence-audit; give another with {option}, or remove it"
         )
-
-
-def write_file(path: Path, content: bytes, option: str = "--output") -> None:
-    """Write a file whole or not at all, and make its folder.
-
-    Raises:
-        InputError: if it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another {option}") from None
 
 
 def check_page(path: Path) -> None:

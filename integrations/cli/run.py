@@ -218,27 +218,12 @@ def run(
     settings: dict[str, SettingValue],
 ) -> None:
     """Audit the labels of SOURCE: scores and flags into FiftyOne, and an HTML report."""
-    options = {
-        "source": source,
-        "dataset": dataset,
-        "view": view,
-        "label_field": label_field,
-        "keep_labels": keep_labels,
-        "image_column": image_column,
-        "label_column": label_column,
-        "images": images,
-        "layout": layout,
-        "no_fiftyone": no_fiftyone,
-        "audit_key": audit_key,
-        "embeddings": embeddings,
-        "predictions": predictions,
-    }
+    options: dict[str, object] = {"source": source, "dataset": dataset, "view": view, "label_field": label_field}
+    options |= {"keep_labels": keep_labels, "image_column": image_column, "label_column": label_column}
+    options |= {"images": images, "layout": layout, "no_fiftyone": no_fiftyone, "audit_key": audit_key}
+    options |= {"embeddings": embeddings, "predictions": predictions}
     jobs = _jobs(context, config, options, settings, output)
-    limit = Limit.of(fail_above, fail_basis)
-    if fail_above is not None and any(job.config.inject for job in jobs):
-        raise InputError(
-            "--fail-above judges your own labels, and --inject makes some of them wrong; use only one of them"
-        )
+    limit = _limit(fail_above, fail_basis, jobs)
     quieten_fiftyone()
     from integrations.cli.terminal import Verbosity
 
@@ -301,6 +286,20 @@ def _jobs(
             where = f" (in an [[audit]] of {config})" if error.setting in own else origin(context, error.setting)
             raise InputError(f"{error}{where}") from None
     return [dataclasses.replace(jobs[0], folder=output)] if len(jobs) == 1 else jobs
+
+
+def _limit(fail_above: float | None, fail_basis: str, jobs: list[AuditJob]) -> Limit:
+    """The limit on the share of wrong labels.
+
+    Raises:
+        InputError: if a job makes labels wrong on purpose.
+    """
+    limit = Limit.of(fail_above, fail_basis)
+    if fail_above is not None and any(job.config.inject for job in jobs):
+        raise InputError(
+            "--fail-above judges your own labels, and --inject makes some of them wrong; use only one of them"
+        )
+    return limit
 
 
 def _watch(interruption: Interruption, jobs: list[AuditJob]) -> None:

@@ -157,18 +157,13 @@ def accepted_from(result: AuditResult, suspicion: float, decided: Decided) -> tu
     return accepted, expected
 
 
-def _columns(path: Path) -> dict[str, Sequence[Any]]:
-    from integrations.sources.tables import is_parquet
-    from integrations.sources.text_table import is_text_table, read_text_table
+def _columns(path: Path) -> dict[str, list[Any]]:
+    from integrations.sources.csv_and_json import is_text_table
+    from integrations.sources.table_files import is_parquet, read_columns
 
-    if path.is_file() and is_parquet(path):
-        import pandas as pd
-
-        table = pd.read_parquet(path)
-        return {str(name): table[name].tolist() for name in table}
-    if not is_text_table(path.name):
+    if not is_text_table(path.name) and not (path.is_file() and is_parquet(path)):
         raise InputError(f"decisions {str(path)!r} are no table; give the .csv, .json or .parquet that export wrote")
-    return dict(read_text_table(path).columns)
+    return read_columns(path)
 
 
 def _as_class(label: str, classes: Sequence[str]) -> str:

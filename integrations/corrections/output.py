@@ -11,7 +11,7 @@ from pathlib import Path
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
-from integrations.sources.tables import LOG_COLUMNS
+from integrations.sources.table_files import LOG_COLUMNS
 
 FILE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -56,8 +56,13 @@ def check_output(output: Path, log: Path, source: Corrected) -> None:
         raise InputError(f"output {str(output)!r} exists and is no output of this command; give another, or remove it")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, option: str = "--output") -> None:
     """Write a file whole or not at all, and make its folder.
+
+    Args:
+        path: of the file.
+        content: its bytes.
+        option: the option that takes another path, for the message.
 
     Raises:
         InputError: if it cannot be written.
@@ -66,7 +71,7 @@ def write_whole(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another with -o") from None
+        raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another with {option}") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.errors import InputError
 from audit.files.spreadsheet import write_csv
-from integrations.corrections.output import Corrected, whole_folder, write_whole
+from integrations.corrections.output import Corrected, whole_folder, write_file
 
 if TYPE_CHECKING:
     from audit.summary.surroundings import AuditedDataset
@@ -39,7 +39,7 @@ def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
             cells[rows[key].table.path][rows[key].place] = _like(label, rows[key])
         contents = {file.path: file.rewritten(table.labels, cells[file.path]) for file in table.tables}
         if path.is_file():
-            write_whole(output, contents[path])
+            write_file(output, contents[path])
             return []
         with whole_folder(output) as folder:
             for file, content in contents.items():
@@ -71,7 +71,7 @@ def corrected_coco(path: Path) -> Corrected:
             if place is None:
                 raise InputError(f"picture {key!r} of coco:{path} has no annotation to change; leave its decision out")
             annotations[place] = label
-        write_whole(output, rewritten(path, annotations))
+        write_file(output, rewritten(path, annotations))
         return []
 
     return Corrected(dict(zip(read.names, read.labels, strict=True)), path, path.suffix.lower(), write)
@@ -89,7 +89,7 @@ def plain_labels(source: AuditedDataset) -> Corrected:
         import pandas as pd
 
         table = pd.DataFrame({"key": list(labels), "label": [changes.get(key, label) for key, label in labels.items()]})
-        write_whole(output, write_csv(table, index=False).encode())
+        write_file(output, write_csv(table, index=False).encode())
         return [f"{source.source} is not written back; the table has its keys and labels"]
 
     return Corrected(labels, None, ".csv", write)

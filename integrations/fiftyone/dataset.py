@@ -78,20 +78,18 @@ def audit_dataset(
 
     Args:
         dataset_or_view: the images, or the name of a dataset.
-        label_field: the field with the labels: a `Classification`, text, or `Classifications` of one entry. The audit
-            never writes to it; of the latter two, it audits a copy, `<label_field>_class`.
+        label_field: a `Classification`, text, or `Classifications` of one entry. The audit never writes to it; of the
+            latter two, it audits a copy, `<label_field>_class`.
         audit_key: the audit's fields are called `<audit_key>_...`. An earlier audit with this key is replaced, but its
             decisions in `<audit_key>_status` are kept.
         config: the audit's settings.
         progress: called with each step.
         save_to: a folder for the result, which is saved before anything is written into the dataset.
-        checkpoint: keeps the results of finished stages until the caller discards it; None for one that ends with this
-            call.
+        checkpoint: keeps finished stages until the caller discards it; None for one that ends with this call.
         workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to use this process.
         part: options of the command that select the same part of the dataset, for the commands in the report; by
             default the name of the saved view.
-        left_out: images that the dataset's source left out. The result lists and counts them; in a strict audit they
-            are an error.
+        left_out: images that the source left out. The result counts them; in a strict audit they are an error.
         embeddings: embeddings of your own, in place of a backbone's: a field with vectors, the key of a brain
             similarity run, a .npy or .parquet file, or an array (n, d) with a row for each sample; or several of these.
         predictions: class predictions of a model of your own: a Classification field with logits, a field with vectors
@@ -109,9 +107,8 @@ def audit_dataset(
     from audit.checkpoint import checkpoint_for
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
-    label_field = classification_field(collection, label_field)
-    given = GivenInputs.of(embeddings, predictions, source_order)
-    job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given)
+    field, given = classification_field(collection, label_field), GivenInputs.of(embeddings, predictions, source_order)
+    job = _DatasetAudit(collection, field, audit_key, save_to, part, left_out, given)
     job.check(config)
     stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(root_of(collection), audit_key):

@@ -12,11 +12,11 @@ from typing import Any
 
 from audit.errors import InputError
 from integrations.sources.class_choice import chosen_classes
+from integrations.sources.csv_and_json import like_json
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.left_out import LeftOutImage, sentences
 from integrations.sources.picture_lookup import PictureLookup
 from integrations.sources.table import MISSING, dataset_name_of, folders_for, images_folder
-from integrations.sources.text_table import like_json
 
 WHOLE = 0.95
 """Share of a picture's area from which a box is the whole picture."""

@@ -15,7 +15,12 @@ from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.layout import ClassFolder, Layout, layout_of
 from integrations.sources.left_out import FOLDER, LeftOutImage, first_few, printable, quoted, sentences
 from integrations.sources.split_names import split_names
-from integrations.sources.tables import LabelsInTableError, how_to_read_spreadsheet, how_to_read_table, is_spreadsheet
+from integrations.sources.table_files import (
+    LabelsInTableError,
+    how_to_read_spreadsheet,
+    how_to_read_table,
+    is_spreadsheet,
+)
 
 LAYOUT = "put the images into one folder per class (ROOT/CLASS/*.jpg or ROOT/train/CLASS/*.jpg)"
 

@@ -13,7 +13,7 @@ from integrations.sources.folder import image_folder
 from integrations.sources.labelled_images import LabelledImages
 from integrations.sources.left_out import first_few
 from integrations.sources.table import LabelTable, as_images, read_label_table
-from integrations.sources.tables import LabelsInTableError, label_files
+from integrations.sources.table_files import LabelsInTableError, label_files
 
 NAMED = 0.5
 """Share of a folder's pictures that a table must name to be a table of their labels."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from audit.data.samples import standard_split
 from audit.errors import InputError
 from integrations.sources.class_choice import chosen_classes
-from integrations.sources.columns import class_names, find_image_column, find_label_column, rows_without_image
+from integrations.sources.dataset_columns import class_names, find_image_column, find_label_column, rows_without_image
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.left_out import LeftOutImage, sentences
 from integrations.sources.parquet import UNNAMED_SPLIT, PathLookup, count_rows, files_by_split, split_of

@@ -44,7 +44,7 @@ def kind_and_place(text: str, image_column: str | None, as_table: bool, in_fifty
 
 
 def _kind_of_table(path: Path) -> str:
-    from integrations.sources.tables import is_parquet
+    from integrations.sources.table_files import is_parquet
 
     if not path.exists():
         raise InputError(f"table {str(path)!r} does not exist; check its name")
@@ -52,9 +52,9 @@ def _kind_of_table(path: Path) -> str:
 
 
 def _kind_of_path(path: Path, image_column: str | None, as_table: bool) -> str:
+    from integrations.sources.csv_and_json import is_text_table
     from integrations.sources.huggingface import is_saved_to_disk
-    from integrations.sources.tables import how_to_read_spreadsheet, is_parquet, is_spreadsheet, refers_to_files
-    from integrations.sources.text_table import is_text_table
+    from integrations.sources.table_files import how_to_read_spreadsheet, is_parquet, is_spreadsheet, refers_to_files
 
     if path.is_file():
         if is_parquet(path):

@@ -10,7 +10,7 @@ from audit.errors import InputError
 from integrations.sources.folder_tree import Folder
 from integrations.sources.left_out import first_few
 from integrations.sources.split_names import LAYOUTS, lies_beside, split_names
-from integrations.sources.tables import LabelsInTableError, how_to_read_table
+from integrations.sources.table_files import LabelsInTableError, how_to_read_table
 
 FOLDERS, SPLITS = LAYOUTS
 """What --layout takes: the outer folders are the classes, or they are splits that hold the class folders."""

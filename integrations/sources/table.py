@@ -12,6 +12,7 @@ from typing import Any
 
 from audit.errors import InputError
 from integrations.sources.class_choice import chosen_classes
+from integrations.sources.csv_and_json import TextTable, read_text_table
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.left_out import LeftOutImage, first_few, sentences
 from integrations.sources.picture_lookup import PictureLookup
@@ -24,8 +25,7 @@ from integrations.sources.table_columns import (
     label_column,
     split_column,
 )
-from integrations.sources.tables import label_files
-from integrations.sources.text_table import TextTable, read_text_table
+from integrations.sources.table_files import label_files
 
 WITHOUT_NAME = "rows that name no picture are not audited"
 MISSING = "the picture that they name is not there"

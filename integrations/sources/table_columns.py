@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from audit.errors import InputError
-from integrations.sources.columns import LABEL_NAMES, PATH_NAMES
+from integrations.sources.dataset_columns import LABEL_NAMES, PATH_NAMES
 from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.split_names import split_names
 
@@ -84,13 +84,20 @@ def image_column(
     )
 
 
-def label_column(description: str, columns: Columns, wanted: str | None, others: Sequence[str | None]) -> str:
+def label_column(
+    description: str,
+    columns: Columns,
+    wanted: str | None,
+    others: Sequence[str | None],
+    more_names: Sequence[str] = (),
+) -> str:
     """The column with the labels: the choice, one called label, the only one with a usual name, or the only one whose
     values repeat as those of classes do.
 
     Args:
         description, columns, wanted: as for `image_column`.
         others: columns that are known to hold something else.
+        more_names: names that are usual beside those of LABEL_NAMES and MORE_LABEL_NAMES.
 
     Raises:
         InputError: if none or several could be it, naming them; or the choice holds no single label for each row.
@@ -105,7 +112,7 @@ def label_column(description: str, columns: Columns, wanted: str | None, others:
         return chosen
     left = [name for name in columns if name not in others]
     plain = _first_named(LABEL_NAMES[:2], left)
-    known = set(map(_plain, (*LABEL_NAMES, *MORE_LABEL_NAMES)))
+    known = set(map(_plain, (*LABEL_NAMES, *MORE_LABEL_NAMES, *more_names)))
     usual = [plain] if plain else [name for name in left if _plain(name) in known]
     usual = [name for name in usual if any(map(_has_value, columns[name]))] or usual
     if len(usual) == 1:

@@ -193,7 +193,7 @@
       .map(([key, number]) => ({ given: chosen.names[Math.floor(key / chosen.classes)], other: chosen.names[key % chosen.classes], number }));
   }
 
-  // The texts are those of reports/verdict.py and reports/where.py, so that nothing jumps when the threshold is left where it is.
+  // The texts are those of reports/verdict.py and reports/wrong_labels_by_class.py, so that nothing jumps when the threshold is left where it is.
   const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)}%`);
   const several = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
   const shownThreshold = () => {

@@ -32,11 +32,11 @@ from torch.nn import functional
 from audit.config import AuditConfig
 from audit.head.fit import Head, fit_softmax, one_hot, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out as closed_forms
+from audit.head.leave_one_out.choose_method import leave_one_out as closed_forms
 from audit.head.stable import StableSolver
 from audit.head.standardise import Standardiser
-from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
+from audit.influence.make_engine import make_engine
 from tests.benchmarks.data import data_set
 
 HERE = Path(__file__).parent

@@ -30,7 +30,7 @@ import torch
 from audit.compute.matrix import StoredRows, select_rows
 from audit.head.fit import logits, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
 from audit.progress import Step

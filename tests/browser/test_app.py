@@ -12,12 +12,10 @@ import pytest
 
 from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
-from integrations.fiftyone.importing import import_images
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.browser.app_window import served
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import FIELDS, INJECTION_FIELDS
+from tests.sixty_digits import sixty_digits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,10 +26,7 @@ Names = Callable[[str], str]
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
     """Sixty digits of three classes."""
-    name = dataset_name("written digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    return fo.load_dataset(name)
+    return sixty_digits(dataset_name("written digits"))
 
 
 @pytest.fixture

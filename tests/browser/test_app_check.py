@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING
 import fiftyone as fo
 import pytest
 
-from integrations.fiftyone import write_result
-from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.review import check_progress, decisions_to_verify, start_check
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.browser.app_window import FIFTYONE_LOADS, GRID_IMAGES, AppWindow, served
-from tests.fiftyone.made_up import made_up_result
+from tests.sixty_digits import audited_digits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,11 +25,7 @@ FIELD = "[data-cy='sidebar-field-container-audit_{}']"
 @pytest.fixture
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
     """Sixty digits with a written audit, of which ten are drawn to be checked."""
-    name = dataset_name("digits to check")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    dataset = fo.load_dataset(name)
-    write_result(dataset, made_up_result(dataset, inject=False))
+    dataset = audited_digits(dataset_name("digits to check"))
     start_check(dataset, "audit", size=10)
     return dataset
 

@@ -16,7 +16,7 @@ from reports.correction import correction_texts
 from reports.html import write_report
 from reports.known_mislabels import compare_with_known
 from reports.ranges import figure, share_range
-from reports.where import flagged_pairs, pairs_in_words
+from reports.wrong_labels_by_class import flagged_pairs, pairs_in_words
 from tests.browser.report_page import OpenedReport
 from tests.digits_result import CLASSES
 from tests.made_reports import ReportText

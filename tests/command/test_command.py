@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from tests.summary_schema import check_summary
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.usefixtures("no_dataset_stays")
 Names = Callable[[str], str]
 
 
@@ -43,15 +44,6 @@ def means_printed(output: str) -> dict[str, tuple[float, float]]:
     number = r"([+-]\d+\.\d{4})"
     rows = re.findall(rf"^\s+(\S.*?)\s+{number}\s+{number}\s*$", output, re.MULTILINE)
     return {name: (float(clean), float(corrupted)) for name, clean, corrupted in rows}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_dataset_stays() -> Iterator[None]:
-    """The command's datasets are persistent; other tests count on a FiftyOne without them."""
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
 
 
 @pytest.fixture(scope="module")

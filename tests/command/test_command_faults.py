@@ -25,8 +25,9 @@ from audit.summary.parts import to_json
 from audit.summary.summary import CHANGING
 from tests.command.command_process import COMMAND
 from tests.command.forked_command import forked_command, start_forked
-from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
+from tests.failed_audits import QUIET, check_nothing_stays
 from tests.ports import free_port
+from tests.sixty_digits import sixty_digits
 
 Names = Callable[[str], str]
 KILLS = 12  # of two commands side by side; `tests.processes.test_killed_audit` kills the audit itself twenty times

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import fiftyone as fo
@@ -14,22 +13,11 @@ from sklearn.datasets import load_digits
 from audit.result import AuditResult
 from integrations.sources.digits import digits
 from tests.command.forked_command import forked_command
+from tests.one_line import error_line
 from tests.predicted import softmax
 
+pytestmark = pytest.mark.usefixtures("no_dataset_stays")
 KEPT = ("3", "5", "8")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_dataset_stays() -> Iterator[None]:
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
-
-
-def one_line(stderr: str) -> str:
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    return line
 
 
 def test_predictions_of_a_file_are_audited_alone(tmp_path: Path) -> None:
@@ -61,7 +49,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_read(tmp_path: 
         (("--embeddings", "x.parquet"), "there is no such file"),
     ):
         done = forked_command("run", "digits", *options, cwd=tmp_path)
-        assert reason in one_line(done.stderr)
+        assert reason in error_line(done.stderr)
         assert done.returncode == 2
 
 

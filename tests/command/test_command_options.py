@@ -7,7 +7,6 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -22,40 +21,29 @@ from integrations.cli.options_file import option_kinds, read_options_file
 from integrations.cli.run import run
 from reports.index import IndexEntry, write_index
 from tests.command.forked_command import forked_command
+from tests.one_line import error_line
 from tests.waiting import slowdown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.usefixtures("no_dataset_stays")
 DIGITS = 'weights = "bundled"\nsource = "digits"\n'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_dataset_stays() -> Iterator[None]:
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
-
-
-def one_line(done_stderr: str) -> str:
-    (line,) = [line for line in done_stderr.splitlines() if line.startswith("error: ")]
-    return line
 
 
 def test_later_layers_win_and_a_bad_value_says_where_it_is_from(tmp_path: Path) -> None:
     (tmp_path / "audit.toml").write_text(DIGITS + "inject = 0.9\n")
     file = forked_command("run", "--config", "audit.toml", cwd=tmp_path)
-    assert "inject is 0.9" in one_line(file.stderr)
+    assert "inject is 0.9" in error_line(file.stderr)
     assert "(in audit.toml)" in file.stderr
     environment = forked_command("run", "--config", "audit.toml", cwd=tmp_path, INFLUENCE_AUDIT_INJECT="0.8")
-    assert "inject is 0.8" in one_line(environment.stderr)
+    assert "inject is 0.8" in error_line(environment.stderr)
     assert "(environment variable INFLUENCE_AUDIT_INJECT)" in environment.stderr
     by_name = {"INFLUENCE_AUDIT_INJECT": "0.8", "INFLUENCE_AUDIT_CONFIG": "audit.toml"}
     flag = forked_command("run", "--inject", "0.7", cwd=tmp_path, **by_name)
-    assert one_line(flag.stderr).endswith("inject is 0.7; it takes a share from 0 to 0.5")
+    assert error_line(flag.stderr).endswith("inject is 0.7; it takes a share from 0 to 0.5")
     typo = forked_command("run", "digits", cwd=tmp_path, INFLUENCE_AUDIT_SEED="x")
-    assert "(environment variable INFLUENCE_AUDIT_SEED)" in one_line(typo.stderr)
+    assert "(environment variable INFLUENCE_AUDIT_SEED)" in error_line(typo.stderr)
     assert {done.returncode for done in (file, environment, flag, typo)} == {2}
 
 
@@ -84,7 +72,7 @@ def test_a_mistake_in_the_file_is_one_line_that_names_it(text: str, message: str
     (tmp_path / "audit.toml").write_text(text)
     done = forked_command("run", "--config", "audit.toml", cwd=tmp_path)
     assert done.returncode == 2
-    assert message in one_line(done.stderr)
+    assert message in error_line(done.stderr)
 
 
 def test_the_printed_file_has_every_option_with_its_default_and_what_it_means(tmp_path: Path) -> None:
@@ -123,7 +111,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_none_of_it(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
     assert fo.list_datasets() == before
     refused = forked_command("run", "digits", "--keep-labels", "3", "--dry-run", cwd=tmp_path)
-    assert "fewer than two classes" in one_line(refused.stderr)
+    assert "fewer than two classes" in error_line(refused.stderr)
 
 
 @pytest.mark.parametrize("name", ["digits", "tables-boats"])

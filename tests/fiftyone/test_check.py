@@ -23,7 +23,6 @@ from audit.verification.estimate import verify_scores
 from audit.verification.follow import follow_scores
 from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import MODEL_FIELDS, audit_fields, declare
-from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.lock import audit_lock
 from integrations.fiftyone.overview import audit_overview
 from integrations.fiftyone.review import (
@@ -45,10 +44,9 @@ from integrations.fiftyone.review import (
     use_decisions,
 )
 from integrations.fiftyone.score_writing import write_recalibrated
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import everything
+from tests.sixty_digits import audited_digits
 
 KEY = "audit"
 
@@ -56,13 +54,7 @@ KEY = "audit"
 @pytest.fixture
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
     """Sixty digits of three classes with a written audit, of which about a fifth is flagged."""
-    name = dataset_name("checked digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    dataset = fo.load_dataset(name)
-    write_result(dataset, made_up_result(dataset, inject=False))
-    dataset.reload()
-    return dataset
+    return audited_digits(dataset_name("checked digits"))
 
 
 def decide(dataset: fo.Dataset, ids: tuple[str, ...], wrong_every: int = 3) -> None:

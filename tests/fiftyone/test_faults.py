@@ -22,9 +22,10 @@ from integrations.fiftyone.lock import COLLECTION, audit_lock
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
-from tests.faulty_digits import QUIET, check_nothing_stays, sixty_digits
+from tests.failed_audits import QUIET, check_nothing_stays
 from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 from tests.mongod import Mongod
+from tests.sixty_digits import sixty_digits
 from tests.waiting import wait_until
 
 Names = Callable[[str], str]

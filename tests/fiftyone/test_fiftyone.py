@@ -21,11 +21,9 @@ from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset
 from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.fields import audit_fields
-from integrations.fiftyone.importing import import_images
 from integrations.sources import resolve_source
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.fiftyone.made_up import delete_elsewhere, made_up_result
+from tests.sixty_digits import sixty_digits
 
 if TYPE_CHECKING:
     pass
@@ -57,10 +55,7 @@ INJECTION_VIEWS = {"audit: injected and missed", "audit: flagged but not injecte
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
     """Sixty digits of three classes."""
-    name = dataset_name("written digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    return fo.load_dataset(name)
+    return sixty_digits(dataset_name("written digits"))
 
 
 def everything(dataset: fo.Dataset) -> dict[str, Any]:

@@ -12,10 +12,8 @@ import audit
 from audit.config import AuditConfig
 from audit.errors import WriteError
 from integrations.fiftyone import audit_dataset
-from integrations.fiftyone.importing import import_images
 from integrations.pipeline import audit_and_report
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
+from tests.sixty_digits import sixty_digits
 
 Names = Callable[[str], str]
 
@@ -23,10 +21,7 @@ Names = Callable[[str], str]
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
     """Sixty digits of three classes."""
-    name = dataset_name("digits for the pipeline")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    return fo.load_dataset(name)
+    return sixty_digits(dataset_name("digits for the pipeline"))
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from fiftyone.core.odm import get_db_conn
 from audit.errors import InputError
 from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import REVIEW_FIELDS, STATUSES, audit_fields
-from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.review import (
     EXPORT_COLUMNS,
     accept,
@@ -35,10 +34,9 @@ from integrations.fiftyone.review import (
     review_progress,
     undo_last,
 )
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
 from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 from tests.fiftyone.test_fiftyone import everything
+from tests.sixty_digits import audited_digits
 from tests.waiting import wait_until
 
 Names = Callable[[str], str]
@@ -47,13 +45,7 @@ Names = Callable[[str], str]
 @pytest.fixture
 def dataset(dataset_name: Names) -> fo.Dataset:
     """Sixty digits of three classes with a written audit."""
-    name = dataset_name("reviewed digits")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    dataset = fo.load_dataset(name)
-    write_result(dataset, made_up_result(dataset, inject=False))
-    dataset.reload()
-    return dataset
+    return audited_digits(dataset_name("reviewed digits"))
 
 
 def disputed(dataset: fo.Dataset, count: int) -> list[str]:

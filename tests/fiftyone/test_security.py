@@ -21,17 +21,13 @@ from audit.errors import InputError
 from tests import ROOT
 from tests.fiftyone.made_up import made_up_result
 from tests.forking import run_script
+from tests.one_line import one_line
 from tests.ports import free_port
 from tests.waiting import wait_until
 
 PACKAGES = ("audit", "integrations", "reports")
 
 Names = Callable[[str], str]
-
-
-def said_in_one_line(error: Exception) -> None:
-    assert str(error)
-    assert "\n" not in str(error)
 
 
 def sources() -> Iterator[Path]:
@@ -58,7 +54,7 @@ def test_a_label_field_with_anything_in_it_is_read(fuzzed: fo.Dataset, labels: l
     try:
         samples = read_samples(fuzzed)
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
         return
     assert all(label is None or (isinstance(label, str) and label.strip()) for label in samples.labels)
     assert [label is None for label in samples.labels] == [

@@ -23,6 +23,7 @@ from integrations.sources import resolve_source
 from integrations.sources.digits import digits
 from integrations.sources.folder import image_folder
 from integrations.sources.resolve import Source
+from tests.new_datasets import deleted_afterwards
 
 Names = Callable[[str], str]
 SETTINGS = {"weights": "bundled", "device": "cpu"}
@@ -31,10 +32,8 @@ CHOICES = dict.fromkeys(("dataset", "view", "label_field", "image_column", "labe
 
 @pytest.fixture(autouse=True)
 def no_dataset_stays() -> Iterator[None]:
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
+    with deleted_afterwards():
+        yield
 
 
 def digits_folder(root: Path, per_class: int = 4, classes: tuple[str, ...] = ("0", "1")) -> Path:

@@ -19,6 +19,7 @@ from integrations.sources import FiftyOneSource, resolve_source
 from integrations.sources.digits import digits
 from integrations.sources.huggingface import parquet_files
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
+from tests.one_line import one_line
 
 Names = Callable[[str], str]
 
@@ -38,12 +39,6 @@ def write(path: Path, content: bytes | None = None) -> Path:
 def images(*rows: tuple[str, bytes | None, str | None], name: str = "rows") -> LabelledImages:
     listed = [LabelledImage(source_id, image, label, None) for source_id, image, label in rows]
     return LabelledImages(name, f"test:{name}", len(listed), lambda: iter(listed))
-
-
-def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 # --- hugging face ---------------------------------------------------------------------------------------------------
@@ -81,7 +76,7 @@ def test_an_unknown_source_says_what_was_tried_and_what_is_near(dataset_name: Na
     fo.Dataset(dataset_name("my-pets"))
     with pytest.raises(InputError, match=r"'my-pet' is no path .* \(did you mean 'my-pets'\?\)") as error:
         resolve_source("my-pet")
-    one_line(error)
+    one_line(error.value)
     with pytest.raises(InputError, match="names nothing after hf:"):
         resolve_source("hf:")
     with pytest.raises(InputError, match=r"is a file but no .parquet file"):

@@ -16,7 +16,7 @@ import torch
 import audit
 from audit.head.fit import Head, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.stable import StableSolver
 from audit.images.backbone import MEAN, STD, load_backbone
 from audit.influence.averaged import influence_on_validation

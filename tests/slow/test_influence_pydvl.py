@@ -30,8 +30,8 @@ from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.images.backbone import load_backbone
 from audit.influence.averaged import mean_gradient
-from audit.influence.choice import make_engine
 from audit.influence.engine import Labelled
+from audit.influence.make_engine import make_engine
 from audit.influence.pixels import pixels_to_embedding
 from audit.influence.pydvl import METHODS, PydvlEngine, PydvlSettings, equal_batches
 from tests.head_problems import made_problem

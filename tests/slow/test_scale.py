@@ -16,7 +16,7 @@ from audit.compute.matrix import Rows, SelectedRows, StoredRows, positions, sele
 from audit.errors import InputError
 from audit.head.fit import Head, logits, probabilities, residuals, targets_of, train_head
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
 from audit.head.settings import PathSettings
 from audit.head.stable import StableSolver

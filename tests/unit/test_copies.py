@@ -7,8 +7,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import audit
-from audit.data.copies import Copies
-from audit.noise_model.copies import contradicted, describe_copies
+from audit.data.exact_copies import Copies
+from audit.noise_model.diagnosis_of_copies import contradicted, describe_copies
 from audit.summary.counts import CopiesFound
 from reports.verdict import copies_sentences
 

@@ -19,9 +19,9 @@ from audit.head.settings import HessianSettings
 from audit.head.stable import StableSolver
 from audit.images.backbone import load_backbone
 from audit.influence.averaged import inner_products, mean_gradient
-from audit.influence.choice import make_engine
 from audit.influence.engine import Influence, Labelled
 from audit.influence.exact import ExactEngine
+from audit.influence.make_engine import make_engine
 from audit.influence.pixels import influence_of_pixels, pixels_to_embedding
 from audit.influence.ranking import helpful_and_harmful
 from tests.head_problems import Problem, digits_problem, made_problem, relative

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from audit.head import hessian as module
 from audit.head.hessian import HeadHessian
-from audit.head.leave_one_out.choice import leave_one_out
+from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.leave_one_out.class_blocks import bends_in_block, leverages_in_block
 from audit.head.settings import HessianSettings
 from audit.influence.engine import Labelled

@@ -29,8 +29,8 @@ from reports.markdown import render_markdown
 from reports.next_steps import next_steps, run_again
 from reports.seals import SEAL_MEANINGS
 from reports.text import signed
-from reports.threshold import threshold_values
-from reports.where import pairs_in_words, where, wrong_by_class
+from reports.threshold_slider import threshold_values
+from reports.wrong_labels_by_class import most_affected_classes, pairs_in_words, wrong_by_class
 from tests.digits_result import CLASSES, HOSTILE_CLASSES
 from tests.made_reports import ReportText, nothing_flagged
 from tests.made_statements import accepting, untold, verified
@@ -273,14 +273,14 @@ def test_the_verdict_names_pairs_and_a_class_that_stand_out(plain: AuditResult) 
     scores.loc[flagged, "suspicion"] = 0.9
     scores.loc[flagged, ["label", "other_label"]] = ["digit 3", "digit 8"]
     scores.loc[flagged[:20], ["label", "other_label"]] = ["digit 1", "digit 7"]
-    text = where(replace(plain, scores=scores))
+    text = most_affected_classes(replace(plain, scores=scores))
     assert text.startswith(f"Most flags are \u2068digit 3\u2069 → \u2068digit 8\u2069 ({len(flagged) - 20}) and ")
     assert "Of all classes \u2068digit 3\u2069 has the largest share of wrong labels" in text
     pairs = [("a", "b", 4), ("b", "a", 3), ("c", "a", 3), ("d", "a", 1)]
     assert pairs_in_words(pairs, 101) == "No pair of classes stands out among the flags."
     assert pairs_in_words(pairs, 100).startswith("The most frequent flags are ")
     assert "…" in pairs_in_words([("y" * 300, " ", 1)], 1)
-    assert where(nothing_flagged(plain)) == ""
+    assert most_affected_classes(nothing_flagged(plain)) == ""
 
 
 def test_no_class_has_more_wrong_labels_than_samples_and_none_is_named_where_nothing_is_known(
@@ -296,9 +296,11 @@ def test_no_class_has_more_wrong_labels_than_samples_and_none_is_named_where_not
     assert (wrong["deer"].value, wrong["deer"].high) == (26, 26)
     assert sum(number.value for number in wrong.values()) == pytest.approx(600)
     assert sum(number.high for number in wrong.values()) == pytest.approx(900)
-    assert "deer\u2069 has the largest share of wrong labels: > 99% of its 26 (modelled)." in where(result)
-    assert where(with_estimates(plain, mistakes=663.0, mistakes_low=0.0, mistakes_high=1797.0)) == ""
-    assert where(with_estimates(plain, told=False)) == ""
+    assert "deer\u2069 has the largest share of wrong labels: > 99% of its 26 (modelled)." in most_affected_classes(
+        result
+    )
+    assert most_affected_classes(with_estimates(plain, mistakes=663.0, mistakes_low=0.0, mistakes_high=1797.0)) == ""
+    assert most_affected_classes(with_estimates(plain, told=False)) == ""
 
 
 def with_estimates(result: AuditResult, **changes: Any) -> AuditResult:
@@ -341,7 +343,7 @@ def test_every_kind_of_statement_is_in_report_markdown_and_terminal(
 
 
 def test_the_verdict_says_nothing_of_pairs_that_were_injected(injected: AuditResult) -> None:
-    assert where(injected) == ""
+    assert most_affected_classes(injected) == ""
 
 
 def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) -> None:
@@ -404,7 +406,7 @@ def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
 def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
     plain: AuditResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.threshold.MAX_MOVABLE", 100)
+    monkeypatch.setattr("reports.threshold_slider.MAX_MOVABLE", 100)
     values = threshold_values(plain, None)
     assert values.floor == plain.scores["suspicion"].nlargest(100).min()
     assert values.samples == len(plain.scores)

@@ -28,14 +28,10 @@ from audit.result import _TABLES, AuditResult
 from audit.summary.counts import Finding
 from audit.summary.surroundings import AuditedDataset
 from tests import ROOT
+from tests.one_line import one_line
 
 PACKAGES = ("audit", "integrations", "reports")
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def said_in_one_line(error: Exception) -> None:
-    assert str(error)
-    assert "\n" not in str(error)
 
 
 def sources() -> Iterator[Path]:
@@ -113,7 +109,7 @@ def test_a_result_folder_with_any_byte_changed_is_refused_in_one_line(
     try:
         loaded = AuditResult.load(folder)
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
     else:
         # White space in JSON is the one change that changes nothing.
         assert path.name == "manifest.json"
@@ -168,7 +164,7 @@ def test_settings_are_valid_or_refused_in_one_line_that_names_one(given_settings
     try:
         config = AuditConfig.from_dict(given_settings)
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
         return
     json.dumps(config.to_dict(), allow_nan=False)
     assert AuditConfig.from_dict(config.to_dict()) == config
@@ -203,12 +199,12 @@ def test_a_config_file_of_any_content_is_read_or_refused_in_one_line(tmp_path: P
     try:
         options = read_options_file(path, run)
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
         return
     try:
         AuditConfig.from_dict({name: value for name, value in options.options.items() if name in SETTINGS})
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
 
 
 @FUZZ
@@ -217,7 +213,7 @@ def test_labels_of_any_kind_are_understood_or_refused_in_one_line(labels: list[A
     try:
         values, missing = label_array(labels)
     except InputError as error:
-        said_in_one_line(error)
+        one_line(error)
         return
     assert values.shape == missing.shape == (len(labels),)
     assert values.dtype.kind in "iub" or all(isinstance(value, str) for value in values)

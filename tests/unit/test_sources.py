@@ -20,6 +20,7 @@ from integrations.sources.digits import digits
 from integrations.sources.folder import image_folder
 from integrations.sources.huggingface import hub_dataset, parquet_files
 from integrations.sources.labelled_images import LabelledImage
+from tests.one_line import one_line
 from tests.waiting import within
 
 
@@ -33,12 +34,6 @@ def write(path: Path, content: bytes | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(jpeg() if content is None else content)
     return path
-
-
-def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 # --- digits ---------------------------------------------------------------------------------------------------------
@@ -182,7 +177,7 @@ def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", b"PAR1 and then nothing")
     with pytest.raises(InputError, match="cannot be read as a dataset") as error:
         parquet_files(tmp_path)
-    one_line(error)
+    one_line(error.value)
 
 
 @pytest.mark.parametrize("answers", ["nobody listens", "nobody answers"])
@@ -199,7 +194,7 @@ def test_a_hub_that_cannot_be_reached_costs_seconds_and_says_what_to_do(
             pytest.raises(InputError, match=r"hub cannot be reached .* download its parquet files") as error,
         ):
             hub_dataset("Maysee/tiny-imagenet")
-    one_line(error)
+    one_line(error.value)
 
 
 def test_a_hub_dataset_in_the_cache_needs_no_hub(

@@ -27,7 +27,7 @@ FEWEST = 5
 _SHORT = 40  # characters of a class name in a sentence
 
 
-def where(result: AuditResult, mark: Mark = unmarked) -> str:
+def most_affected_classes(result: AuditResult, mark: Mark = unmarked) -> str:
     """Sentences on the pairs of classes with the most flags, and on the class with the largest share of wrong labels.
 
     Empty if nothing is flagged, and if the number of wrong labels is not known at all. Also empty if mislabels were

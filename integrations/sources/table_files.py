@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
-from audit.errors import InputError
+from audit.errors import InputError, first_line
+from integrations.sources.csv_and_json import is_text_table, read_text_table
 from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.folder_tree import PARQUET_SUFFIXES
-from integrations.sources.text_table import is_text_table
 
 PARQUET_SIGNATURE = b"PAR1"
+_UNNAMED_INDEX = "__index_level_"  # how pandas calls the column of an index without a name
 
 EXCEL_SUFFIXES = (".xlsx", ".xls", ".ods")
 _NO_LABELS = ("submission", "readme", "package", "requirements", "class_names", "classes", "label_map", "config")
@@ -37,6 +39,26 @@ def is_parquet(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(PARQUET_SIGNATURE)) == PARQUET_SIGNATURE
+
+
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """The values of each column of a table without splits or images: text, or one parquet file.
+
+    An index that pandas named is a column; one without a name is left out.
+
+    Raises:
+        InputError: if the table cannot be read.
+    """
+    if not is_parquet(path):
+        return dict(read_text_table(path).columns)
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except Exception as error:  # of Arrow, on a damaged file
+        raise InputError(f"table {str(path)!r} cannot be read ({first_line(error)}); check the file") from None
+    named = [name for name in table.column_names if not name.startswith(_UNNAMED_INDEX)]
+    return {name: table.column(name).to_pylist() for name in named}
 
 
 def refers_to_files(path: Path, image_column: str | None = None) -> bool:

@@ -14,7 +14,7 @@ import torch
 
 from audit import __version__
 from audit.config import SPLITS, AuditConfig
-from audit.data.copies import Copies
+from audit.data.exact_copies import Copies
 from audit.data.findings import find, summarise
 from audit.explain.influential import no_explanations
 from audit.flags.detectors import Evidence, of_classes, scores_of, suspicion_of
@@ -26,8 +26,8 @@ from audit.images.pictures import Pictures
 from audit.influence.engine import Influence
 from audit.inputs import Material
 from audit.noise_model.controls import KINDS, Controls
-from audit.noise_model.copies import describe_copies
 from audit.noise_model.count import Count, cautions, describe_controls
+from audit.noise_model.diagnosis_of_copies import describe_copies
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
 from audit.result import AuditResult

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import audit
-from integrations.labels_table import audit_table, labels_of_table
+from integrations.table_without_images import audit_table, labels_of_table
 from tests.predicted import N, made_predictions, softmax
 
 LABELS = [f"class {label}" for label in made_predictions()[1]]
@@ -18,16 +18,16 @@ LABELS = [f"class {label}" for label in made_predictions()[1]]
 def written(folder: Path, suffix: str) -> str:
     table = pd.DataFrame({"name": [f"sample {row}" for row in range(N)], "label": LABELS})
     path = folder / f"labels{suffix}"
-    if suffix == ".jsonl":
-        table.to_json(path, orient="records", lines=True)
-    elif suffix == ".parquet":
+    if suffix in (".jsonl", ".json"):
+        table.to_json(path, orient="records", lines=suffix == ".jsonl")
+    elif suffix in (".parquet", ".pq"):
         table.to_parquet(path)
     else:
         table.to_csv(path, sep="\t" if suffix == ".tsv" else ",", index=False)
     return str(path)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".pq"])
 def test_labels_are_read_from_every_usual_table(suffix: str, tmp_path: Path) -> None:
     samples = labels_of_table(written(tmp_path, suffix))
     assert samples is not None
@@ -56,19 +56,50 @@ def test_rows_follow_the_ids_of_the_table(tmp_path: Path) -> None:
     assert samples.labels == ["x", None, "z"]
 
 
+def test_an_index_that_pandas_named_gives_the_ids(tmp_path: Path) -> None:
+    labels = pd.Series(["x", None, "z"], name="given_label", dtype="string")
+    labels.to_frame().set_index(pd.Index(["a", "b", "c"], name="id")).to_parquet(tmp_path / "named.parquet")
+    labels.to_frame().set_index(pd.Index(["a", "b", "c"])).to_parquet(tmp_path / "unnamed.parquet")
+    named, unnamed = (labels_of_table(str(tmp_path / f"{name}.parquet")) for name in ("named", "unnamed"))
+    assert named is not None
+    assert unnamed is not None
+    assert (named.ids, unnamed.ids) == (["a", "b", "c"], ["0", "1", "2"])
+    assert named.labels == unnamed.labels == ["x", None, "z"]
+
+
+def test_the_label_column_is_found_by_its_name_among_others(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": [0.5, 1.5], "y": ["a", "b"], "note": ["p", "q"]})
+    table.to_csv(tmp_path / "y.csv", index=False)
+    table.rename(columns={"y": "given_label", "x": "true_label"}).to_csv(tmp_path / "given.csv", sep=";", index=False)
+    for name in ("y", "given"):
+        samples = labels_of_table(str(tmp_path / f"{name}.csv"))
+        assert samples is not None
+        assert samples.labels == ["a", "b"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".json"])
+def test_a_damaged_table_is_named(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"t{suffix}").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(audit.InputError, match=rf"table '.*t{suffix}' .*check the file"):
+        labels_of_table(str(tmp_path / f"t{suffix}"))
+
+
 def test_tables_with_images_and_other_sources_are_left_to_others(tmp_path: Path) -> None:
     pd.DataFrame({"image": ["1.png", "2.jpg"], "label": ["a", "b"]}).to_csv(tmp_path / "images.csv", index=False)
     pd.DataFrame({"image": [b"x", b"y"], "label": ["a", "b"]}).to_parquet(tmp_path / "images.parquet")
-    for source in (str(tmp_path / "images.csv"), str(tmp_path / "images.parquet"), "digits", "fiftyone:x"):
+    (tmp_path / "coco.json").write_text('{"images": [], "annotations": []}')
+    (tmp_path / "list.txt").write_text("a\nb\n")
+    files = [str(tmp_path / name) for name in ("images.csv", "images.parquet", "coco.json", "list.txt")]
+    for source in (*files, "digits", "fiftyone:x"):
         assert labels_of_table(source) is None
 
 
 def test_an_unclear_label_column_is_asked_for(tmp_path: Path) -> None:
     pd.DataFrame({"first": ["a"], "second": ["b"]}).to_csv(tmp_path / "t.csv", index=False)
     source = str(tmp_path / "t.csv")
-    with pytest.raises(audit.InputError, match="--label-column, one of: first, second"):
+    with pytest.raises(audit.InputError, match="--label-column: first, second"):
         labels_of_table(source)
-    with pytest.raises(audit.InputError, match="has no column 'third'; it has: first, second"):
+    with pytest.raises(audit.InputError, match=r"column 'third' is not in table .*; its columns are: first, second"):
         labels_of_table(source, "third")
     samples = labels_of_table(source, "second")
     assert samples is not None

@@ -1,4 +1,4 @@
-"""How the noise model treats exact copies (`audit.data.copies`): it counts them as one sample.
+"""How the noise model treats exact copies (`audit.data.exact_copies`): it counts them as one sample.
 
 Copies with the same label hide a mistake: if one copy is left out, the head and the neighbours still learn the label
 from the other. So the noise model sees each content once, with its most frequent label. Its result for the content
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.data.copies import Copies
+from audit.data.exact_copies import Copies
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import FLOOR
 from audit.noise_model.votes import NeighbourVotes
