@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.summary.summary import Summary
-from audit.summary.verified import VerifiedNumber
+from audit.summary.verified import BeforeDecisions, VerifiedNumber
 from reports.claims import verified_figure
 from reports.ranges import percent, share_range
-from reports.text import count, threshold
+from reports.text import count, count_samples, threshold
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class VerifiedTexts:
     found: str
     unsure: str
     reviewed: str
+    before: str
     rows: list[VerifiedRow]
     by_threshold: list[ThresholdRow]
 
@@ -76,9 +77,22 @@ def verified_texts(summary: Summary) -> VerifiedTexts | None:
         found=count(verified.found),
         unsure=count(verified.unsure),
         reviewed=count(verified.reviewed),
+        before=_before(verified.before, summary.counts.flagged),
         rows=rows,
         by_threshold=by_threshold,
     )
+
+
+def _before(before: BeforeDecisions | None, flagged: int) -> str:
+    """What the audit had said, and how good the decisions find its flags; empty where the flags are still those."""
+    if before is None:
+        return ""
+    estimates = before.estimates
+    mistakes = f"{count(estimates.mistakes_low)} to {count(estimates.mistakes_high)} wrong labels"
+    said = f"Before these decisions the audit expected {mistakes} and flagged {count_samples(before.flagged)}"
+    if before.precision is not None:
+        said += f", of which, by the decisions, {share_range(verified_figure(before.precision, 1.0))} are right"
+    return f"{said}. The decisions changed suspicions and threshold: now {count_samples(flagged)} are flagged."
 
 
 def _count_row(name: str, number: VerifiedNumber) -> VerifiedRow:

@@ -247,7 +247,9 @@ def test_the_whole_way_on_digits(digits: AuditResult, tmp_path: Path) -> None:
     loaded = AuditResult.load(verified.save(tmp_path / "result"))
     assert loaded.summary == summary
     pd.testing.assert_frame_equal(loaded.scores, verified.scores)
-    assert render_report(loaded)
+    page = render_report(loaded)
+    assert f"and flagged {digits.summary.counts.flagged} samples, of which, by the decisions" in page
+    assert f"now {flag.sum()} samples are flagged" in page
     assert render_markdown(loaded)
 
 
