@@ -28,8 +28,10 @@ from integrations.fiftyone.fields import (
     FIELDS,
     FLAG,
     HEAT_MAP,
+    INJECTED,
     INJECTION_FIELDS,
     MODEL_FIELDS,
+    MODEL_SUSPICION,
     REVIEW_FIELDS,
     check_audit_key,
     declare,
@@ -257,10 +259,12 @@ def _write(
         _check_writable(dataset, audit_key, label_field)
         run.summary |= _since_last(dataset, result, audit_key)
         dataset_or_view.register_run(audit_key, run, overwrite=True, cleanup=False)
-        with_injection = "injected" in result.scores.columns
-        declare(dataset, audit_key, (*FIELDS, *(INJECTION_FIELDS if with_injection else ()), *REVIEW_FIELDS))
+        in_some = {INJECTION_FIELDS: INJECTED, MODEL_FIELDS: MODEL_SUSPICION}
+        present = {fields: field.suffix in result.scores.columns for fields, field in in_some.items()}
+        more = [field for fields, there in present.items() if there for field in fields]
+        declare(dataset, audit_key, (*FIELDS, *more, *REVIEW_FIELDS))
         write_scores(dataset, audit_key, result.scores, _remarks(result), progress)
-        outdated = (HEAT_MAP, *MODEL_FIELDS, *(() if with_injection else INJECTION_FIELDS))
+        outdated = [HEAT_MAP, *(field for fields, there in present.items() if not there for field in fields)]
         former = [field.name(audit_key) for field in outdated if dataset.has_field(field.name(audit_key))]
         if former:
             dataset.delete_sample_fields(former)

@@ -19,6 +19,7 @@ from fiftyone.core.odm import get_db_conn
 from pymongo.errors import PyMongoError
 
 from audit.progress import ProgressCallback, Step, silent
+from audit.verification.as_drawn import as_model_said
 from integrations.fiftyone.fields import (
     FINDINGS,
     FLAG,
@@ -197,6 +198,11 @@ def _columns(scores: pd.DataFrame) -> dict[AuditField, list[Any]]:
     columns[FLAG] = scores["flag"].astype(bool).tolist()
     columns[SUGGESTED] = _labels(scores["suggested_label"], _numbers(scores["suggested_probability"]))
     columns[SPLIT] = _texts(scores["split"])
+    if MODEL_SUSPICION.suffix in scores.columns:  # decisions changed the suspicions
+        model = as_model_said(scores)
+        columns[MODEL_SUSPICION] = _numbers(model["suspicion"])
+        columns[MODEL_FLAG] = model["flag"].astype(bool).tolist()
+        columns[MODEL_SUGGESTED] = _labels(model["suggested_label"], _numbers(model["suggested_probability"]))
     if "injected" in scores.columns:
         injected = scores["injected"].astype(bool)
         columns[INJECTED] = injected.tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from audit.errors import InputError
 from audit.progress import Step
 from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset
+from audit.verification.as_drawn import keeping_what_the_model_said
 from integrations.fiftyone import audit_dataset, read_samples, score_writing, write_result
 from integrations.fiftyone.fields import audit_fields
 from integrations.sources import resolve_source
@@ -329,6 +331,18 @@ def test_a_dataset_deleted_meanwhile_is_said(dataset: fo.Dataset) -> None:
     delete_elsewhere(dataset)
     with pytest.raises(InputError, match="dataset 'written digits' was deleted"):
         write_result(dataset, result)
+
+
+def test_a_result_that_follows_decisions_brings_what_the_model_said(dataset: fo.Dataset) -> None:
+    result = made_up_result(dataset)
+    said = result.scores["suspicion"].copy()
+    followed = keeping_what_the_model_said(result.scores).assign(suspicion=said / 2)
+    write_result(dataset, replace(result, scores=followed))
+    suspicion, model = dataset.values(["audit_suspicion", "audit_model_suspicion"])
+    assert model == pytest.approx(said[dataset.values("id")].tolist())
+    assert suspicion == pytest.approx((said / 2)[dataset.values("id")].tolist())
+    write_result(dataset, result)
+    assert not dataset.has_field("audit_model_suspicion")
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------
