@@ -8,7 +8,7 @@ from torch import Tensor
 from audit.compute.matrix import Rows, derive
 from audit.head.factors import SecondMoment
 from audit.head.hessian import chunks
-from audit.noise_model.settings import NeighbourSettings
+from audit.noise_model.neighbour_settings import NeighbourSettings
 
 
 def principal(x: Rows, classes: int, settings: NeighbourSettings = NeighbourSettings()) -> Rows:

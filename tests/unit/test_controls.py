@@ -17,8 +17,9 @@ from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.mixture import fit_mixture
 from audit.noise_model.model import NoiseModel
+from audit.noise_model.neighbour_settings import NeighbourSettings
 from audit.noise_model.readings import Readings
-from audit.noise_model.settings import NeighbourSettings, NoiseSettings, RoundSettings
+from audit.noise_model.settings import NoiseSettings, RoundSettings
 from audit.noise_model.transition import estimate_transition
 from audit.noise_model.votes import NeighbourVotes, largest, principal
 from tests.noise_problems import CLASSES, N, diagnosed, fitted_to, pictures, suspicion_of, with_slips
