@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import audit
@@ -18,16 +19,23 @@ from audit.annotators.labels import AnnotatorLabels, Votes
 from audit.errors import InputError
 from audit.result import AuditResult
 from audit.summary.parts import to_json
+from integrations.cli.batch import audit_all
+from integrations.cli.job import AuditJob, jobs_of
+from integrations.cli.terminal import Verbosity
+from integrations.corrections.corrected import corrected_source
 from tests.annotators import made_up_annotators
 
+OPTIONS = dict.fromkeys(
+    ("dataset", "view", "label_field", "keep_labels", "image_column", "label_column", "images", "layout")
+)
 RATES = {"ann": 0.2, "bob": 0.3, "eve": 0.4}
 
 
 @cache
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n, 64) and true labels (n,) of half of scikit-learn's digits."""
+    """Pixels (n, 64) and true labels (n,) of a quarter of scikit-learn's digits."""
     found = load_digits()
-    return found.data[::2].astype(np.float32), found.target[::2]
+    return found.data[::4].astype(np.float32), found.target[::4]
 
 
 def labelled(missing: float = 0.3, lazy: bool = False, adversary: bool = False) -> pd.DataFrame:
@@ -80,7 +88,7 @@ def test_quality_is_near_the_real_one_and_a_lazy_annotator_is_the_worst() -> Non
 
 def test_an_annotator_who_is_always_wrong_in_the_same_way_helps() -> None:
     with_adversary = audit.consensus_labels(labelled(adversary=True))
-    assert right(with_adversary) > 0.97
+    assert right(with_adversary) > 0.9
     assert with_adversary.annotators["annotator_quality"]["adversary"] < 0.05
 
 
@@ -203,3 +211,77 @@ def test_settings_that_do_not_go_with_annotators_are_refused() -> None:
         audit.audit_embeddings(x, None, annotators=table, config=audit.AuditConfig(validation_trusted=True))
     with pytest.raises(InputError, match="takes the place of labels"):
         audit.audit_embeddings(x, digits()[1], annotators=table)
+
+
+def job(source: Path, root: Path, **given: object) -> AuditJob:
+    """What the command makes of `--annotators` without FiftyOne."""
+    options = OPTIONS | {"source": str(source), "audit_key": "audit", "no_fiftyone": True, "annotators": True} | given
+    (made,) = jobs_of(options, {"backbone": "none"}, root)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "needs two label columns or more, and 0"),
+        ({"label_field": "ann"}, "needs two label columns or more, and 1"),
+        ({"label_field": ["ann,bob", "bob", "bob"]}, "names an annotator twice"),
+        ({"label_field": "ann,bob", "label_column": "ann,bob"}, "use one of them"),
+        ({"label_field": "ann,bob", "keep_labels": "cat"}, "--keep-labels"),
+    ],
+)
+def test_options_that_name_no_annotators_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        job(Path("labels.csv"), Path(), **given)
+
+
+def test_a_column_whose_name_holds_a_comma_is_named_by_itself() -> None:
+    assert job(Path("labels.csv"), Path(), label_field=["Ann, Bob", "eve"]).annotators == ("Ann, Bob", "eve")
+    assert job(Path("labels.csv"), Path(), label_column="ann, eve").annotators == ("ann", "eve")
+
+
+def test_label_columns_of_a_table_without_images_are_audited_by_predictions(tmp_path: Path) -> None:
+    table, true = labelled(missing=0.5), digits()[1]
+    table.map(lambda value: "" if np.isnan(value) else f"digit {int(value)}").to_csv(tmp_path / "labels.csv")
+    predicted = np.full((len(true), 10), 0.05)
+    predicted[np.arange(len(true)), true] = 0.55
+    np.save(tmp_path / "p.npy", predicted)
+    one = job(
+        tmp_path / "labels.csv", tmp_path / "results", label_field="ann,bob,eve", predictions=str(tmp_path / "p.npy")
+    )
+    assert audit_all([one], Verbosity(quiet=True)) == 0
+    (folder,) = (path.parent for path in (tmp_path / "results").rglob("summary.json"))
+    result = AuditResult.load(folder)
+    assert {annotator.name for annotator in result.summary.annotators} == set(RATES)
+    assert (result.scores["label"] == [f"digit {label}" for label in true]).mean() > 0.9
+    assert 'id="annotators"' in (folder / "report.html").read_text()
+    assert "the consensus of 3 annotators" in (folder / "summary.md").read_text()
+
+
+def test_label_columns_of_a_table_of_images_are_audited_without_fiftyone(tmp_path: Path) -> None:
+    x, true = digits()
+    table = labelled(lazy=True).map(lambda value: "" if np.isnan(value) else f"digit {int(value)}")
+    names = [f"{row:03d}.png" for row in range(len(true))]
+    for name, pixels in zip(names, x.reshape(-1, 8, 8), strict=True):
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(tmp_path / name)
+    table.insert(0, "file", names)
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    np.save(tmp_path / "x.npy", x)
+    one = job(
+        tmp_path / "labels.csv",
+        tmp_path / "results",
+        label_column="ann,bob,eve,lazy",
+        embeddings=str(tmp_path / "x.npy"),
+    )
+    assert audit_all([one], Verbosity(quiet=True)) == 0
+    (folder,) = (path.parent for path in (tmp_path / "results").rglob("summary.json"))
+    result = AuditResult.load(folder)
+    assert result.scores["key"].tolist() == names
+    assert result.scores["label"].tolist() == [
+        f"digit {label}" for label in of_pictures().labels["consensus_label"].astype(int)
+    ]
+    source = result.summary.source
+    assert source is not None
+    assert (source.annotators, source.label_column) == (("ann", "bob", "eve", "lazy"), "ann,bob,eve,lazy")
+    with pytest.raises(InputError, match="the consensus of several columns"):
+        corrected_source(source)
