@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audit.annotators.audited import with_consensus
+from audit.annotators.audited import BASIS, count_of_consensus, with_consensus
 from audit.annotators.labels import AnnotatorLabels
 from audit.build_result import Scored, result_of, with_optional_stages
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
@@ -291,6 +291,8 @@ class _Audit:
             suspicion = suspicion_of(evidence)
             numbers, proven = torch.from_numpy(labels).to(material.device), copies.proven_mistakes(labels)
             counted = count_by_controls(controls, diagnosis, numbers, suspicion, proven)
+            if material.consensus is not None:
+                counted = replace(counted, mistakes=count_of_consensus(suspicion, diagnosis.tells))
             flags = choose_flags(
                 suspicion,
                 config.threshold,
@@ -302,7 +304,11 @@ class _Audit:
             trusted = self._trusted(material)
             known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
             models = Models.of(diagnosis, GivenLabels(numbers, known), suspicion, counted.mistakes, config.seed)
+            if material.consensus is not None:  # the other models are of one label a sample
+                models = replace(models, simpler=())
             flags = replace(flags, estimates=with_ranges(flags, models, proven))
+            if material.consensus is not None:
+                flags = replace(flags, estimates=replace(flags.estimates, basis=BASIS))
             acceptance = acceptance_of(suspicion, flags.threshold, models) if counted.mistakes.told else None
         return counted, flags, acceptance
 

@@ -192,6 +192,17 @@ def test_an_audit_of_annotators_audits_their_consensus() -> None:
     assert any("the consensus of 4 annotators" in note for note in result.summary.notes)
 
 
+def test_the_range_of_wrong_consensus_labels_holds_their_number() -> None:
+    table, true = labelled(missing=0.5), digits()[1]
+    predicted = np.full((len(true), 10), 0.02)
+    predicted[np.arange(len(true)), np.where(np.arange(len(true)) % 5, true, (true + 3) % 10)] = 0.82
+    result = audit.audit_embeddings(None, None, predictions=predicted, annotators=table)
+    wrong, estimates = int((result.scores["label"] != true).sum()), result.summary.estimates
+    assert estimates.mistakes_low <= wrong <= estimates.mistakes_high
+    assert estimates.mistakes == pytest.approx(result.scores["suspicion"].sum(), abs=1e-4)
+    assert [model.model for model in estimates.models] == ["noise model"]
+
+
 def test_the_summary_lists_annotators_from_the_worst_to_the_best(tmp_path: Path) -> None:
     saved = AuditResult.load(audited().save(tmp_path / "result")).summary
     assert [found.name for found in saved.annotators] == ["lazy", "eve", "bob", "ann"]
