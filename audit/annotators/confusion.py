@@ -12,6 +12,8 @@ counts themselves say how strongly (empirical Bayes, as in `audit.noise_model.tr
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from audit.noise_model.given_labels import FLOOR
 
 LEAST_MISTAKES = 0.5  # of an annotator: as many as Jeffreys' prior adds
 MOST_RATE = 1 - 1e-3  # the largest error rate that others are shrunk towards
+CHOSEN_BY = 100_000  # counts of evenly spaced rows that choose a concentration, where there are more
 STRENGTHS = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=torch.float64)
 """Dirichlet concentrations to choose from: from rows that are unrelated to rows that are the same."""
 
@@ -66,14 +69,18 @@ def _shrunk(counts: Tensor, mean: Tensor) -> Tensor:
 
     The rows are Dirichlet-multinomial, all with the same concentration. Columns whose mean is 0 have no part in it.
     """
-    allowed = mean > 0
-    counts = torch.where(allowed, counts, 0.0)
-    total = counts.sum(1)
-    best, strength = -torch.inf, STRENGTHS[0]
-    for candidate in STRENGTHS:
-        prior = torch.where(allowed, candidate * mean, 1.0)
+    counts = torch.where(mean > 0, counts, 0.0)
+    step = math.ceil(counts.numel() / CHOSEN_BY)
+    strength = _likeliest_strength(counts[::step], mean[::step])
+    return (counts + strength * mean) / (counts.sum(1) + strength)[:, None]
+
+
+def _likeliest_strength(counts: Tensor, mean: Tensor) -> Tensor:
+    """The concentration of STRENGTHS under which counts (r, k) are likeliest."""
+    allowed, total = mean > 0, counts.sum(1)
+    likelihoods = []
+    for strength in STRENGTHS:
+        prior = torch.where(allowed, strength * mean, 1.0)
         terms = torch.where(allowed, torch.lgamma(counts + prior) - torch.lgamma(prior), 0.0)
-        likelihood = float((torch.lgamma(candidate) - torch.lgamma(total + candidate)).sum() + terms.sum())
-        if likelihood > best:
-            best, strength = likelihood, candidate
-    return (counts + strength * mean) / (total + strength)[:, None]
+        likelihoods.append((torch.lgamma(strength) - torch.lgamma(total + strength)).sum() + terms.sum())
+    return STRENGTHS[int(torch.stack(likelihoods).argmax())]

@@ -13,7 +13,7 @@ from torch import Tensor
 from audit.data.left_out import kind_of, label_array
 from audit.errors import InputError
 
-MOST_NAMED = 5  # annotators that a message names
+MOST_CONFUSIONS = 100_000_000  # of all annotators: 0.8 GB, some times
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,17 @@ class Votes:
 
     @classmethod
     def of(cls, labels: AnnotatorLabels, classes: np.ndarray) -> Votes:
-        """The votes for some classes (C,), sorted. Labels of other classes count as missing."""
+        """The votes for some classes (C,), sorted. Labels of other classes count as missing.
+
+        Raises:
+            InputError: if there are more confusions than fit into memory.
+        """
+        entries = len(labels.names) * len(classes) ** 2
+        if entries > MOST_CONFUSIONS:
+            raise InputError(
+                f"{len(labels.names)} annotators of {len(classes)} classes have {entries:,} confusions, and at most "
+                f"{MOST_CONFUSIONS:,} can be estimated; leave out annotators with few labels, or take some classes"
+            )
         known = ~labels.missing & np.isin(labels.values, classes)
         sample, annotator = np.nonzero(known)
         numbers = np.searchsorted(classes, labels.values[known])
