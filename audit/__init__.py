@@ -16,6 +16,7 @@ from audit.config import AuditConfig
 from audit.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
+    from audit.annotators.consensus import Consensus, consensus_labels
     from audit.data.samples import Samples
     from audit.explain.matrix import influence_matrix
     from audit.label_issues import find_label_issues
@@ -30,12 +31,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditConfig",
     "AuditResult",
+    "Consensus",
     "ConvergenceError",
     "InputError",
     "Samples",
     "apply_verification",
     "audit_embeddings",
     "audit_images",
+    "consensus_labels",
     "draw_verification",
     "find_label_issues",
     "influence_matrix",
@@ -45,10 +48,12 @@ __all__ = [
 
 _HOMES = {
     "AuditResult": "audit.result",
+    "Consensus": "audit.annotators.consensus",
     "Samples": "audit.data.samples",
     "apply_verification": "audit.verification.apply",
     "audit_embeddings": "audit.pipeline",
     "audit_images": "audit.pipeline",
+    "consensus_labels": "audit.annotators.consensus",
     "draw_verification": "audit.verification.draw",
     "find_label_issues": "audit.label_issues",
     "influence_matrix": "audit.explain.matrix",

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from audit import __version__
+from audit.annotators.consensus import Consensus
 from audit.config import SPLITS, AuditConfig
 from audit.data.exact_copies import Copies
 from audit.data.findings import find, summarise
@@ -32,6 +33,7 @@ from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
 from audit.result import AuditResult
 from audit.stages import predicted
+from audit.summary.annotators import AnnotatorSummary
 from audit.summary.correction import CorrectionMeasured
 from audit.summary.counts import Counts, Finding
 from audit.summary.detection import InjectedDetection
@@ -156,6 +158,7 @@ def _summary(
         failed_stages=tuple(stages.failed),
         timings=dict(stages.seconds),
         acceptance=scored.acceptance,
+        annotators=() if material.consensus is None else _describe_annotators(material.consensus, classes),
     )
 
 
@@ -183,6 +186,29 @@ def _describe_noise_model(diagnosis: Diagnosis, classes: tuple[ClassLabel, ...])
         trusted_weight=diagnosis.trusted_weight,
         look_alikes=LookAlikesSummary(**asdict(diagnosis.look_alikes)),
         confusions=likeliest_confusions(diagnosis.transition.cpu().numpy(), classes),
+    )
+
+
+def _describe_annotators(consensus: Consensus, classes: tuple[ClassLabel, ...]) -> tuple[AnnotatorSummary, ...]:
+    positions = {label: place for place, label in enumerate(consensus.classes.tolist())}
+    table = consensus.annotators[consensus.annotators["num_examples_labeled"] > 0]  # of the audited samples
+    return tuple(
+        AnnotatorSummary(
+            name=name,
+            labels=labels,
+            quality=quality,
+            agreement=agreement,
+            worst_class=classes[positions[worst]],
+            confusions=likeliest_confusions(consensus.confusion_of(name), classes),
+        )
+        for name, labels, quality, agreement, worst in zip(
+            table.index,
+            table["num_examples_labeled"].tolist(),
+            table["annotator_quality"].tolist(),
+            table["agreement_with_consensus"].tolist(),
+            table["worst_class"].tolist(),
+            strict=True,
+        )
     )
 
 
@@ -257,6 +283,9 @@ def scores_table(material: Material, scored: Scored, config: AuditConfig) -> pd.
     if config.inject:
         columns["injected"] = evidence.labels != scored.given
         columns["original_label"] = material.classes[scored.given]
+    if material.consensus is not None:
+        found = material.consensus.labels
+        columns |= {name: found[name].to_numpy() for name in ("consensus_probability", "annotator_agreement")}
     return pd.DataFrame(columns, index=pd.Index(material.ids, name="id"))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from audit.annotators.consensus import Consensus
+from audit.annotators.labels import AnnotatorLabels
 from audit.compute.matrix import Rows, StoredRows, select_rows
 from audit.config import NO_BACKBONE, AuditConfig
 from audit.data.arrays import read_arrays, read_validation, rows_of
@@ -54,6 +56,8 @@ class Material:
         pictures: the images; None for an audit of arrays.
         exponent: the embeddings were divided by two to this power.
         predictions: float32 (n, C) probabilities by a model of the user's own; None if there are none.
+        annotated: the labels of several annotators; None if each sample has one label.
+        consensus: of the annotators, once it is estimated: then `labels` are the consensus.
     """
 
     ids: list[str]
@@ -68,6 +72,8 @@ class Material:
     pictures: Pictures | None = None
     exponent: int = 0
     predictions: np.ndarray | None = None
+    annotated: AnnotatorLabels | None = None
+    consensus: Consensus | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """Positions of the samples of a split."""
@@ -157,7 +163,7 @@ def _material(
     given.check_rows(len(listed.ids))
     rows = _given_rows(listed.labelled, given, listed.left_out, stages)
     kept, classes = _of_auditable_classes(listed.labels[rows], rows, listed.left_out, stages)
-    every_label, rows = np.unique(listed.labels[listed.labelled]), rows[kept]
+    every_label, rows = given.every_label(listed.labels[listed.labelled]), rows[kept]
     ids, labels = [listed.ids[row] for row in rows], listed.labels[rows]
     splits = None if listed.splits is None else listed.splits[rows]
     if splits is not None and listed.images is None:
@@ -180,6 +186,7 @@ def _material(
         None if listed.images is None else Pictures(listed.images.select(rows), None),
         exponent,
         predictions,
+        None if given.annotators is None else given.annotators.select(rows),
     )
 
 
@@ -277,7 +284,7 @@ def _through_backbone(
     """The samples whose images can be read and audited, embedded by the backbone."""
     config, stages, workers = audit
     given.check_rows(len(samples))
-    every_label = np.array(sorted({samples.labels[row] for row in labelled}))
+    every_label = given.every_label(np.array(sorted({samples.labels[row] for row in labelled})))
     labelled = _given_rows(labelled, given, left_out, stages)
     auditable_classes(np.array([samples.labels[row] for row in labelled]))
     backbone, embedded = _embedded(samples.select(labelled), config, stages, workers)
@@ -305,6 +312,7 @@ def _through_backbone(
         every_label,
         Pictures(audited, backbone, embedded.computed, embedded.cached),
         predictions=given.probabilities(rows[kept], every_label, classes),
+        annotated=None if given.annotators is None else given.annotators.select(rows[kept]),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from audit.annotators.audited import BASIS, count_of_consensus, with_consensus
+from audit.annotators.labels import AnnotatorLabels
 from audit.build_result import Scored, result_of, with_optional_stages
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.compute.memory import check_fits
@@ -21,6 +23,7 @@ from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
 from audit.data.given import Given
 from audit.data.samples import Samples
+from audit.errors import InputError
 from audit.flags.detectors import Evidence, suspicion_of
 from audit.flags.threshold import Flags, choose_flags
 from audit.head.fit import Head
@@ -69,6 +72,7 @@ def audit_embeddings(
     checkpoint: Checkpoint | None = None,
     *,
     predictions: Any = None,
+    annotators: Any = None,
 ) -> AuditResult:
     """Audit labels on embeddings of your own, on predictions of a model of your own, or on both.
 
@@ -91,6 +95,8 @@ def audit_embeddings(
             was, set `config.predictions_in_sample`): a row for each of x, then for each of `validation`. The columns
             are the classes in sorted order, or those of a table that are named as the classes. A row of NaN is a
             missing prediction: the sample is not audited.
+        annotators: (n, A) labels by several annotators, as `consensus_labels` takes them, in the place of labels, which
+            are None then: their consensus is audited.
 
     Returns:
         The result; `scores` has one row an audited sample, with its row in x as the id: '0', '1', ... Samples without
@@ -104,7 +110,14 @@ def audit_embeddings(
     """
     config = config or AuditConfig()
     stages = Stages(progress)
-    material = material_of_arrays(x, labels, validation, config, stages, Given.read(predictions=predictions))
+    given = Given.read(predictions=predictions, annotators=annotators)
+    if given.annotators is not None:
+        if labels is not None or validation is not None:
+            raise InputError(
+                "annotators takes the place of labels, and has no validation; give labels None, and no validation"
+            )
+        labels = given.annotators.majority()
+    material = material_of_arrays(x, labels, validation, config, stages, given)
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
     return audit.end(*audit.run(material), discard=checkpoint is None)
 
@@ -119,6 +132,7 @@ def audit_images(
     *,
     embeddings: Any = None,
     predictions: Any = None,
+    annotators: Any = None,
 ) -> AuditResult:
     """Audit the labels of images.
 
@@ -139,6 +153,8 @@ def audit_images(
             A row of NaN is a missing embedding: the sample is not audited.
         predictions: as in `audit_embeddings`, a row for each sample. With `config.backbone` 'none', the audit rests on
             them alone.
+        annotators: (n, A) labels by several annotators, as `consensus_labels` takes them, a row for each sample: their
+            consensus is audited, and the labels of `samples` are not used.
 
     If a stage after the flags fails, `result.summary.failed_stages` names it with the reason, and the rest is kept.
 
@@ -148,7 +164,10 @@ def audit_images(
     """
     config = config or AuditConfig()
     stages = Stages(progress)
-    given = Given.read(embeddings, predictions)
+    if annotators is not None:
+        annotators = AnnotatorLabels.read(annotators, "annotators").as_text()
+        samples = replace(samples, labels=annotators.majority().tolist())
+    given = Given.read(embeddings, predictions, annotators)
     material = material_of_images(samples, config, stages, workers, given)
     audit = _Audit(config, stages, checkpoint or checkpoint_for(config))
     result, correction = audit.run(material, scored)
@@ -175,6 +194,8 @@ class _Audit:
         self, material: Material, scored: Callable[[AuditResult], object] = lambda result: None
     ) -> tuple[AuditResult, CorrectionMeasured | None]:
         """Scores and flags, which are passed to `scored`, then explanations, and what correcting does to the head."""
+        if material.annotated is not None:
+            material = with_consensus(material, self.config, self.stages)
         check_fits(len(material.ids), len(material.classes), material.device)
         self.checkpoint.begin(
             self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
@@ -195,7 +216,10 @@ class _Audit:
         """A digest of everything that the stages depend on."""
         settings = {name: value for name, value in self.config.to_dict().items() if name not in NOT_IN_OUTCOME}
         parts = (material.keys, material.made_by, material.labels, material.split, material.ids, settings)
-        return digest_of(*parts, material.predictions, str(material.device), torch.__version__, code_digest())
+        annotated = None if material.consensus is None else material.consensus.posterior
+        return digest_of(
+            *parts, annotated, material.predictions, str(material.device), torch.__version__, code_digest()
+        )
 
     def _score(self, material: Material) -> Scored:
         given = material.numbers
@@ -267,6 +291,8 @@ class _Audit:
             suspicion = suspicion_of(evidence)
             numbers, proven = torch.from_numpy(labels).to(material.device), copies.proven_mistakes(labels)
             counted = count_by_controls(controls, diagnosis, numbers, suspicion, proven)
+            if material.consensus is not None:
+                counted = replace(counted, mistakes=count_of_consensus(suspicion, diagnosis.tells))
             flags = choose_flags(
                 suspicion,
                 config.threshold,
@@ -278,7 +304,11 @@ class _Audit:
             trusted = self._trusted(material)
             known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
             models = Models.of(diagnosis, GivenLabels(numbers, known), suspicion, counted.mistakes, config.seed)
+            if material.consensus is not None:  # the other models are of one label a sample
+                models = replace(models, simpler=())
             flags = replace(flags, estimates=with_ranges(flags, models, proven))
+            if material.consensus is not None:
+                flags = replace(flags, estimates=replace(flags.estimates, basis=BASIS))
             acceptance = acceptance_of(suspicion, flags.threshold, models) if counted.mistakes.told else None
         return counted, flags, acceptance
 

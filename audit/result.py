@@ -50,6 +50,9 @@ SCORE_MEANINGS = {
     "model_other_probability": "The probability of the other label before that, 0 to 1.",
     "injected": "True where this audit changed the label on purpose, to measure itself.",
     "original_label": "The label before injection (only in audits that inject).",
+    "consensus_probability": "The model's probability that the consensus of the annotators is right, 0 to 1 (only of "
+    "several annotators).",
+    "annotator_agreement": "Share of the sample's annotators who gave the consensus, 0 to 1 (only then).",
     "key": "What the source calls the sample: a file as its table or folder has it, a row, or FiftyOne's id.",
     "label": "The label that was audited (the changed one where a mislabel was injected).",
     "split": "Whether the head was trained on the sample (train), tuned on it (validation) or measured on it (test).",
@@ -74,8 +77,9 @@ class AuditResult:
     Attributes:
         scores: one row per scored sample, indexed by sample id (`id`), in the order of the samples: filepath, split,
             label, influence, self_influence, loo_probability, suspicion, flag, suggested_label, suggested_probability,
-            other_label, other_probability, with injection also injected and original_label, and of a source also its
-            key. `SCORE_MEANINGS` says what each means. `filepath` is None if the images were not files.
+            other_label, other_probability, with injection also injected and original_label, of several annotators also
+            consensus_probability and annotator_agreement, and of a source also its key. `SCORE_MEANINGS` says what each
+            means. `filepath` is None if the images were not files.
         summary: counts, threshold, estimates, detection, heads, influence, config, versions, timings, and more.
         curves: training curves, columns head ('given' | 'corrupted'), step, train_loss, validation_loss (nats).
         explanations: the training samples that help and harm chosen samples most, columns target (id), reason

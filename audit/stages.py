@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from audit.annotators.audited import ConsensusModel
 from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
@@ -30,6 +31,7 @@ from audit.influence.engine import Influence, Labelled
 from audit.influence.make_engine import make_engine
 from audit.inputs import Material
 from audit.noise_model.controls import Controls, spike_in
+from audit.noise_model.diagnosis import LabelModel
 from audit.noise_model.diagnosis_of_copies import diagnosis_of_copies
 from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import Diagnosis, NoiseModel
@@ -195,7 +197,12 @@ def correction_of(
 
 
 def copies_of(material: Material, labels: np.ndarray) -> Copies:
-    """Samples with the same content; none if content does not tell samples apart, or too few contents are left."""
+    """Samples with the same content; none if content does not tell samples apart, or too few contents are left.
+
+    Copies that several annotators labelled count each for itself: each has labels of its own, of which none is ignored.
+    """
+    if material.consensus is not None:
+        return Copies.none(len(labels))
     copies = Copies.of(material.keys)
     if not copies:
         return copies
@@ -241,8 +248,16 @@ def diagnose(
 
 def _noise_model(
     material: Material, rows: Tensor | None, trusted: np.ndarray | None, device: torch.device, config: AuditConfig
-) -> NoiseModel | PredictionsModel:
+) -> LabelModel:
     """The noise model of some samples, by their positions; None for all."""
+    model = _model_of_labels(material, rows, trusted, device, config)
+    return model if material.consensus is None else ConsensusModel(model, material.consensus, material.numbers)
+
+
+def _model_of_labels(
+    material: Material, rows: Tensor | None, trusted: np.ndarray | None, device: torch.device, config: AuditConfig
+) -> NoiseModel | PredictionsModel:
+    """The noise model of one label a sample."""
     predictions = None
     if material.predictions is not None:
         probabilities = torch.from_numpy(material.predictions).to(device)

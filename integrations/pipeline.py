@@ -8,7 +8,7 @@ the output of all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from audit.errors import InputError, WriteError
 from audit.progress import ProgressCallback, Step, failed_stage, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
     from fiftyone.core.collections import SampleCollection
 
     from audit.checkpoint import Checkpoint
@@ -66,6 +67,7 @@ def audit_and_report(
     embeddings: Sequence[str] = (),
     predictions: str | None = None,
     source_order: Sequence[str] | None = None,
+    annotators: Mapping[str, str] | None = None,
 ) -> Audited:
     """Audit, write the scores into FiftyOne, and write the result and report into a folder.
 
@@ -75,7 +77,7 @@ def audit_and_report(
         collection: a FiftyOne dataset or view.
         label_field, audit_key, config, progress, workers, part, left_out: as for `integrations.fiftyone.audit_dataset`.
         folder: of the result and its report.
-        embeddings, predictions, source_order: as for `integrations.fiftyone.audit_dataset`.
+        embeddings, predictions, source_order, annotators: as for `integrations.fiftyone.audit_dataset`.
 
     Raises:
         InputError: if the collection cannot be audited.
@@ -101,6 +103,7 @@ def audit_and_report(
             embeddings=list(embeddings) or None,
             predictions=predictions,
             source_order=source_order,
+            annotators=annotators or None,
         )
     except (InputError, WriteError) as error:
         if error.result is None:
@@ -116,6 +119,7 @@ def audit_without_fiftyone(
     folder: Path,
     progress: ProgressCallback = silent,
     workers: Workers | None = None,
+    annotators: pd.DataFrame | None = None,
 ) -> Audited:
     """Audit the images of a source, and write the result and report into a folder; FiftyOne is not used.
 
@@ -128,6 +132,8 @@ def audit_without_fiftyone(
         audited: what the summary says of it.
         config, progress, workers: as for `audit.audit_images`.
         folder: of the result and its report.
+        annotators: the labels of several annotators (a column each) by the source's key of the sample, whose consensus
+            is audited; None for the labels of the images.
 
     Raises:
         InputError: if the images cannot be audited.
@@ -160,6 +166,7 @@ def audit_without_fiftyone(
         scored=complete,
         embeddings=given.embeddings,
         predictions=given.predictions,
+        annotators=None if annotators is None else annotators.reindex(list(samples.ids)),
     )
     result = complete(result)
     return _reported(result, folder, checkpoint, progress)

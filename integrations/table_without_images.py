@@ -57,6 +57,7 @@ def audit_table(
     embeddings: Sequence[str],
     predictions: str | None,
     progress: ProgressCallback = silent,
+    annotators: pd.DataFrame | None = None,
 ) -> Audited:
     """Audit the labels by files of embeddings, predictions or both, and write result and report into a folder.
 
@@ -66,6 +67,7 @@ def audit_table(
         folder: of the result and its report.
         embeddings, predictions: files whose rows are those of the table, or name them.
         progress: called with each step.
+        annotators: (n, A) labels of several annotators, whose consensus is audited; None for the labels of `samples`.
 
     Raises:
         InputError: if the files do not fit the table, or it cannot be audited.
@@ -75,7 +77,14 @@ def audit_table(
 
     given = given_in_files(samples, embeddings, predictions)
     without_images = config if embeddings else config.replace(backbone="none")
-    result = audit_images(samples, without_images, progress, embeddings=given.embeddings, predictions=given.predictions)
+    result = audit_images(
+        samples,
+        without_images,
+        progress,
+        embeddings=given.embeddings,
+        predictions=given.predictions,
+        annotators=annotators,
+    )
     result.save(folder)
     progress(Step("report"))
     result, problem = write_reports(result, folder)

@@ -9,6 +9,7 @@ from audit.files.storage import replace_file
 from audit.result import AuditResult
 from reports import verdict
 from reports.acceptance import acceptance_sentences
+from reports.annotators import annotators_sentence
 from reports.correction import correction_sentence
 from reports.known_mislabels import compare_with_known
 from reports.next_steps import next_steps
@@ -34,6 +35,8 @@ def render_markdown(result: AuditResult) -> str:
         lines += [corrected, "A better head does not prove the flags right.", ""]
     if accepted := acceptance_sentences(summary):
         lines += [" ".join(accepted), ""]
+    if annotators := annotators_sentence(summary):
+        lines += [_cell(annotators), ""]
     numbers = verdict.key_numbers(summary, known)
     lines += ["| | | |", "|---|---|---|"]
     for number in numbers:

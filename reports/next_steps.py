@@ -189,10 +189,18 @@ def _as_source(source: AuditedDataset | None) -> str:
         text += f" --embeddings {shlex.quote(one)}"
     if source.predictions is not None:
         text += f" --predictions {shlex.quote(source.predictions)}"
+    if source.annotators:
+        text += f" {_annotators(source.annotators)}"
     if not source.in_fiftyone:
         text += " --no-fiftyone"
-    elif source.label_field != "ground_truth" and not (from_source and source.label_column):
+    elif not source.annotators and source.label_field != "ground_truth" and not (from_source and source.label_column):
         text += f" --label-field {shlex.quote(source.label_field)}"
     if source.audit_key != "audit":
         text += f" --audit-key {shlex.quote(source.audit_key)}"
     return text
+
+
+def _annotators(names: Sequence[str]) -> str:
+    """The options that name annotators, each by itself if a name holds a comma."""
+    together = [",".join(names)] if not any("," in name for name in names) else names
+    return " ".join(["--annotators", *(f"--label-field {shlex.quote(text)}" for text in together)])

@@ -11,7 +11,7 @@ from reports.figure_style import FONT, short_label
 
 LABEL_LENGTH = 40  # characters of a case's name on the axis
 COLOURS = ("#c65102", "#1f6fb4", "#4f9bd9", "#8fc1ea", "#7a5195", "#2f8f6b", "#8a8f98", "#b0851c", "#d98fb3", "#5c6672")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "triangle-down")
 
 
 def peers_figure(

@@ -1,4 +1,4 @@
-"""What a user gives an audit beside images and labels: embeddings, or predictions of a model of the user's own."""
+"""What a user gives an audit beside images and labels: embeddings, predictions, or the labels of several annotators."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from audit.annotators.labels import AnnotatorLabels
 from audit.data.embeddings import NO_EMBEDDING, GivenEmbeddings
 from audit.data.predictions import NO_PREDICTION, Predictions
 from audit.errors import InputError
@@ -19,22 +20,29 @@ class Given:
     Attributes:
         embeddings: of the samples, in place of a backbone's; None if there are none.
         predictions: of a model of the user's own; None if there are none.
+        annotators: the labels of several annotators, of which the consensus is audited; None for one label a sample.
     """
 
     embeddings: GivenEmbeddings | None = None
     predictions: Predictions | None = None
+    annotators: AnnotatorLabels | None = None
 
     @classmethod
-    def read(cls, embeddings: Any = None, predictions: Any = None) -> Given:
-        """Read them in any usual form; errors as those of `GivenEmbeddings.read` and `Predictions.read`."""
+    def read(cls, embeddings: Any = None, predictions: Any = None, annotators: Any = None) -> Given:
+        """Read them in any usual form; errors as those of the `read` of each."""
         return cls(
             None if embeddings is None else GivenEmbeddings.read(embeddings),
             None if predictions is None else Predictions.read(predictions),
+            None if annotators is None else AnnotatorLabels.read(annotators, "annotators"),
         )
 
     def check_rows(self, samples: int) -> None:
         """Refuse what does not have one row for each of the samples."""
-        for name, given in (("embeddings", self.embeddings), ("predictions", self.predictions)):
+        for name, given in (
+            ("embeddings", self.embeddings),
+            ("predictions", self.predictions),
+            ("annotators", self.annotators),
+        ):
             if given is not None and len(given) != samples:
                 raise InputError(
                     f"{name} have {len(given)} rows, and there are {samples} samples; give one row a sample"
@@ -47,6 +55,10 @@ class Given:
             if given is not None:
                 reasons.update(dict.fromkeys(rows[given.missing[rows]].tolist(), reason))
         return reasons
+
+    def every_label(self, labels: np.ndarray) -> np.ndarray:
+        """The distinct labels of all samples, sorted, by their labels (n,) or those of all annotators."""
+        return np.unique(labels) if self.annotators is None else self.annotators.classes
 
     def probabilities(self, rows: np.ndarray, every_label: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
         """The predictions (k, C) for samples; None if there are none (`Predictions.of_classes`)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from audit.config import AuditConfig
+from audit.summary.annotators import AnnotatorSummary
 from audit.summary.correction import CorrectionMeasured
 from audit.summary.counts import CopiesFound, Counts, Finding
 from audit.summary.detection import ControlsMeasured, InjectedDetection
@@ -88,3 +89,5 @@ class Summary(Part):
     """The predictions that the user gave; null where none were given."""
     acceptance: Acceptance | None = None
     """Modelled: what accepting suggestions unseen is expected to mend and to break; null where nothing is known."""
+    annotators: tuple[AnnotatorSummary, ...] = ()
+    """Modelled: the annotators whose consensus was audited, the worst first; empty where each sample has one label."""

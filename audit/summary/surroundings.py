@@ -97,5 +97,8 @@ class AuditedDataset(Part):
     """The column of the source that the labels are from; null where the source has no columns."""
     options: SourceOptions = field(default_factory=dict)
     """The command's options that read the source in the same way, by name: `label_column`, `images` and others."""
+    annotators: tuple[str, ...] = ()
+    """The columns or fields with the labels of several annotators, whose consensus was audited; empty where each sample
+    has one label."""
     in_fiftyone: bool = True
     """Whether the dataset is in FiftyOne; false for an audit without it, where only the source has the name."""

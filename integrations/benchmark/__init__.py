@@ -3,8 +3,9 @@
 Every peer that needs out-of-sample predictions gets them as its documentation asks, from five-fold cross-validation of
 the same L2-regularised softmax head, whose L2 is chosen as carefully as ours (by held-out loss on the audited labels).
 
-cases: what is compared; ours, peers: the methods; folds: the peers' predictions; measure: how they do; table: the
-files that say so. claims: whether what the audit states is true, before and after decisions; claims_table: in Markdown.
+cases: what is compared; ours: the audit; peers: the other methods, a file each; folds: their predictions; measure: how
+they do; table: the files that say so. claims: whether what the audit states is true, before and after decisions;
+claims_table: in Markdown.
 """
 
 from integrations.benchmark.cases import (

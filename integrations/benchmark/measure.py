@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from audit.extras import require
+from audit.extras import problem_of, require
 from audit.flags.measures import detection_quality
 from audit.progress import ProgressCallback, Step, silent
 from integrations.benchmark.cases import Case, Verdict
 from integrations.benchmark.folds import cross_validated_head, cross_validation
 from integrations.benchmark.ours import audited, averaged_influence, self_influence
-from integrations.benchmark.peers import ON_PREDICTIONS, nearest_neighbours
+from integrations.benchmark.peers import BY_PYDVL, ON_EMBEDDINGS, ON_PREDICTIONS
 
 OURS = "influence-audit"
 INFLUENCE_NAME = "averaged influence, {} validation labels"
@@ -65,6 +65,8 @@ def run_cases(cases: Sequence[Case], progress: ProgressCallback = silent) -> lis
         InputError: if a peer is not installed.
     """
     require("benchmark", "the comparison with cleanlab")
+    if BY_PYDVL and (problem := problem_of("pydvl")):
+        progress(Step("benchmark", note=f"without {' and '.join(BY_PYDVL)}, which need the extra 'pydvl' ({problem})"))
     measurements = []
     for number, case in enumerate(cases):
         progress(Step("benchmark", number, len(cases), "cases"))
@@ -94,7 +96,7 @@ def _verdicts(case: Case) -> Iterator[tuple[str, Verdict, tuple[float, ...]]]:
     for name, judge in ON_PREDICTIONS.items():
         verdict, more = _timed(lambda judge=judge: judge(case, folds))  # type: ignore[misc]
         yield name, verdict, (seconds + more, trained + more, own + more)
-    yield timed("k nearest neighbours", lambda: nearest_neighbours(case))
+    yield from _on_embeddings(case)
     yield timed("self-influence", lambda: self_influence(case))
     for labels in ("given", "true", "believed"):
         yield timed(INFLUENCE_NAME.format(labels), partial(_influence_verdict, case, labels))
@@ -107,8 +109,14 @@ def _on_given(case: Case, predictions: np.ndarray) -> Iterator[tuple[str, Verdic
     for name, judge in ON_PREDICTIONS.items():
         verdict, seconds = _timed(lambda judge=judge: judge(case, predictions))  # type: ignore[misc]
         yield name, verdict, (seconds,)
-    verdict, seconds = _timed(lambda: nearest_neighbours(case))
-    yield "k nearest neighbours", verdict, (seconds,)
+    yield from _on_embeddings(case)
+
+
+def _on_embeddings(case: Case) -> Iterator[tuple[str, Verdict, tuple[float, ...]]]:
+    """As `_verdicts`, of the peers that judge embeddings; those of pyDVL only where it is installed."""
+    for name, judge in (ON_EMBEDDINGS | ({} if problem_of("pydvl") else BY_PYDVL)).items():
+        verdict, seconds = _timed(partial(judge, case))
+        yield name, verdict, (seconds,)
 
 
 def _influence_verdict(case: Case, labels: str) -> Verdict:

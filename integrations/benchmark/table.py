@@ -74,13 +74,19 @@ def mean_by_case(measurements: list[Measurement], field: str) -> dict[str, dict[
 def markdown_table(measurements: list[Measurement], origin: dict[str, Any]) -> str:
     """Average precision by case and method, and how the flags did; means over seeds."""
     means = _Means(measurements)
+    methods = list(dict.fromkeys(measured.method for measured in measurements))
     seeds = sorted({measured.seed for measured in measurements})
     lines = [
         f"{described_origin(origin)} Seeds {', '.join(map(str, seeds))}.",
         "",
         "Average precision of the ranking, mean over seeds:",
         "",
-        *_rankings(means, list(dict.fromkeys(measured.method for measured in measurements))),
+        *_rankings(means, methods),
+        "",
+        "1 − P@k, with k the real number of wrong labels: the share of right labels among the k most suspicious, which "
+        "is also the share of the wrong ones that are missed, mean over seeds:",
+        "",
+        *_misses(means, methods),
         "",
         f"Flags, ours and those of {PEER} with cleanlab's default filter; suggestions for mistakes that we flagged:",
         "",
@@ -116,6 +122,15 @@ def _rankings(means: _Means, methods: list[str]) -> Iterable[str]:
         best = max(value for value in by_method.values() if value is not None)
         cells = [means.text("average_precision", case, method) for method in methods]
         yield _row(case, *(f"**{c}**" if by_method[m] == best else c for c, m in zip(cells, methods, strict=True)))
+
+
+def _misses(means: _Means, methods: list[str]) -> Iterable[str]:
+    """1 − P@k, a row a case and a column a method, the smallest in bold."""
+    yield _row("labels", *methods)
+    yield _row("---", *("---" for _ in methods))
+    for case, by_method in means.of("precision_at_wrong").items():
+        misses = [1 - (by_method[method] or 0.0) for method in methods]
+        yield _row(case, *(f"**{miss:.3f}**" if miss == min(misses) else f"{miss:.3f}" for miss in misses))
 
 
 def _flags(means: _Means) -> Iterable[str]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from audit.images.embedding import Workers
     from audit.summary.summary import Summary
     from audit.summary.surroundings import SourceOptions
-    from integrations.sources import Source
+    from integrations.sources import ImportedSource, Source
 
 
 def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> Summary:
@@ -145,6 +145,7 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             return _without_fiftyone(job, source, display, taken, workers)
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
+        annotators = _opened_annotators(job, source, collection, display)
         field = source.opened_field(collection)
         job = _with_key_of(job, collection, field, display)
         folder = _own_folder(job, collection._root_dataset.name, taken)
@@ -161,31 +162,53 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             embeddings=job.embeddings,
             predictions=job.predictions,
             source_order=job.source_order(source),
+            annotators=annotators,
         )
+
+
+def _opened_annotators(
+    job: AuditJob, source: Source, collection: SampleCollection, display: StageDisplay
+) -> dict[str, str]:
+    """The FiftyOne field of each annotator, by name, whose labels are imported first; empty for one label a sample."""
+    from integrations.sources import ImportedSource
+
+    if not isinstance(source, ImportedSource):
+        return {name: name for name in job.annotators}
+    sources = job.annotators_of(source) if job.annotators else {}
+    for other in list(sources.values())[1:]:
+        other.open(display)
+    return {name: one.opened_field(collection) for name, one in sources.items()}
 
 
 def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: StageDisplay) -> Audited:
     """Audit a table of labels without images; adds the result's folder to `taken`."""
-    from integrations.table_without_images import audit_table
+    from integrations.annotators import tables_side_by_side
+    from integrations.table_without_images import audit_table, labels_of_table
 
+    annotators = None
+    if job.annotators:
+        read = {name: labels_of_table(job.source, name) for name in job.annotators}
+        annotators = tables_side_by_side({name: found for name, found in read.items() if found is not None})
     folder = job.folder_for(Path(job.source).stem)
     job.refuse_others_files(folder)
     taken.add(folder)
-    return audit_table(table, job.config, folder, job.embeddings, job.predictions, display)
+    return audit_table(table, job.config, folder, job.embeddings, job.predictions, display, annotators)
 
 
 def _with_key_of(job: AuditJob, collection: SampleCollection, field: str, display: StageDisplay) -> AuditJob:
     """The job under an audit key of its own, if its key is the audit of another column of the same source."""
+    from integrations.fiftyone.annotators import consensus_key
     from integrations.fiftyone.columns import audit_key_for
 
-    key = audit_key_for(collection._root_dataset, job.audit_key, field)
+    dataset = collection._root_dataset
+    key = consensus_key(dataset, job.audit_key) if job.annotators else audit_key_for(dataset, job.audit_key, field)
     if key != job.audit_key:
         display(Step("import", note=_kept_beside(job.audit_key, key)))
     return replace(job, audit_key=key)
 
 
 def _kept_beside(key: str, own: str) -> str:
-    return f"audit {key!r} is of another label column; this one is kept beside it, under the audit key {own!r}"
+    return f"audit {key!r} is of other labels; this one is kept beside it, under the audit key {own!r}"
 
 
 def _own_folder(job: AuditJob, dataset: str, taken: set[Path]) -> Path:
@@ -209,11 +232,16 @@ def _without_fiftyone(
     job: AuditJob, source: Source, display: StageDisplay, taken: set[Path], workers: Workers | None
 ) -> Audited:
     """Audit the images of a source, and write only the result and its report."""
+    from integrations.annotators import labels_side_by_side
     from integrations.sources import ImportedSource
 
     assert isinstance(source, ImportedSource)  # `resolve_source` refuses FiftyOne's
     source.check_labels()
     name, column = source.dataset or source.images.name, source.images.label_column
+    annotators = None
+    if job.annotators:
+        read = {annotator: one.images for annotator, one in job.annotators_of(source).items()}
+        annotators, column = labels_side_by_side(read), ",".join(job.annotators)
     if job.folder is None and column is not None and audited_column(job.folder_for(name)) not in (None, column):
         job = job.beside(column)
         display(Step("samples", note=_kept_beside(job.audit_key.removesuffix(f"_{identifier(column)}"), job.audit_key)))
@@ -225,10 +253,16 @@ def _without_fiftyone(
         source=source.description,
         part=source.part,
         label_column=column,
-        options=cast("SourceOptions", dict(source.options)),
+        options=cast("SourceOptions", _options_of(source, job)),
         in_fiftyone=False,
         embeddings=job.embeddings,
         predictions=job.predictions,
+        annotators=job.annotators,
     )
     folder = _own_folder(job, name, taken)
-    return audit_without_fiftyone(source.images, audited, job.config, folder, display, workers)
+    return audit_without_fiftyone(source.images, audited, job.config, folder, display, workers, annotators)
+
+
+def _options_of(source: ImportedSource, job: AuditJob) -> dict[str, str]:
+    """The command's options that read the source in the same way; annotators name their columns themselves."""
+    return {name: value for name, value in source.options.items() if not job.annotators or name != "label_column"}

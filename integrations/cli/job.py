@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from audit.config import NO_BACKBONE, AuditConfig
 from audit.errors import InputError
 from audit.files.result_folder import refuse_others_folder
+from integrations.annotators import annotator_names
 
 if TYPE_CHECKING:
     from audit.data.samples import Samples
-    from integrations.sources import Source
+    from integrations.sources import ImportedSource, Source
 
 RESULTS_FOLDER = "audit-results"
 INDEX_FILE = "index.html"
@@ -39,6 +40,7 @@ class AuditJob:
         embeddings: the fields, brain runs and files of the user's own embeddings.
         predictions: the field or file of the user's own predictions; None if there are none.
         in_fiftyone: whether it writes into FiftyOne.
+        annotators: the label columns or fields of several annotators; empty for one label a sample.
     """
 
     source: str
@@ -50,6 +52,7 @@ class AuditJob:
     embeddings: tuple[str, ...] = ()
     predictions: str | None = None
     in_fiftyone: bool = True
+    annotators: tuple[str, ...] = ()
 
     @property
     def label_field(self) -> str | None:
@@ -103,7 +106,7 @@ class AuditJob:
             return None
         from integrations.table_without_images import labels_of_table
 
-        return labels_of_table(self.source, self.choices["label_column"])
+        return labels_of_table(self.source, self.annotators[0] if self.annotators else self.choices["label_column"])
 
     def source_order(self, source: Source) -> list[str] | None:
         """What the source calls its samples, in its order; None if no file needs it, or it is a FiftyOne dataset."""
@@ -127,19 +130,41 @@ class AuditJob:
         if (wanted := folder or self.folder) is not None:
             refuse_others_folder(wanted, " with -o")
 
-    def resolve(self) -> Source:
+    def resolve(self, annotator: str | None = None) -> Source:
         """The source, which is not opened yet.
+
+        Args:
+            annotator: whose labels are read, where there are several; None for the first.
 
         Raises:
             InputError: if there is no such source, or it leaves something out and the audit is strict.
         """
-        from integrations.sources import resolve_source
+        from integrations.sources import ImportedSource, resolve_source
         from integrations.sources.left_out import refuse_left_out
 
-        source = resolve_source(self.source, **self.choices, in_fiftyone=self.in_fiftyone)
+        choices = dict(self.choices)
+        if self.annotators:
+            from integrations.sources.kinds import kind_and_place
+
+            kind, _ = kind_and_place(self.source, choices["image_column"], True, self.in_fiftyone)
+            choices["label_field" if kind == "fiftyone" else "label_column"] = annotator or self.annotators[0]
+        source = resolve_source(self.source, **choices, in_fiftyone=self.in_fiftyone)
+        if self.annotators and isinstance(source, ImportedSource):
+            source = replace(source, by_annotators=True)
         if self.config.strict:
             refuse_left_out(source.description, source.left_out)
         return source
+
+    def annotators_of(self, first: ImportedSource) -> dict[str, ImportedSource]:
+        """The source as it is read for each annotator; `first` is that of the first one."""
+        from integrations.sources import ImportedSource
+
+        found = {self.annotators[0]: first}
+        for name in self.annotators[1:]:
+            source = self.resolve(name)
+            assert isinstance(source, ImportedSource)  # as the first one is
+            found[name] = source
+        return found
 
     def beside(self, column: str) -> AuditJob:
         """The same audit under a key that names its label column."""
@@ -170,6 +195,10 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
     named = ("dataset", "view", "image_column", "label_column", "images", "layout")
     choices = {name: options[name] for name in named}
     choices["keep_labels"] = _listed(options["keep_labels"]) or None
+    annotators: tuple[str, ...] = ()
+    if options.get("annotators"):
+        annotators = annotator_names(_listed(options["label_field"]), choices["label_column"], choices["keep_labels"])
+        fields, choices["label_column"] = [None], None
     if len(sources) > 1 and choices["dataset"]:
         raise InputError(
             f"--dataset {choices['dataset']!r} cannot name {len(sources)} datasets; leave it out, and each gets its own"
@@ -184,6 +213,7 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
             embeddings=tuple(_listed(options.get("embeddings"))),
             predictions=options.get("predictions"),
             in_fiftyone=not options["no_fiftyone"],
+            annotators=annotators,
         )
         for source in sources
         for field in fields

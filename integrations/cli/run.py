@@ -111,10 +111,19 @@ def run(
         list[str] | None,
         typer.Option(
             help="Field with the labels; default: ground_truth. If repeated, each field is audited, under the "
-            "audit key AUDIT_KEY_FIELD.",
+            "audit key AUDIT_KEY_FIELD. With --annotators, the label fields or columns of all annotators: a,b,c.",
             rich_help_panel=WHERE,
         ),
     ] = None,
+    annotators: Annotated[
+        bool,
+        typer.Option(
+            "--annotators",
+            help="The label fields or columns are those of several annotators of the same samples: estimate how good "
+            "each one is, and audit their consensus.",
+            rich_help_panel=WHERE,
+        ),
+    ] = False,
     keep_labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -221,7 +230,7 @@ def run(
     options: dict[str, object] = {"source": source, "dataset": dataset, "view": view, "label_field": label_field}
     options |= {"keep_labels": keep_labels, "image_column": image_column, "label_column": label_column}
     options |= {"images": images, "layout": layout, "no_fiftyone": no_fiftyone, "audit_key": audit_key}
-    options |= {"embeddings": embeddings, "predictions": predictions}
+    options |= {"embeddings": embeddings, "predictions": predictions, "annotators": annotators}
     jobs = _jobs(context, config, options, settings, output)
     limit = _limit(fail_above, fail_basis, jobs)
     quieten_fiftyone()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CLASSES_IN_SUMMARY = 10  # lines of a table that a terminal shows without scrolling
 
+SHOWN_ANNOTATORS = 5  # of several annotators, the worst first; the report has all
+
 
 def show_summary(console: Console, result: AuditResult, report_path: Path) -> None:
     """The numbers of a result, and where its report and its dataset are."""
@@ -84,6 +86,9 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "samples", f"{counts.samples} in {counts.classes} classes{without}"
     for found in summary.findings:
         yield FINDING_TITLES[found.kind].lower(), f"{found.findings}, the first: {escape(found.examples[0])}"
+    for annotator in summary.annotators[:SHOWN_ANNOTATORS]:
+        right = f"{100 * annotator.quality:.1f} % right, worst at {escape(str(annotator.worst_class))}"
+        yield f"annotator {escape(annotator.name)}", f"{right} ({annotator.labels} labels, modelled)"
     yield "flagged", f"[bold]{counts.flagged}[/bold] at suspicion ≥ {summary.threshold:.3f}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit.errors import InputError
+
 if TYPE_CHECKING:
     from audit.summary.surroundings import AuditedDataset
     from integrations.corrections.output import Corrected
@@ -20,6 +22,11 @@ def corrected_source(source: AuditedDataset, hard_links: bool = False) -> Correc
     Raises:
         InputError: if the source is gone, or cannot be read as it was.
     """
+    if source.annotators:
+        raise InputError(
+            "the audited labels are the consensus of several columns, which the source has no place for; "
+            "`influence-audit export RESULT -o labels.csv --all` writes them"
+        )
     kind, _, place = source.source.partition(":")
     if kind == "table":
         from integrations.corrections.tables import corrected_tables

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
 from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset, PartOptions, SourceOptions
+from integrations.fiftyone.annotators import declare_consensus, read_annotators, write_consensus
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
 from integrations.fiftyone.columns import keys_of, origin_of
 from integrations.fiftyone.database import address_of
@@ -75,6 +76,7 @@ def audit_dataset(
     embeddings: Any = None,
     predictions: Any = None,
     source_order: Sequence[str] | None = None,
+    annotators: Mapping[str, str] | Sequence[str] | None = None,
 ) -> AuditResult:
     """Audit the labels of a FiftyOne dataset or view, and write the result into the dataset.
 
@@ -98,6 +100,8 @@ def audit_dataset(
             of probabilities, a file, or an array (n, C); see `audit.audit_embeddings`.
         source_order: what the dataset's source calls its samples (`source_id`), in its order: rows of a file may have
             this order, instead of the dataset's.
+        annotators: the label fields of several annotators, or these by the annotators' names, in the place of
+            `label_field`: their consensus is written into the field `consensus_<audit_key>`, and audited.
 
     Returns:
         The result, whose scores are indexed by FiftyOne's sample ids.
@@ -109,8 +113,14 @@ def audit_dataset(
     from audit.checkpoint import checkpoint_for
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
-    field, given = classification_field(collection, label_field), GivenInputs.of(embeddings, predictions, source_order)
-    job = _DatasetAudit(collection, field, audit_key, save_to, part, left_out, given)
+    fields = annotators if isinstance(annotators, Mapping) else {name: name for name in annotators or ()}
+    if fields:
+        read_annotators(collection, fields)  # refuses what is no label field before a field is made
+        label_field = declare_consensus(root_of(collection), audit_key, fields)
+    else:
+        label_field = classification_field(collection, label_field)
+    given = GivenInputs.of(embeddings, predictions, source_order)
+    job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given, fields)
     job.check(config)
     stages = checkpoint or checkpoint_for(config or AuditConfig())
     with audit_lock(root_of(collection), audit_key):
@@ -131,6 +141,7 @@ class _DatasetAudit:
     part: PartOptions | None
     left_out: Sequence[LeftOutImage]
     given: GivenInputs
+    annotators: Mapping[str, str]
 
     def check(self, config: AuditConfig | None) -> None:
         """Before computing, refuse an audit whose result could not be written, or a strict one that has to fail."""
@@ -143,8 +154,9 @@ class _DatasetAudit:
         self, config: AuditConfig | None, progress: ProgressCallback, stages: Checkpoint, workers: Workers | None
     ) -> AuditResult:
         """Audit, save and write. The caller holds the audit's lock."""
-        samples = read_samples(self.collection, self.label_field)
-        given = self.given.read(self.collection, self.label_field)
+        labelled_in = next(iter(self.annotators.values()), self.label_field)
+        samples = read_samples(self.collection, labelled_in)
+        given = self.given.read(self.collection, labelled_in)
         result = audit.audit_images(
             samples,
             config,
@@ -154,9 +166,12 @@ class _DatasetAudit:
             self._complete,
             embeddings=given.embeddings,
             predictions=given.predictions,
+            annotators=read_annotators(self.collection, self.annotators) if self.annotators else None,
         )
         result = self._complete(result)
         try:
+            if self.annotators:
+                write_consensus(root_of(self.collection), self.label_field, result)
             _write(self.collection, result, self.audit_key, self.label_field, progress, self.save_to)
         except (InputError, WriteError) as error:
             result = result.with_failed_stage(failed_stage("fiftyone", "fields in FiftyOne", error))
@@ -169,7 +184,7 @@ class _DatasetAudit:
         """Add to the result what only the dataset and its source know, and save it; called as soon as it has scores."""
         embeddings, predictions = self.given.names()
         source = _audited_dataset(self.collection, self.label_field, self.audit_key, self.part)
-        source = replace(source, embeddings=embeddings, predictions=predictions)
+        source = replace(source, embeddings=embeddings, predictions=predictions, annotators=tuple(self.annotators))
         result = replace(result, summary=replace(result.summary, source=source))
         result = with_left_out(with_keys(result, keys_of(root_of(self.collection))), self.left_out)
         self._save(result)

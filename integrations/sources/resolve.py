@@ -67,12 +67,14 @@ class ImportedSource:
         dataset: the dataset's name; by default made from the source's.
         label_field: the field to audit: the one with the source's labels, or another that the dataset has by now.
         options: the command's options that read the source in this way, by name.
+        by_annotators: whether the labels are those of one of several annotators, which are not audited by themselves.
     """
 
     images: LabelledImages
     dataset: str | None = None
     label_field: str = DEFAULT_LABEL_FIELD
     options: Mapping[str, str] = field(default_factory=dict)
+    by_annotators: bool = False
 
     @property
     def description(self) -> str:
@@ -131,7 +133,7 @@ class ImportedSource:
 
         from audit.data.samples import auditable_classes
 
-        if self.images.labels is None:
+        if self.images.labels is None or self.by_annotators:
             return
         given = [label for label in self.images.labels if label is not None]
         if not given:

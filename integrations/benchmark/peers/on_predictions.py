@@ -1,4 +1,4 @@
-"""The peers: other tools on out-of-sample predictions, and k nearest neighbours."""
+"""Peers that judge out-of-sample predictions: cleanlab and FiftyOne Brain."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audit.head.fit import one_hot
-from audit.noise_model.votes import NeighbourVotes
 from integrations.benchmark.cases import Case, Verdict
 
 
@@ -57,10 +55,3 @@ ON_PREDICTIONS: dict[str, Callable[[Case, np.ndarray], Verdict]] = {
     "FiftyOne mistakenness": _mistakenness,
 }
 """By name: what judges a case by its out-of-sample predictions (n, C)."""
-
-
-def nearest_neighbours(case: Case) -> Verdict:
-    """By the labels of the nearest other samples."""
-    x, given = case.tensors()
-    votes = NeighbourVotes(x, case.classes)(one_hot(given, case.classes, x.dtype)).numpy()
-    return Verdict(1 - votes[np.arange(len(votes)), case.given], suggested=votes.argmax(1))
