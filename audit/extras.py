@@ -55,6 +55,7 @@ EXTRAS = {
         Extra("dask", "distributed", ("dask", "distributed")),
         Extra("figures", "kaleido", ("kaleido",)),
         Extra("heic", "pillow-heif", ("pillow_heif",)),
+        Extra("timm", "timm", ("timm",)),
         Extra("benchmark", "cleanlab", ("cleanlab",)),
     )
 }
@@ -112,3 +113,18 @@ def require_engine(name: str) -> None:
     """
     if name.startswith("pydvl-"):
         require("pydvl", f"engine {name!r}", "use engine 'exact'")
+
+
+def require_backbone(name: str) -> None:
+    """Refuse a backbone whose package is missing.
+
+    Args:
+        name: of a backbone, with the prefix of its kind.
+
+    Raises:
+        InputError: as `require`.
+    """
+    if name.startswith("timm:"):
+        require("timm", f"backbone {name!r}", "use a backbone of torchvision")
+    if name.startswith("zoo:"):
+        require("fiftyone", f"backbone {name!r}", "use a backbone of torchvision")

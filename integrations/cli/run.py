@@ -12,7 +12,7 @@ import typer
 
 from audit.config import RECIPES, SettingValue
 from audit.errors import InputError
-from audit.extras import require, require_engine
+from audit.extras import require, require_backbone, require_engine
 from integrations.cli.exit_codes import ExitCode, standard_output_for_json
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
@@ -336,6 +336,8 @@ def _carry_out(
         require("dask", "--scheduler")
     for job in jobs:
         require_engine(job.config.engine)
+        if job.uses_backbone:
+            require_backbone(job.config.backbone)
         job.check_given()
         job.refuse_others_files()
     if len(jobs) > 1:
