@@ -105,8 +105,15 @@ def _mongodb() -> Finding:
         import fiftyone as fo
         from fiftyone.core.odm.database import get_db_conn
 
+        from integrations.fiftyone.used_database import used_database
+
         found = get_db_conn().client.server_info()["version"]
-        return Finding("MongoDB", "ok", f"{found}, {len(fo.list_datasets())} FiftyOne datasets")
+        used = used_database()
+        text = f"{found}, {len(fo.list_datasets())} FiftyOne datasets in database {used.text}"
+        if used.warning is None:
+            return Finding("MongoDB", "ok", text)
+        reason, _, remedy = used.warning.partition("; ")
+        return Finding("MongoDB", "note", f"{text}: {reason}", remedy)
     except DatabaseError as error:
         reason, _, remedy = str(error).rpartition("; ")
         return Finding("MongoDB", "problem", reason.removeprefix("MongoDB "), remedy)

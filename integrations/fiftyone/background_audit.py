@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import platformdirs
 import psutil
 from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
@@ -26,7 +25,7 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations import pipeline
-from integrations.fiftyone.source_datasets import HOME_VARIABLE
+from integrations.home import home_folder
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
@@ -62,8 +61,7 @@ class BackgroundAudit:
 
 def results_home(dataset: fo.Dataset, audit_key: str) -> Path:
     """The folder for the saved result of an audit that was started in the App."""
-    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
-    return Path(home).expanduser().absolute() / "results" / to_slug(dataset.name) / audit_key
+    return home_folder() / "results" / to_slug(dataset.name) / audit_key
 
 
 def start_job(collection: SampleCollection, label_field: str, audit_key: str, config: AuditConfig) -> BackgroundAudit:
