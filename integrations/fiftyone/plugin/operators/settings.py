@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from audit.config import INJECTION_STRATEGIES, AuditConfig, help_of
+from audit.config import INJECTION_STRATEGIES, NO_BACKBONE, AuditConfig, help_of
 from audit.errors import InputError
 
 BACKBONES = (
@@ -57,7 +57,7 @@ def strategy_input(inputs: types.Object, name: str) -> None:
 def backbone_inputs(inputs: types.Object) -> None:
     """The inputs for the backbone that computes the embeddings."""
     proposed = types.AutocompleteView()
-    for name in BACKBONES:
+    for name in (*BACKBONES, NO_BACKBONE):
         proposed.add_choice(name, label=name)
     inputs.str("backbone", default=BACKBONES[0], label="Backbone", description=help_of("backbone"), view=proposed)
     inputs.str("weights", default="auto", label="Weights", description=help_of("weights"))
