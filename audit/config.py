@@ -89,7 +89,8 @@ class AuditConfig:
     backbone: str = _setting(
         "resnet18",
         "The network that embeds the images: a classifier of torchvision (resnet18, resnet50, efficientnet_b0, "
-        "vit_b_16, ...), timm:NAME (any model of timm, with the extra timm), or zoo:NAME (an embeddings model of "
+        "vit_b_16, ...), efficientnet_lite2 (needs no network, with the extra lite), timm:NAME (any model of timm, "
+        "with the extra timm), or zoo:NAME (an embeddings model of "
         "FiftyOne's zoo, such as zoo:clip-vit-base32-torch); or 'none' to audit by given predictions alone, without "
         "reading an image.",
     )

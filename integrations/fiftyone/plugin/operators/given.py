@@ -36,7 +36,7 @@ def given_inputs(ctx: Any, dataset: fo.Dataset, inputs: types.Object, label_fiel
         _check(prop, "embeddings", own_embeddings, embeddings)
     predictions = prediction_choices(dataset, label_field)
     if predictions or own_predictions:
-        proposed = types.Dropdown()
+        proposed = types.AutocompleteView()
         for name, about in predictions.items():
             proposed.add_choice(name, label=name, description=about)
         prop = inputs.str(
