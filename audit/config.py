@@ -32,6 +32,8 @@ HEAD_ONLY = {
     "pydvl-ekfac": "pyDVL implements it for linear layers only",
 }
 """Why an engine cannot take the whole model."""
+ZOO = "zoo:"
+"""How the names of the models begin that FiftyOne's model zoo runs."""
 NO_BACKBONE = "none"
 """The backbone of an audit by given predictions alone."""
 PRECISIONS = ("float32", "bfloat16")
@@ -86,13 +88,17 @@ class AuditConfig:
     )
     backbone: str = _setting(
         "resnet18",
-        "A torchvision ResNet: resnet18, resnet34, resnet50, ...; or 'none' to audit by given predictions alone, "
-        "without reading an image.",
+        "The network that embeds the images: a classifier of torchvision (resnet18, resnet50, efficientnet_b0, "
+        "vit_b_16, ...), efficientnet_lite2 (needs no network, with the extra lite), timm:NAME (any model of timm, "
+        "with the extra timm), or zoo:NAME (an embeddings model of "
+        "FiftyOne's zoo, such as zoo:clip-vit-base32-torch); or 'none' to audit by given predictions alone, without "
+        "reading an image.",
     )
     weights: str = _setting(
         "auto",
-        "Backbone weights: 'imagenet' (torchvision's, from its cache or the network), 'bundled' (a ResNet-18 inside "
-        "this package), the path of a .safetensors or .pth file, or 'auto' (imagenet if available, else bundled).",
+        "Backbone weights: 'imagenet' (torchvision's, from its cache or the network) or the name of one of its "
+        "entries ('IMAGENET1K_V1'), 'bundled' (a ResNet-18 inside this package), the path of a .safetensors or .pth "
+        "file, or 'auto' (the pretrained ones of torchvision, timm or the zoo; of resnet18, else the bundled ones).",
     )
     image_size: int | None = _setting(
         None, "Side of the network's input in pixels; default: what the weights were trained with."
@@ -206,6 +212,12 @@ class AuditConfig:
             self.heat_maps,
             "0, unless the engine is exact",
         )
+        if self.backbone.startswith(ZOO) and (self.heat_maps or self.scope == "model"):
+            what = "heat_maps need" if self.heat_maps else "scope 'model' needs"
+            raise InputError(
+                f"{what} derivatives by pixels, and backbone {self.backbone!r} has none; use a backbone of torchvision "
+                "or timm"
+            )
         _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
         _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
         _check(

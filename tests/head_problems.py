@@ -137,12 +137,11 @@ def embedded_problem() -> Problem:
     """Two classes of digits as the bundled backbone's embeddings, fewer than features, one label in ten wrong."""
     from audit.data.samples import decode_image
     from audit.images.backbone import load_backbone
-    from audit.images.embedding import fitted_pixels
     from integrations.sources.digits import digits
 
     backbone = load_backbone(weights="bundled", device="cpu")
     images = list(digits(["3", "8"]))[:300]
-    pixels = [torch.from_numpy(fitted_pixels(decode_image(image.image), backbone).copy()) for image in images]
+    pixels = [torch.from_numpy(backbone.prepared(decode_image(image.image)).copy()) for image in images]
     x = torch.cat([backbone.embed(part) for part in torch.stack(pixels).split(AuditConfig().batch_size)])
     labels = torch.tensor([int(image.label == "8") for image in images])
     labels[::10] = 1 - labels[::10]

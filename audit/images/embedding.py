@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -147,7 +146,7 @@ def _read_image(samples: Samples, backbone: Backbone, cache: EmbeddingCache, row
             return _ReadImage(row, key)
         decoded = decode_image(content if isinstance(image, str | Path) else image)
         remarks = list(heard())
-        return _ReadImage(row, key, fitted_pixels(decoded, backbone), remarks=remarks)
+        return _ReadImage(row, key, backbone.prepared(decoded), remarks=remarks)
     except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
         return _ReadImage(row, problem=_reason(error), remarks=remarks)
 
@@ -228,25 +227,6 @@ def remarks_note(remarks: Sequence[tuple[int, str]], samples: Samples) -> str:
     count = len({row for row, _ in remarks})
     which = "1 image is damaged and was" if count == 1 else f"{count} images are damaged and were"
     return f"{which} read as far as possible{'' if count == 1 else ', the first'}: {name} ({remark})"
-
-
-def fitted_pixels(image: Image.Image, backbone: Backbone, most_elongated: int = 16) -> np.ndarray:
-    """Shorter side to `resize`, centre crop to `image_size`: uint8 (s, s, 3).
-
-    Of a strip that is longer than `most_elongated` times its width, only the middle is resized.
-    """
-    width, height = image.size
-    if max(width, height) > most_elongated * min(width, height):
-        wide, high = (min(side, most_elongated * min(width, height)) for side in (width, height))
-        left, top = (width - wide) // 2, (height - high) // 2
-        image = image.crop((left, top, left + wide, top + high))
-        width, height = image.size
-    scale = backbone.resize / min(width, height)
-    size = (max(backbone.image_size, round(width * scale)), max(backbone.image_size, round(height * scale)))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - backbone.image_size) // 2, (size[1] - backbone.image_size) // 2
-    return np.asarray(image.crop((left, top, left + backbone.image_size, top + backbone.image_size)))
 
 
 def _reason(error: Exception) -> str:

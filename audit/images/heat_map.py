@@ -17,9 +17,8 @@ from audit.errors import InputError
 from audit.head.fit import Head, head_from_arrays, one_hot
 from audit.images.backbone import Backbone
 from audit.images.decoding import decode_image
-from audit.images.embedding import fitted_pixels
 from audit.images.pillow_warnings import listening
-from audit.influence.pixels import influence_of_pixels, pixels_to_embedding
+from audit.influence.pixels import differentiable, influence_of_pixels, pixels_to_embedding
 from audit.progress import ProgressCallback, Step, silent
 from audit.result import AuditResult
 
@@ -47,7 +46,8 @@ def heat_map(
         float32 (height, width) in [0, 1] for the whole image, at the scale at which the backbone sees it; 0 outside of
         the backbone's crop.
     """
-    pixels = torch.from_numpy(fitted_pixels(image, backbone).copy()).to(backbone.device)
+    transform = differentiable(backbone).transform
+    pixels = torch.from_numpy(backbone.prepared(image).copy()).to(backbone.device)
     target = one_hot(torch.tensor([label], device=backbone.device), len(head.weight), head.weight.dtype)
     derivative = influence_of_pixels(
         pixels_to_embedding(backbone), head, solution, pixels.permute(2, 0, 1)[None] / 255, target
@@ -56,8 +56,8 @@ def heat_map(
     strength = derivative.norm(dim=0)[None, None]
     blurred = functional.avg_pool2d(strength, size, stride=1, padding=size // 2, count_include_pad=False)[0, 0]
     values = (blurred / blurred.max().clamp_min(torch.finfo(blurred.dtype).tiny)).float().cpu().numpy()
-    side, seen = backbone.image_size, backbone.image_size / backbone.resize * min(image.size)
-    width, height = (max(side, round(side * length / seen)) for length in image.size)
+    side = transform.image_size
+    width, height = transform.scaled_size(image.size)
     left, top = (width - side) // 2, (height - side) // 2
     whole = np.zeros((height, width), dtype=np.float32)
     whole[top : top + side, left : left + side] = values

@@ -11,7 +11,6 @@ from torch import Tensor
 from audit.data.samples import Samples, decode_image
 from audit.errors import InputError
 from audit.images.backbone import Backbone
-from audit.images.embedding import fitted_pixels
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,6 @@ class Pictures:
                 f"{size / 2**30:.1f} GiB, more than {most_bytes / 2**30:.0f}; use fewer images, or scope 'head'"
             )
         backbone = self.backbone
-        images = [fitted_pixels(decode_image(image), backbone) for image in self.samples.images]
+        images = [backbone.prepared(decode_image(image)) for image in self.samples.images]
         pixels = torch.from_numpy(np.stack(images)).to(self.backbone.device)
         return pixels.permute(0, 3, 1, 2).float() / 255

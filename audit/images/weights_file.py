@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,10 +17,6 @@ from audit.errors import InputError
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state", "network", "net", "weights")
 """Under these names training scripts keep the state dict within a checkpoint."""
 
-_PREFIXES = ("module.", "model.", "backbone.", "encoder.", "network.", "net.", "resnet.", "_orig_mod.")
-"""What wrappers around a network put in front of its tensors' names."""
-
-_FIRST_TENSOR = "conv1.weight"
 StateDict: TypeAlias = dict[str, Any]
 """What a training script saved: tensors by name, and whatever lies beside them."""
 
@@ -26,11 +24,12 @@ _REMEDY = "give a state dict as .safetensors or .pth"
 _PICKLE = b"\x80"
 
 
-def state_from_file(path: Path) -> dict[str, Tensor]:
+def state_from_file(path: Path, names: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors of a network by name. Nothing in the file is run.
 
     Args:
         path: a .safetensors file, or one that torch saved: a state dict, or a checkpoint that holds one.
+        names: of the network's tensors; what wrappers put in front of them in the file is taken off.
 
     Raises:
         InputError: if there is no such file, or it holds no weights.
@@ -47,8 +46,10 @@ def state_from_file(path: Path) -> dict[str, Tensor]:
     if not start:
         raise _refused(path, "the file is empty", _REMEDY)
     found = _safetensors(path) if path.suffix == ".safetensors" or _looks_safe(start) else _torch_file(path, start)
-    state = _without_prefix(_unwrapped(found))
-    tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    state = _without_prefix(_unwrapped(found), names)
+    tensors: OrderedDict[str, Tensor] = OrderedDict(
+        (key, value) for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)
+    )
     if not tensors:
         raise _refused(path, "the file holds no tensors by name", _REMEDY)
     odd = next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None)
@@ -56,6 +57,8 @@ def state_from_file(path: Path) -> dict[str, Tensor]:
         raise _refused(
             path, f"the file holds values that are not finite (in {odd!r})", "give the weights of a trained network"
         )
+    if state is found and (metadata := getattr(found, "_metadata", None)) is not None:
+        tensors._metadata = metadata  # type: ignore[attr-defined]  # versions of layers
     return tensors
 
 
@@ -109,14 +112,26 @@ def _unwrapped(state: StateDict) -> StateDict:
     return state
 
 
-def _without_prefix(state: StateDict) -> StateDict:
-    """The tensors of the network alone, by their names in it; one prefix after the other is taken off."""
-    while _FIRST_TENSOR not in state:
-        prefix = next((p for p in _PREFIXES if any(str(key).startswith(p) for key in state)), None)
-        if prefix is None:
-            break
-        state = {key.removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)}
-    return state
+def _without_prefix(state: StateDict, names: Collection[str]) -> StateDict:
+    """The tensors of the network alone, by their names in it.
+
+    Training scripts wrap networks, and so put 'module.', 'model.' and the like in front of all their tensors' names.
+    The prefix under which the file has most of the names is taken off; what lies beside is not the network's.
+    """
+    keys = [key for key in state if isinstance(key, str)]
+    wanted = set(names)
+    ends = {key.rpartition(".")[2] for key in wanted}
+    found = Counter(
+        key[:cut]
+        for key in keys
+        if key.rpartition(".")[2] in ends
+        for cut in (0, *(place + 1 for place, letter in enumerate(key) if letter == "."))
+        if key[cut:] in wanted
+    )
+    prefix = max(found, key=lambda start: (found[start], -len(start)), default="")
+    if not prefix:
+        return state
+    return {key.removeprefix(prefix): state[key] for key in keys if key.startswith(prefix)}
 
 
 def _refused(path: Path, reason: str, remedy: str) -> InputError:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from audit.errors import InputError
 from audit.head.fit import Head
-from audit.images.backbone import MEAN, STD, Backbone
+from audit.images.backbone import Backbone
+from audit.images.network import NetworkBackbone
+from audit.images.transform import Normalise
 
 
 def influence_of_pixels(backbone: nn.Module, head: Head, solution: Tensor, pixels: Tensor, target: Tensor) -> Tensor:
@@ -35,20 +38,24 @@ def influence_of_pixels(backbone: nn.Module, head: Head, solution: Tensor, pixel
 
 
 def pixels_to_embedding(backbone: Backbone) -> nn.Module:
-    """The frozen backbone as a differentiable module from RGB pixels in [0, 1] (b, 3, size, size) to (b, d)."""
-    return nn.Sequential(_Normalise().to(backbone.device), backbone.module).eval()
+    """The frozen backbone as a differentiable module from RGB pixels in [0, 1] (b, 3, size, size) to (b, d).
+
+    Raises:
+        InputError: as `differentiable`.
+    """
+    network = differentiable(backbone)
+    return nn.Sequential(Normalise(network.transform).to(network.device), network.module).eval()
 
 
-class _Normalise(nn.Module):
-    """ImageNet's mean and standard deviation, as the backbone expects its input."""
+def differentiable(backbone: Backbone) -> NetworkBackbone:
+    """The backbone as a network whose derivatives torch can compute.
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return (pixels - self.mean) / self.std
+    Raises:
+        InputError: if another package runs it, as FiftyOne runs the models of its zoo.
+    """
+    if not isinstance(backbone, NetworkBackbone):
+        raise InputError(
+            f"backbone {backbone.name!r} has no derivatives by pixels, which heat maps and scope 'model' need; use a "
+            "backbone of torchvision or timm"
+        )
+    return backbone

@@ -24,9 +24,10 @@ class BackboneSummary(Part):
     """The frozen network."""
 
     name: str
-    """torchvision's name of the architecture."""
+    """The architecture: torchvision's name, timm:NAME or zoo:NAME."""
     weights: str
-    """'imagenet', 'bundled', or the path they were read from."""
+    """'imagenet', 'bundled', 'pretrained' (timm's or the zoo's), an entry of torchvision's such as 'IMAGENET1K_V1', or
+    the path they were read from."""
     key: str
     """Digest of the weights."""
     image_size: Count

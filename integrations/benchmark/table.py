@@ -136,7 +136,7 @@ def _misses(means: _Means, methods: list[str]) -> Iterable[str]:
 def _flags(means: _Means) -> Iterable[str]:
     """How our flags and the peer's did, a row a case."""
     titles = (
-        *("labels", "wrong", "estimated wrong", "precision / recall", "estimated precision", "seconds"),
+        *("labels", "wrong", "wrong, modelled", "precision / recall", "precision, modelled", "seconds"),
         *("cleanlab: precision / recall", "seconds", "with trained folds", "with each fold's own L2"),
         *("suggestions right", "cleanlab's", "kNN's"),
     )

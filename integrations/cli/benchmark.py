@@ -187,7 +187,7 @@ def _benchmark_table(measurements: list[Measurement]) -> Any:
     from integrations.benchmark import NO_PEERS, OURS, mean_by_case
 
     table = Table(box=box.SIMPLE, title="Average precision, and flags as precision / recall", title_justify="left")
-    for name in ("labels", "ours", "best peer", "our flags", "estimated precision"):
+    for name in ("labels", "ours", "best peer", "our flags", "precision, modelled"):
         table.add_column(name, justify="left" if name in ("labels", "best peer") else "right")
     average = mean_by_case(measurements, "average_precision")
     flags = {name: mean_by_case(measurements, name) for name in ("precision", "recall", "estimated_precision")}

@@ -34,7 +34,7 @@ from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
-from integrations.cli.dry_run_samples import AuditedPart, audited_part, look_at
+from integrations.cli.dry_run_samples import AuditedPart, audited_part, read_source
 from integrations.cli.exit_codes import print_json
 from integrations.cli.job import AuditJob
 from integrations.cli.terminal import StageDisplay, Verbosity
@@ -133,9 +133,9 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
         notes.append(text)
         display(Step("backbone", note=text))
 
-    source = job.resolve()
     display(Step("samples"))
-    content = look_at(source, job.in_fiftyone)
+    read = read_source(job)
+    content = read.content
     audited = audited_part(content, config)
     backbone, images = None, content.images if job.uses_backbone else []
     if job.uses_backbone:
@@ -144,12 +144,13 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
             config.backbone, config.weights, config.image_size, config.device, note=note, precision=config.precision
         )
     display(Step("measuring"))
-    cost = _cost(audited, images, backbone, config)
+    alone = not job.uses_backbone and not job.embeddings
+    cost = _cost(audited, images, backbone, config, alone)
     folder = job.folder_for(content.dataset)
     return Plan(
-        source=source.description,
+        source=read.source,
         dataset=content.dataset,
-        label_field=source.label_field,
+        label_field=read.label_field,
         audit_key=job.audit_key,
         samples=len(audited.labels),
         without_label=audited.without_label,
@@ -172,7 +173,7 @@ def plan_of(job: AuditJob, display: StageDisplay) -> Plan:
         left_out=[*content.notes],
         output=str(folder),
         replaces=(folder / REPORT_FILE).exists(),
-        fields=_fields(job) if job.in_fiftyone else [],
+        fields=_fields(job) if read.in_fiftyone else [],
         notes=notes,
     )
 
@@ -197,11 +198,13 @@ class _Cost:
     memory_bytes: float
 
 
-def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone | None, config: AuditConfig) -> _Cost:
-    """The cost with a backbone; without one, of given embeddings of a usual length."""
+def _cost(
+    audited: AuditedPart, images: Sequence[Any], backbone: Backbone | None, config: AuditConfig, alone: bool
+) -> _Cost:
+    """The cost with a backbone; without one, of given embeddings of a usual length, or of predictions `alone`."""
     started = time.time() - _process_began()
     cached, pace, side = 1.0, 1.0, 0
-    n, d, c = len(audited.labels), SETTINGS.features, len(set(audited.labels))
+    n, d, c = len(audited.labels), 0 if alone else SETTINGS.features, len(set(audited.labels))
     if backbone is not None:
         cached = _cached_share(images, backbone, config)
         pace = _images_per_second(images, backbone, config.batch_size)
@@ -212,11 +215,11 @@ def _cost(audited: AuditedPart, images: Sequence[Any], backbone: Backbone | None
         cached_share=cached,
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
-        audit_seconds=_audit_seconds(n, d, c, config),
+        audit_seconds=_seconds_alone(n, c, config) if alone else _audit_seconds(n, d, c, config),
         start_and_write_seconds=started + n * SETTINGS.writing_seconds,
         memory_bytes=resident
         + 8 * SETTINGS.copies * n * (d + c)
-        + _factor_bytes(n, d, c, config)
+        + (0.0 if alone else _factor_bytes(n, d, c, config))
         + SETTINGS.pixel_bytes * min(n, config.batch_size) * side**2,
     )
 
@@ -271,6 +274,21 @@ def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
         for samples, classes, count in ((n, c, _most_explained(n)), (size, tried, explained))
     )
     return first + rest * c / tried + seconds * work / tried_work
+
+
+def _seconds_alone(n: int, c: int, config: AuditConfig) -> float:
+    """Seconds of an audit of n samples by predictions alone, by a small one; its time grows with the samples."""
+    size = min(n, SETTINGS.audited[1])
+    generator = np.random.default_rng(0)
+    true = np.arange(size) % c
+    labels = np.where(generator.random(size) < SETTINGS.wrong_share, (true + 1) % c, true)
+    predictions = SETTINGS.distance * np.eye(c)[true] + generator.normal(size=(size, c))
+    alike = config.replace(
+        backbone=NO_BACKBONE, use_splits=False, strict=False, heat_maps=0, scope="head", predictions_in_sample=False
+    )
+    began = time.perf_counter()
+    audit_embeddings(None, labels, config=alike, predictions=predictions)
+    return (time.perf_counter() - began) * n / size
 
 
 def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, float, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from audit.config import AuditConfig
 from audit.data.samples import auditable_classes
 from audit.errors import InputError
 from audit.inputs import split_samples
+from integrations.cli.job import AuditJob
+from integrations.given_files import given_in_files
 from integrations.sources import FiftyOneSource, Source
 from integrations.sources.labelled_images import LabelledImages
 
@@ -44,6 +47,37 @@ class AuditedPart:
     splits: list[str]
     without_label: int
     in_small_classes: int
+
+
+@dataclass(frozen=True)
+class ReadSource:
+    """A source as it was understood: the names and whether FiftyOne gets it, as in its plan."""
+
+    content: Content
+    source: str
+    label_field: str
+    in_fiftyone: bool
+
+
+def read_source(job: AuditJob) -> ReadSource:
+    """Read the labels of a job's source.
+
+    Raises:
+        InputError: if there is no such source, or files of embeddings or predictions do not fit a table without images.
+    """
+    if (table := job.table_without_images()) is None:
+        source = job.resolve()
+        return ReadSource(look_at(source, job.in_fiftyone), source.description, source.label_field, job.in_fiftyone)
+    given_in_files(table, job.embeddings, job.predictions)
+    layout = f"a table of {len(table):,} labels without images; {_given_in_words(job)}"
+    content = Content(Path(job.source).stem, list(table.labels), None, [], layout)
+    return ReadSource(content, job.source, job.choices["label_column"] or "label", in_fiftyone=False)
+
+
+def _given_in_words(job: AuditJob) -> str:
+    embeddings = f"embeddings in {', '.join(job.embeddings)}" if job.embeddings else ""
+    predictions = f"predictions in {job.predictions}" if job.predictions else ""
+    return " and ".join(filter(None, (embeddings, predictions)))
 
 
 def look_at(source: Source, in_fiftyone: bool = True) -> Content:

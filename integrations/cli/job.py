@@ -14,12 +14,12 @@ from audit.config import NO_BACKBONE, AuditConfig
 from audit.errors import InputError
 from audit.files.result_folder import refuse_others_folder
 from integrations.annotators import annotator_names
+from integrations.kept import RESULTS_FOLDER
 
 if TYPE_CHECKING:
     from audit.data.samples import Samples
     from integrations.sources import ImportedSource, Source
 
-RESULTS_FOLDER = "audit-results"
 INDEX_FILE = "index.html"
 COMPARISON_FILE = "compare.html"
 FIGURES_FOLDER = "figures"

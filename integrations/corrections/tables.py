@@ -41,11 +41,7 @@ def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
         if path.is_file():
             write_file(output, contents[path])
             return []
-        with whole_folder(output) as folder:
-            for file, content in contents.items():
-                place = folder / file.relative_to(path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+        _write_folder(output, path, contents)
         return []
 
     return Corrected(
@@ -54,27 +50,51 @@ def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
 
 
 def corrected_coco(path: Path) -> Corrected:
-    """COCO's JSON with one label for each picture.
+    """COCO's JSON with one label for each picture, or the files of several splits.
+
+    Args:
+        path: of the file, or of the folder that holds one for each split.
 
     Raises:
-        InputError: if the file is gone or damaged, or a picture without an annotation is to get a label.
+        InputError: if a file is gone or damaged, or a picture without an annotation is to get a label.
     """
     from integrations.sources.coco import read_coco, rewritten
+    from integrations.sources.coco_files import coco_files
 
-    read = read_coco(path)
-    places = dict(zip(read.names, read.places, strict=True))
+    read = [(file, read_coco(file.path)) for file in coco_files(path)]
+    places = {
+        file.key(name): (file.path, place)
+        for file, labels in read
+        for name, place in zip(labels.names, labels.places, strict=True)
+    }
+    labels = {
+        file.key(name): label for file, labels in read for name, label in zip(labels.names, labels.labels, strict=True)
+    }
 
     def write(output: Path, changes: Mapping[str, str]) -> list[str]:
-        annotations = {}
+        annotations: dict[Path, dict[int, str]] = defaultdict(dict)
         for key, label in changes.items():
-            place = places[key]
+            file, place = places[key]
             if place is None:
-                raise InputError(f"picture {key!r} of coco:{path} has no annotation to change; leave its decision out")
-            annotations[place] = label
-        write_file(output, rewritten(path, annotations))
+                raise InputError(f"picture {key!r} of coco:{file} has no annotation to change; leave its decision out")
+            annotations[file][place] = label
+        contents = {file.path: rewritten(file.path, annotations[file.path]) for file, _ in read}
+        if path.is_file():
+            write_file(output, contents[path])
+        else:
+            _write_folder(output, path, contents)
         return []
 
-    return Corrected(dict(zip(read.names, read.labels, strict=True)), path, path.suffix.lower(), write)
+    return Corrected(labels, path, path.suffix.lower() if path.is_file() else None, write)
+
+
+def _write_folder(output: Path, source: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write files into a new folder, where they lie in the source's."""
+    with whole_folder(output) as folder:
+        for file, content in contents.items():
+            place = folder / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
 
 
 def plain_labels(source: AuditedDataset) -> Corrected:

@@ -12,10 +12,9 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
-import platformdirs
 import psutil
 from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
@@ -26,7 +25,10 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations import pipeline
-from integrations.fiftyone.source_datasets import HOME_VARIABLE
+from integrations.home import home_folder
+
+if TYPE_CHECKING:
+    from integrations.fiftyone.given import GivenInputs
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
@@ -41,6 +43,7 @@ class BackgroundAudit:
         label_field: what it audits.
         config: the audit's settings.
         view: the stages of the view that it audits; None for the whole dataset.
+        embeddings, predictions: fields, brain runs and files of the user's own, by name.
         state: 'running', 'failed' or 'done'.
         stage: what is being done.
         progress: of that stage, 0 to 1; None where it is not known.
@@ -52,6 +55,8 @@ class BackgroundAudit:
     label_field: str
     config: dict[str, Any]
     view: list[dict[str, Any]] | None = None
+    embeddings: list[str] = field(default_factory=list)
+    predictions: str | None = None
     state: str = RUNNING
     stage: str = "starting"
     progress: float | None = None
@@ -62,12 +67,17 @@ class BackgroundAudit:
 
 def results_home(dataset: fo.Dataset, audit_key: str) -> Path:
     """The folder for the saved result of an audit that was started in the App."""
-    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
-    return Path(home).expanduser().absolute() / "results" / to_slug(dataset.name) / audit_key
+    return home_folder() / "results" / to_slug(dataset.name) / audit_key
 
 
-def start_job(collection: SampleCollection, label_field: str, audit_key: str, config: AuditConfig) -> BackgroundAudit:
-    """Start an audit as its own process.
+def start_job(
+    collection: SampleCollection,
+    label_field: str,
+    audit_key: str,
+    config: AuditConfig,
+    given: GivenInputs | None = None,
+) -> BackgroundAudit:
+    """Start an audit as its own process; `given` holds names of fields, brain runs and files.
 
     Raises:
         InputError: if one under this key is running.
@@ -78,6 +88,9 @@ def start_job(collection: SampleCollection, label_field: str, audit_key: str, co
         raise InputError(f"audit {audit_key!r} of dataset {dataset.name!r} is running already; wait for it to end")
     view = collection._serialize() if isinstance(collection, DatasetView) else None
     job = BackgroundAudit(audit_key, label_field, config.to_dict(), view)
+    if given is not None:
+        names, job.predictions = given.names()
+        job.embeddings = list(names)
     _save(dataset, job)
     folder = results_home(dataset, audit_key)
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,12 +134,22 @@ def audit_in_app(
     audit_key: str,
     config: AuditConfig,
     progress: ProgressCallback = silent,
+    given: GivenInputs | None = None,
 ) -> str:
     """Audit, save result and report where the App finds them, and say in a line what was found."""
     from reports.verdict import headline  # its imports take time, and the App's server needs none of them
 
     folder = results_home(collection._root_dataset, audit_key)
-    audited = pipeline.audit_and_report(collection, label_field, audit_key, config, folder, progress)
+    audited = pipeline.audit_and_report(
+        collection,
+        label_field,
+        audit_key,
+        config,
+        folder,
+        progress,
+        embeddings=() if given is None else given.embeddings,
+        predictions=None if given is None else given.predictions,
+    )
     if audited.problem is not None:
         raise audited.problem
     summary = audited.result.summary
@@ -149,10 +172,13 @@ def run_job(dataset: fo.Dataset, audit_key: str) -> None:
             last = time.monotonic()
             _save(dataset, job)
 
+    from integrations.fiftyone.given import GivenInputs
+
     try:
         collection = dataset if job.view is None else DatasetView._build(dataset, job.view)
         config = AuditConfig.from_dict(job.config)
-        job.message = audit_in_app(collection, job.label_field, audit_key, config, tell)
+        given = GivenInputs.of(job.embeddings or None, job.predictions)
+        job.message = audit_in_app(collection, job.label_field, audit_key, config, tell, given)
         job.state = DONE
     except BaseException as error:
         job.state, job.message = FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__

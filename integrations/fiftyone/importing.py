@@ -25,7 +25,8 @@ from audit.files.storage import remove_abandoned, whole_file
 from audit.progress import ProgressCallback, Step, silent
 from integrations.fiftyone.columns import field_of, record, source_field_of
 from integrations.fiftyone.database import connect
-from integrations.fiftyone.source_datasets import HOME_VARIABLE, STAGE, dataset_for, digest_of_image, image_home
+from integrations.fiftyone.source_datasets import STAGE, dataset_for, digest_of_image, image_home
+from integrations.home import HOME_VARIABLE
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
 if TYPE_CHECKING:

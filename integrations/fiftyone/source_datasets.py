@@ -12,14 +12,13 @@ from itertools import islice
 from pathlib import Path
 
 import fiftyone as fo
-import platformdirs
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
+from integrations.home import home_folder
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 
-HOME_VARIABLE = "INFLUENCE_AUDIT_HOME"
 INFO_KEY = "influence_audit"
 STAGE = "import"
 COMPARED_IMAGES = 1000
@@ -35,8 +34,7 @@ THIS_PROCESS = uuid.uuid4().hex
 
 def image_home() -> Path:
     """The folder that holds the images of all imported datasets (`INFLUENCE_AUDIT_HOME`)."""
-    home = os.environ.get(HOME_VARIABLE) or platformdirs.user_data_dir("influence-audit", appauthor=False)
-    return Path(home).expanduser().absolute() / "images"
+    return home_folder() / "images"
 
 
 def source_of(dataset: fo.Dataset) -> str | None:

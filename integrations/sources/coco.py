@@ -12,6 +12,7 @@ from typing import Any
 
 from audit.errors import InputError
 from integrations.sources.class_choice import chosen_classes
+from integrations.sources.coco_files import CocoFile, coco_files
 from integrations.sources.csv_and_json import like_json
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
 from integrations.sources.left_out import LeftOutImage, sentences
@@ -39,65 +40,66 @@ class CocoLabels:
     places: tuple[int | None, ...]
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a JSON file has COCO's lists of images and annotations."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and isinstance(found.get("images"), list) and "annotations" in found
-
-
 def coco_source(
     path: str | Path, images: str | Path | None = None, keep_labels: Sequence[str] | None = None
 ) -> LabelledImages:
-    """The pictures of a COCO file.
+    """The pictures of a COCO file, or of the files of several splits.
 
     Args:
-        path: of the JSON file.
+        path: of the JSON file, or of the folder that holds one for each split, such as COCO's own with `annotations`.
         images: the folder of the pictures; by default they are looked for beside the file and below its folder.
         keep_labels: the classes to keep; all by default.
 
     Raises:
-        InputError: if the file is damaged, has several labels or boxes for a picture, or none of its pictures is there.
+        InputError: if a file is damaged, has several labels or boxes for a picture, or none of its pictures is there.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
-    lookup = PictureLookup(folders_for(path, images_folder(images)))
-    read = read_coco(path, lookup)
-    files = lookup.find_all(read.names)
-    if not any(files):
-        raise InputError(
-            f"none of the {len(files):,} pictures of coco:{path} is there (the first: {read.names[0]!r}); give their "
-            "folder with --images"
-        )
-    classes = sorted({label for label in read.labels if label is not None})
-    kept = chosen_classes(keep_labels, classes, f"coco:{path}")
-    listed = [
-        (name, label, file)
-        for name, label, file in zip(read.names, read.labels, files, strict=True)
-        if kept is None or label in kept
-    ]
-    found = [LabelledImage(name, file, label, None) for name, label, file in listed if file is not None]
+    files = coco_files(path)
+    description = f"coco:{path if len(files) > 1 else files[0].path}"
+    listed = [row for file in files for row in _rows_of(file, images_folder(images))]
+    classes = sorted({row.label for row in listed if row.label is not None})
+    kept = chosen_classes(keep_labels, classes, description)
+    listed = [row for row in listed if kept is None or row.label in kept]
+    found = [row for row in listed if row.image is not None]
     left_out = tuple(
-        LeftOutImage(name, name, label, "row", MISSING, "add the files, or give their folder with --images")
-        for name, label, file in listed
-        if file is None
+        LeftOutImage(
+            row.source_id, row.source_id, row.label, "row", MISSING, "add the files, or give their folder with --images"
+        )
+        for row in listed
+        if row.image is None
     )
 
     def read_images() -> Iterator[LabelledImage]:
         return iter(found)
 
+    splits = f", splits by the names of {len(files)} files" if len(files) > 1 else ""
     return LabelledImages(
-        dataset_name_of(path),
-        f"coco:{path}",
+        dataset_name_of(path if len(files) > 1 else files[0].path),
+        description,
         len(found),
         read_images,
         kept,
         tuple(sentences(left_out)),
         left_out,
-        "COCO, one label for each picture",
+        f"COCO, one label for each picture{splits}",
         tuple(image.label for image in found),
     )
+
+
+def _rows_of(file: CocoFile, images: Path | None) -> list[LabelledImage]:
+    """The pictures that a file lists; without an image where it is not there."""
+    lookup = PictureLookup([*file.picture_folders(images), *folders_for(file.path, images)])
+    read = read_coco(file.path, lookup)
+    found = lookup.find_all(read.names)
+    if not any(found):
+        raise InputError(
+            f"none of the {len(found):,} pictures of coco:{file.path} is there (the first: {read.names[0]!r}); give "
+            "their folder with --images"
+        )
+    return [
+        LabelledImage(file.key(name), picture, label, file.split)
+        for name, label, picture in zip(read.names, read.labels, found, strict=True)
+    ]
 
 
 def read_coco(path: Path, lookup: PictureLookup | None = None) -> CocoLabels:

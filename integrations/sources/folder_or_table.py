@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.errors import InputError
-from integrations.sources.coco import coco_source, is_coco
+from integrations.sources.coco import coco_source
+from integrations.sources.coco_files import is_coco
 from integrations.sources.folder import image_folder
 from integrations.sources.labelled_images import LabelledImages
-from integrations.sources.left_out import first_few
 from integrations.sources.table import LabelTable, as_images, read_label_table
 from integrations.sources.table_files import LabelsInTableError, label_files
 
@@ -46,12 +46,8 @@ def folder_or_table(
 
 
 def _of_tables(folder: Path, keep_labels: Sequence[str] | None) -> LabelledImages:
-    coco = [file for files in label_files(folder) for file in files if file.suffix == ".json" and is_coco(file)]
-    if len(coco) > 1:
-        listed = first_few([os.path.relpath(file, folder) for file in coco])
-        raise InputError(f"folder {str(folder)!r} holds several COCO files ({listed}); give one: coco:{coco[0]}")
-    if coco:
-        return coco_source(coco[0], None, keep_labels)
+    if any(file.suffix == ".json" and is_coco(file) for files in label_files(folder) for file in files):
+        return coco_source(folder, None, keep_labels)
     return as_images(read_label_table(folder), keep_labels)
 
 

@@ -76,7 +76,7 @@ def _kind_of_path(path: Path, image_column: str | None, as_table: bool) -> str:
 
 
 def _is_coco(path: Path) -> bool:
-    from integrations.sources.coco import is_coco
+    from integrations.sources.coco_files import is_coco
 
     return is_coco(path)
 

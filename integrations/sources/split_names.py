@@ -60,6 +60,12 @@ def split_names(names: Iterable[str]) -> dict[str, SplitName]:
     return {name: found for name, found in read.items() if not found.other_words or len(alike[found.other_words]) > 1}
 
 
+def split_said_by(name: str) -> str | None:
+    """The split that one name says, whatever its other words are; None where it says none."""
+    found = _read(name)
+    return None if found is None else found.split
+
+
 def lies_beside(name: str) -> bool:
     """Whether a folder's name is one that people give to what lies beside their images: annotations, docs, seg_pred."""
     words = _words(name)

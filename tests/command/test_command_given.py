@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import fiftyone as fo
@@ -65,3 +66,47 @@ def test_a_table_without_images_needs_neither_images_nor_a_database(tmp_path: Pa
     result = AuditResult.load(tmp_path / "result")
     assert result.flagged.index.astype(int).sort_values().tolist() == list(range(0, 200, 20))
     assert "Influence is undefined" in (tmp_path / "result" / "report.html").read_text()
+
+
+def test_files_are_audited_without_fiftyone_and_without_a_database(tmp_path: Path) -> None:
+    """Embeddings in the order of the source, predictions by its keys; four known mistakes are in the predictions."""
+    images = list(digits(KEPT))
+    true = np.array([KEPT.index(str(image.label)) for image in images])
+    rng = np.random.default_rng(0)
+    wrong = [3, 50, 200, 400]
+    seen = true.copy()
+    seen[wrong] = (true[wrong] + 1) % 3
+    np.save(tmp_path / "e.npy", 6 * np.eye(3)[seen] + rng.normal(size=(len(true), 3)))
+    table = pd.DataFrame(softmax(6 * np.eye(3)[seen] + rng.normal(size=(len(true), 3))), columns=list(KEPT))
+    table.insert(0, "id", [image.source_id for image in images])
+    table[::-1].to_parquet(tmp_path / "p.parquet")
+    asked = ("run", "digits", "--keep-labels", ",".join(KEPT), "--no-fiftyone", "-o", "result")
+    closed = {"FIFTYONE_DATABASE_URI": "mongodb://localhost:9/"}
+    done = forked_command(*asked, "--embeddings", "e.npy", "--predictions", "p.parquet", cwd=tmp_path, **closed)
+    assert done.returncode == 0, done.stderr
+    result = AuditResult.load(tmp_path / "result")
+    assert set(result.flagged.index) == {images[row].source_id for row in wrong}
+    source = result.summary.source
+    assert source is not None
+    assert (source.embeddings, source.predictions, source.in_fiftyone) == (("e.npy",), "p.parquet", False)
+    assert result.summary.backbone is None
+    field = forked_command(*asked, "--embeddings", "clip", cwd=tmp_path, **closed)
+    assert "--embeddings 'clip' is no .npy or .parquet file; without FiftyOne, give a file" in error_line(field.stderr)
+
+
+def test_a_dry_run_of_a_table_without_images_says_what_was_understood(tmp_path: Path) -> None:
+    labels = np.array(["cat", "dog", "owl"])[np.arange(90) % 3]
+    pd.DataFrame({"label": labels}).to_csv(tmp_path / "labels.csv", index=False)
+    np.save(tmp_path / "p.npy", 5.0 * np.eye(3)[np.arange(90) % 3] - 2)
+    np.save(tmp_path / "short.npy", np.eye(3))
+    asked = ("run", "labels.csv", "--dry-run", "--backbone", "none", "--predictions")
+    closed = {"FIFTYONE_DATABASE_URI": "mongodb://localhost:9/"}
+    done = forked_command(*asked, "p.npy", "--json", cwd=tmp_path, **closed)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["layout"] == "a table of 90 labels without images; predictions in p.npy"
+    assert (plan["samples"], plan["classes"], plan["fields"]) == (90, {"cat": 30, "dog": 30, "owl": 30}, [])
+    assert 0 < plan["seconds"] < 600
+    short = forked_command(*asked, "short.npy", cwd=tmp_path, **closed)
+    assert "has 3 rows, and there are 90 samples" in error_line(short.stderr)
+    assert not (tmp_path / "audit-results").exists()

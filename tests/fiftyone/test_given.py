@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.brain as fob
+import fiftyone.operators as foo
 import numpy as np
 import pandas as pd
 import pytest
+from fiftyone.operators.executor import ExecutionContext
 from PIL import Image
 
 import audit
 from audit.data.given import Given
 from integrations.fiftyone import audit_dataset
+from integrations.fiftyone.background_audit import find_job, results_home
 from integrations.fiftyone.given import GivenInputs
+from integrations.fiftyone.given_choices import embedding_choices, prediction_choices
+from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
 from reports.next_steps import run_again
 from tests.predicted import softmax
+from tests.waiting import wait_until
 
 N, CLASSES = 90, ("cat", "dog", "owl")
 
@@ -141,3 +148,57 @@ def test_an_audit_by_embeddings_and_predictions_says_what_they_were(dataset: fo.
     assert source.predictions == "probabilities"
     assert "--embeddings vectors --embeddings similar --predictions probabilities" in run_again(result.summary)
     assert len(result.thumbnails) > 0
+
+
+# --- in the App -----------------------------------------------------------------------------------------------------
+
+
+def form(dataset: fo.Dataset, **params: Any) -> dict[str, Any]:
+    """The properties of the form of 'Audit labels', as FiftyOne resolves it for the App."""
+    install_plugin()
+    operator = foo.get_operator(f"{PLUGIN}/audit_labels")
+    context = ExecutionContext(
+        operator_uri=operator.uri, request_params={"dataset_name": dataset.name, "params": params, "target": "audit"}
+    )
+    return operator.resolve_input(context).to_json()["type"]["properties"]
+
+
+def choices_of(prop: dict[str, Any]) -> list[str]:
+    return [choice["value"] for choice in prop["view"]["choices"]]
+
+
+def test_the_form_offers_what_the_dataset_has(dataset: fo.Dataset) -> None:
+    assert list(embedding_choices(dataset)) == ["vectors", "probabilities", "similar"]
+    assert list(prediction_choices(dataset, "ground_truth")) == ["predicted", "probabilities"]
+    shown = form(dataset)
+    assert choices_of(shown["embeddings"]) == ["vectors", "probabilities", "similar"]
+    assert choices_of(shown["predictions"]) == ["predicted", "probabilities"]
+    assert "predictions_in_sample" not in shown
+    chosen = form(dataset, predictions="predicted")
+    assert {"predictions_in_sample", "predictions_alone"} <= set(chosen)
+    assert not any(prop["invalid"] for prop in chosen.values())
+    wrong = form(dataset, embeddings=["vectors", "no such"], predictions="similar")
+    assert wrong["embeddings"]["error_message"] == (
+        "embeddings 'no such' is not on the dataset; it has: vectors, probabilities, similar"
+    )
+    assert wrong["predictions"]["invalid"]
+    plain = fo.Dataset()
+    plain.add_sample(fo.Sample(filepath="1.png", ground_truth=fo.Classification(label="cat")))
+    assert not {"embeddings", "predictions"} & set(form(plain))
+    plain.delete()
+
+
+def test_what_the_form_chose_is_what_the_audit_takes(dataset: fo.Dataset) -> None:
+    install_plugin()
+    operator = foo.get_operator(f"{PLUGIN}/audit_labels")
+    operator(dataset, audit_key="in_app", embeddings="vectors", predictions="predicted")
+    summary = audit.AuditResult.load(results_home(dataset, "in_app")).summary
+    assert summary.source is not None
+    assert (summary.source.embeddings, summary.source.predictions) == (("vectors",), "predicted")
+    operator(dataset, audit_key="in_app_alone", predictions="predicted", predictions_alone=True, own_process=True)
+    wait_until(lambda: find_job(dataset, "in_app_alone").state != "running", 120)  # type: ignore[union-attr]
+    job = find_job(dataset, "in_app_alone")
+    assert job is not None
+    assert job.state == "done", job.message
+    summary = audit.AuditResult.load(results_home(dataset, "in_app_alone")).summary
+    assert (summary.config.backbone, summary.heads) == ("none", None)

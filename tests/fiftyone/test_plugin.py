@@ -380,7 +380,7 @@ def test_mistakes_are_said_in_one_line(dataset: fo.Dataset, dataset_name: Callab
         ("an audit needs two or more", lambda: operator("audit_labels")(one_class, audit_key="b")),
         ("audit key '1 b' is no valid name", lambda: operator("audit_labels")(dataset, audit_key="1 b")),
         ("inject: value must be less than 0.5", lambda: operator("audit_labels")(dataset, audit_key="b", inject=0.9)),
-        ("backbone: invalid enum", lambda: operator("audit_labels")(dataset, audit_key="b", backbone="x", more=True)),
+        ("backbone 'x' is unknown", lambda: operator("audit_labels")(dataset, audit_key="b", backbone="x", more=True)),
         ("no samples were named", lambda: operator("confirm")(dataset)),
         ("the current view holds no samples", lambda: operator("confirm")(dataset.limit(0))),
         ("the new label is blank", lambda: operator("relabel")(dataset, [sample], label=" ")),

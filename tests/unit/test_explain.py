@@ -16,7 +16,7 @@ from audit.errors import InputError
 from audit.explain.samples import ResultExplainer
 from audit.head.fit import head_from_arrays
 from audit.images.backbone import Backbone, load_backbone
-from audit.images.embedding import embed, fitted_pixels
+from audit.images.embedding import embed
 from audit.images.heat_map import heat_map
 from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
@@ -122,7 +122,7 @@ def test_the_hot_places_are_those_that_move_the_validation_loss(
     assert float(heat.max()) == 1.0
     assert float(heat.min()) >= 0.0
     row = list(samples.ids).index(sample)
-    pixels = torch.from_numpy(fitted_pixels(decode_image(samples.images[row]), backbone).copy())
+    pixels = torch.from_numpy(backbone.prepared(decode_image(samples.images[row])).copy())
     pixels = pixels.permute(2, 0, 1)[None] / 255
     head = head_from_arrays(result.heads["corrupted"], 1e-1)
     solution = torch.from_numpy(result.heads["corrupted"]["solution"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
@@ -19,10 +19,14 @@ from integrations.fiftyone.background_audit import audit_in_app, describe, share
 from integrations.fiftyone.fields import check_audit_key
 from integrations.fiftyone.read import read_samples
 
+from .given import given_inputs, given_of, settings_of
 from .inputs import audit_keys, check_samples, label_field_input, target_collection_input
 from .operator import MISTAKES, AuditOperator, refuse
 from .settings import audit_config_of, settings_inputs
 from .window import PANEL, in_app, show_changed_fields
+
+if TYPE_CHECKING:
+    from integrations.fiftyone.given import GivenInputs
 
 OWN_PROCESS_FROM = 5000
 """From this number of samples on, an audit by default runs in its own process: the App stops operators after ten
@@ -45,6 +49,8 @@ class AuditLabels(AuditOperator):
         replace: bool = False,
         own_process: bool = False,
         delegate: bool = False,
+        embeddings: str | list[str] | None = None,
+        predictions: str | None = None,
         **settings: Any,
     ) -> Any:
         """Audit from Python.
@@ -56,6 +62,7 @@ class AuditLabels(AuditOperator):
             replace: replace an earlier audit with this key; its decisions are kept.
             own_process: start the audit as a separate process and return at once.
             delegate: queue the audit for `fiftyone delegated launch`.
+            embeddings, predictions: fields, brain runs or files, as for `integrations.fiftyone.audit_dataset`.
             **settings: settings of `audit.AuditConfig`.
 
         Raises:
@@ -66,6 +73,8 @@ class AuditLabels(AuditOperator):
             "audit_key": audit_key,
             "replace": replace,
             "own_process": own_process,
+            "embeddings": [embeddings] if isinstance(embeddings, str) else embeddings,
+            "predictions": predictions,
             "view_target": "CURRENT_VIEW" if not isinstance(sample_collection, fo.Dataset) else "DATASET",
             **settings,
         }
@@ -78,6 +87,7 @@ class AuditLabels(AuditOperator):
         _audit_key_input(ctx, dataset, inputs)
         if field is not None:
             check_samples(target, field, inputs)
+        given_inputs(ctx, dataset, inputs, field)
         inputs.float(
             "inject",
             default=0.0,
@@ -100,7 +110,7 @@ class AuditLabels(AuditOperator):
         if ctx.params.get("more"):
             settings_inputs(inputs)
         try:
-            audit_config_of(ctx.params)
+            audit_config_of(settings_of(ctx.params))
         except InputError as error:
             refuse(inputs, str(error), "settings_problem")
 
@@ -112,24 +122,24 @@ class AuditLabels(AuditOperator):
         field = params.get("label_field") or "ground_truth"
         if key in audit_keys(dataset) and not params.get("replace"):
             raise InputError(_key_taken(dataset, key))
-        config = audit_config_of(params)
+        config, given = audit_config_of(settings_of(params)), given_of(params)
         if params.get("own_process") and not ctx.delegated:
             read_samples(collection, field)
             check_audit_key(dataset, key, field)
-            start_job(collection, field, key, config)
+            start_job(collection, field, key, config, given)
             message = f"Audit {key!r} has started; the panel 'Label audit' shows its progress."
             ctx.ops.notify(message, variant="info")
             if in_app(ctx):
                 ctx.ops.open_panel(PANEL, layout="horizontal")
             return {"audit_key": key, "started": True}
         if in_app(ctx):
-            return _audit_with_progress(ctx, collection, field, key, config)
+            return _audit_with_progress(ctx, collection, (field, key, config, given))
 
         def tell(step: Step) -> None:
             if not step.note:
                 ctx.set_progress(share(step), describe(step))
 
-        return {"audit_key": key, "message": audit_in_app(collection, field, key, config, tell)}
+        return {"audit_key": key, "message": audit_in_app(collection, field, key, config, tell, given)}
 
 
 def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
@@ -176,15 +186,22 @@ def _key_taken(dataset: fo.Dataset, key: str) -> str:
 
 
 def _audit_with_progress(
-    ctx: Any, collection: SampleCollection, field: str, key: str, config: AuditConfig
+    ctx: Any, collection: SampleCollection, job: tuple[str, str, AuditConfig, GivenInputs]
 ) -> Iterator[Any]:
-    """Audit in a thread, and yield the progress for the App to show."""
+    """Audit in a thread, and yield the progress for the App to show.
+
+    Args:
+        ctx: the operator's context.
+        collection: what is audited.
+        job: the label field, the audit key, the settings, and embeddings and predictions of the user's own.
+    """
+    field, key, config, given = job
     messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
     dataset = collection._root_dataset
 
     def audit() -> None:
         try:
-            messages.put(audit_in_app(collection, field, key, config, messages.put))
+            messages.put(audit_in_app(collection, field, key, config, messages.put, given))
         except BaseException as error:
             messages.put(error)
 

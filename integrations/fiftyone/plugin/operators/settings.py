@@ -6,10 +6,18 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from audit.config import INJECTION_STRATEGIES, AuditConfig, help_of
+from audit.config import INJECTION_STRATEGIES, NO_BACKBONE, AuditConfig, help_of
 from audit.errors import InputError
 
-BACKBONES = ("resnet18", "resnet34", "resnet50")
+BACKBONES = (
+    "resnet18",
+    "resnet50",
+    "efficientnet_b0",
+    "vit_b_16",
+    "zoo:clip-vit-base32-torch",
+    "zoo:dinov2-vits14-torch",
+)
+"""Proposed by the form; it takes any other name, too."""
 SETTINGS = tuple(AuditConfig.__dataclass_fields__)
 
 
@@ -48,14 +56,10 @@ def strategy_input(inputs: types.Object, name: str) -> None:
 
 def backbone_inputs(inputs: types.Object) -> None:
     """The inputs for the backbone that computes the embeddings."""
-    inputs.enum(
-        "backbone",
-        list(BACKBONES),
-        default=BACKBONES[0],
-        label="Backbone",
-        description=help_of("backbone"),
-        view=types.DropdownView(),
-    )
+    proposed = types.AutocompleteView()
+    for name in (*BACKBONES, NO_BACKBONE):
+        proposed.add_choice(name, label=name)
+    inputs.str("backbone", default=BACKBONES[0], label="Backbone", description=help_of("backbone"), view=proposed)
     inputs.str("weights", default="auto", label="Weights", description=help_of("weights"))
     inputs.int("image_size", label="Image size", description=help_of("image_size"), required=False)
 

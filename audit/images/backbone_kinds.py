@@ -1,0 +1,109 @@
+"""The kinds of backbones by the prefix of their names: 'resnet18' is torchvision's, 'timm:resnet18.a1_in1k' is timm's.
+
+Importing this module is cheap: what loads a backbone is imported when one is asked for. A package above this one
+registers kinds of its own, as `integrations` does with 'zoo:'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from audit.images.backbone import Backbone
+
+
+LITE_BACKBONE = "efficientnet_lite2"
+"""A network that comes with its weights as packages, for machines without a network (extra lite)."""
+
+
+@dataclass(frozen=True)
+class BackboneRequest:
+    """A backbone as it was asked for.
+
+    Attributes:
+        name: with the prefix of its kind.
+        weights: 'auto', 'imagenet', 'bundled', a name that the kind knows, or a path.
+        image_size: side of the network's input (pixels); None for the weights' own.
+        device: where it is to run.
+        precision: 'float32' or 'bfloat16'.
+        note: is told in one line what the user should know.
+    """
+
+    name: str
+    weights: str
+    image_size: int | None
+    device: torch.device
+    precision: str
+    note: Callable[[str], None]
+
+    @property
+    def bare_name(self) -> str:
+        """The name without its prefix."""
+        return self.name.partition(":")[2] or self.name
+
+
+Loader = Callable[[BackboneRequest], "Backbone"]
+
+
+def _of_torchvision(request: BackboneRequest) -> Backbone:
+    from audit.images.torchvision_backbones import load
+
+    return load(request)
+
+
+def _of_timm(request: BackboneRequest) -> Backbone:
+    from audit.images.timm_backbones import load
+
+    return load(request)
+
+
+def _of_packages(request: BackboneRequest) -> Backbone:
+    from audit.images.lite_backbones import load
+
+    return load(request)
+
+
+_LOADERS: dict[str, Loader] = {"": _of_torchvision, "timm": _of_timm}
+_BY_NAME: dict[str, Loader] = {LITE_BACKBONE: _of_packages}
+
+
+def register(kind: str, loader: Loader) -> None:
+    """Add a kind of backbone.
+
+    Args:
+        kind: the prefix of its names, without the colon.
+        loader: makes a backbone that was asked for; raises an InputError where it cannot.
+    """
+    _LOADERS[kind] = loader
+
+
+def kind_of(name: str) -> str:
+    """The prefix of a backbone's name; '' for torchvision's."""
+    return name.partition(":")[0] if ":" in name else ""
+
+
+def loader_of(name: str) -> Loader:
+    """What loads a backbone of this name.
+
+    Raises:
+        InputError: if there is no such kind.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    kind = kind_of(name)
+    if kind not in _LOADERS:
+        way_out = "; `import integrations` makes it available" if kind == "zoo" else ""
+        raise InputError(f"backbone {name!r}: kind {kind!r} is unknown; it takes {KINDS_IN_WORDS}{way_out}")
+    return _LOADERS[kind]
+
+
+KINDS_IN_WORDS = (
+    "a classifier of torchvision (resnet50, efficientnet_b0, vit_b_16, ...), timm:NAME (any model of timm), or "
+    "zoo:NAME (an embeddings model of FiftyOne's model zoo)"
+)
