@@ -56,6 +56,7 @@ EXTRAS = {
         Extra("figures", "kaleido", ("kaleido",)),
         Extra("heic", "pillow-heif", ("pillow_heif",)),
         Extra("benchmark", "cleanlab", ("cleanlab",)),
+        Extra("neighbours", "faiss-cpu", ("faiss",)),
     )
 }
 """By name; `pyproject.toml` says which packages each one brings."""
