@@ -41,8 +41,8 @@ SCORE_MEANINGS = {
     "suggested_probability": "The model's probability that the suggested label is right, 0 to 1.",
     "other_label": "The likeliest label but the given one, flagged or not: what a lower threshold would suggest.",
     "other_probability": "The model's probability that this other label is right, 0 to 1.",
-    "fits_no_class": "Estimated probability that the picture fits no class, 0 to 1; too low where many pictures fit none. "
-    "Not with findings 'none', and not in audits of fewer than 30 samples.",
+    "fits_no_class": "Estimated probability that the picture fits no class, 0 to 1; too low where many pictures fit "
+    "none. Only where the audit looked for such pictures, among 30 samples or more.",
     "wrong_for_any_reason": "Probability that the label is wrong or the picture fits no class, 0 to 1.",
     "decision": "What a person decided of the given label in a verification: wrong, right or unsure; empty where "
     "nobody decided (only where decisions were applied).",

@@ -1,7 +1,8 @@
 """Pictures that are dark, bright, blurred, empty, oddly shaped or grey.
 
-Measures and thresholds are cleanvision's. A picture must also be outside the dataset's usual range of the measure
-(Tukey's fence), because a threshold that fits photographs marks half of a dataset of scanned letters.
+Measures and thresholds are cleanvision's, but for blur (`audit.images.traits`). A picture must also be outside the
+dataset's usual range of the measure (Tukey's fence), because a threshold that fits photographs marks half of a
+dataset of scanned letters.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
+FLAT = 4.0  # standard deviation of the shades, of 255, below which a picture is neither sharp nor blurred
 LEAST_TIMES = 1.5  # the usual size: pictures nearer to it are not odd, however alike the others are
 GREY_AMONG_COLOUR = 0.25  # the largest share of grey pictures with which they are exceptions
 
@@ -38,10 +40,8 @@ class _Quality:
 
 
 def _sharpness(measures: np.ndarray) -> np.ndarray:
-    """cleanvision's score of sharpness, 0 to 1: of the edges, raised where one shade fills the picture."""
-    edges = 1 - np.exp(-0.01 * measures[:, Measure.SHARPNESS])
-    shades = 1 - np.exp(-0.01 * measures[:, Measure.SHADES])
-    return np.minimum(edges + np.where(shades <= 0.18, 0, shades), 1)
+    """Strength of the edges; infinite where there is hardly any contrast, because noise is all that is left."""
+    return np.where(measures[:, Measure.CONTRAST] < FLAT, np.inf, measures[:, Measure.SHARPNESS])
 
 
 def _aspect(measures: np.ndarray) -> np.ndarray:
@@ -74,9 +74,9 @@ QUALITIES = (
     _Quality(
         "blurred",
         _sharpness,
-        0.29,
+        0.35,
         1.0,
-        lambda row: f"the edges have a standard deviation of {row[Measure.SHARPNESS]:.0f} of 255 shades",
+        lambda row: f"the edges are {row[Measure.SHARPNESS]:.2f} as strong as the contrast; below 0.35 is blurred",
     ),
     _Quality(
         "low-information",
@@ -106,7 +106,9 @@ def find(audited: Audited) -> Iterator[Finding]:
     measures = measures[known]
     for quality in QUALITIES:
         values = quality.of(measures)
-        low, high = np.percentile(values, [25, 75])
+        low, high = np.percentile(values, [25, 75], method="nearest")
+        if not np.isfinite(high):
+            continue
         fence = low - quality.fence * (high - low)
         for row in np.flatnonzero((values < quality.threshold) & (values < fence)):
             score = float(np.clip(1 - values[row] / (2 * quality.threshold), 0, 1))

@@ -119,7 +119,7 @@ BAD_PICTURES = (
         "blurred",
         "Blurred pictures",
         "The picture has no sharp edges.",
-        "The edges' score, as cleanvision computes it, is below 0.29.",
+        "The edges, at 64 pixels, are less than 0.35 as strong as the contrast.",
     ),
     _picture(
         "low-information",
