@@ -1,8 +1,8 @@
 """Pictures that are dark, bright, blurred, empty, oddly shaped or grey.
 
 Measures and thresholds are cleanvision's, but for blur (`audit.images.traits`). A picture must also be outside the
-dataset's usual range of the measure (Tukey's fence), because a threshold that fits photographs marks half of a
-dataset of scanned letters.
+dataset's usual range of the measure (Tukey's fence), and far below the usual one, because a threshold that fits
+photographs marks half of a dataset of scanned letters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
+FAR_BELOW = 0.5  # of the usual quality: where all pictures are soft or dark, few of them are bad
 FLAT = 4.0  # standard deviation of the shades, of 255, below which a picture is neither sharp nor blurred
 LEAST_TIMES = 1.5  # the usual size: pictures nearer to it are not odd, however alike the others are
 GREY_AMONG_COLOUR = 0.25  # the largest share of grey pictures with which they are exceptions
@@ -106,10 +107,10 @@ def find(audited: Audited) -> Iterator[Finding]:
     measures = measures[known]
     for quality in QUALITIES:
         values = quality.of(measures)
-        low, high = np.percentile(values, [25, 75], method="nearest")
+        low, usual, high = np.percentile(values, [25, 50, 75], method="nearest")
         if not np.isfinite(high):
             continue
-        fence = low - quality.fence * (high - low)
+        fence = min(low - quality.fence * (high - low), FAR_BELOW * usual)
         for row in np.flatnonzero((values < quality.threshold) & (values < fence)):
             score = float(np.clip(1 - values[row] / (2 * quality.threshold), 0, 1))
             yield Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 import audit
 from audit.errors import InputError
 from audit.findings import Audited, Check, Finding, Kind, neighbours, register, unregister
+from audit.findings.bad_pictures import find as find_bad
 from audit.findings.dataset import find as find_faults
 from audit.findings.near_duplicates import groups_of
 from audit.findings.off_topic import COLUMN
+from audit.findings.registry import check_looked_for
 from audit.images.traits import Traits, traits_of
+from audit.summary.surroundings import FailedStage
+from integrations.cli.batch import exit_code_of_audit
+from integrations.cli.exit_codes import ExitCode
 from reports.html import render_report
 from reports.limit import Limit
 from tests.made_pictures import encoded, photograph
@@ -112,6 +118,12 @@ def test_a_bad_picture_is_found(faulty: audit.AuditResult, fault: str) -> None:
     assert not {name for name in found if name.startswith("picture-")}
 
 
+def test_pictures_that_are_all_soft_are_not_blurred() -> None:
+    soft = [photograph(seed, 0).filter(ImageFilter.GaussianBlur(3)) for seed in range(40)]
+    traits = Traits.of_rows(np.stack([traits_of(picture) for picture in soft]))
+    assert [finding.kind for finding in find_bad(dataset(np.arange(40) % 2, traits=traits))] == []
+
+
 def test_the_report_shows_the_pictures_side_by_side(faulty: audit.AuditResult, tmp_path: Path) -> None:
     page = render_report(audit.AuditResult.load(faulty.save(tmp_path / "result")))
     assert "Near-duplicates across splits" in page
@@ -135,6 +147,19 @@ def test_a_gate_takes_checks_and_kinds_by_name(faulty: audit.AuditResult) -> Non
         Limit.of(None, "low", "leak")
     drawn = replace(summary, config=summary.config.replace(use_splits=False))
     assert Limit.of(None, "low", "split-leak").unaccepted(drawn) == ()
+
+
+def test_the_command_ends_with_code_5_where_the_gate_finds_something(
+    faulty: audit.AuditResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code_of_audit(faulty.summary, Limit.of(None, "low", "leaks")) == ExitCode.FOUND == 5
+    assert re.match(r"near-duplicates across splits: \d+, and --fail-on allows none; ", capsys.readouterr().err)
+    assert exit_code_of_audit(faulty.summary, Limit()) == ExitCode.DONE
+    unmade = replace(faulty.summary, findings=(), failed_stages=(FailedStage(stage="findings", reason="No disk."),))
+    assert exit_code_of_audit(unmade, Limit.of(None, "low", "leaks")) == ExitCode.FAILED
+    assert "--fail-on cannot judge this audit: No disk." in capsys.readouterr().err
+    with pytest.raises(InputError, match="add 'leaks' to --findings"):
+        check_looked_for(["near-leak"], "duplicates")
 
 
 def test_checks_are_chosen_by_name() -> None:
