@@ -26,11 +26,11 @@ from audit.findings.look import leaked_splits
 from audit.findings.neighbours import Neighbours, nearest, same_hash
 from audit.images.traits import Measure
 
-NEAR = 0.8  # of the distance to unrelated neighbours: as far apart as the embeddings of copies may be
+NEAR = 1.0  # of the distance to unrelated neighbours: as far apart as the embeddings of copies may be
 BY_CHANCE = 0.05  # share of the unrelated pairs that agree better than chance is taken to
 BELOW_CHANCE = 0.4  # how much less copies disagree than that
 MOST = 0.06  # disagreement of copies: more than that no cropping or compression causes
-SURE = 0.2  # of that limit: pictures that disagree less are copies, whatever their embeddings say
+SURE = 0.3  # of that limit: pictures that disagree less are copies, whatever their embeddings say
 MOST_UNRELATED = 1000  # pairs of unrelated samples from which chance is estimated
 FEWEST_PIXELS = 16  # on the shorter side; smaller pictures agree by chance, and only exact agreement counts
 EXACT = 0.05  # of the limit: that is exact agreement
