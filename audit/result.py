@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audit.data.findings import no_findings
 from audit.errors import InputError, WriteError, first_line
 from audit.files.result_folder import mark_result_folder, refuse_others_files
 from audit.files.spreadsheet import write_csv
 from audit.files.storage import remove_abandoned, replace_file, whole_file
+from audit.findings.table import no_findings
 from audit.summary.parts import to_json
 from audit.summary.schema import summary_from_json
 from audit.summary.summary import SCHEMA_VERSION, Summary
@@ -41,6 +41,9 @@ SCORE_MEANINGS = {
     "suggested_probability": "The model's probability that the suggested label is right, 0 to 1.",
     "other_label": "The likeliest label but the given one, flagged or not: what a lower threshold would suggest.",
     "other_probability": "The model's probability that this other label is right, 0 to 1.",
+    "fits_no_class": "Estimated probability that the picture fits no class, 0 to 1; too low where many pictures fit "
+    "none. Only where the audit looked for such pictures, among 30 samples or more.",
+    "wrong_for_any_reason": "Probability that the label is wrong or the picture fits no class, 0 to 1.",
     "decision": "What a person decided of the given label in a verification: wrong, right or unsure; empty where "
     "nobody decided (only where decisions were applied).",
     "model_suspicion": "The suspicion as the noise model computed it, before decisions recalibrated it (only then).",
@@ -90,8 +93,9 @@ class AuditResult:
         skipped: samples that were not audited, columns id, filepath, reason.
         thumbnails: small WebP images of the samples that the report shows, indexed by sample id, columns image and
             heat_map (of the regions that cause the sample's influence; None if not requested).
-        findings: duplicates that disagree, leaks between splits and doubtful class names, one row for each sample of a
-            finding (`audit.data.findings.find`).
+        findings: faults beside single labels (`audit.findings`), one row for each sample of a finding: kind, finding
+            (its number, from 0), id (of the sample; None for a finding about classes), detail (what was seen, in a
+            sentence), score (how sure or how strong, 0 to 1), advice (what to do) and worth (what that is worth).
         controls: copies of the labels with known mislabels (`audit.noise_model.controls`), one row per sample and copy,
             indexed by sample id, without the samples that the audit flags: copy (from 0), kind ('' | 'slip' |
             'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label (the audited

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import numpy as np
 
 from audit.config import help_of
-from audit.data.findings import FINDING_TITLES
 from audit.result import SCORE_MEANINGS, AuditResult
 from audit.summary.correction import RetrainedHead
 from audit.summary.parts import ClassLabel, JsonObject, Part, to_json
@@ -23,6 +22,7 @@ from reports.acceptance import acceptance_sentences, accepted_at
 from reports.claims import claims_of
 from reports.correction import ARMS, correction_texts
 from reports.figure_style import Theme
+from reports.findings import finding_tables, leak_sentences
 from reports.galleries import gallery_values
 from reports.known_mislabels import Comparison, compare_with_known
 from reports.next_steps import app_command, next_steps, run_again
@@ -116,7 +116,8 @@ def _tables(result: AuditResult) -> dict[str, object]:
         "machine_facts": _facts(summary.machine),
         "class_rows": _class_rows(result),
         "skipped": _skipped(result),
-        "findings": _findings(result),
+        "findings": finding_tables(result),
+        "leaks": leak_sentences(result.summary.leaks),
         "settings": [(name, value, help_of(name)) for name, value in summary.config.to_dict().items()],
         "score_meanings": SCORE_MEANINGS,
         "score_names": figures.SCORE_NAMES,
@@ -316,39 +317,6 @@ def _class_rows(result: AuditResult) -> list[ClassRow]:
         )
     everything, classes = rows[-1:], rows[:-1]
     return everything + sorted(classes, key=lambda row: -(row.wrong.value if row.wrong else 0.0))[:MAX_TABLE_ROWS]
-
-
-@dataclass(frozen=True)
-class FindingRow:
-    """A finding: one sentence on it, and the files or ids of its samples."""
-
-    detail: str
-    names: list[str]
-
-
-@dataclass(frozen=True)
-class FindingTable:
-    """The findings of one kind: their number, the number of their samples, their meaning, and the first of them."""
-
-    title: str
-    findings: int
-    samples: int
-    meaning: str
-    rows: list[FindingRow]
-
-
-def _findings(result: AuditResult) -> list[FindingTable]:
-    filepaths = result.scores["filepath"].dropna().to_dict()
-    kinds = []
-    for found in result.summary.findings:
-        table = result.findings[result.findings["kind"] == found.kind]
-        shown = table[table["finding"].isin(table["finding"].drop_duplicates().head(MAX_TABLE_ROWS))]
-        rows = [
-            FindingRow(members["detail"].iloc[0], [filepaths.get(i, i) for i in members["id"].dropna()])
-            for _, members in shown.groupby("finding", sort=True)
-        ]
-        kinds.append(FindingTable(FINDING_TITLES[found.kind], found.findings, found.samples, found.meaning, rows))
-    return kinds
 
 
 def _facts(part: Part | None, but: tuple[str, ...] = ()) -> list[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Whether more labels are wrong than a limit allows: `--fail-above`."""
+"""Whether an audit found what a pipeline does not accept: `--fail-above`, `--fail-on`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from audit.errors import InputError
+from audit.findings.kinds import SPLIT_LEAK
+from audit.findings.registry import kinds_named
+from audit.summary.counts import Finding
 from audit.summary.summary import Summary
 from reports.claims import claims_of
 from reports.ranges import Figure
@@ -31,17 +34,29 @@ def wrong_share(summary: Summary) -> Figure:
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit on the share of wrong labels; None for no limit."""
+    """What a pipeline does not accept.
+
+    Attributes:
+        share: the largest share of wrong labels; None for no limit.
+        basis: the share that is compared with it.
+        kinds: names of findings of which there must be none.
+    """
 
     share: float | None = None
     basis: Basis = "low"
+    kinds: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, share: float | None, basis: str) -> Limit:
+    def of(cls, share: float | None, basis: str, kinds: str | None = None) -> Limit:
         """The limit that a user set.
 
+        Args:
+            share: of `--fail-above`; None if it was not given.
+            basis: of `--fail-basis`.
+            kinds: of `--fail-on`: names of checks or kinds of findings, with commas between.
+
         Raises:
-            InputError: if the share is none, or the basis is unknown.
+            InputError: if the share is none, or the basis or a name is unknown.
         """
         if share is not None and not 0 <= share < 1:
             raise InputError(f"--fail-above is {share}; it takes a share of the labels, from 0 to below 1")
@@ -49,7 +64,7 @@ class Limit:
             raise InputError(f"--fail-basis is {basis!r}; it takes {', '.join(BASES[:-1])} or {BASES[-1]}")
         if share is None and basis != "low":
             raise InputError("--fail-basis says what --fail-above judges; give --fail-above too")
-        return cls(share, cast(Basis, basis))
+        return cls(share, cast(Basis, basis), () if kinds is None else kinds_named(kinds, "--fail-on"))
 
     def is_exceeded(self, summary: Summary) -> bool:
         """Whether an audit has more wrong labels.
@@ -58,6 +73,15 @@ class Limit:
             InputError: if the basis is 'verified', and nothing is verified.
         """
         return self.share is not None and self._judged(summary) > self.share
+
+    def unaccepted(self, summary: Summary) -> tuple[Finding, ...]:
+        """The findings that there must not be, a kind each.
+
+        Identical samples in several splits count only where the splits are the user's: an audit that draws the splits
+        itself makes such a leak.
+        """
+        drawn = () if summary.config.use_splits else (SPLIT_LEAK,)
+        return tuple(found for found in summary.findings if found.kind in self.kinds and found.kind not in drawn)
 
     def sentence(self, summary: Summary) -> str:
         """Why an audit is above the limit, with the range."""

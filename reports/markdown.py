@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.data.findings import FINDING_TITLES
 from audit.files.storage import replace_file
+from audit.findings.registry import kind_of
 from audit.result import AuditResult
 from reports import verdict
 from reports.acceptance import acceptance_sentences
@@ -46,7 +46,7 @@ def render_markdown(result: AuditResult) -> str:
     for found in summary.findings:
         lines += [
             "",
-            f"**{FINDING_TITLES[found.kind]}: {count(found.findings)}** {_cell(found.meaning)}",
+            f"**{found.title or kind_of(found.kind).title}: {count(found.findings)}** {_cell(found.meaning)}",
         ]
         lines += ["", *(f"- {_cell(example)}" for example in found.examples)]
     flagged = result.flagged[:MOST_SUSPICIOUS]

@@ -1,1 +1,1 @@
-"""The samples of an audit: reading them, leaving some out, their split, findings, and injected mislabels."""
+"""The samples of an audit: reading them, leaving some out, their split, and injected mislabels."""

@@ -26,6 +26,8 @@ from audit.images.pillow_warnings import heard, listening
 from audit.progress import ProgressCallback, Step, silent
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from audit.config import AuditConfig
 
 SHARD_ROWS = 4096  # embeddings in a file of the cache: 8 MB of 512 features; a killed audit loses no more
@@ -61,6 +63,24 @@ class Workers(Protocol):
         """As `embed` below, with `values` that the workers hold (`audit.compute.matrix.RemoteRows`)."""
 
 
+class Notes(Protocol):
+    """Takes note of pictures while they are decoded, once for each content (`audit.images.traits.TraitNotes`)."""
+
+    def __contains__(self, key: bytes) -> bool:
+        """Whether the content with this key was noted."""
+
+    def note(self, key: bytes, picture: Image.Image) -> None:
+        """Take note of a decoded picture."""
+
+
+class HasFeatures(Protocol):
+    """What the cache asks of a backbone."""
+
+    @property
+    def features(self) -> int:
+        """Numbers in a row."""
+
+
 def default_cache_dir() -> Path:
     """INFLUENCE_AUDIT_CACHE, or the user's cache folder."""
     from platformdirs import user_cache_path
@@ -79,6 +99,7 @@ def embed(
     batch_size: int = 256,
     cache_dir: str | Path | None = None,
     progress: ProgressCallback = silent,
+    notes: Notes | None = None,
 ) -> Embedded:
     """Embed every image that is not in the cache yet.
 
@@ -88,11 +109,12 @@ def embed(
         batch_size: images per pass.
         cache_dir: folder of the cache; None for the user's.
         progress: told after every batch, in images.
+        notes: takes note of every picture while it is decoded; None if nobody does.
 
     Raises:
         InputError: if the cache folder cannot be written, or not a single image can be read.
     """
-    found = embed_readable(samples, backbone, batch_size, cache_dir, progress)
+    found = embed_readable(samples, backbone, batch_size, cache_dir, progress, notes)
     if not len(found.rows):
         first = f"; the first one: {found.skipped[0][1]}" if found.skipped else ""
         raise InputError(f"none of the {len(samples)} images can be read{first}; check the paths of the samples")
@@ -105,12 +127,13 @@ def embed_readable(
     batch_size: int = 256,
     cache_dir: str | Path | None = None,
     progress: ProgressCallback = silent,
+    notes: Notes | None = None,
 ) -> Embedded:
     """As `embed`, without an error if no image can be read."""
     cache = EmbeddingCache(cache_folder(backbone, cache_dir), backbone)
     values = np.empty((len(samples), backbone.features), dtype=np.float32)
     seen = _Seen(len(samples))
-    read = partial(_read_image, samples, backbone, cache)
+    read = partial(_read_image, samples, backbone, cache, notes)
     with ThreadPoolExecutor(max_workers=max(2, (os.cpu_count() or 2))) as pool, cache, listening():
         for chunk, images in _read_ahead(pool, read, len(samples), batch_size):
             fresh = [(image.row, image.key, pixels) for image in images if (pixels := seen.note(image)) is not None]
@@ -136,16 +159,22 @@ class _ReadImage:
     remarks: list[str] = field(default_factory=list)
 
 
-def _read_image(samples: Samples, backbone: Backbone, cache: EmbeddingCache, row: int) -> _ReadImage:
+def _read_image(
+    samples: Samples, backbone: Backbone, cache: EmbeddingCache, notes: Notes | None, row: int
+) -> _ReadImage:
     image = samples.images[row]
     remarks: list[str] = []
     try:
         content = image_bytes(image)
         key = content_key(content)
-        if key in cache:
+        if key in cache and (notes is None or key in notes):
             return _ReadImage(row, key)
         decoded = decode_image(content if isinstance(image, str | Path) else image)
         remarks = list(heard())
+        if notes is not None:
+            notes.note(key, decoded)
+        if key in cache:
+            return _ReadImage(row, key)
         return _ReadImage(row, key, backbone.prepared(decoded), remarks=remarks)
     except Exception as error:  # Pillow's decoders raise many kinds; whatever it is, this image is skipped
         return _ReadImage(row, problem=_reason(error), remarks=remarks)
@@ -245,7 +274,7 @@ class EmbeddingCache:
     that does not fit its digest or this backbone is refused.
     """
 
-    def __init__(self, folder: Path, backbone: Backbone) -> None:
+    def __init__(self, folder: Path, backbone: HasFeatures) -> None:
         self._folder = folder
         self._features = backbone.features
         self._places: dict[bytes, tuple[Path, int]] = {}

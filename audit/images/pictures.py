@@ -11,6 +11,7 @@ from torch import Tensor
 from audit.data.samples import Samples, decode_image
 from audit.errors import InputError
 from audit.images.backbone import Backbone
+from audit.images.traits import TraitNotes
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Pictures:
         backbone: the frozen network; None if no network is used, because embeddings or predictions were given.
         computed: how many images went through it now.
         cached: how many embeddings came from the cache.
+        notes: what was noted of the pictures while they were decoded; None if nobody wanted to know.
     """
 
     samples: Samples
     backbone: Backbone | None
     computed: int = 0
     cached: int = 0
+    notes: TraitNotes | None = None
 
     def pixels(self, most_bytes: int = 4 * 2**30) -> Tensor:
         """float32 (n, 3, size, size) in [0, 1], on the backbone's device.

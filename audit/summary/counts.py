@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from audit.summary.parts import Count, Part
+from audit.summary.parts import Count, Part, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +52,11 @@ class CopiesFound(Part):
     """Validation and test samples whose content is also in the training split."""
 
 
-FindingKind = Literal["duplicate-labels", "split-leak", "class-names", "class-without-validation"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Finding(Part):
     """One kind of fault of the dataset beside single labels."""
 
-    kind: FindingKind
+    kind: str
     """Its name."""
     findings: Annotated[int, Ge(1)]
     """How many faults of the kind were found."""
@@ -69,3 +66,25 @@ class Finding(Part):
     """What it means, in a sentence."""
     examples: tuple[str, ...]
     """The first few, a sentence each; all are in findings.parquet."""
+    title: str = ""
+    """What people call it; empty in a result of an earlier version."""
+    advice: str = ""
+    """What to do about it, in a sentence."""
+    threshold: str = ""
+    """From where on it is reported, in a sentence; empty where it is counted, not estimated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakedSplit(Part):
+    """Copies of training pictures in a held-out split, and what they do to the head's score on it."""
+
+    split: Literal["validation", "test"]
+    """The held-out split."""
+    samples: Count
+    """Its samples."""
+    leaked: Count
+    """Of them, those with a copy in the training split, changed or not."""
+    accuracy: Share
+    """Share of the split that the head predicts as labelled."""
+    accuracy_without: Share | None
+    """The same without the leaked samples; null where all are leaked."""

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from audit.config import AuditConfig
 from audit.summary.annotators import AnnotatorSummary
 from audit.summary.correction import CorrectionMeasured
-from audit.summary.counts import CopiesFound, Counts, Finding
+from audit.summary.counts import CopiesFound, Counts, Finding, LeakedSplit
 from audit.summary.detection import ControlsMeasured, InjectedDetection
 from audit.summary.estimates import Acceptance, Estimates
 from audit.summary.heads import Heads
@@ -87,6 +87,9 @@ class Summary(Part):
     """Verified: what decisions on randomly drawn samples say; null where none were made."""
     predictions: GivenPredictionsSummary | None = None
     """The predictions that the user gave; null where none were given."""
+    leaks: tuple[LeakedSplit, ...] = ()
+    """Measured: held-out splits with copies of training pictures, as the audit used the splits; empty where there are
+    none, or nobody looked."""
     acceptance: Acceptance | None = None
     """Modelled: what accepting suggestions unseen is expected to mend and to break; null where nothing is known."""
     annotators: tuple[AnnotatorSummary, ...] = ()

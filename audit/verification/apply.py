@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from audit.data.findings import DUPLICATE_LABELS
 from audit.errors import InputError
+from audit.findings.kinds import DUPLICATE_LABELS
 from audit.flags.measures import detection_quality
 from audit.summary.detection import ControlsMeasured, InjectedDetection
 from audit.summary.estimates import Estimates

@@ -93,7 +93,7 @@ def audit_all(
     codes = {entry.exit_code for entry in entries}
     if codes & {ExitCode.FAILED, ExitCode.MISTAKE}:
         return ExitCode.SOME_FAILED
-    return ExitCode.ABOVE_LIMIT if ExitCode.ABOVE_LIMIT in codes else ExitCode.DONE
+    return next((code for code in (ExitCode.ABOVE_LIMIT, ExitCode.FOUND) if code in codes), ExitCode.DONE)
 
 
 def is_above(summary: Summary, limit: Limit) -> bool:
@@ -108,10 +108,28 @@ def is_above(summary: Summary, limit: Limit) -> bool:
     return True
 
 
+def exit_code_of_audit(summary: Summary, limit: Limit) -> ExitCode:
+    """The exit code of an audit that is done; prints what is not accepted.
+
+    Raises:
+        InputError: as `is_above`.
+    """
+    above = is_above(summary, limit)
+    found = limit.unaccepted(summary)
+    for kind in found:
+        say(f"{(kind.title or kind.kind).lower()}: {kind.findings}, and --fail-on allows none; {kind.examples[0]}")
+    unmade = [failure for failure in summary.failed_stages if failure.stage == "findings"] if limit.kinds else []
+    for failure in unmade:
+        say(f"--fail-on cannot judge this audit: {failure.reason}")
+    if above:
+        return ExitCode.ABOVE_LIMIT
+    return ExitCode.FOUND if found else ExitCode.FAILED if unmade else ExitCode.DONE
+
+
 def _judged(summary: Summary, limit: Limit) -> tuple[ExitCode, InputError | None]:
     """The exit code of one of several audits that is done, and why it could not be judged."""
     try:
-        return (ExitCode.ABOVE_LIMIT if is_above(summary, limit) else ExitCode.DONE), None
+        return exit_code_of_audit(summary, limit), None
     except InputError as error:
         return ExitCode.MISTAKE, error
 

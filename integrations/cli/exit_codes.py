@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     MISTAKE = 2  # in what was asked
     ABOVE_LIMIT = 3  # more wrong labels than --fail-above allows
     SOME_FAILED = 4  # of several audits
+    FOUND = 5  # what --fail-on names
 
 
 _UNREACHABLE = ("ServerSelectionTimeout", "AutoReconnect", "NetworkTimeout", "ConnectionFailure")

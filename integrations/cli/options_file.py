@@ -23,7 +23,7 @@ PREFIX = "INFLUENCE_AUDIT_"
 TABLES = "audit"
 """The name of the tables in a file with several audits: [[audit]]."""
 
-WHOLE_CALL = ("recipe", "json", "quiet", "verbose", "dry_run", "fail_above", "output", "scheduler")
+WHOLE_CALL = ("recipe", "json", "quiet", "verbose", "dry_run", "fail_above", "fail_on", "output", "scheduler")
 """Options that apply to all audits of a call, and so cannot be in an [[audit]] table."""
 
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}

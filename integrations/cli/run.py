@@ -13,6 +13,7 @@ import typer
 from audit.config import RECIPES, SettingValue
 from audit.errors import InputError
 from audit.extras import require, require_backbone, require_engine
+from audit.findings.registry import check_looked_for
 from integrations.cli.exit_codes import ExitCode, say, standard_output_for_json
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
@@ -213,6 +214,14 @@ def run(
             autocompletion=lambda: list(BASES),
         ),
     ] = "low",
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Exit with code 5 if there are findings of these kinds: all, or names with commas between, such as "
+            "leaks,duplicates,off-topic,bad-pictures,dataset,near-leak.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -232,7 +241,7 @@ def run(
     options |= {"images": images, "layout": layout, "no_fiftyone": no_fiftyone, "audit_key": audit_key}
     options |= {"embeddings": embeddings, "predictions": predictions, "annotators": annotators}
     jobs = _jobs(context, config, options, settings, output)
-    limit = _limit(fail_above, fail_basis, jobs)
+    limit = _limit(fail_above, fail_basis, fail_on, jobs)
     quieten_fiftyone()
     from integrations.cli.terminal import Verbosity
 
@@ -300,13 +309,15 @@ def _jobs(
     return [dataclasses.replace(jobs[0], folder=output)] if len(jobs) == 1 else jobs
 
 
-def _limit(fail_above: float | None, fail_basis: str, jobs: list[AuditJob]) -> Limit:
-    """The limit on the share of wrong labels.
+def _limit(fail_above: float | None, fail_basis: str, fail_on: str | None, jobs: list[AuditJob]) -> Limit:
+    """What is not accepted.
 
     Raises:
-        InputError: if a job makes labels wrong on purpose.
+        InputError: if a job makes labels wrong on purpose, or does not look for what it is to fail on.
     """
-    limit = Limit.of(fail_above, fail_basis)
+    limit = Limit.of(fail_above, fail_basis, fail_on)
+    for job in jobs:
+        check_looked_for(limit.kinds, job.config.findings)
     if fail_above is not None and any(job.config.inject for job in jobs):
         raise InputError(
             "--fail-above judges your own labels, and --inject makes some of them wrong; use only one of them"
@@ -374,10 +385,10 @@ def _carry_out(
     if any(job.in_fiftyone and not table for job, table in zip(jobs, without_images, strict=True)):
         connect()  # before seconds of imports, and before anything is computed
         _name_database(verbosity)
-    from integrations.cli.batch import audit_all, audit_one, is_above
+    from integrations.cli.batch import audit_all, audit_one, exit_code_of_audit
 
     _watch(interruption, jobs)
     if len(jobs) > 1:
         interruption.page = jobs[0].root / INDEX_FILE
         return audit_all(jobs, verbosity, limit, scheduler)
-    return ExitCode.ABOVE_LIMIT if is_above(audit_one(jobs[0], verbosity, scheduler), limit) else ExitCode.DONE
+    return exit_code_of_audit(audit_one(jobs[0], verbosity, scheduler), limit)

@@ -69,7 +69,7 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     """How many samples there are, what is wrong with them, and how many are flagged; name and text of each row."""
     from rich.markup import escape
 
-    from audit.data.findings import FINDING_TITLES
+    from audit.findings.registry import kind_of
 
     counts = summary.counts
     left_out = [
@@ -85,7 +85,10 @@ def _sample_rows(summary: Summary) -> Iterator[tuple[str, str]]:
     without = f" (left out: {', '.join(left_out)})" if left_out else ""
     yield "samples", f"{counts.samples} in {counts.classes} classes{without}"
     for found in summary.findings:
-        yield FINDING_TITLES[found.kind].lower(), f"{found.findings}, the first: {escape(found.examples[0])}"
+        yield (
+            (found.title or kind_of(found.kind).title).lower(),
+            f"{found.findings}, the first: {escape(found.examples[0])}",
+        )
     for annotator in summary.annotators[:SHOWN_ANNOTATORS]:
         right = f"{100 * annotator.quality:.1f} % right, worst at {escape(str(annotator.worst_class))}"
         yield f"annotator {escape(annotator.name)}", f"{right} ({annotator.labels} labels, modelled)"

@@ -40,6 +40,7 @@ STAGE_NAMES = {
     "explanation": "explaining samples",
     "correction": "training without the flagged samples",
     "evaluation": "evaluating",
+    "findings": "looking for copies and bad pictures",
     "thumbnails": "making thumbnails",
     "heat maps": "drawing heat maps",
     "fiftyone": "writing to FiftyOne",

@@ -11,6 +11,7 @@ from fiftyone.core.collections import SampleCollection
 from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
+from audit.findings.kinds import BAD_PICTURES, DUPLICATE_LABELS, DUPLICATES, LEAKS, OFF_TOPIC, SPLIT_LEAK
 from integrations.fiftyone.fields import (
     ALL_FIELDS,
     DISMISSED,
@@ -31,6 +32,8 @@ from integrations.fiftyone.fields import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from audit.findings.contract import Kind
+
 EXTREMES = 100  # samples in each of the views 'most harmful' and 'most helpful'
 ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
@@ -47,6 +50,7 @@ class AuditView:
         color: of its name in the App.
         make: builds it, given the dataset and the audit key.
         needs_injection: whether it only makes sense where mislabels were injected.
+        kinds: of findings, of which there must be one for it to make sense; none for a view that is always there.
     """
 
     title: str
@@ -54,6 +58,7 @@ class AuditView:
     color: str
     make: Callable[[fo.Dataset, str], fo.DatasetView]
     needs_injection: bool = False
+    kinds: tuple[str, ...] = ()
 
     def name(self, key: str) -> str:
         """The view's name under an audit key."""
@@ -99,6 +104,29 @@ DISMISSED_FLAGS = AuditView(
 REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS)
 """The views that a review goes through."""
 
+
+def _findings_view(title: str, description: str, color: str, kinds: tuple[Kind, ...], *more: str) -> AuditView:
+    """The view of the samples with findings of some kinds, the most suspicious first."""
+    names = (*(kind.name for kind in kinds), *more)
+    return AuditView(
+        title,
+        description,
+        color,
+        lambda dataset, key: most_suspicious_first(dataset.match(F(FINDINGS.name(key)).contains(list(names))), key),
+        kinds=names,
+    )
+
+
+FINDINGS_VIEWS = (
+    _findings_view(
+        "copies", "Pictures of which there are copies, changed or not.", "#B45309", DUPLICATES, DUPLICATE_LABELS
+    ),
+    _findings_view("leaks", "Pictures with copies in training and in a held-out split.", "#BE123C", LEAKS, SPLIT_LEAK),
+    _findings_view("fits no class", "Pictures unlike those of every class.", "#7C3AED", OFF_TOPIC),
+    _findings_view("bad pictures", "Dark, blurred, empty and odd pictures.", "#57534E", BAD_PICTURES),
+)
+"""One view for each group of findings on samples, where there are any."""
+
 VIEWS = (
     *REVIEW_VIEWS,
     AuditView(
@@ -121,10 +149,11 @@ VIEWS = (
     ),
     AuditView(
         "findings",
-        "Duplicates that disagree, leaks between splits, and samples that were left out of the audit.",
+        "Samples with findings beside the label, and samples that were left out of the audit.",
         "#D97706",
         lambda dataset, key: dataset.match(F(FINDINGS.name(key)).length() > 0),
     ),
+    *FINDINGS_VIEWS,
     AuditView(
         "injected and missed",
         "Labels that the audit changed on purpose and did not flag, the most suspicious first.",
@@ -172,8 +201,9 @@ def check_view_names(dataset: fo.Dataset, key: str) -> None:
 def save_views(dataset: fo.Dataset, key: str) -> None:
     """Save the audit's views; those that do not apply (any more) are deleted."""
     has_injection = dataset.has_field(INJECTED.name(key))
+    found = set(dataset.distinct(FINDINGS.name(key)))
     for view in VIEWS:
-        if has_injection or not view.needs_injection:
+        if (has_injection or not view.needs_injection) and (not view.kinds or found.intersection(view.kinds)):
             made = view.make(dataset, key)
             dataset.save_view(view.name(key), made, view.description, view.color, overwrite=True)
         elif dataset.has_saved_view(view.name(key)):

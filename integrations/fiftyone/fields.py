@@ -60,12 +60,14 @@ SPLIT = AuditField("split", fo.StringField, SCORE_MEANINGS["split"])
 FINDINGS = AuditField(
     "findings",
     fo.ListField,
-    "What was found beside the label: identical images with different labels (duplicate-labels), identical images "
-    "in training and held-out splits (split-leak), or why the sample was left out of the audit.",
+    "What was found beside the label, by kind: copies with different labels (duplicate-labels, near-duplicate-labels), "
+    "leaks between splits (split-leak, near-leak), bad pictures and others, or why the sample was left out.",
     fo.StringField,
 )
 
-FIELDS = (SUSPICION, SUGGESTED, FLAG, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS)
+FITS_NO_CLASS = AuditField("fits_no_class", fo.FloatField, SCORE_MEANINGS["fits_no_class"])
+
+FIELDS = (SUSPICION, SUGGESTED, FLAG, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS, FITS_NO_CLASS)
 """What every audit writes, beside the status."""
 
 INJECTED = AuditField("injected", fo.BooleanField, SCORE_MEANINGS["injected"])
@@ -118,7 +120,7 @@ INDEXED = (SUSPICION, STATUS, FLAG)
 
 ALL_FIELDS = (
     *(SUSPICION, SUGGESTED, FLAG, STATUS, CORRECTED, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS),
-    *(INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS, *MODEL_FIELDS),
+    *(FITS_NO_CLASS, INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS, *MODEL_FIELDS),
 )
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 

@@ -22,6 +22,7 @@ from audit.progress import ProgressCallback, Step, silent
 from audit.verification.as_drawn import as_model_said
 from integrations.fiftyone.fields import (
     FINDINGS,
+    FITS_NO_CLASS,
     FLAG,
     INFLUENCE,
     INJECTED,
@@ -203,6 +204,8 @@ def _columns(scores: pd.DataFrame) -> dict[AuditField, list[Any]]:
         columns[MODEL_SUSPICION] = _numbers(model["suspicion"])
         columns[MODEL_FLAG] = model["flag"].astype(bool).tolist()
         columns[MODEL_SUGGESTED] = _labels(model["suggested_label"], _numbers(model["suggested_probability"]))
+    unfit = FITS_NO_CLASS.suffix
+    columns[FITS_NO_CLASS] = _numbers(scores[unfit]) if unfit in scores.columns else [None] * len(scores)
     if "injected" in scores.columns:
         injected = scores["injected"].astype(bool)
         columns[INJECTED] = injected.tolist()

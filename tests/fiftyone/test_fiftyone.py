@@ -45,6 +45,7 @@ FIELDS = {
     "audit_original",
     "audit_decisions",
     "audit_findings",
+    "audit_fits_no_class",
 }
 INJECTION_FIELDS = {"audit_injected", "audit_injected_label"}
 VIEWS = {

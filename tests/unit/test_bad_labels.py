@@ -13,8 +13,8 @@ import torch
 from sklearn.datasets import load_digits
 
 import audit
-from audit.data.findings import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
 from audit.data.left_out import label_array
+from audit.findings.kinds import CLASS_NAMES, DUPLICATE_LABELS, NEAR_DUPLICATES, NO_VALIDATION, SPLIT_LEAK
 from audit.flags.measures import influence_by_class
 from integrations.sources.digits import digits
 from tests.waiting import within
@@ -128,7 +128,7 @@ def test_class_names_that_are_probably_one_are_found_and_not_merged(arrays: tupl
         "'nan' reads like a missing label",
     ]
     assert set(result.scores["label"]) == {"three", "Three ", "eight", "nan"}
-    (summary,) = result.summary.findings
+    (summary,) = (found for found in result.summary.findings if found.kind == CLASS_NAMES)
     assert (summary.kind, summary.findings, summary.samples) == (CLASS_NAMES, 3, 0)
 
 
@@ -153,7 +153,7 @@ def test_duplicates_that_disagree_and_leaks_between_splits_are_findings_of_their
     assert leaks.groupby("finding")["id"].apply(list).tolist() == [["id-1", "id-101"], ["id-2", "id-102", "id-103"]]
     assert leaks["detail"].iloc[-1] == "2 of 3 identical images are in train, 1 in test"
     kinds = {found.kind: (found.findings, found.samples) for found in result.summary.findings}
-    assert kinds == {DUPLICATE_LABELS: (1, 2), SPLIT_LEAK: (2, 5)}
+    assert kinds == {DUPLICATE_LABELS: (1, 2), SPLIT_LEAK: (2, 5), NEAR_DUPLICATES: (2, 5)}
     loaded = audit.AuditResult.load(result.save(tmp_path / "result"))
     pd.testing.assert_frame_equal(loaded.findings, result.findings)
     page = render_report(loaded)

@@ -1,0 +1,202 @@
+"""Pictures that fit no class.
+
+**Rank.** A picture ranks high if it is far from the pictures with its label, its class is in doubt, its label is
+suspicious, and the head depends on having seen it. Each of these is put on a robust scale; `WEIGHTS` adds them up.
+
+**Probability.** The share and the scores of such pictures come from pictures that are known to fit no class: those of
+each class, compared with the other classes only, and mixtures of two pictures of different classes. A logistic
+regression on the distances to the classes tells them from the pictures of the dataset, and the share of pictures that
+fit no class is fitted by likelihood (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). The probabilities
+are then given to the pictures in the order of their rank.
+
+The estimate is conservative. If many pictures of the dataset fit no class, it is too low, because they are compared
+with each other; the rank still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.findings.contract import Audited, Finding
+from audit.findings.kinds import FITS_NO_CLASS
+
+LIKELY = 0.5  # probability from which a picture is reported
+NEAREST = 5  # pictures of a class that tell how far the class is
+MOST_COMPARED = 20_000  # pictures with which each is compared
+FEWEST = 30  # pictures from which anything is estimated
+LIMIT = 6.0  # robust standard deviations that one reading may say
+COLUMN = "fits_no_class"
+EITHER_COLUMN = "wrong_for_any_reason"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each reading counts for the rank. Chosen on three datasets with known off-topic pictures."""
+
+    far_from_label: float = 0.5
+    in_doubt: float = 1.0
+    suspicious: float = 1.0
+    self_influence: float = 0.5
+    improbable: float = 0.5
+
+
+WEIGHTS = Weights()
+
+
+def find(audited: Audited) -> Iterator[Finding]:
+    """Pictures that fit no class with a probability of LIKELY or more; adds the score columns to the audit."""
+    n = len(audited.ids)
+    if audited.x is None or audited.prior is None or audited.suspicion is None or n < FEWEST:
+        return
+    numbers = np.searchsorted(audited.classes, audited.labels)
+    spaces = _Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
+    own = spaces.similarities(audited.x)
+    ranks = _ranks(audited, own[np.arange(n), numbers])
+    likely = np.sort(_probabilities(spaces, own, numbers, audited))
+    probability = np.empty(n)
+    probability[np.argsort(ranks, kind="stable")] = likely
+    audited.columns[COLUMN] = probability
+    audited.columns[EITHER_COLUMN] = 1 - (1 - audited.suspicion) * (1 - probability)
+    names = audited.classes.tolist()
+    for row in np.flatnonzero(probability >= LIKELY):
+        yield Finding(
+            kind=FITS_NO_CLASS,
+            evidence=f"unlike the pictures labelled {names[numbers[row]]!r} (similarity {own[row, numbers[row]]:.2f}, "
+            f"usually {np.median(own[numbers == numbers[row], numbers[row]]):.2f}) and of every other class; "
+            f"probability {probability[row]:.2f}",
+            score=float(np.clip(probability[row], 0, 1)),
+            samples=(int(row),),
+        )
+
+
+def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
+    """How unlike every class each sample is, (n,); `to_label` is its similarity to its own label's samples (n,)."""
+    prior = np.clip(np.asarray(audited.prior, dtype=np.float64), 1e-12, 1)
+    readings = [
+        (WEIGHTS.far_from_label, np.log(np.maximum(1 - to_label, 1e-6))),
+        (WEIGHTS.in_doubt, np.log(-(prior * np.log(prior)).sum(1) + 1e-6)),
+        (WEIGHTS.suspicious, _log_odds(np.asarray(audited.suspicion))),
+    ]
+    if audited.self_influence is not None:
+        readings.append((WEIGHTS.self_influence, np.log(np.maximum(audited.self_influence, 0) + 1e-9)))
+    if audited.loo_probability is not None:
+        readings.append((WEIGHTS.improbable, _log_odds(1 - audited.loo_probability)))
+    total = np.zeros(len(prior))
+    for weight, reading in readings:
+        middle = np.median(reading)
+        scale = 1.4826 * np.median(np.abs(reading - middle)) + 1e-9
+        total += weight * np.clip((reading - middle) / scale, -LIMIT, LIMIT)
+    return total
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+def _probabilities(spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited) -> np.ndarray:
+    """The probability of each sample (n,) that it fits no class."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(audited.seed)
+    known = _off_topic(spaces, own, numbers, audited, random)
+    features = _features(own, numbers)
+    scaler = StandardScaler().fit(features)
+    features, known = scaler.transform(features), scaler.transform(known)
+    model = LogisticRegression(class_weight="balanced")
+    model.fit(np.concatenate([features, known]), np.repeat([0, 1], [len(features), len(known)]))
+    odds = np.exp(np.clip(model.decision_function(features), -50, 50))
+    share = 0.1
+    for _ in range(200):
+        probability = share * odds / (share * odds + 1 - share)
+        share = float(np.clip(probability.mean(), 1e-4, 0.9))
+    return np.asarray(probability)
+
+
+def _off_topic(
+    spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited, random: np.random.Generator
+) -> np.ndarray:
+    """Features (k, 3) of samples that fit no class."""
+    n, classes = own.shape
+    made = []
+    for number in range(classes) if classes > 2 else ():
+        others = np.delete(own[numbers == number], number, 1)
+        made.append(_features(others, random.integers(0, classes - 1, len(others))))
+    one, other = random.integers(0, n, (2, min(n, 1000)))
+    one, other = one[numbers[one] != numbers[other]], other[numbers[one] != numbers[other]]
+    mixed = spaces.mixtures(audited.x, one, other, random)
+    made.append(_features(spaces.similarities(mixed, themselves=False), random.integers(0, classes, len(mixed))))
+    return np.concatenate(made)
+
+
+def _features(similarities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(n, 3): distance to the given class and to the nearest class, and lead of the nearest; logarithms."""
+    ordered = -np.sort(-similarities, axis=1)
+    given = similarities[np.arange(len(similarities)), numbers]
+    lead = ordered[:, 0] - ordered[:, 1] if ordered.shape[1] > 1 else np.zeros(len(ordered))
+    return np.stack(
+        [np.log(np.maximum(1 - given, 0) + 1e-6), np.log(np.maximum(1 - ordered[:, 0], 0) + 1e-6), np.log(lead + 1e-3)],
+        1,
+    )
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The samples of each class, with which others are compared.
+
+    Attributes:
+        rows: (m,) positions of the samples.
+        unit: float32 (m, d), their embeddings at length 1.
+        members: for each class, positions among those.
+        mean: (d,) of the embeddings.
+        directions: (d, d) principal directions, as columns.
+    """
+
+    rows: np.ndarray
+    unit: Tensor
+    members: list[Tensor]
+    mean: Tensor
+    directions: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, numbers: np.ndarray, classes: int, seed: int) -> _Classes:
+        """At most MOST_COMPARED samples (n, d) with class numbers (n,)."""
+        rows = np.arange(len(numbers))
+        if len(rows) > MOST_COMPARED:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_COMPARED, replace=False))
+        values = x[torch.from_numpy(rows)].float()
+        mean = values.mean(0)
+        directions = torch.linalg.eigh((values - mean).T @ (values - mean))[1]
+        members = [
+            torch.from_numpy(np.flatnonzero(numbers[rows] == number)).to(values.device) for number in range(classes)
+        ]
+        return cls(rows, torch.nn.functional.normalize(values, dim=1), members, mean, directions)
+
+    def similarities(self, x: Tensor, themselves: bool = True, block: int = 512) -> np.ndarray:
+        """The mean similarity (n, C) of samples to the NEAREST of each class; `themselves` if x holds these."""
+        found = np.zeros((len(x), len(self.members)))
+        place = {row: number for number, row in enumerate(self.rows.tolist())} if themselves else {}
+        for start in range(0, len(x), block):
+            unit = torch.nn.functional.normalize(x[slice(start, min(start + block, len(x)))].float(), dim=1)
+            similar = unit @ self.unit.T
+            for row in range(len(unit)):
+                if (own := place.get(start + row)) is not None:
+                    similar[row, own] = -1.0
+            for number, members in enumerate(self.members):
+                if len(members) > 1:
+                    of_class = similar[:, members]
+                    nearest = of_class.topk(min(NEAREST, len(members) - 1), dim=1).values
+                    found[start : start + len(unit), number] = nearest.mean(1).cpu().numpy()
+        return found
+
+    def mixtures(self, x: Tensor, one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> Tensor:
+        """Embeddings (k, d) that have each principal component from one of two samples."""
+        first, second = ((x[torch.from_numpy(rows)].float() - self.mean) @ self.directions for rows in (one, other))
+        chosen = torch.from_numpy(random.random(first.shape) < 0.5).to(first.device)
+        return torch.where(chosen, first, second) @ self.directions.T + self.mean

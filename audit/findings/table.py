@@ -1,0 +1,60 @@
+"""Findings as a table, and as parts of the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from audit.findings.contract import Finding
+from audit.findings.registry import kind_of
+from audit.summary.counts import Finding as FindingsOfKind
+
+COLUMNS = ("kind", "finding", "id", "detail", "score", "advice", "worth")
+EXAMPLES = 5  # findings of a kind that the summary names: enough to look at
+_TYPES = {"finding": np.int64, "score": np.float64}
+
+
+def no_findings() -> pd.DataFrame:
+    """The table of an audit that found nothing of the kind."""
+    return pd.DataFrame({name: pd.Series(dtype=_TYPES.get(name, object)) for name in COLUMNS})
+
+
+def table_of(found: Iterable[Finding], ids: Sequence[str]) -> pd.DataFrame:
+    """`AuditResult.findings`: a row for each sample of a finding; id is None for a finding about classes.
+
+    Args:
+        found: in the order of the table. Findings of one kind are together, the highest score first.
+        ids: of the audited samples.
+    """
+    by_kind: dict[str, list[Finding]] = {}
+    for one in found:
+        by_kind.setdefault(one.kind, []).append(one)
+    ordered = [one for kind in by_kind.values() for one in sorted(kind, key=lambda finding: -finding.score)]
+    rows: list[tuple[object, ...]] = []
+    for number, one in enumerate(ordered):
+        members: list[str | None] = [ids[row] for row in one.samples]
+        for member in members or [None]:
+            advice = kind_of(one.kind).advice
+            rows.append((one.kind, number, member, one.evidence, one.score, advice, one.worth))
+    if not rows:
+        return no_findings()
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
+
+
+def summarise(findings: pd.DataFrame) -> tuple[FindingsOfKind, ...]:
+    """For each kind that was found: how often, in how many samples, what it means, and a few examples."""
+    return tuple(
+        FindingsOfKind(
+            kind=kind,
+            findings=int(table["finding"].nunique()),
+            samples=int(table["id"].dropna().nunique()),
+            meaning=kind_of(kind).meaning,
+            examples=tuple(table.drop_duplicates("finding")["detail"].head(EXAMPLES)),
+            title=kind_of(kind).title,
+            advice=kind_of(kind).advice,
+            threshold=kind_of(kind).threshold,
+        )
+        for kind, table in ((kind, findings[findings["kind"] == kind]) for kind in findings["kind"].unique().tolist())
+    )

@@ -1,0 +1,235 @@
+"""Findings beside single labels, against cleanlab's Datalab and cleanvision on the same pictures and embeddings.
+
+    INFLUENCE_AUDIT_DATA=FOLDER python -m tests.benchmarks.findings
+
+Copies: 500 pictures of tiny-imagenet-20, each cropped, resized, recompressed (JPEG 30), mirrored, and made 20 %
+brighter and darker. A pair counts if it holds a planted copy; it is right if both are of one picture. Off-topic: 300
+pictures of tiny-imagenet-20 planted in tables-boats with a random label, and the scrawls of roman-numeral. Bad
+pictures: ten each, made from pictures of tables-boats. Needs the extra `benchmark` and cleanvision.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from sklearn.metrics import average_precision_score
+
+import audit
+from audit.findings import Audited
+from audit.findings.near_duplicates import groups_of
+from audit.images.backbone import load_backbone
+from audit.images.embedding import embed
+from audit.images.traits import TraitNotes
+from tests.benchmarks.data import data_set
+
+SEED, COPIED, OFF_TOPIC, OF_EACH = 0, 500, 300, 10
+HERE = Path(__file__).parent
+Change = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+
+def recompressed(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+
+
+def cropped(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+    wide, high = picture.size
+    scale = random.uniform(0.75, 0.95)
+    width, height = round(wide * scale), round(high * scale)
+    left, top = random.integers(0, wide - width + 1), random.integers(0, high - height + 1)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def resized(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+    scale = random.choice([0.5, 0.7, 1.5])
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+
+
+CHANGES: dict[str, Change] = {
+    "crop": cropped,
+    "resize": resized,
+    "JPEG 30": lambda picture, _: recompressed(picture, 30),
+    "mirror": lambda picture, _: ImageOps.mirror(picture),
+    "brighter": lambda picture, _: ImageEnhance.Brightness(picture).enhance(1.2),
+    "darker": lambda picture, _: ImageEnhance.Brightness(picture).enhance(0.8),
+}
+BAD: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "dark": lambda picture: Image.eval(picture, lambda shade: shade // 5),
+    "bright": lambda picture: Image.eval(picture, lambda shade: 246 + shade // 40),
+    "blurred": lambda picture: picture.filter(ImageFilter.GaussianBlur(5)),
+    "low-information": lambda picture: Image.new("RGB", picture.size, (90, 140, 60)),
+    "odd-aspect": lambda picture: picture.resize((96, 24)),
+    "odd-size": lambda picture: picture.resize((256, 256)),
+    "grey": lambda picture: picture.convert("L"),
+}
+PEER_NAMES = {
+    "dark": "dark",
+    "bright": "light",
+    "blurred": "blurry",
+    "low-information": "low_information",
+    "odd-aspect": "odd_aspect_ratio",
+    "odd-size": "odd_size",
+    "grey": "grayscale",
+}
+
+
+def read(name: str) -> tuple[list[Image.Image], pd.DataFrame]:
+    """The pictures of a development set, and its other columns."""
+    files = sorted(data_set(name).glob("*.parquet"))
+    table = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
+    pictures = [Image.open(io.BytesIO(image["bytes"])).convert("RGB") for image in table["image"]]
+    return pictures, table.drop(columns="image")
+
+
+def files_of(pictures: Iterable[Image.Image], folder: Path) -> list[str]:
+    """The pictures as PNG files."""
+    paths = []
+    for row, picture in enumerate(pictures):
+        paths.append(str(folder / f"{row}.png"))
+        picture.save(paths[-1])
+    return paths
+
+
+def described(paths: list[str], labels: np.ndarray) -> Audited:
+    """Embeddings and traits of files, without an audit."""
+    samples, notes = audit.Samples(paths, paths, [str(label) for label in labels]), TraitNotes(None)
+    found = embed(samples, load_backbone("resnet18", "bundled", None, "cpu"), notes=notes)
+    split = np.full(len(paths), "train", dtype=object)
+    return Audited(
+        ids=paths,
+        labels=labels,
+        classes=np.unique(labels),
+        split=split,
+        keys=found.keys,
+        every_label=np.unique(labels),
+        x=torch.from_numpy(found.values).double(),
+        traits=notes.of(samples, found.keys),
+    )
+
+
+def pairs_in(groups: Iterable[Iterable[int]]) -> set[tuple[int, int]]:
+    return {pair for group in groups for pair in itertools.combinations(sorted(map(int, group)), 2)}
+
+
+def datalab(x: np.ndarray, labels: np.ndarray, kind: str) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The issues of a kind that cleanlab's Datalab finds, and what else it says of them."""
+    from cleanlab import Datalab
+
+    lab = Datalab({"label": labels}, label_name="label", verbosity=0)
+    lab.find_issues(features=x, issue_types={kind: {}})
+    return lab.get_issues(kind), lab.get_info(kind)
+
+
+def cleanvision(paths: list[str], kinds: Iterable[str]) -> tuple[pd.DataFrame, dict[str, dict[str, object]]]:
+    """The issues that cleanvision finds in files, in their order."""
+    from cleanvision import Imagelab
+
+    lab = Imagelab(filepaths=paths, verbose=False)
+    lab.find_issues({kind: {} for kind in kinds}, n_jobs=1, verbose=False)
+    return lab.issues.loc[paths], lab.info
+
+
+def measure_copies(folder: Path) -> dict[str, dict[str, float]]:
+    random = np.random.default_rng(SEED)
+    pictures, table = read("tiny-imagenet-20")
+    originals = len(pictures)
+    chosen = random.choice(originals, COPIED, replace=False)
+    source = np.concatenate([np.arange(originals), np.repeat(chosen, len(CHANGES))])
+    copies = [change(pictures[row], random) for row in chosen for change in CHANGES.values()]
+    paths = files_of([*pictures, *(recompressed(picture, 90) for picture in copies)], folder)
+    audited = described(paths, table["label"].to_numpy()[source])
+    true = pairs_in(group for group in pd.Series(range(len(source))).groupby(source).groups.values())
+
+    def quality(found: set[tuple[int, int]]) -> dict[str, float]:
+        with_copy = {pair for pair in found if pair[1] >= originals}
+        right = len(with_copy & true)
+        return {"recall": right / len(true), "precision": right / max(1, len(with_copy))}
+
+    x = audited.x.numpy()
+    _, info = datalab(x, audited.labels, "near_duplicate")
+    sets = info["near_duplicate_sets"]
+    theirs = {tuple(sorted((row, int(other)))) for row, near in enumerate(sets) for other in near}  # type: ignore[arg-type]
+    place = {path: row for row, path in enumerate(paths)}
+    _, said = cleanvision(paths, ["near_duplicates", "exact_duplicates"])
+    hashed = [[place[path] for path in group] for name in said if "sets" in said[name] for group in said[name]["sets"]]  # type: ignore[attr-defined]
+    return {
+        "influence-audit": quality(pairs_in(groups_of(audited).members)),
+        "Datalab near_duplicate": quality(theirs),  # type: ignore[arg-type]
+        "cleanvision near_duplicates": quality(pairs_in(hashed)),
+    }
+
+
+def measure_off_topic(folder: Path) -> dict[str, dict[str, float]]:
+    random = np.random.default_rng(SEED)
+    pictures, table = read("tiny-imagenet-tables-boats")
+    others, _ = read("tiny-imagenet-20")
+    strange = [others[row] for row in random.choice(len(others), OFF_TOPIC, replace=False)]
+    labels = np.concatenate([table["label"].to_numpy(), random.integers(0, 2, OFF_TOPIC)])
+    off = np.arange(len(labels)) >= len(pictures)
+    numerals, reviewed = read("roman-numeral")
+    scrawls, wrong = (reviewed["true_label"] == "none of them").to_numpy(), reviewed["wrong"].to_numpy()
+    found: dict[str, dict[str, float]] = {"influence-audit": {}, "Datalab outlier": {}}
+    for name, images, given, truths in (
+        ("planted", [*pictures, *strange], labels, {"": off}),
+        ("numerals", numerals, reviewed["label"].to_numpy(), {" fits no class": scrawls, " wrong": wrong}),
+    ):
+        (folder / name).mkdir()
+        paths = files_of(images, folder / name)
+        samples = audit.Samples(paths, paths, [str(label) for label in given])
+        scores = audit.audit_images(samples, audit.AuditConfig(weights="bundled", device="cpu")).scores
+        outlying = 1 - datalab(described(paths, given).x.numpy(), given, "outlier")[0]["outlier_score"]
+        for suffix, truth in truths.items():
+            column = "wrong_for_any_reason" if suffix == " wrong" else "fits_no_class"
+            found["influence-audit"][name + suffix] = average_precision_score(truth, scores[column])
+            found["Datalab outlier"][name + suffix] = average_precision_score(truth, outlying)
+    return found
+
+
+def measure_bad(folder: Path) -> dict[str, dict[str, float]]:
+    """For each fault: how many of the made ones are found, and how many of the other pictures are reported."""
+    pictures, table = read("tiny-imagenet-tables-boats")
+    made = [make(pictures[10 * number + row]) for number, make in enumerate(BAD.values()) for row in range(OF_EACH)]
+    paths = files_of([*pictures, *made], folder)
+    labels = np.concatenate([table["label"], table["label"][: len(made)]])
+    samples = audit.Samples(paths, paths, [str(label) for label in labels])
+    config = audit.AuditConfig(weights="bundled", device="cpu", findings="bad-pictures")
+    findings = audit.audit_images(samples, config).findings
+    issues, _ = cleanvision(paths, PEER_NAMES.values())
+    result: dict[str, dict[str, float]] = {}
+    for number, kind in enumerate(BAD):
+        ours = set(findings.loc[findings["kind"] == kind, "id"])
+        theirs = set(issues.index[issues[f"is_{PEER_NAMES[kind]}_issue"]])
+        planted = set(paths[len(pictures) + number * OF_EACH : len(pictures) + (number + 1) * OF_EACH])
+        natural = set(paths[: len(pictures)])
+        result[kind] = {
+            "ours": len(ours & planted),
+            "cleanvision": len(theirs & planted),
+            "ours among others": len(ours & natural),
+            "cleanvision among others": len(theirs & natural),
+        }
+    return result
+
+
+def main() -> None:
+    """Measure, and write findings.json."""
+    measured: dict[str, object] = {"date": date.today().isoformat(), "seed": SEED, "threads": torch.get_num_threads()}
+    for name, measure in (("copies", measure_copies), ("off-topic", measure_off_topic), ("bad pictures", measure_bad)):
+        with tempfile.TemporaryDirectory() as folder:
+            measured[name] = measure(Path(folder))
+        print(name, json.dumps(measured[name], indent=1), flush=True)
+    (HERE / "findings.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
