@@ -127,7 +127,9 @@ def explain_sample(
     return _in_words(dataset, sample_id, *_explain(result_folder(dataset, audit_key), sample_id, progress))
 
 
-def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -> Explanation | None:
+def explain_in_background(
+    dataset: fo.Dataset, audit_key: str, sample_id: str, wait_seconds: float = SETTINGS.wait_seconds
+) -> Explanation | None:
     """Explain a sample in the background: returns None until the explanation is ready, then as `explain_sample` does.
 
     Raises:
@@ -141,7 +143,7 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
         while len(_asked) > SETTINGS.explanations_kept:
             _asked.popitem(last=False)
     try:
-        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=SETTINGS.wait_seconds))
+        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=wait_seconds))
     except TimeoutError:
         return None
     except InputError:
