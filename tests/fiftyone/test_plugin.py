@@ -638,7 +638,7 @@ def test_a_label_that_is_typed_in_the_apps_own_editor_counts_as_a_decision(datas
     dataset.set_values("ground_truth.label", {sample: "again"}, key_field="id")
     later.event("on_load")
     assert later.said[-1] == "1 sample relabelled."
-    assert later.state["by_hand"] is None
+    assert later.state.get("by_hand") is None
     window.event("on_change_current_sample", current_sample=sample)
     window.event("on_change_current_sample")  # counted once
     assert window.state["by_hand"] is None
