@@ -11,7 +11,7 @@ export function Explanation({ queue }) {
   }
   const found = queue.explained.get(queue.state.current.sample);
   const hide = h(Button, { size: "small", sx: { textTransform: "none" }, onClick: () => queue.toggleExplanations() }, "Hide explanations");
-  if (!found) return h(Box, null, h("i", null, "Looking for the training samples that speak for and against the label …"), hide);
+  if (!found) return h(Box, null, h("i", null, "Looking for what speaks for and against the label …"), hide);
   if (found.error) return h(Box, null, h(Alert, { severity: "warning" }, found.error), hide);
   return h(Fragment, null, h(Side, { found, side: "helpful", word: "for" }), h(Side, { found, side: "harmful", word: "against" }), h(Box, null, hide));
 }
