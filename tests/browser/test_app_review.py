@@ -162,6 +162,7 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.picture("apply-form")
     app.submit("Apply corrections")
     app.sees("3 samples corrected in the label field")
+    app.panel.get_by_text("choose 'Apply'").wait_for(state="hidden")
     dataset.reload()
     for sample in dataset.select(accepted):
         assert sample.ground_truth.label == sample.audit_suggested.label != sample.audit_original.label
