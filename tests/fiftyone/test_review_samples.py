@@ -10,14 +10,10 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone import ViewField as F
 
-from integrations.fiftyone import write_result
-from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
 from integrations.fiftyone.review import confirm, decisions
-from integrations.sources.digits import digits
-from integrations.sources.labelled_images import LabelledImages
-from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window
+from tests.sixty_digits import audited_digits
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,13 +25,7 @@ def _installed() -> None:
 @pytest.fixture
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
     """Sixty digits of three classes with a written audit."""
-    name = dataset_name("digits to decide on")
-    listed = list(digits(["0", "1", "2"]))[:60]
-    import_images(LabelledImages("digits", "digits", 60, lambda: iter(listed)), name)
-    dataset = fo.load_dataset(name)
-    write_result(dataset, made_up_result(dataset, inject=False))
-    dataset.reload()
-    return dataset
+    return audited_digits(dataset_name("digits to decide on"))
 
 
 def opened(dataset: fo.Dataset) -> Window:
