@@ -238,6 +238,7 @@ class LabelAuditPanel(foo.Panel):
         state.shown = run
         state.label_field = info.config.label_field
         state.summary = plain_summary(info.config.summary)
+        state.confused = {row.label: row.confused_with for row in overview.classes}
         state.classes = sorted(row.label for row in overview.classes)
         state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
         state.layouts = {name: figure_layout(figure["layout"]) for name, figure in overview.figures.items()}

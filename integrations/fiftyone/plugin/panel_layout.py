@@ -145,6 +145,7 @@ class PanelLayout:
             class_label=state.class_label,
             label_field=state.label_field,
             classes=state.classes,
+            confused=state.confused,
             accepting=accepting(state.summary),
             # Decisions on drawn samples say better how far to trust the flags.
             least_checked=None if state.summary.get("verified") else LEAST_CHECKED,

@@ -12,6 +12,7 @@ from typing import Any
 
 import fiftyone as fo
 from fiftyone.core.json import stringify
+from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
@@ -41,8 +42,9 @@ class ReviewSamples(AuditOperator):
     unlisted = True
     dynamic = False
 
-    def form(self, ctx: Any, dataset: fo.Dataset, inputs: Any) -> None:
-        """No inputs: the browser sends what it asks."""
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """No form: FiftyOne asks for it at each request, which is not to read the dataset twice."""
+        return types.Property(types.Object())
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """The answer, or `{"error": ...}` for a mistake, an audit that is gone for example."""

@@ -20,7 +20,7 @@ const DECIDES = ["KeyA", "KeyC", "KeyD", "Digit1", "Digit2", "Digit3"];
 
 function decideFor(number) {
   const { current } = queue.state;
-  const choice = current && likeliest(current)[number];
+  const choice = current && likeliest(current, queue.confused)[number];
   if (choice) decideOn(...decisionFor(current, choice.label));
 }
 

@@ -3,14 +3,16 @@
 const { createElement: h, useState } = window.React;
 const { Autocomplete, Box, Button, TextField } = window.__mui__;
 
-// The likeliest classes with their probabilities, at most three, the likeliest first.
-export function likeliest({ given, suggested, probability, suspicion, other }) {
+// At most three classes, the likeliest first: the suggested and the given one with their probabilities, then the one
+// that the given class is most often taken for (by its name, from `confused`).
+export function likeliest({ given, suggested, probability, suspicion }, confused = {}) {
   const found = new Map();
   if (suggested) found.set(suggested, probability);
-  if (other?.label) found.set(other.label, other.probability);
   if (given && suspicion !== null) found.set(given, 1 - suspicion);
+  const other = confused?.[given];
+  if (other && !found.has(other)) found.set(other, null);
   const classes = [...found].map(([label, share]) => ({ label, share, isGiven: label === given }));
-  return classes.sort((one, two) => (two.share ?? 0) - (one.share ?? 0)).slice(0, 3);
+  return classes.sort((one, two) => (two.share ?? -1) - (one.share ?? -1)).slice(0, 3);
 }
 
 // What a class means as a decision: the given one dismisses the flag, the suggested one accepts the suggestion.
@@ -19,17 +21,17 @@ export function decisionFor(card, label) {
   return label === card.suggested ? ["accept"] : ["relabel", label];
 }
 
-export function LabelChoice({ card, decideOn }) {
+export function LabelChoice({ card, decideOn, confused }) {
   if (card.suspicion === null) return null;
   return h(
     Box,
     { sx: { display: "flex", flexWrap: "wrap", gap: 1 } },
-    likeliest(card).map(({ label, share, isGiven }, number) =>
+    likeliest(card, confused).map(({ label, share, isGiven }, number) =>
       h(
         Button,
         { key: label, size: "small", variant: "outlined", onClick: () => decideOn(...decisionFor(card, label)), sx: { textTransform: "none" } },
         h("b", { style: { marginRight: 6 } }, number + 1),
-        `${label}${isGiven ? " (given)" : ""}${share === null || share === undefined ? "" : ` · ${share.toFixed(2)}`}`
+        `${label}${isGiven ? " (given)" : ""}${share === null ? "" : ` · ${share.toFixed(2)}`}`
       )
     )
   );

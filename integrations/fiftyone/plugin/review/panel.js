@@ -48,6 +48,7 @@ export function ReviewPanel({ schema }) {
   useEffect(() => {
     queue.isSampleOpen = () => Boolean(opened);
     queue.selected = selected;
+    queue.confused = texts.confused;
     queue.onChanged = (documents) => updateGrid(documents.map((document) => [document._id, document]));
     queue.onQuiet = () => window.__foo__.executeOperator("reload_samples");
   });
@@ -173,7 +174,7 @@ function Decisions({ state, selected, opened, texts }) {
   return h(
     Fragment,
     null,
-    !many && current && h(LabelChoice, { queue, card: current, decideOn, classes: texts.classes }),
+    !many && current && h(LabelChoice, { queue, card: current, decideOn, confused: texts.confused }),
     h(
       Box,
       { sx: { display: "flex", flexWrap: "wrap", gap: 1 } },
