@@ -180,31 +180,32 @@ class Queue {
     if (!this.isOnScreen() || this.state.conflict) return this.ignore();
     this.decidedAt.set(current.sample, ++this.decisions);
     const seen = current.decision?.batch ?? "";
-    this.waiting.push({ action, label, samples: [current.sample], seen, card: current });
+    this.waiting.push({ ...this.target(), action, label, samples: [current.sample], seen, card: current });
     this.set({ outcome: null, problem: null, ahead: ahead.slice(1), loading: !ahead.length && !this.state.complete });
     this.show(ahead[0] ?? null);
-    if (!ahead.length) this.load();
     this.send();
+    if (!ahead.length) this.load(); // which waits until this decision is saved
   }
 
   // Decide on all samples that are selected in the grid.
   decideOn(action, label, samples) {
-    this.waiting.push({ action, label, samples });
+    this.waiting.push({ ...this.target(), action, label, samples });
     return this.send().then(() => this.load());
   }
 
   // Decide although somebody else has decided meanwhile.
   replace({ action, label, card }) {
-    this.waiting.push({ action, label, samples: [card.sample], seen: card.decision?.batch ?? "", card });
+    const seen = card.decision?.batch ?? "";
+    this.waiting.push({ ...this.target(), action, label, samples: [card.sample], seen, card });
     this.next();
     return this.send();
   }
 
   // Send what waits, one request at a time, so that decisions arrive in the order they were made.
   send(leaving = false) {
-    if (leaving && this.waiting.length) {
-      const decisions = this.waiting.filter(({ isSent }) => !isSent).map(plain);
-      if (decisions.length) ask(this.context, { do: "decide", decisions, audit_key: this.filters.audit_key }, true);
+    if (leaving) {
+      const unsent = this.waiting.filter(({ isSent }) => !isSent);
+      if (unsent.length) this.askToDecide(unsent);
       return;
     }
     this.sending ??= this.sendAll().finally(() => (this.sending = null));
@@ -213,11 +214,11 @@ class Queue {
 
   async sendAll() {
     while (this.waiting.length) {
-      const batch = [...this.waiting];
+      const [{ dataset_name, audit_key }] = this.waiting; // of the first one: another dataset may be open by now
+      const batch = this.waiting.filter((one) => one.dataset_name === dataset_name && one.audit_key === audit_key);
       batch.forEach((one) => (one.isSent = true));
       try {
-        const { audit_key } = this.filters;
-        const answer = await ask(this.context, { do: "decide", audit_key, decisions: batch.map(plain) }, true);
+        const answer = await this.askToDecide(batch);
         this.waiting = this.waiting.filter((one) => !batch.includes(one));
         this.set({ progress: answer.progress });
         this.onChanged?.(answer.documents);
@@ -238,6 +239,16 @@ class Queue {
     const { view, filters } = this.context;
     if (!JSON.stringify([view, filters]).includes(`${this.filters.audit_key}_status`)) return;
     this.reloading = setTimeout(() => this.onQuiet?.(), RELOAD_AFTER);
+  }
+
+  target() {
+    return { dataset_name: this.context.dataset_name, audit_key: this.filters.audit_key };
+  }
+
+  // Decisions name their samples: they need no view, which may be long.
+  askToDecide(batch) {
+    const [{ dataset_name, audit_key }] = batch;
+    return ask({ dataset_name }, { do: "decide", audit_key, decisions: batch.map(plain) }, true);
   }
 
   take(decision, outcome) {
