@@ -21,23 +21,14 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.browsers import BROWSER_OPTIONS, BROWSERS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.mongod import Mongod
 
 pytest_plugins = ["tests.made_reports"]
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 PATIENCE_MILLISECONDS = 120_000
 

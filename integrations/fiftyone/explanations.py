@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from audit.explain.samples import ResultExplainer
 
 _Judgement: TypeAlias = tuple[str, str | None, float | None]
+PARTS = ("", "_in_class", "harmed")  # of an explanation, each of which takes time
+SHOWN_IN_PANEL = ("",)
 SIDES = ("helpful", "harmful", "helpful_in_class", "harmful_in_class", "harmed")
 
 
@@ -127,8 +129,10 @@ def explain_sample(
     return _in_words(dataset, sample_id, *_explain(result_folder(dataset, audit_key), sample_id, progress))
 
 
-def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -> Explanation | None:
-    """Explain a sample in the background: returns None until the explanation is ready, then as `explain_sample` does.
+def explain_in_background(
+    dataset: fo.Dataset, audit_key: str, sample_id: str, wait_seconds: float = SETTINGS.wait_seconds
+) -> Explanation | None:
+    """Explain a sample in the background: None until its `helpful` and `harmful` are known.
 
     Raises:
         InputError: as `explain_sample` does.
@@ -137,11 +141,11 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
     wanted = (_identity(folder), sample_id)
     if wanted not in _asked:
         _asked_of.add(wanted[0])
-        _asked[wanted] = _background.submit(_explain, folder, sample_id)
+        _asked[wanted] = _background.submit(_explain, folder, sample_id, sides=SHOWN_IN_PANEL)
         while len(_asked) > SETTINGS.explanations_kept:
             _asked.popitem(last=False)
     try:
-        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=SETTINGS.wait_seconds))
+        return _in_words(dataset, sample_id, *_asked[wanted].result(timeout=wait_seconds))
     except TimeoutError:
         return None
     except InputError:
@@ -149,15 +153,18 @@ def explain_in_background(dataset: fo.Dataset, audit_key: str, sample_id: str) -
         raise
 
 
-def _explain(folder: Path, sample_id: str, progress: ProgressCallback = silent) -> tuple[pd.DataFrame, _Judgement]:
+def _explain(
+    folder: Path, sample_id: str, progress: ProgressCallback = silent, sides: tuple[str, ...] = PARTS
+) -> tuple[pd.DataFrame, _Judgement]:
     import pandas as pd
 
     explainer = _explainer(folder, progress)
-    parts = {
-        "": explainer.explain(sample_id, SETTINGS.neighbours),
-        "_in_class": explainer.explain(sample_id, SETTINGS.neighbours, same_class=True),
-        "harmed": explainer.harms(sample_id, SETTINGS.neighbours).assign(kind=""),
+    makers = {
+        "": lambda: explainer.explain(sample_id, SETTINGS.neighbours),
+        "_in_class": lambda: explainer.explain(sample_id, SETTINGS.neighbours, same_class=True),
+        "harmed": lambda: explainer.harms(sample_id, SETTINGS.neighbours).assign(kind=""),
     }
+    parts = {suffix: makers[suffix]() for suffix in sides}
     table = pd.concat([part.assign(side=part["kind"] + suffix) for suffix, part in parts.items()], ignore_index=True)
     return table, explainer.judgement(sample_id)
 

@@ -27,6 +27,7 @@ import pandas as pd
 from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import STATUS, UNREVIEWED
 from tests.benchmarks.influence import machine
+from tests.benchmarks.review import review
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window
 
@@ -128,12 +129,10 @@ def events(dataset: fo.Dataset, server: str) -> dict[str, Any]:
         "unreviewed": lambda: window.event("toggle_unreviewed"),
         "view": lambda: view_of_another_state(window),
         "all": lambda: window.event("show_all"),
-        "open_sample": lambda: window.event("on_change_current_sample", current_sample=flagged[0]),
-        "select": lambda: window.event("on_change_selected", selected=flagged[:20]),
-        "next": lambda: window.event("next_sample", skip=True),
-        "accept": lambda: window.event("accept"),
-        "dismiss_1000": lambda: window.event("dismiss", selected=flagged[:1000]),
-        "undo_1000": lambda: window.event("undo"),
+        "queue": lambda: seconds_of(lambda: window.ask("queue", count=40)),
+        "accept": lambda: seconds_of(lambda: decide(window, "accept", flagged[:1])),
+        "dismiss_1000": lambda: seconds_of(lambda: decide(window, "dismiss", flagged[:1000])),
+        "undo_1000": lambda: seconds_of(lambda: window.ask("undo")),
     }
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(REPEATS):
@@ -146,18 +145,30 @@ def events(dataset: fo.Dataset, server: str) -> dict[str, Any]:
     return {"first_load": {"median": first, "slowest": first}, **medians}
 
 
+def seconds_of(job: Callable[[], Any]) -> float:
+    """How long a job takes."""
+    began = time.perf_counter()
+    job()
+    return time.perf_counter() - began
+
+
+def decide(window: Window, action: str, samples: list[str]) -> None:
+    """A decision, as the review in the browser sends it."""
+    window.ask("decide", decisions=[{"action": action, "samples": samples}])
+
+
 def view_of_another_state(window: Window) -> float:
     """The grid has another view than the panel knows of."""
     window.state["class_label"] = "another"
     return window.event("on_change_view")
 
 
-LINES: dict[str, Callable[[], dict[str, Any]]] = {"writing": writing, "panel": panel}
+LINES: dict[str, Callable[[], dict[str, Any]]] = {"writing": writing, "panel": panel, "review": review}
 
 
 def table(results: dict[str, Any]) -> str:
     """Markdown of all lines that were measured."""
-    rows = ["# The FiftyOne App on 50 000 samples", "", "Made by `python -m tests.benchmarks.app`.", ""]
+    rows = ["# The FiftyOne App on many samples", "", "Made by `python -m tests.benchmarks.app`.", ""]
     for name, job in LINES.items():
         if name not in results:
             continue

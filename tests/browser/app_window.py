@@ -136,6 +136,13 @@ class AppWindow:
         wait_until(lambda: shown.get_attribute("src") not in (former, None, ""))
         self.settle()  # its buttons are drawn for that sample, too
 
+    def waits_for_picture(self, former: str | None) -> str | None:
+        """The address of the panel's picture, once it is another one and on screen."""
+        shown = self.panel.locator("img").first
+        is_there = "image => image.complete && image.naturalWidth > 0"
+        wait_until(lambda: shown.get_attribute("src") != former and shown.evaluate(is_there))
+        return shown.get_attribute("src")
+
     def lose_first_answer(self, event: str) -> list[str]:
         """Let the browser not get what the panel answers to an event, once; which were lost so far."""
         lost: list[str] = []

@@ -1,39 +1,53 @@
-"""The real App opens on the flagged samples."""
+"""The real App opens on the flagged samples; in its panel a reviewer decides as fast as keys can be pressed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import fiftyone as fo
 import pytest
 
 from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
-from tests.browser.app_window import served
+from integrations.fiftyone.review import decisions, undo_last
+from tests.browser.app_window import AppWindow, served
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import FIELDS, INJECTION_FIELDS
 from tests.sixty_digits import sixty_digits
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-Names = Callable[[str], str]
+NAME = "written digits"
+PACE_MILLISECONDS = 300
+KEPT = """async () => {
+    const file = performance.getEntriesByType("resource").find(({ name }) => name.includes("review/queue.js"));
+    window.reviewQueue = (await import(file.name)).queue;
+    window.pressed = [];
+    window.addEventListener("keydown", ({ key }) => {
+        if (key !== "Shift") window.pressed.push(document.querySelector("[data-cy=review] img")?.getAttribute("src"));
+    }, true);
+}"""
 
 
-@pytest.fixture
-def dataset(dataset_name: Names) -> fo.Dataset:
-    """Sixty digits of three classes."""
-    return sixty_digits(dataset_name("written digits"))
+@pytest.fixture(scope="module")
+def dataset() -> Iterator[fo.Dataset]:
+    """Sixty digits of three classes with a written result."""
+    made = sixty_digits(NAME)
+    write_result(made, made_up_result(made))
+    yield made
+    fo.delete_dataset(NAME)
 
 
-@pytest.fixture
-def app_address(dataset: fo.Dataset, tmp_path: Path) -> Iterator[str]:
-    """The address at which the real App shows the dataset with a written result."""
-    write_result(dataset, made_up_result(dataset))
-    with served(dataset.name, tmp_path / "console.log") as address:
+@pytest.fixture(scope="module")
+def app_address(dataset: fo.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address at which the real App shows the dataset."""
+    with served(dataset.name, tmp_path_factory.mktemp("app") / "console.log") as address:
         yield address
 
 
@@ -56,3 +70,109 @@ def test_the_app_opens_on_the_flagged_samples(
         assert page.locator(f"[data-cy=sidebar-field-{field}]").is_visible()
     page.close()
     assert (folder / "app-flagged.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def reviewing(dataset: fo.Dataset, app_address: str, browser: Browser, tmp_path: Path) -> Iterator[AppWindow]:
+    """A window with the panel open, on samples that nobody has decided on."""
+    dataset.reload()
+    while undo_last(dataset, "audit"):
+        pass
+    window = AppWindow(browser, app_address, tmp_path)
+    window.open_panel()
+    window.panel.locator("[data-cy=review] img").wait_for()
+    window.settle()
+    window.page.evaluate(KEPT)
+    yield window
+    window.page.close()
+
+
+def standing(dataset: fo.Dataset) -> list[dict[str, Any]]:
+    """The decisions that were not taken back."""
+    return [entry for entry in decisions(dataset, "audit") if entry["undone_at"] is None]
+
+
+def path_of(source: str) -> str:
+    return unquote(source.split("filepath=", 1)[1])
+
+
+def test_each_key_decides_on_the_picture_that_was_on_screen(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    page = reviewing.page
+    queue = dataset.load_saved_view("audit: to review").values("id")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    keys = "DCDDCDDD"
+    for key in keys:
+        page.keyboard.press(f"Shift+{key}")
+        page.wait_for_timeout(PACE_MILLISECONDS)
+    ignored = page.evaluate("reviewQueue.state.early")  # on a busy machine the next picture may come later than the key
+    wait_until(lambda: len(standing(dataset)) == len(keys) - ignored)
+    made = standing(dataset)
+    paths = dict(zip(*dataset.values(["id", "filepath"]), strict=True))
+    decided = [entry["sample"] for entry in made]
+    assert decided == queue[: len(decided)]
+    shown = list(dict.fromkeys(path_of(source) for source in page.evaluate("window.pressed")))
+    assert [paths[sample] for sample in decided] == shown[: len(decided)]
+    reviewing.sees(f"{len(made)} / {len(queue)} reviewed")
+    assert len(asked) <= 2 * len(keys)  # no storm: the decisions, and what refills the queue
+    page.keyboard.press("Shift+U")
+    reviewing.sees("Undone: 1 sample")
+    assert len(standing(dataset)) == len(made) - 1
+
+
+def test_a_key_that_comes_before_the_picture_is_ignored_and_said(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    page = reviewing.page
+    page.evaluate("""() => {
+        const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown",
+            { code: "KeyD", key: "D", shiftKey: true, bubbles: true }));
+        press(); press(); press();
+    }""")
+    reviewing.sees("That key came before the picture: it was ignored.")
+    wait_until(lambda: len(standing(dataset)) > 0)
+    reviewing.watch()
+    assert len(standing(dataset)) == 1
+
+
+def test_a_decision_that_is_not_saved_comes_back(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    page = reviewing.page
+    picture = reviewing.panel.locator("[data-cy=review] img").first
+    first = picture.get_attribute("src")
+    page.route("**/operators/execute", lambda route: route.abort())
+    page.keyboard.press("Shift+D")
+    reviewing.sees("the decision was not saved")
+    assert picture.get_attribute("src") == first
+    page.unroute("**/operators/execute")
+    assert standing(dataset) == []
+    page.wait_for_timeout(1500)  # one that comes back is not decided on by a key that was meant for another
+    page.keyboard.press("Shift+D")
+    wait_until(lambda: len(standing(dataset)) == 1)
+
+
+def test_a_class_is_one_key_and_any_other_is_typed(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    page = reviewing.page
+    first, second, *_ = dataset.load_saved_view("audit: to review").values("id")
+    choices = page.evaluate("[...document.querySelectorAll('[data-cy=review] button')].map((one) => one.innerText)")
+    wanted = next(text for text in choices if text.startswith("1"))
+    page.keyboard.press("1")
+    wait_until(lambda: len(standing(dataset)) == 1)
+    made = standing(dataset)[0]
+    assert made["sample"] == first
+    assert made["action"] == ("dismiss" if "(given)" in wanted else "accept")
+    reviewing.settle()
+    page.keyboard.press("Shift+L")
+    page.keyboard.type("nine")  # the field has the focus
+    page.keyboard.press("Enter")
+    wait_until(lambda: len(standing(dataset)) == 2)
+    made = standing(dataset)[1]
+    assert (made["sample"], made["action"], made["after"]["corrected"]) == (second, "relabel", "nine")
+
+
+def test_a_filter_moves_the_panel_to_its_first_unreviewed_sample(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    reviewing.panel.locator("table tbody tr").last.click()
+    label = reviewing.panel.locator("table tbody tr").last.locator("td").first.inner_text()
+    reviewing.panel.get_by_text(f"class {label}").first.wait_for()
+    reviewing.settle()
+    given = reviewing.panel.get_by_text("given: ").first
+    wait_until(lambda: given.inner_text().startswith(f"given: {label}"))
+    reviewing.press("Show all samples")
+    wait_until(lambda: reviewing.panel.get_by_text(f"class {label}").count() == 0)

@@ -13,6 +13,7 @@ import fiftyone.operators as foo
 from integrations.fiftyone.plugin_install import PLUGIN
 
 PANEL = f"{PLUGIN}/label_audit"
+REVIEW = f"{PLUGIN}/review_samples"
 
 
 class Window:
@@ -56,6 +57,22 @@ class Window:
                     self.view = None
         return seconds
 
+    def ask(self, do: str, **params: Any) -> dict[str, Any]:
+        """What the review in the browser is answered, for the audit, the filters and the view of this window."""
+        filters = {name: self.state.get(name) for name in ("audit_key", "threshold", "class_label")}
+        params = {"do": do, **filters, **params}
+        if self.server is None:
+            view = None if self.view is None else fo.DatasetView._build(self.dataset, self.view)
+            answer = foo.execute_operator(REVIEW, {"dataset": self.dataset, "view": view}, params=params).result
+        else:
+            request = {"operator_uri": REVIEW, "dataset_name": self.dataset.name, "params": params}
+            answer = self._post({**request, "view": self.view or []})["result"]
+        return json.loads(json.dumps(answer, default=str))
+
+    def queue(self, count: int = 50, **params: Any) -> list[str]:
+        """The samples that are reviewed next."""
+        return [card["sample"] for card in self.ask("queue", count=count, **params)["cards"]]
+
     def shows(self, text: str) -> bool:
         """Whether the panel says this somewhere."""
         return text in json.dumps(self.output)
@@ -79,9 +96,12 @@ class Window:
             "view": self.view or [],
             "current_sample": current_sample,
         }
+        return self._post(request)["executor"]["requests"]
+
+    def _post(self, request: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps(request).encode()
         asked = urllib.request.Request(f"{self.server}/operators/execute", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked) as response:
             answer = json.load(response)
         assert not answer.get("error"), answer
-        return answer["executor"]["requests"]
+        return answer

@@ -12,7 +12,7 @@ from integrations.fiftyone.appearance import make_editable
 
 from .draft import Draft
 from .operators.sentences import said
-from .shown import sample_facts
+from .operators.window import PLUGIN
 
 HAND_STORE = "influence_audit_by_hand"  # in the dataset's execution store: the sample whose label is being typed
 
@@ -40,8 +40,7 @@ def look_at_hand(ctx: Any, dataset: fo.Dataset, state: Draft) -> bool:
     if decided.count:
         ctx.ops.notify(said(decided), variant="success")
         state.by_hand = {**state.by_hand, "label": review.label_of(dataset, state.audit_key, sample)}
-        if state.sample == sample:
-            state.facts = sample_facts(dataset, state.audit_key, state.label_field, sample)
+        ctx.trigger(f"{PLUGIN}/look_again")
     if ctx.current_sample == sample:
         state.by_hand = {**state.by_hand, "seen": True}
     elif state.by_hand["seen"]:  # closed again

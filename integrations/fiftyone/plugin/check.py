@@ -34,7 +34,6 @@ def look_at_check(ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         return
     state.check = check
     state.sample = check["next"] and check["next"]["sample"]
-    state.facts, state.neighbours, state.explaining = None, None, False
 
 
 def start(ctx: Any, dataset: fo.Dataset, state: Draft) -> None:

@@ -15,10 +15,8 @@ def is_echo(ctx: Any) -> bool:
     """Whether an event tells nothing new."""
     state, value = ctx.panel_state or {}, ctx.params.get("value")
     match ctx.params.get("__method__"):
-        case "on_change_selected":
-            return not ctx.selected and not state.get("selected")
         case "on_change_current_sample":
-            return not ctx.current_sample and not state.get("by_hand") and not state.get("opened")
+            return not state.get("by_hand")
         case "choose_audit":
             return value == state.get("audit_key")
         case "move_threshold":

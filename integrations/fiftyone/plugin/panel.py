@@ -21,8 +21,6 @@ from integrations.fiftyone.background_audit import (
     forget_job,
     running_jobs,
 )
-from integrations.fiftyone.explanations import explain_in_background, is_being_explained
-from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import audit_overview, version_of
 from integrations.fiftyone.runs import COMPLETE, as_read
@@ -31,18 +29,23 @@ from .by_hand import look_at_hand, open_editor, resume_hand
 from .check import DECIDING, EVENTS, leave, look_at_check, show_check, show_check_of_view, shown_check
 from .draft import Draft
 from .echoes import is_echo
-from .filters import filters_of, queue_of, wanted_samples
+from .filters import filters_of, wanted_samples
 from .help_text import HELP
 from .operators.inputs import audit_keys
 from .operators.operator import ICON, MISTAKES, dataset_of
-from .operators.sentences import said, undone_said
 from .operators.window import PANEL, PLUGIN, show_changed_fields
 from .panel_layout import PanelLayout
-from .shown import CLASSES_SHOWN, class_table, figure_layout, plain_summary, sample_facts
+from .shown import CLASSES_SHOWN, class_table, figure_layout, plain_summary
+
+SILENT = ("prompt", "open_sample")
+"""Methods that change nothing of what the panel shows."""
 
 
 class LabelAuditPanel(foo.Panel):
-    """Numbers, filters and decisions of one audit; its state is what the browser keeps, its data what it only shows."""
+    """Numbers and filters of one audit, its check, and the place of the review, which the browser draws (review/*.js).
+
+    Its state is the little that the browser keeps (`draft.KEPT`); all else is looked up at each event, and only shown.
+    """
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -63,6 +66,9 @@ class LabelAuditPanel(foo.Panel):
         """
         if is_echo(ctx):
             return None
+        if ctx.params.get("__method__") in SILENT:
+            getattr(self, ctx.params["__method__"])(ctx)
+            return None
         with one_at_a_time:
             return super().execute(ctx)
 
@@ -78,18 +84,8 @@ class LabelAuditPanel(foo.Panel):
         self._guarded(ctx, self._load)
 
     def on_change_current_sample(self, ctx: Any) -> None:
-        """Show the sample that was opened; once it is closed, what became of it in the sample view's own panel."""
-        if ctx.current_sample:
-            self._guarded(ctx, self._show_sample, ctx.current_sample, opened=True)
-        else:
-            self._guarded(ctx, self._look_at_decisions, opened=False)
-
-    def on_change_selected(self, ctx: Any) -> None:
-        """Show the sample that was selected last; decisions are on all that are selected."""
-        if ctx.selected:
-            self._guarded(ctx, self._show_sample, ctx.selected[-1], selected=len(ctx.selected))
-        else:
-            self._guarded(ctx, self._look_at_decisions, selected=0)
+        """A sample was opened or closed: maybe one whose label is typed in the App's editor."""
+        self._guarded(ctx, lambda *_: None)
 
     def on_change_view(self, ctx: Any) -> None:
         """Another view is in the grid: show which of the panel's filters it is, if it is one."""
@@ -97,7 +93,7 @@ class LabelAuditPanel(foo.Panel):
 
     def choose_audit(self, ctx: Any) -> None:
         """Another audit was chosen."""
-        self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None, sample=None)
+        self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None)
 
     def move_threshold(self, ctx: Any) -> None:
         """The slider was moved: the grid follows."""
@@ -105,12 +101,7 @@ class LabelAuditPanel(foo.Panel):
 
     def choose_class(self, ctx: Any) -> None:
         """A row of the table was clicked: show its class, or all of them again."""
-        rows = ctx.panel.state.class_names or []
-        row = ctx.params.get("row")
-        if row is None or not 0 <= row < len(rows):
-            return
-        chosen = rows[row]
-        self._guarded(ctx, self._filter, class_label=None if chosen == ctx.panel.state.class_label else chosen)
+        self._guarded(ctx, self._choose_class, ctx.params.get("row"))
 
     def toggle_unreviewed(self, ctx: Any) -> None:
         """Show reviewed samples too, or only the others."""
@@ -122,33 +113,9 @@ class LabelAuditPanel(foo.Panel):
         ctx.ops.clear_view()
         self._guarded(ctx, self._count, class_label=None, only_unreviewed=False)
 
-    def confirm(self, ctx: Any) -> None:
-        """The label is wrong."""
-        self._guarded(ctx, self._decide, review.confirm)
-
-    def accept(self, ctx: Any) -> None:
-        """The suggestion is right."""
-        self._guarded(ctx, self._decide, review.accept)
-
-    def dismiss(self, ctx: Any) -> None:
-        """The label is right."""
-        self._guarded(ctx, self._decide, review.dismiss)
-
-    def undo(self, ctx: Any) -> None:
-        """Take the last decision back."""
-        self._guarded(ctx, self._undo)
-
-    def next_sample(self, ctx: Any) -> None:
-        """Go to the next sample to review, leaving this one undecided."""
-        self._guarded(ctx, self._advance)
-
     def open_sample(self, ctx: Any) -> None:
         """Open the sample that a thumbnail shows."""
         ctx.ops.open_sample(id=ctx.params.get("sample"))
-
-    def explain(self, ctx: Any) -> None:
-        """Show what speaks for and against the label, or see whether it is known by now."""
-        self._guarded(ctx, self._explain)
 
     def label_by_hand(self, ctx: Any) -> None:
         """Open the sample in the App's own editor of labels."""
@@ -167,17 +134,13 @@ class LabelAuditPanel(foo.Panel):
         state, name = ctx.panel.state, ctx.params["operator"]
         key = ctx.params.get("audit_key") or state.audit_key
         given = {"audit_key": key} if name != "audit_labels" else {}
-        if name == "relabel" and not ctx.selected:
-            given["samples"] = ctx.params.get("sample") or state.sample
+        if ctx.params.get("sample"):
+            given["samples"] = ctx.params["sample"]
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
 
     def check(self, ctx: Any) -> None:
         """A button of the check of the audit: its param `do` says which."""
         self._guarded(ctx, EVENTS[ctx.params["do"]])
-
-    def look(self, ctx: Any) -> None:
-        """Decisions were made elsewhere."""
-        self._guarded(ctx, self._look_at_decisions)
 
     def changed(self, ctx: Any) -> None:
         """An operator is done that was started from here, or that changed fields."""
@@ -191,7 +154,7 @@ class LabelAuditPanel(foo.Panel):
         # A button or timer says what it was drawn with: the browser may send a state from before the last change.
         of_sample = {"sample": ctx.params["sample"]} if ctx.params.get("sample") else {}
         shown = of_sample | (ctx.params.get("filters") or {})
-        state = Draft(ctx.panel.state, {"problem": None, **shown, **changes})
+        state = ctx.label_audit = Draft(ctx.panel.state, {**shown, **changes})
         was_checking, afterwards = bool(state.checking), None
         if was_checking and action not in (self._load, self._look_at_jobs, *EVENTS.values()):
             action, arguments = leave if action == self._look_at_view else look_at_check, ()
@@ -199,8 +162,7 @@ class LabelAuditPanel(foo.Panel):
             dataset = dataset_of(ctx)
             with as_read(dataset):
                 state.keys = audit_keys(dataset)
-                if look_at_hand(ctx, dataset, state):
-                    self._count(ctx, dataset, state)
+                look_at_hand(ctx, dataset, state)
                 # The sample view opens a panel of its own, which may hear of things before it has been loaded. Of these
                 # only decisions are the reviewer's; the App itself tells of a moved threshold, which must not filter.
                 former = state.audit_key
@@ -208,13 +170,15 @@ class LabelAuditPanel(foo.Panel):
                 is_loaded = bool(former and not is_gone) or action in (self._load, self._look_at_jobs)
                 if not is_loaded:
                     self._load(ctx, dataset, state)
-                decides = action == self._decide or action in DECIDING
+                decides = action in DECIDING
                 if is_gone and decides:
                     raise InputError(f"audit {former!r} was renamed or deleted meanwhile; nothing was decided")
                 if is_loaded or decides:
                     afterwards = action(ctx, dataset, state, *arguments)
                 if not state.checking and action != self._load and (was_checking or action in EVENTS.values()):
                     self._load(ctx, dataset, state)
+                if action != self._look_at_jobs and not state.has_changed("job"):
+                    self._look_at_jobs(ctx, dataset, state, reload=False)
                 if state.audit_key:
                     self._bring_up_to_date(ctx, dataset, state)
                 shown_now = state.audit_key if state.checking else None
@@ -223,8 +187,8 @@ class LabelAuditPanel(foo.Panel):
                 if afterwards:
                     afterwards()
         except MISTAKES as mistake:
-            state.problem = str(mistake)
             state.send()
+            state.problem = str(mistake)
 
     def _bring_up_to_date(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Look in the dataset for what this event has not looked for.
@@ -240,8 +204,6 @@ class LabelAuditPanel(foo.Panel):
             self._show_audit(ctx, dataset, state)
         if not state.has_changed("progress"):
             self._count(ctx, dataset, state)
-        if state.sample and not state.has_changed("facts"):
-            state.facts = sample_facts(dataset, state.audit_key, state.label_field, state.sample)
 
     def _load(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         keys = state.keys
@@ -255,16 +217,10 @@ class LabelAuditPanel(foo.Panel):
             return
         state.shown = None  # the browser has nothing of it yet, or what it had before
         self._show_audit(ctx, dataset, state)
+        if filters_of(ctx.view, dataset, state.audit_key, state.label_field) is None:
+            state.class_label, state.only_unreviewed = None, False  # of a page that was loaded again, say
+        resume_hand(ctx, dataset, state)
         self._count(ctx, dataset, state)
-        if resume_hand(ctx, dataset, state):
-            self._count(ctx, dataset, state)
-        if ctx.current_sample or ctx.selected:
-            self._show_sample(ctx, dataset, state, ctx.current_sample or ctx.selected[-1])
-            return
-        if state.sample:
-            self._show_sample(ctx, dataset, state, state.sample)
-        if not state.sample or not state.facts or state.facts["status"] != UNREVIEWED:
-            self._advance(ctx, dataset, state)
 
     def _show_audit(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Numbers, classes and figures of the audit as the dataset has it: its key may have been audited again."""
@@ -274,7 +230,7 @@ class LabelAuditPanel(foo.Panel):
         if state.threshold_of != run:
             state.threshold, state.threshold_of = overview.threshold, run
             state.only_unreviewed = False
-            state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
+        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
         if state.shown != run:
             ctx.panel.data.classes = class_table(overview)
             for name, figure in overview.figures.items():
@@ -282,7 +238,8 @@ class LabelAuditPanel(foo.Panel):
         state.shown = run
         state.label_field = info.config.label_field
         state.summary = plain_summary(info.config.summary)
-        state.class_names = [row.label for row in overview.classes[:CLASSES_SHOWN]]
+        state.confused = {row.label: row.confused_with for row in overview.classes}
+        state.classes = sorted(row.label for row in overview.classes)
         state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
         state.layouts = {name: figure_layout(figure["layout"]) for name, figure in overview.figures.items()}
 
@@ -297,8 +254,13 @@ class LabelAuditPanel(foo.Panel):
             state.threshold = threshold
             self._filter(ctx, dataset, state)
 
+    def _choose_class(self, ctx: Any, dataset: fo.Dataset, state: Draft, row: int | None) -> None:
+        names = [found.label for found in audit_overview(dataset, state.audit_key).classes[:CLASSES_SHOWN]]
+        if row is not None and 0 <= row < len(names):
+            state.class_label = None if names[row] == state.class_label else names[row]
+            self._filter(ctx, dataset, state)
+
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
         filters = (state.threshold, state.class_label, bool(state.only_unreviewed))
         shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, *filters))
         ctx.ops.set_view(view=most_suspicious_first(shown, state.audit_key))
@@ -310,91 +272,26 @@ class LabelAuditPanel(foo.Panel):
             state.class_label, state.only_unreviewed = None, False
             return
         state.threshold, state.class_label, state.only_unreviewed = filters
-        self._show_audit(ctx, dataset, state)
-        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
-
-    def _advance(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        """Show the most suspicious sample that nobody decided on, after the one that is shown."""
-        after = state.sample if ctx.params.get("skip") else None
-        queue = queue_of(ctx.view, dataset, state.audit_key, state.label_field)
-        upcoming = review.next_to_review(queue, state.audit_key, state.threshold, state.class_label, after)
-        if upcoming is not None:
-            self._show_sample(ctx, dataset, state, upcoming)
-        else:
-            state.sample = state.facts = None
-
-    def _show_sample(self, ctx: Any, dataset: fo.Dataset, state: Draft, sample_id: str) -> None:
-        state.sample = sample_id
-        state.facts = sample_facts(dataset, state.audit_key, state.label_field, sample_id)
-        state.neighbours, state.explaining = None, False
-        if state.facts and state.facts["suspicion"] is not None and is_being_explained(dataset, state.audit_key):
-            self._explain(ctx, dataset, state)
-
-    def _explain(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        explanation = explain_in_background(dataset, state.audit_key, state.sample)
-        state.explaining = explanation is None
-        state.neighbours = explanation and {
-            "sample": explanation.sample,
-            "label": explanation.label,
-            **{kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")},
-        }
-
-    def _decide(self, ctx: Any, dataset: fo.Dataset, state: Draft, decision: Any) -> None:
-        several = list(ctx.selected)
-        samples = several or ([state.sample] if state.sample else [])
-        if not samples:
-            raise InputError("no sample is selected; select one, or choose 'Next'")
-        decided = decision(dataset, state.audit_key, samples)
-        ctx.ops.notify(said(decided), variant="success" if decided.count else "warning")
-        ctx.ops.reload_samples()
-        state.selected = 0
-        self._count(ctx, dataset, state)
-        if ctx.current_sample:
-            self._show_sample(ctx, dataset, state, ctx.current_sample)
-        elif decided.count:
-            self._advance(ctx, dataset, state)
-        if several:
-            state.send()  # first, because the App tells at once that nothing is selected, with the state that it has
-            ctx.ops.clear_selected_samples()
-
-    def _look_at_decisions(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        """Count again, and go on from a sample that was decided on meanwhile.
-
-        The App says that nothing is selected any more after a decision, too, maybe with the state from before it.
-        """
-        former = state.facts and state.facts["status"]
-        self._count(ctx, dataset, state)
-        if state.sample:
-            state.facts = sample_facts(dataset, state.audit_key, state.label_field, state.sample)
-            if state.facts and former == UNREVIEWED != state.facts["status"]:
-                self._advance(ctx, dataset, state)
-
-    def _undo(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        undone = review.undo_last(dataset, state.audit_key)
-        ctx.ops.notify(undone_said(undone), variant="info")
-        ctx.ops.reload_samples()
-        self._count(ctx, dataset, state)
-        if undone is not None:
-            self._show_sample(ctx, dataset, state, undone.sample)
 
     def _look_at_jobs(self, ctx: Any, dataset: fo.Dataset, state: Draft, reload: bool = True) -> None:
         """Show a running audit; once it has ended, show what came of it and load it."""
-        watched: BackgroundAudit | None = find_job(dataset, state.job["audit_key"]) if state.job else None
+        watched: BackgroundAudit | None = find_job(dataset, state.watched) if state.watched else None
         if watched is None or watched.state == RUNNING:
             running = running_jobs(dataset)
             state.job = asdict(running[0]) if running else None
+            state.watched = running[0].audit_key if running else None
             return
-        state.job = None
+        state.job = state.watched = None
         forget_job(dataset, watched.audit_key)
         if watched.state == FAILED:
             ctx.ops.notify(f"Audit {watched.audit_key!r} failed: {watched.message}", variant="error")
         elif watched.state == DONE:
             ctx.ops.notify(f"Audit {watched.audit_key!r}: {watched.message}.", variant="success")
-            state.audit_key, state.sample = watched.audit_key, None
+            state.audit_key = watched.audit_key
             show_changed_fields(ctx, dataset, watched.audit_key)
             if reload:
                 self._load(ctx, dataset, state)
 
     def render(self, ctx: Any) -> types.Property:
         """Lay out what the state says."""
-        return PanelLayout(self, ctx.panel.state).whole()
+        return PanelLayout(self, ctx.label_audit).whole()

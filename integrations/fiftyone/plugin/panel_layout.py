@@ -6,28 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone.operators import types
 
-from integrations.fiftyone.explanations import SETTINGS
-from integrations.fiftyone.fields import UNREVIEWED
-from integrations.fiftyone.review import ReviewProgress
-
 from .check_layout import CheckLayout, check_row, verified_cards
 from .claims_shown import accepting, modelled_cards, too_little
 from .operators.sentences import counted
-from .panel_parts import FIT, button, columns, even, picture, plain, row
+from .panel_parts import FIT, button, columns, even, plain, row
 
 if TYPE_CHECKING:
     from .panel import LabelAuditPanel
 
 POLL_MILLISECONDS = 2000
-EXPLANATION_MILLISECONDS = 500
-KEYS = "*Keys: Shift + A accept, C confirm, D dismiss, U undo, N next*"
-FILTERS = ("audit_key", "threshold", "threshold_of", "above", "class_label", "only_unreviewed")
-PICTURE, THUMBNAIL = "120px", "84px"
+FILTERS = ("audit_key", "threshold", "threshold_of", "class_label", "only_unreviewed")
 TABLE = {  # only names of classes may be broken anywhere
     "minWidth": 0,
     "& th, & td": {"px": 1, "overflowWrap": "break-word"},
     "& td:nth-of-type(1), & td:nth-of-type(4)": {"overflowWrap": "anywhere"},
 }
+LEAST_CHECKED = 10  # decisions, before the panel says how many of the flags were right
 SLIDER_COLOR = "#ff6d04"  # the App's own
 
 NO_AUDIT = """
@@ -49,7 +43,7 @@ class PanelLayout:
         self._actions = actions
         self._state = state
         # An event comes with the state that the browser had when it drew a button or a timer, but with newer params.
-        self._drawn = {"sample": state.sample, "filters": {name: state.get(name) for name in FILTERS}}
+        self._drawn = {"filters": {name: state.get(name) for name in FILTERS}}
 
     def whole(self) -> types.Property:
         """Everything that the state says."""
@@ -75,7 +69,7 @@ class PanelLayout:
         elif state.progress and state.summary is not None:
             self._cards(panel)
             check_row(panel, self._actions, state)
-            self._sample(panel)
+            self._review(panel)
             self._filters(panel)
             self._figures(panel)
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=even(1)))
@@ -126,15 +120,11 @@ class PanelLayout:
         progress = state.progress
         cards = [(f"{counts.get('samples', 0):,}", "samples"), (f"{progress['flagged']:,}", "flagged")]
         cards += modelled_cards(state.summary) or verified_cards(state.summary)
-        share = progress["reviewed"] / progress["flagged"] if progress["flagged"] else 1.0
-        cards.append((f"{progress['reviewed']:,} / {progress['flagged']:,}", f"reviewed ({share:.0%})"))
         line = columns(panel, "cards", len(cards))
         for number, (value, label) in enumerate(cards):
             line.md(f"##### {value}\n{label}", name=f"card_{number}")
         if why := too_little(state.summary):
             panel.md(why, name="too_little")
-        if progress["checked"] and not state.summary.get("verified"):  # which say it better
-            panel.md(_checked_text(ReviewProgress(**progress)), name="checked")
         since = state.summary.get("since_last")
         if since:
             panel.md(
@@ -143,84 +133,24 @@ class PanelLayout:
                 f"{since['newly_flagged']:,} new).",
                 name="since_last",
             )
-        if progress["to_apply"]:
-            panel.view(
-                "to_apply",
-                types.AlertView(
-                    severity="info",
-                    label=f"{counted(progress['to_apply'], 'corrected label')} not in {state.label_field!r} yet: "
-                    "choose 'Apply'.",
-                ),
-            )
 
-    def _sample(self, panel: types.Object) -> None:
+    def _review(self, panel: types.Object) -> None:
+        """The place where the browser draws the review, with what it has to know."""
         state = self._state
-        box = panel.v_stack("sample_box", gap=1.5, pad=2, variant="outline")
-        facts = state.facts
-        many = state.selected or 0
-        if not facts:
-            text = "Every flagged sample that filters and view leave is reviewed." if state.audit_key else ""
-            box.md(f"**Review**\n\n{text}", name="review_done")
-        elif facts["suspicion"] is None:
-            box.md("**Review**\n\nThis sample is not part of the audit.", name="not_audited")
-        else:
-            line = row(box, "facts", gap=2)
-            self._picture(line, "picture", facts["filepath"], facts["given"], state.sample, PICTURE)
-            line.md(_facts_text(facts), name="facts_text", componentsProps=FIT)
-        decisions = row(box, "decisions")
-        suffix = f" ({many})" if many > 1 else ""
-        undecidable = not many and (not facts or facts["suspicion"] is None)
-        actions, shown = self._actions, self._drawn
-        for name, label, icon, action, variant in (
-            ("accept", "Accept suggestion", "auto_fix_high", actions.accept, "contained"),
-            ("confirm", "Confirm mistake", "report", actions.confirm, "outlined"),
-            ("dismiss", "Dismiss", "check_circle", actions.dismiss, "outlined"),
-        ):
-            button(decisions, name, label + suffix, icon, action, variant, undecidable, shown)
-        if not undecidable:
-            button(decisions, "relabel", "Relabel", "edit", actions.prompt, params={"operator": "relabel", **shown})
-            if many <= 1:
-                button(decisions, "by_hand", "Label by hand", "draw", actions.label_by_hand, params=shown)
-        button(decisions, "undo", "Undo last", "undo", actions.undo, params=shown)
-        button(decisions, "next", "Next", "skip_next", actions.next_sample, params={"skip": True, **shown})
-        if many > 1:
-            unseen = f"*Accepting {many:,} suggestions without looking at each?* {accepting(state.summary)}"
-            box.md(unseen, name="accepting")
-        box.md(KEYS, name="keys")
-        if facts and facts["suspicion"] is not None:
-            self._neighbours(box)
-
-    def _neighbours(self, box: types.Object) -> None:
-        state = self._state
-        if state.explaining:
-            box.md("*Looking for the training samples that speak for and against the label …*", name="explaining")
-            again = types.TimerView(
-                interval=EXPLANATION_MILLISECONDS, on_interval=self._actions.explain, params=self._drawn
-            )
-            box.view("explained", again)
-            return
-        if not state.neighbours or state.neighbours["sample"] != state.sample:
-            button(
-                box,
-                "explain",
-                "Why is it suspect?",
-                "psychology",
-                self._actions.explain,
-                params=self._drawn,
-            )
-            return
-        audited = plain(state.neighbours["label"])  # the sample may have another one by now
-        for kind, side in (("helpful", "for"), ("harmful", "against")):
-            box.md(f"Training samples that speak **{side}** '{audited}'", name=f"{kind}_title")
-            tiles = columns(box, f"{kind}_row", SETTINGS.neighbours)
-            for rank, near in enumerate(state.neighbours[kind]):
-                tile = tiles.v_stack(f"{kind}_{rank}", gap=0)
-                self._picture(tile, "picture", near["filepath"], near["label"], near["id"], THUMBNAIL)
-                tile.md(plain(near["label"]), name="label")
-
-    def _picture(self, box: types.Object, name: str, filepath: str, alt: str, sample: str, height: str) -> None:
-        """An image of the dataset that opens its sample when it is clicked."""
-        picture(box, name, filepath, alt, height, self._actions.open_sample, {"sample": sample})
+        view = types.View(
+            component="LabelAuditReview",
+            audit_key=state.audit_key,
+            version=state.threshold_of,
+            threshold=state.threshold,
+            class_label=state.class_label,
+            label_field=state.label_field,
+            classes=state.classes,
+            confused=state.confused,
+            accepting=accepting(state.summary),
+            # Decisions on drawn samples say better how far to trust the flags.
+            least_checked=None if state.summary.get("verified") else LEAST_CHECKED,
+        )
+        panel.view("review", view)
 
     def _filters(self, panel: types.Object) -> None:
         state = self._state
@@ -277,34 +207,3 @@ class PanelLayout:
         if state.classes_left_out:
             panel.md(f"… and {counted(state.classes_left_out, 'class')} with fewer flags", name="classes_left_out")
         panel.plot("influence", layout=(state.layouts or {}).get("influence"), config={"displayModeBar": False})
-
-
-def _facts_text(facts: dict[str, Any]) -> str:
-    score = "" if facts["probability"] is None else f" (score {facts['probability']:.2f})"
-    given = f"**{plain(facts['given'])}**"
-    if facts.get("injected"):
-        given += f" (changed on purpose; your label is {plain(facts['label'])})"
-    lines = [
-        f"given: {given}",
-        f"suggested: **{plain(facts['suggested'])}**{score}",
-        f"suspicion: **{facts['suspicion']:.3f}**",
-    ]
-    if facts["influence"] is not None:
-        effect = "harms" if facts["influence"] < 0 else "helps"
-        lines.append(f"influence: **{facts['influence']:+.3g}** ({effect})")
-    status = facts["status"] or UNREVIEWED
-    lines.append(f"status: **{status}**" + (f" to **{plain(facts['corrected'])}**" if facts["corrected"] else ""))
-    return "\n\n".join(lines)
-
-
-def _checked_text(progress: ReviewProgress) -> str:
-    """What the review says of the audit: labels that were found wrong, and how many of these it expected to be."""
-    checked, wrong, expected = progress.checked, progress.found_wrong, progress.expected_wrong
-    text = (
-        f"Of {counted(checked, 'flag')} decided on since the audit, **{wrong:,} ({wrong / checked:.0%})** had a wrong "
-        f"label; the audit expected {expected / checked:.0%}."
-    )
-    if progress.unexpected:
-        more = "more" if wrong > expected else "fewer"
-        text += f" Chance alone rarely does that: the other flags may hold {more} wrong labels than expected, too."
-    return text

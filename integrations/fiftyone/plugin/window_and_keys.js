@@ -1,10 +1,11 @@
-// What only the browser's side of a plugin can do: show changed fields without a reload of the page, and keys for the
-// panel's buttons. FiftyOne loads this file because fiftyone.yml names it.
+// What only the browser's side of a plugin can do: show changed fields without a reload of the page, draw the review,
+// and take keys. FiftyOne loads this file because fiftyone.yml names it.
 (() => {
   const PLUGIN = "@influence-audit/influence-audit";
   const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__; // @fiftyone/operators
   const { sidebarGroupsDefinition, useRefresh, view } = window.__fos__; // @fiftyone/state
   const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
+  const { PluginComponentType, registerComponent } = window.__fop__; // @fiftyone/plugins
   const GRID = "fiftyone-spaces"; // the panels beside the grid
   const PANELS = "[data-cy='panel-content-label_audit']";
   const MOST_MILLISECONDS = 5000;
@@ -51,6 +52,7 @@
         await until(() => !new URLSearchParams(location.search).has("view"));
       }
       hooks.refresh();
+      review.then(({ queue }) => queue.refresh());
       state.set(sidebarGroupsDefinition(false), params.groups);
       // While it shows the dataset anew, the App may lose the panel's answer: it is asked again where nothing came of it.
       for (let times = 0; times < TIMES_TOLD; times++) {
@@ -62,34 +64,70 @@
   }
   registerOperator(ShowChangedFields, PLUGIN);
 
-  // The first of them that the panel shows: in a check of the audit it has other buttons than in the review.
-  const BUTTONS = {
-    KeyA: ["Accept suggestion"],
-    KeyC: ["Confirm mistake"],
-    KeyD: ["Dismiss"],
-    KeyU: ["Cannot say", "Undo last"],
-    KeyN: ["Next"],
-    KeyR: ["Right"],
-    KeyW: ["Wrong"],
-    KeyZ: ["Take back"],
-  };
+  // Decisions were made elsewhere, by an operator for example: the review looks at them.
+  class LookAgain extends Operator {
+    get config() {
+      return new OperatorConfig({ name: "look_again", label: "Look again", unlisted: true });
+    }
+    async execute() {
+      (await review).queue.refresh();
+    }
+  }
+  registerOperator(LookAgain, PLUGIN);
+
+  // The review is drawn here, in the browser: a person who decides once a second cannot wait for the server.
+  const place = new URL("review/", document.currentScript.src);
+  const review = Promise.all(
+    ["panel", "keys", "queue"].map((name) => import(new URL(`${name}.js`, place)))
+  ).then(([{ ReviewPanel }, { reviewKey }, { queue }]) => ({ ReviewPanel, reviewKey, queue }));
+  let loaded = null;
+  review.then((parts) => (loaded = parts));
+
+  const { createElement, lazy, Suspense } = window.React;
+  const Loaded = lazy(() => review.then(({ ReviewPanel }) => ({ default: ReviewPanel })));
+  registerComponent({
+    name: "LabelAuditReview",
+    label: "Label audit: review",
+    component: (props) => createElement(Suspense, { fallback: null }, createElement(Loaded, props)),
+    type: PluginComponentType.Component,
+    activator: () => true,
+  });
+
+  // The buttons of the check.
+  const BUTTONS = { KeyR: "Right", KeyW: "Wrong", KeyU: "Cannot say", KeyZ: "Take back" };
   const TYPING = "input:not([type=radio]):not([type=checkbox]):not([type=range]), textarea, [contenteditable=true]";
+  let pressedOn = null; // the picture that the last key decided on: a second key waits for the next one
+
+  function pressButton(code, front) {
+    const buttons = [...front.querySelectorAll(`${PANELS} button`)].filter((one) => one.offsetParent !== null);
+    const button = buttons.find((one) => one.innerText.includes(BUTTONS[code]));
+    if (!button || button.disabled) return Boolean(button);
+    const picture = front.querySelector(`${PANELS} img`);
+    const shown = picture?.complete && picture.naturalWidth ? picture.src : null;
+    const isTooEarly = code !== "KeyZ" && (!shown || shown === pressedOn?.source) && Date.now() - pressedOn?.at < MOST_MILLISECONDS;
+    if (isTooEarly) {
+      executeOperator("notify", { message: "That key came before the picture: it was ignored.", variant: "info" });
+      return true;
+    }
+    pressedOn = code === "KeyZ" ? null : { source: shown, at: Date.now() };
+    button.click();
+    return true;
+  }
 
   document.addEventListener(
     "keydown",
     (event) => {
-      const labels = BUTTONS[event.code];
       const withOthers = event.ctrlKey || event.altKey || event.metaKey || event.repeat;
-      if (!labels || !event.shiftKey || withOthers || event.target.closest?.(TYPING)) return;
+      const isDigit = /^Digit[123]$/.test(event.code);
+      if (withOthers || !(event.shiftKey || isDigit) || event.target.closest?.(TYPING)) return;
       if (document.querySelector("[data-cy=operators-prompt-modal]")) return;
       // Behind an open sample, the grid's panel may still show another one: only the panel in front is asked.
       const front = document.querySelector("[data-cy=modal]") ?? document;
-      const buttons = [...front.querySelectorAll(`${PANELS} button`)].filter((one) => one.offsetParent !== null);
-      const button = labels.map((label) => buttons.find((one) => one.innerText.includes(label))).find(Boolean);
-      if (!button || button.disabled) return;
+      const isReview = [...document.querySelectorAll("[data-cy=review]")].some((one) => one.offsetParent !== null);
+      const isTaken = (BUTTONS[event.code] && pressButton(event.code, front)) || (isReview && loaded?.reviewKey(event.code));
+      if (!isTaken) return;
       event.preventDefault();
       event.stopPropagation();
-      button.click();
     },
     true
   );

@@ -14,6 +14,7 @@ database server, and each of them can be undone.
   undone like any other decision.
 """
 
+from integrations.fiftyone.review.cards import SampleCard, StandingDecision, sample_cards
 from integrations.fiftyone.review.check import (
     CHECK_SIZE,
     Check,
@@ -36,9 +37,9 @@ from integrations.fiftyone.review.decide import (
 )
 from integrations.fiftyone.review.export import EXPORT_COLUMNS, EXPORT_FORMATS, corrections, export_corrections
 from integrations.fiftyone.review.follow import back_to_model, use_decisions
-from integrations.fiftyone.review.log import Decided, corrected_since, decisions
+from integrations.fiftyone.review.log import Decided, corrected_since, decisions, this_user
 from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, review_progress
-from integrations.fiftyone.review.queue import count_suspects, next_to_review
+from integrations.fiftyone.review.queue import QueueFilter, count_suspects, next_to_review, upcoming
 from integrations.fiftyone.review.undo import Undone, undo_last
 
 __all__ = [
@@ -50,7 +51,10 @@ __all__ = [
     "CheckDecision",
     "CheckProgress",
     "Decided",
+    "QueueFilter",
     "ReviewProgress",
+    "SampleCard",
+    "StandingDecision",
     "Undone",
     "accept",
     "apply_corrections",
@@ -73,7 +77,10 @@ __all__ = [
     "note_label_by_hand",
     "relabel",
     "review_progress",
+    "sample_cards",
     "start_check",
+    "this_user",
     "undo_last",
+    "upcoming",
     "use_decisions",
 ]

@@ -14,7 +14,9 @@ from integrations.fiftyone.review.progress import bring_up_to_date
 from integrations.fiftyone.runs import audit_config
 
 
-def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
+def confirm(
+    dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None, *, seen: str | None = None
+) -> Decided:
     """Decide that labels are wrong, without naming the right ones.
 
     Args:
@@ -22,21 +24,27 @@ def confirm(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str 
         audit_key: of the audit.
         samples: a view, or sample ids. Samples that the audit has not scored do not change.
         by: who decides; by default the user who runs this process.
+        seen: the batch of the latest decision that the reviewer saw on them, '' if there was none. Samples that
+            somebody else has decided on since do not change. None to decide in any case.
 
     Raises:
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    return _decide(log, Change("confirm", CONFIRMED, {log.status: {"$ne": CONFIRMED}}), samples, by)
+    return _decide(log, Change("confirm", CONFIRMED, {log.status: {"$ne": CONFIRMED}}), samples, by, seen)
 
 
-def dismiss(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
+def dismiss(
+    dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None, *, seen: str | None = None
+) -> Decided:
     """Decide that labels are right. Takes the arguments of `confirm`."""
     log = DecisionLog(dataset, audit_key)
-    return _decide(log, Change("dismiss", DISMISSED, {log.status: {"$ne": DISMISSED}}), samples, by)
+    return _decide(log, Change("dismiss", DISMISSED, {log.status: {"$ne": DISMISSED}}), samples, by, seen)
 
 
-def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None) -> Decided:
+def accept(
+    dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None, *, seen: str | None = None
+) -> Decided:
     """Decide that labels are wrong and the suggested labels are right. Takes the arguments of `confirm`.
 
     The suggestion becomes the corrected label. The label field changes only when `apply_corrections` is called. Samples
@@ -53,10 +61,18 @@ def accept(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str |
             ]
         },
     }
-    return _decide(log, Change("accept", RELABELLED, different, suggestion), samples, by)
+    return _decide(log, Change("accept", RELABELLED, different, suggestion), samples, by, seen)
 
 
-def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: str, by: str | None = None) -> Decided:
+def relabel(
+    dataset: fo.Dataset,
+    audit_key: str,
+    samples: SamplesOrIds,
+    label: str,
+    by: str | None = None,
+    *,
+    seen: str | None = None,
+) -> Decided:
     """Decide that labels are wrong, and name the right one. Takes the other arguments of `confirm`.
 
     Args:
@@ -70,7 +86,7 @@ def relabel(dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, label: s
     log = DecisionLog(dataset, audit_key)
     literal = {"$literal": label.strip()}
     different = {"$expr": {"$not": [log.is_relabelled_to(literal)]}}
-    return _decide(log, Change("relabel", RELABELLED, different, literal), samples, by)
+    return _decide(log, Change("relabel", RELABELLED, different, literal), samples, by, seen)
 
 
 def label_of(dataset: fo.Dataset, audit_key: str, sample: str) -> str | None:
@@ -154,8 +170,10 @@ def apply_corrections(dataset: fo.Dataset, audit_key: str, into: str | None = No
     return Decided("apply", count, total - count, batch if count else None)
 
 
-def _decide(log: DecisionLog, change: Change, samples: SamplesOrIds, by: str | None) -> Decided:
-    decided = log.decide(change, samples, by)
+def _decide(
+    log: DecisionLog, change: Change, samples: SamplesOrIds, by: str | None, seen: str | None = None
+) -> Decided:
+    decided = log.decide(change, samples, by, seen)
     bring_up_to_date(log)
     return decided
 

@@ -145,10 +145,17 @@ class DecisionLog:
             write_concern=journaled
         )
 
-    def decide(self, change: Change, samples: SamplesOrIds, by: str | None) -> Decided:
+    def decide(self, change: Change, samples: SamplesOrIds, by: str | None, seen: str | None = None) -> Decided:
         """Make a change in those scored samples that are not in its state already.
 
         The log entry records the label at this time or, if the label was edited by hand, the label before the edit.
+
+        Args:
+            change: what to write.
+            samples: a view, or sample ids.
+            by: who decides; by default the user who runs this process.
+            seen: the batch of the decision that the reviewer saw ('' if there was none): samples with another one do
+                not change. None to decide whatever others have decided.
         """
         ids = object_ids(samples)
         batch = uuid.uuid4().hex
@@ -168,10 +175,14 @@ class DecisionLog:
             self.decisions: self.log_with(entry),
             "last_modified_at": "$$NOW",
         }
+        as_seen: list[dict[str, Any]] = []
+        if seen is not None:
+            latest = {"$let": {"vars": {"last": self.latest_judgement}, "in": {"$ifNull": ["$$last.batch", ""]}}}
+            as_seen = [{"$expr": {"$eq": [latest, seen]}}]
         count = 0
         for start in range(0, len(ids), _IDS_AT_ONCE):
             part = {"_id": {"$in": ids[start : start + _IDS_AT_ONCE]}, self.status: {"$ne": None}}
-            update = self.samples.update_many({"$and": [part, change.different]}, [{"$set": values}])
+            update = self.samples.update_many({"$and": [part, change.different, *as_seen]}, [{"$set": values}])
             count += update.modified_count
         return Decided(change.action, count, len(ids) - count, batch if count else None)
 

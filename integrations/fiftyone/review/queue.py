@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -21,6 +22,60 @@ def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int
     return log.samples.count_documents({log.suspicion: {"$gte": threshold}})
 
 
+@dataclass(frozen=True)
+class QueueFilter:
+    """Which unreviewed samples are in a queue.
+
+    Attributes:
+        threshold: the lowest suspicion.
+        label: the audited label; None for any.
+        without: ids of samples that are left out.
+    """
+
+    threshold: float = 0.0
+    label: str | None = None
+    without: tuple[str, ...] = ()
+
+
+def upcoming(
+    samples: SampleCollection, audit_key: str, wanted: QueueFilter, after: str | None = None, count: int = 1
+) -> list[str]:
+    """The ids of the most suspicious samples without a decision, at most `count` of them.
+
+    Args:
+        samples: the audited dataset, or a view of it that limits the queue.
+        audit_key: of the audit.
+        wanted: which samples are in the queue.
+        after: the id of a sample. The queue starts after this sample, and continues from its beginning.
+        count: how many, at least 1.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(samples._dataset, audit_key)
+    suspicion = log.suspicion
+    waiting: dict[str, Any] = {log.status: UNREVIEWED, suspicion: {"$gte": wanted.threshold}}
+    if wanted.without:
+        waiting["_id"] = {"$nin": object_ids(wanted.without)}
+    if wanted.label is not None:
+        waiting["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
+
+    def first_of(condition: dict[str, Any], number: int) -> list[str]:
+        order = {suspicion: -1, "_id": 1}
+        return samples.mongo([{"$match": condition}, {"$sort": order}, {"$limit": number}]).values("id")
+
+    if after is None:
+        return first_of(waiting, count)
+    (place,) = object_ids([after])
+    former = log.samples.find_one({"_id": place}, [suspicion]) or {}
+    value = former.get(suspicion)
+    behind = {"$or": [{suspicion: {"$lt": value}}, {suspicion: value, "_id": {"$gt": place}}]}
+    found = first_of({"$and": [waiting, behind]}, count)
+    if len(found) < count:
+        found += first_of(waiting, count)
+    return list(dict.fromkeys(found))[:count]
+
+
 def next_to_review(
     samples: SampleCollection,
     audit_key: str,
@@ -28,38 +83,5 @@ def next_to_review(
     label: str | None = None,
     after: str | None = None,
 ) -> str | None:
-    """The id of the most suspicious sample without a decision.
-
-    Args:
-        samples: the audited dataset, or a view of it that limits the queue.
-        audit_key: of the audit.
-        threshold: the lowest suspicion in the queue.
-        label: limit the queue to samples with this audited label.
-        after: the id of a sample. The queue starts after this sample, and continues from its beginning.
-
-    Returns:
-        The id; None if everything is reviewed.
-
-    Raises:
-        InputError: if there is no such audit.
-    """
-    log = DecisionLog(samples._dataset, audit_key)
-    suspicion = log.suspicion
-    waiting: dict[str, Any] = {log.status: UNREVIEWED, suspicion: {"$gte": threshold}}
-    if label is not None:
-        waiting["$expr"] = {"$eq": [log.audited_label, {"$literal": label}]}
-
-    def first_of(wanted: dict[str, Any]) -> str | None:
-        order = {suspicion: -1, "_id": 1}
-        found = samples.mongo([{"$match": wanted}, {"$sort": order}, {"$limit": 1}]).values("id")
-        return found[0] if found else None
-
-    if after is not None:
-        (place,) = object_ids([after])
-        former = log.samples.find_one({"_id": place}, [suspicion]) or {}
-        value = former.get(suspicion)
-        behind = {"$or": [{suspicion: {"$lt": value}}, {suspicion: value, "_id": {"$gt": place}}]}
-        found = first_of({"$and": [waiting, behind]})
-        if found is not None:
-            return found
-    return first_of(waiting)
+    """The id of the most suspicious sample without a decision; None if everything is reviewed. See `upcoming`."""
+    return next(iter(upcoming(samples, audit_key, QueueFilter(threshold, label), after)), None)

@@ -25,7 +25,7 @@ class Undone:
     sample: str
 
 
-def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Undone | None:
+def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None, *, batch: str | None = None) -> Undone | None:
     """Undo the last decision that is not undone yet, on all its samples.
 
     A sample gets the state of the latest decision on it that is not undone, so decisions of other people on the same
@@ -35,6 +35,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
         dataset: the audited dataset.
         audit_key: of the audit.
         by: consider only decisions of this person; by default those of everybody.
+        batch: consider only the decision with this id.
 
     Returns:
         What was undone; None if there is nothing to undo.
@@ -43,10 +44,10 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    last = _last_decision(log, by)
+    last = _last_decision(log, by, batch)
     if last is None:
         return None
-    batch = last["batch"]
+    batch = str(last["batch"])
     standing = {log.decisions: {"$elemMatch": {"batch": batch, "undone_at": None}}}
     values: dict[str, Any] = {}
     applied = last["action"] == "apply"
@@ -62,9 +63,9 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None) -> Und
     return Undone(last["action"], last["by"], count, last["sample"]) if count else None
 
 
-def _last_decision(log: DecisionLog, by: str | None) -> dict[str, Any] | None:
+def _last_decision(log: DecisionLog, by: str | None, batch: str | None) -> dict[str, Any] | None:
     """The newest log entry that was not undone, and the id of one of its samples."""
-    whose = {} if by is None else {"by": by}
+    whose = {name: value for name, value in (("by", by), ("batch", batch)) if value is not None}
     found = log.samples.aggregate(
         [
             {"$match": {log.decisions: {"$elemMatch": {"undone_at": None, **whose}}}},

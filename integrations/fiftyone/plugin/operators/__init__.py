@@ -14,6 +14,7 @@ from .review import (
     Relabel,
     UndoLastDecision,
 )
+from .review_samples import ReviewSamples
 from .runs import DeleteAudit, LoadAudit, RenameAudit
 
 OPERATORS = (
@@ -31,4 +32,5 @@ OPERATORS = (
     LoadAudit,
     RenameAudit,
     DeleteAudit,
+    ReviewSamples,
 )

@@ -20,10 +20,10 @@ def in_app(ctx: Any) -> bool:
 
 
 def refresh(ctx: Any) -> None:
-    """Update the grid and the panel after a decision."""
+    """Update the grid and the review after a decision."""
     if in_app(ctx):
         ctx.ops.reload_samples()
-        ctx.trigger(f"{PLUGIN}/tell_panel", {"method": "look"})
+        ctx.trigger(f"{PLUGIN}/look_again")
 
 
 def show_changed_fields(

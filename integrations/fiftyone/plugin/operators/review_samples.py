@@ -1,0 +1,144 @@
+"""What the review in the browser asks the server: the next samples, decisions, undo, explanations.
+
+The browser keeps the queue (review/*.js). It shows the next sample at once and sends the decision behind it, so every
+answer here is data only: nothing in it changes the panel, the view or the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.json import stringify
+from fiftyone.operators import types
+
+from audit.errors import InputError
+from integrations.fiftyone import review
+from integrations.fiftyone.explanations import explain_in_background
+from integrations.fiftyone.lock import one_at_a_time
+from integrations.fiftyone.runs import as_read, audit_config
+
+from ..filters import queue_of
+from .operator import MISTAKES, AuditOperator, dataset_of
+from .sentences import said, undone_said
+
+AT_ONCE = 50  # samples in one answer
+DECISIONS: dict[str, Callable[..., review.Decided]] = {
+    "accept": review.accept,
+    "confirm": review.confirm,
+    "dismiss": review.dismiss,
+    "relabel": review.relabel,
+}
+
+
+class ReviewSamples(AuditOperator):
+    """Answer the review in the browser. Its param `do` says what it asks."""
+
+    name_ = "review_samples"
+    label = "Review samples"
+    description = "Answers the review in the browser"
+    unlisted = True
+    dynamic = False
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """No form: FiftyOne asks for it at each request, which is not to read the dataset twice."""
+        return types.Property(types.Object())
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """The answer, or `{"error": ...}` for a mistake, an audit that is gone for example."""
+        try:
+            dataset = dataset_of(ctx)
+            if ctx.params.get("do") == "explain":  # it takes a while, and changes nothing
+                return explain(ctx, dataset, ctx.params["audit_key"])
+            with one_at_a_time, as_read(dataset):
+                return ANSWERS[ctx.params["do"]](ctx, dataset, ctx.params["audit_key"])
+        except MISTAKES as mistake:
+            return {"error": str(mistake)}
+
+
+def queue(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """The next samples to review: those of `samples` first, then as many as `count` says after the sample `after`."""
+    params = ctx.params
+    known = params.get("without") or []
+    named = params.get("samples") or []
+    wanted = review.QueueFilter(
+        float(params.get("threshold") or 0.0), params.get("class_label"), tuple(dict.fromkeys([*known, *named]))
+    )
+    count = min(AT_ONCE, int(params.get("count") or 0))
+    limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
+    found = review.upcoming(limits, key, wanted, params.get("after"), count) if count else []
+    cards = [asdict(card) for card in review.sample_cards(dataset, key, [*named, *found])]
+    return {"cards": cards, "complete": count > len(found), **_progress(dataset, key)}
+
+
+def decide(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """Make the decisions of `decisions`, in their order, each on the samples that it names.
+
+    A decision on one sample says which decision the reviewer saw on it. Where another one was made meanwhile, nothing
+    changes, and the answer has the sample's card.
+    """
+    outcomes = []
+    for wanted in ctx.params["decisions"]:
+        samples, seen = wanted["samples"], wanted.get("seen")
+        label = {"label": wanted.get("label") or ""} if wanted["action"] == "relabel" else {}
+        try:
+            decided = DECISIONS[wanted["action"]](dataset, key, samples, seen=seen, **label)
+        except InputError as mistake:
+            outcomes.append({"error": str(mistake)})
+            continue
+        outcome = asdict(decided) | {"text": said(decided)}
+        if seen is not None and not decided.count:
+            (card,) = review.sample_cards(dataset, key, samples)
+            if (card.decision.batch if card.decision else "") != seen:
+                outcome["conflict"] = asdict(card)
+        outcomes.append(outcome)
+    changed = [sample for wanted in ctx.params["decisions"] for sample in wanted["samples"]]
+    return {"outcomes": outcomes, "documents": _documents(dataset, changed), **_progress(dataset, key)}
+
+
+def undo(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """Take back the decision `batch`, or else the last one of the person who runs the App."""
+    batch = ctx.params.get("batch")
+    undone = review.undo_last(dataset, key, None if batch else review.this_user(), batch=batch)
+    cards = review.sample_cards(dataset, key, [undone.sample]) if undone else []
+    return {
+        "text": undone_said(undone),
+        "cards": [asdict(card) for card in cards],
+        "documents": _documents(dataset, [undone.sample] if undone else []),
+        **_progress(dataset, key),
+    }
+
+
+def explain(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """What speaks for and against the labels of `samples`, of those that are known by now."""
+    found: dict[str, Any] = {}
+    for sample in ctx.params["samples"][:AT_ONCE]:
+        try:
+            with one_at_a_time:
+                explanation = explain_in_background(dataset, key, sample, wait_seconds=0.0)
+        except InputError as mistake:
+            found[sample] = {"error": str(mistake)}
+            continue
+        if explanation is not None:
+            sides = {kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")}
+            found[sample] = {"label": explanation.label, **sides}
+    return {"explanations": found}
+
+
+def _documents(dataset: fo.Dataset, samples: list[str]) -> list[dict[str, Any]]:
+    """Samples as the App's grid has them, so that it can show what changed without being loaded again."""
+    found = dataset.select(samples[:AT_ONCE])._aggregate() if samples else []
+    return [stringify(document) for document in found]
+
+
+def _progress(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    progress = review.review_progress(dataset, key)
+    return {"progress": asdict(progress) | {"unexpected": progress.unexpected}}
+
+
+ANSWERS: dict[str, Callable[[Any, fo.Dataset, str], dict[str, Any]]] = {
+    answer.__name__: answer for answer in (queue, decide, undo)
+}
+"""What the browser asks, by the name in its param `do`."""

@@ -1,0 +1,63 @@
+// One key a class: the likeliest classes as buttons, and a field to type the name of any other.
+
+const { createElement: h, useState } = window.React;
+const { Autocomplete, Box, Button, TextField } = window.__mui__;
+
+// At most three classes, the likeliest first: the suggested and the given one with their probabilities, then the one
+// that the given class is most often taken for (by its name, from `confused`).
+export function likeliest({ given, suggested, probability, suspicion }, confused = {}) {
+  const found = new Map();
+  if (suggested) found.set(suggested, probability);
+  if (given && suspicion !== null) found.set(given, 1 - suspicion);
+  const other = confused?.[given];
+  if (other && !found.has(other)) found.set(other, null);
+  const classes = [...found].map(([label, share]) => ({ label, share, isGiven: label === given }));
+  return classes.sort((one, two) => (two.share ?? -1) - (one.share ?? -1)).slice(0, 3);
+}
+
+// What a class means as a decision: the given one dismisses the flag, the suggested one accepts the suggestion.
+export function decisionFor(card, label) {
+  if (label === card.given) return ["dismiss"];
+  return label === card.suggested ? ["accept"] : ["relabel", label];
+}
+
+export function LabelChoice({ card, decideOn, confused }) {
+  if (card.suspicion === null) return null;
+  return h(
+    Box,
+    { sx: { display: "flex", flexWrap: "wrap", gap: 1 } },
+    likeliest(card, confused).map(({ label, share, isGiven }, number) =>
+      h(
+        Button,
+        { key: label, size: "small", variant: "outlined", onClick: () => decideOn(...decisionFor(card, label)), sx: { textTransform: "none" } },
+        h("b", { style: { marginRight: 6 } }, number + 1),
+        `${label}${isGiven ? " (given)" : ""}${share === null ? "" : ` · ${share.toFixed(2)}`}`
+      )
+    )
+  );
+}
+
+// Enter takes what is typed; Escape closes the field.
+LabelChoice.Other = function Other({ queue, decideOn, classes }) {
+  const [typed, setTyped] = useState("");
+  const take = (label) => {
+    if (!label?.trim()) return;
+    queue.set({ asksLabel: false });
+    decideOn("relabel", label.trim());
+  };
+  return h(Autocomplete, {
+    freeSolo: true,
+    autoHighlight: true,
+    openOnFocus: true,
+    options: classes ?? [],
+    inputValue: typed,
+    onInputChange: (_, value) => setTyped(value),
+    onChange: (_, value) => take(value),
+    onKeyDown: (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") queue.set({ asksLabel: false });
+    },
+    size: "small",
+    renderInput: (params) => h(TextField, { ...params, autoFocus: true, label: "Right label", placeholder: "Type a class and press Enter" }),
+  });
+};
