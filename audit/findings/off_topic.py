@@ -172,7 +172,8 @@ class _Classes:
             rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_COMPARED, replace=False))
         values = x[torch.from_numpy(rows)].float()
         mean = values.mean(0)
-        directions = torch.linalg.eigh((values - mean).T @ (values - mean))[1]
+        centred = (values - mean).double()  # in single precision, equal eigenvalues may not converge
+        directions = torch.linalg.eigh(centred.T @ centred)[1].float()
         members = [
             torch.from_numpy(np.flatnonzero(numbers[rows] == number)).to(values.device) for number in range(classes)
         ]

@@ -204,6 +204,14 @@ def test_none_looks_for_nothing_and_costs_no_columns() -> None:
     assert len(result.findings) == 0
 
 
+def test_embeddings_of_few_directions_fail_no_check() -> None:
+    random = np.random.default_rng(0)
+    flat = random.standard_normal((90, 3)) @ random.standard_normal((3, 400))
+    labels = np.array(["one", "two"])[np.arange(90) % 2]
+    for x in (flat, np.maximum(flat, 0), np.repeat(flat[:30], 3, axis=0)):
+        assert audit.audit_embeddings(x, labels).summary.failed_stages == ()
+
+
 HIGH = Kind(name="high-first", title="High", meaning="The first number is high.", advice="Look at it.")
 
 
