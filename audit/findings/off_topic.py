@@ -28,6 +28,8 @@ from audit.findings.kinds import FITS_NO_CLASS
 LIKELY = 0.5  # probability from which a picture is reported
 NEAREST = 5  # pictures of a class that tell how far the class is
 MOST_COMPARED = 20_000  # pictures with which each is compared
+FEWEST_COMPARED = 1000
+MOST_COMPARISONS = 4e8  # in all, so that a million pictures take half a minute
 FEWEST = 30  # pictures from which anything is estimated
 LIMIT = 6.0  # robust standard deviations that one reading may say
 COLUMN = "fits_no_class"
@@ -168,8 +170,9 @@ class _Classes:
     def of(cls, x: Tensor, numbers: np.ndarray, classes: int, seed: int) -> _Classes:
         """At most MOST_COMPARED samples (n, d) with class numbers (n,)."""
         rows = np.arange(len(numbers))
-        if len(rows) > MOST_COMPARED:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_COMPARED, replace=False))
+        most = min(MOST_COMPARED, max(FEWEST_COMPARED, int(MOST_COMPARISONS / len(rows))))
+        if len(rows) > most:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
         values = x[torch.from_numpy(rows)].float()
         mean = values.mean(0)
         centred = (values - mean).double()  # in single precision, equal eigenvalues may not converge
