@@ -186,6 +186,12 @@ class AuditConfig:
                 value = value.item()
                 object.__setattr__(self, setting.name, value)
             _check_kind(setting, value)
+        self._check_embedding()
+        self._check_head()
+        self._check_flags()
+
+    def _check_embedding(self) -> None:
+        """The seed, the split, and how images are embedded."""
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
         sizes = (self.train_size, self.validation_size, self.test_size)
         for name, size in zip(SPLITS, sizes, strict=True):
@@ -194,6 +200,9 @@ class AuditConfig:
         _check(self.image_size is None or 16 <= self.image_size <= 4096, "image_size", self.image_size, "16 to 4096")
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         _check(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+
+    def _check_head(self) -> None:
+        """How the head is trained, and how influence is computed and shown."""
         _check(self.trainer in TRAINERS, "trainer", self.trainer, _one_of(TRAINERS))
         _check(self.l2 is None or self.l2 > 0, "l2", self.l2, "a number above 0 (without it the optimum is not unique)")
         _check(self.damping >= 0, "damping", self.damping, "0 or more")
@@ -225,6 +234,9 @@ class AuditConfig:
                 "or timm"
             )
         _check(self.solver in SOLVERS, "solver", self.solver, _one_of(SOLVERS))
+
+    def _check_flags(self) -> None:
+        """What is injected, what is flagged, and what else is looked for."""
         _check(0 <= self.inject <= 0.5, "inject", self.inject, "a share from 0 to 0.5")
         _check(
             self.inject_strategy in INJECTION_STRATEGIES,

@@ -12,7 +12,9 @@ import sys
 from dataclasses import dataclass
 
 from audit.errors import InputError, first_line
-from audit.images.backbone_kinds import LITE_BACKBONE
+
+LITE_BACKBONE = "efficientnet_lite2"
+"""A backbone that comes with its weights as packages, for machines without a network (extra lite)."""
 
 
 @dataclass(frozen=True)

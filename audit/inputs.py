@@ -34,8 +34,9 @@ from audit.errors import InputError
 from audit.extras import require_engine
 from audit.findings.registry import NONE
 from audit.head.standardise import check_embeddings
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import Embedded, Workers, embed, remarks_note
+from audit.images.load_backbone import load_backbone
 from audit.images.pictures import Pictures
 from audit.images.traits import TraitNotes
 from audit.progress import Stages

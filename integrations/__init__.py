@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audit.images.backbone_kinds import BackboneRequest, register
+from audit.images.backbone_kinds import register
+from audit.images.backbone_request import BackboneRequest
 
 if TYPE_CHECKING:
     from audit.images.backbone import Backbone

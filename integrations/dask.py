@@ -40,8 +40,9 @@ from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
 from audit.extras import require
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import Embedded, default_cache_dir, embed_readable
+from audit.images.load_backbone import load_backbone
 from audit.progress import ProgressCallback, Step
 
 try:

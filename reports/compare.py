@@ -16,14 +16,24 @@ from reports.changes import compare, flag_groups, headline, matched, sentences
 from reports.galleries import THUMBNAIL_BUDGET
 from reports.page import asset, environment, policy, write_page
 
-MAX_SHOWN = 200
-"""Largest number of samples in a gallery; the page gives the number of the others."""
 
-SHOWN_AT_FIRST = 12  # samples that a gallery shows at first; a click shows the others
-MAX_PAIRS = 30  # rows of the table of confused classes
-MAX_CLASSES = 200  # rows of the table of classes
-BINS = 40
-"""Number of cells per side in the two-dimensional histogram of both suspicions."""
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """How much the page shows."""
+
+    # Samples of a gallery at most; the page gives the number of the others.
+    max_shown: int = 200
+    # Samples that a gallery shows at first; a click shows the others.
+    shown_at_first: int = 12
+    # Rows of the table of confused classes.
+    max_pairs: int = 30
+    # Rows of the table of classes.
+    max_classes: int = 200
+    # Cells per side of the two-dimensional histogram of both suspicions.
+    bins: int = 40
+
+
+SETTINGS = ComparisonSettings()
 
 
 def write_comparison(first: AuditResult, second: AuditResult, path: str | Path) -> Path:
@@ -51,13 +61,13 @@ def render_comparison(first: AuditResult, second: AuditResult) -> str:
             headline=headline(values),
             sentences=sentences(values),
             galleries=galleries,
-            classes=sorted(values.classes, key=lambda row: -(row.gone + row.new))[:MAX_CLASSES],
-            max_classes=MAX_CLASSES,
-            max_pairs=MAX_PAIRS,
-            at_first=SHOWN_AT_FIRST,
+            classes=sorted(values.classes, key=lambda row: -(row.gone + row.new))[: SETTINGS.max_classes],
+            max_classes=SETTINGS.max_classes,
+            max_pairs=SETTINGS.max_pairs,
+            at_first=SETTINGS.shown_at_first,
             totals={name: int(rows.sum()) for name, rows in flag_groups(both).items()},
             cells=_cells(both),
-            bins=BINS,
+            bins=SETTINGS.bins,
             thresholds=(first.summary.threshold, second.summary.threshold),
             style=style,
             theme_script=asset("theme.js"),
@@ -102,7 +112,7 @@ class ComparedSample:
 def _cards(rows: pd.DataFrame, shelf: _Thumbnails) -> list[ComparedSample]:
     """The gallery entries of these samples, the largest change of suspicion first."""
     change = (rows["suspicion_second"] - rows["suspicion_first"]).abs()
-    ranked = rows.loc[change.sort_values(ascending=False, kind="stable").index][:MAX_SHOWN]
+    ranked = rows.loc[change.sort_values(ascending=False, kind="stable").index][: SETTINGS.max_shown]
     return [
         ComparedSample(
             id=str(row["id_second"]),
@@ -122,7 +132,7 @@ def _cards(rows: pd.DataFrame, shelf: _Thumbnails) -> list[ComparedSample]:
 def _cells(both: pd.DataFrame) -> list[dict[str, float]]:
     """A two-dimensional histogram of both suspicions: its non-empty cells, with a shade from 0 to 1 by log count."""
     counts, _, _ = np.histogram2d(
-        both["suspicion_first"], both["suspicion_second"], bins=BINS, range=[[0.0, 1.0], [0.0, 1.0]]
+        both["suspicion_first"], both["suspicion_second"], bins=SETTINGS.bins, range=[[0.0, 1.0], [0.0, 1.0]]
     )
     shades = np.log1p(counts) / max(np.log1p(counts.max()), 1e-12)
     return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from audit.findings.registry import kind_of
-from audit.findings.shown import MOST_MEMBERS, shown_findings
+from audit.findings.shown import SETTINGS, shown_findings
 from audit.result import AuditResult
 from audit.summary.counts import LeakedSplit
 from reports.text import share
@@ -112,8 +112,8 @@ def _row(members: pd.DataFrame, shelf: _Pictures) -> FindingRow:
         str(first["detail"]),
         str(first.get("worth", "") or ""),
         float(first.get("score", 1.0)),
-        [shelf.sample(name) for name in ids[:MOST_MEMBERS]],
-        max(0, len(ids) - MOST_MEMBERS),
+        [shelf.sample(name) for name in ids[: SETTINGS.most_members]],
+        max(0, len(ids) - SETTINGS.most_members),
     )
 
 

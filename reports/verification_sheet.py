@@ -17,11 +17,23 @@ from audit.summary.parts import JsonObject
 from audit.verification.decision_file import COLUMNS
 from reports.page import asset, environment, policy, write_page
 
-SIDE = 512  # pixels, of the longest side of a picture: enough to judge it
-MANY = 200  # pictures, from which on they are embedded smaller, so that a browser can hold the page
-SIDE_OF_MANY = 320
-QUALITY = 85  # of WebP
-SMALL = 40  # pixels, up to which enlarging a picture would blur what there is to see
+
+@dataclass(frozen=True, kw_only=True)
+class SheetSettings:
+    """How large the pictures of the sheet are."""
+
+    # Pixels, of the longest side of a picture: enough to judge it.
+    side: int = 512
+    # Pictures, from which on they are embedded smaller, so that a browser can hold the page.
+    many: int = 200
+    side_of_many: int = 320
+    # Of WebP.
+    quality: int = 85
+    # Pixels, up to which enlarging a picture would blur what there is to see.
+    small: int = 40
+
+
+SETTINGS = SheetSettings()
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ def sheet_pictures(result: AuditResult, drawn: pd.DataFrame) -> list[SheetPictur
     """The pictures in the order to decide them."""
     thumbnails = result.thumbnails["image"].to_dict() if len(result.thumbnails) else {}
     thumbnails = {str(name): image for name, image in thumbnails.items()}
-    side = SIDE if len(drawn) <= MANY else SIDE_OF_MANY
+    side = SETTINGS.side if len(drawn) <= SETTINGS.many else SETTINGS.side_of_many
     return [
         _picture(str(name), number, row["label"], row["file"], thumbnails.get(str(name)), side)
         for number, (name, row) in enumerate(drawn.iterrows(), 1)
@@ -119,10 +131,10 @@ def _embedded(file: str, side: int) -> tuple[str, bool]:
     from PIL.Image import Resampling
 
     picture = decode_image(file)
-    small = max(picture.size) <= SMALL
+    small = max(picture.size) <= SETTINGS.small
     picture.thumbnail((side, side), Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, lossless=small)
+    picture.save(buffer, "WEBP", quality=SETTINGS.quality, lossless=small)
     return _url(buffer.getvalue()), small
 
 

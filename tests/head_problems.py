@@ -136,7 +136,7 @@ def digits_problem() -> Problem:
 def embedded_problem() -> Problem:
     """Two classes of digits as the bundled backbone's embeddings, fewer than features, one label in ten wrong."""
     from audit.data.samples import decode_image
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
     from integrations.sources.digits import digits
 
     backbone = load_backbone(weights="bundled", device="cpu")

@@ -13,15 +13,27 @@ counts themselves say how strongly (empirical Bayes, as in `audit.noise_model.tr
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from audit.noise_model.given_labels import FLOOR
 
-LEAST_MISTAKES = 0.5  # of an annotator: as many as Jeffreys' prior adds
-MOST_RATE = 1 - 1e-3  # the largest error rate that others are shrunk towards
-CHOSEN_BY = 100_000  # counts of evenly spaced rows that choose a concentration, where there are more
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionSettings:
+    """How an annotator's confusions are shrunk."""
+
+    # Of an annotator: as many as Jeffreys' prior adds.
+    least_mistakes: float = 0.5
+    # The largest error rate that others are shrunk towards.
+    most_rate: float = 1 - 1e-3
+    # Counts of evenly spaced rows that choose a concentration, where there are more.
+    chosen_by: int = 100_000
+
+
+SETTINGS = ConfusionSettings()
 STRENGTHS = torch.tensor([10 ** (step / 4) for step in range(-8, 21)], dtype=torch.float64)
 """Dirichlet concentrations to choose from: from rows that are unrelated to rows that are the same."""
 
@@ -42,13 +54,15 @@ def estimate_confusions(counts: Tensor) -> Tensor:
 def _error_rates(wrongs: Tensor, right: Tensor) -> Tensor:
     """The error rate (A, C) of each annotator for each class, from expected counts (A, C) of wrong and right labels."""
     totals = (wrongs + right).sum()
-    common = ((wrongs.sum() + LEAST_MISTAKES) / (totals + 2 * LEAST_MISTAKES)).clamp(max=MOST_RATE)
+    common = ((wrongs.sum() + SETTINGS.least_mistakes) / (totals + 2 * SETTINGS.least_mistakes)).clamp(
+        max=SETTINGS.most_rate
+    )
     of_all = torch.stack([wrongs.sum(1), right.sum(1)], 1)
     own = _shrunk(of_all, _two_sided(common.expand(len(wrongs))))[:, 0]
-    least = LEAST_MISTAKES / (LEAST_MISTAKES + (wrongs + right).sum(1))
+    least = SETTINGS.least_mistakes / (SETTINGS.least_mistakes + (wrongs + right).sum(1))
     own = own.maximum(least.minimum(common))
     by_class = (wrongs.sum(0) + common) / ((wrongs + right).sum(0) + 1)
-    mean = (own[:, None] * (by_class / common)[None]).clamp(max=MOST_RATE)
+    mean = (own[:, None] * (by_class / common)[None]).clamp(max=SETTINGS.most_rate)
     pairs = torch.stack([wrongs, right], 2).view(-1, 2)
     shrunk = _shrunk(pairs, _two_sided(mean.reshape(-1)))[:, 0].view_as(wrongs)
     return shrunk.clamp(FLOOR, 1 - FLOOR)
@@ -70,7 +84,7 @@ def _shrunk(counts: Tensor, mean: Tensor) -> Tensor:
     The rows are Dirichlet-multinomial, all with the same concentration. Columns whose mean is 0 have no part in it.
     """
     counts = torch.where(mean > 0, counts, 0.0)
-    step = math.ceil(counts.numel() / CHOSEN_BY)
+    step = math.ceil(counts.numel() / SETTINGS.chosen_by)
     strength = _likeliest_strength(counts[::step], mean[::step])
     return (counts + strength * mean) / (counts.sum(1) + strength)[:, None]
 

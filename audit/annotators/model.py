@@ -43,10 +43,22 @@ from audit.noise_model.transition import estimate_transition
 from audit.noise_model.votes import NeighbourVotes, principal
 from audit.progress import ProgressCallback, Step, silent
 
-ROUNDS = 3
-STEPS = 100  # of EM at most
-GAINED = 0.1  # nats of log-likelihood: EM ends with a step that gains less
-EXPONENT_STEPS = 5  # of the exponents' optimiser in each step of EM
+
+@dataclass(frozen=True, kw_only=True)
+class EmSettings:
+    """How far EM goes."""
+
+    # Of EM and exponents.
+    rounds: int = 3
+    # Of EM at most.
+    steps: int = 100
+    # Nats of log-likelihood: EM ends with a step that gains less.
+    gained: float = 0.1
+    # Of the exponents' optimiser in each step of EM.
+    exponent_steps: int = 5
+
+
+SETTINGS = EmSettings()
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class AnnotatorsModel:
         order = torch.randperm(votes.samples, generator=torch.Generator().manual_seed(self.seed))
         shares = votes.counts() + 1 / votes.classes
         em = _by_frequencies(votes, shares / shares.sum(1, keepdim=True))
-        rounds = ROUNDS if self.features is not None else 1
+        rounds = SETTINGS.rounds if self.features is not None else 1
         for number, readings in enumerate(self._readings(em, order), 1):
             em.fit(readings, order[: self.settings.mixture.few_samples(self.classes)], self.settings)
             progress(Step("annotators", number, rounds, "rounds"))
@@ -144,7 +156,7 @@ class AnnotatorsModel:
         learners, _ = Learners.choose(
             self.features, em.posterior.argmax(1).to(device), self.classes, order.to(device), self.settings
         )
-        for _ in range(ROUNDS):
+        for _ in range(SETTINGS.rounds):
             believed = em.posterior.float().to(device)
             head, learners = learners.left_out_by_believed(believed)
             yield Readings.of(
@@ -194,7 +206,7 @@ class _Em:
             if not any(self.exponents.of(readings.names)):
                 self.exponents = Exponents.alone(readings.names[0])
         reached = -np.inf
-        for _ in range(STEPS):
+        for _ in range(SETTINGS.steps):
             self.confusion = estimate_confusions(self.votes.confusions(self.posterior))
             of_labels = self.votes.log_likelihood(self.confusion)
             if readings is None or few is None:
@@ -206,7 +218,7 @@ class _Em:
             evidence = together.logsumexp(1)
             self.posterior = (together - evidence[:, None]).exp()
             self.log_likelihood = float(evidence.sum())
-            if self.log_likelihood - reached < GAINED:
+            if self.log_likelihood - reached < SETTINGS.gained:
                 break
             reached = self.log_likelihood
 
@@ -234,6 +246,6 @@ def _better_exponents(readings: Readings, start: Exponents, of_labels: Tensor, s
         return unlikely - float(evidence.log().sum(dtype=torch.float64)), values / limits.exponent_spread**2 - gradient
 
     bounds = [(0.0, limits.exponent_most)] * len(names)
-    options = {"maxiter": EXPONENT_STEPS}
+    options = {"maxiter": SETTINGS.exponent_steps}
     found = minimize(loss, start.of(names), jac=True, bounds=bounds, method="L-BFGS-B", options=options)
     return start.changed(names, np.asarray(found.x))

@@ -8,8 +8,8 @@ import torch
 from audit.data.samples import Samples
 from audit.errors import InputError
 from audit.head.fit import Head, head_from_arrays
-from audit.images.backbone import load_backbone
 from audit.images.embedding import Embedded, embed
+from audit.images.load_backbone import load_backbone
 from audit.progress import ProgressCallback, silent
 from audit.result import AuditResult
 

@@ -6,15 +6,29 @@ matter. A grid of crops is tried on few pixels; the best crop is then refined on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-SCALES = (1.0, 0.9, 0.8, 0.7)  # sides of the crops that are tried, as shares of the picture's
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentSettings:
+    """How crops are tried."""
+
+    # Sides of the crops that are tried, as shares of the picture's.
+    scales: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7)
+    # Disagreement on few pixels up to which a crop is refined.
+    promising: float = 0.3
+    # How far a refinement moves a crop, as shares of the side.
+    steps: tuple[float, ...] = (0.05, 0.025)
+    # Pairs that are aligned at once.
+    block: int = 512
+
+
+SETTINGS = AlignmentSettings()
 COARSE, FINE = 8, 16  # pixels of a side on which crops are compared
-PROMISING = 0.3  # disagreement on few pixels up to which a crop is refined
-STEPS = (0.05, 0.025)  # how far a refinement moves a crop, as shares of the side
-BLOCK = 512  # pairs that are aligned at once
 
 
 def disagreement(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -26,13 +40,13 @@ def disagreement(grey: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """
     pictures = _smoothed(torch.from_numpy(np.ascontiguousarray(grey)))
     found = np.empty(len(pairs))
-    for start in range(0, len(pairs), BLOCK):
-        rows = torch.from_numpy(np.asarray(pairs[start : start + BLOCK]))
+    for start in range(0, len(pairs), SETTINGS.block):
+        rows = torch.from_numpy(np.asarray(pairs[start : start + SETTINGS.block]))
         one, other = pictures[rows[:, 0]], pictures[rows[:, 1]]
         best = torch.stack(
             [_best_crop(a, b if upright else b.flip(3)) for a, b in ((one, other), (other, one)) for upright in (1, 0)]
         )
-        found[start : start + BLOCK] = 1 - best.amax(0).numpy()
+        found[start : start + SETTINGS.block] = 1 - best.amax(0).numpy()
     return found
 
 
@@ -49,7 +63,7 @@ def _best_crop(picture: Tensor, target: Tensor) -> Tensor:
     crops = _grid()[None].expand(len(picture), -1, -1)
     correlations = (_cropped(picture, crops, COARSE) * _cropped(target, _whole(target), COARSE)).sum(2)
     best, place = correlations.max(1)
-    promising = (1 - best < PROMISING).nonzero()[:, 0]
+    promising = (1 - best < SETTINGS.promising).nonzero()[:, 0]
     if len(promising):
         kept = crops[promising, place[promising]]
         best[promising] = _refined(picture[promising], target[promising], kept)
@@ -61,7 +75,7 @@ def _refined(picture: Tensor, target: Tensor, crops: Tensor) -> Tensor:
     wanted = _cropped(target, _whole(target), FINE)
     moves = torch.cartesian_prod(*[torch.tensor([0.0, -1.0, 1.0])] * 3)
     best = torch.full((len(crops),), -1.0)
-    for step in STEPS:
+    for step in SETTINGS.steps:
         tried = crops[:, None] + step * moves
         correlations = (_cropped(picture, tried, FINE) * wanted).sum(2)
         found, place = correlations.max(1)
@@ -73,7 +87,7 @@ def _refined(picture: Tensor, target: Tensor, crops: Tensor) -> Tensor:
 def _grid() -> Tensor:
     """The crops (k, 3) that are tried: scale, and centre from -1 to 1 across and down."""
     crops = []
-    for scale in SCALES:
+    for scale in SETTINGS.scales:
         offsets = (-(1 - scale), 0.0, 1 - scale) if scale < 1 else (0.0,)
         crops += [(scale, across, down) for across in offsets for down in offsets]
     return torch.tensor(crops)

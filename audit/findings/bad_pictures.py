@@ -15,10 +15,22 @@ import numpy as np
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
-FAR_BELOW = 0.5  # of the usual quality: where all pictures are soft or dark, few of them are bad
-FLAT = 4.0  # standard deviation of the shades, of 255, below which a picture is neither sharp nor blurred
-LEAST_TIMES = 1.5  # the usual size: pictures nearer to it are not odd, however alike the others are
-GREY_AMONG_COLOUR = 0.25  # the largest share of grey pictures with which they are exceptions
+
+@dataclass(frozen=True, kw_only=True)
+class QualitySettings:
+    """When a picture counts as bad beside the others of its dataset."""
+
+    # Of the usual quality: where all pictures are soft or dark, few of them are bad.
+    far_below: float = 0.5
+    # Standard deviation of the shades, of 255, below which a picture is neither sharp nor blurred.
+    flat: float = 4.0
+    # The usual size: pictures nearer to it are not odd, however alike the others are.
+    least_times: float = 1.5
+    # The largest share of grey pictures with which they are exceptions.
+    grey_among_colour: float = 0.25
+
+
+SETTINGS = QualitySettings()
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class _Quality:
 
 def _sharpness(measures: np.ndarray) -> np.ndarray:
     """Strength of the edges; infinite where there is hardly any contrast, because noise is all that is left."""
-    return np.where(measures[:, Measure.CONTRAST] < FLAT, np.inf, measures[:, Measure.SHARPNESS])
+    return np.where(measures[:, Measure.CONTRAST] < SETTINGS.flat, np.inf, measures[:, Measure.SHARPNESS])
 
 
 def _aspect(measures: np.ndarray) -> np.ndarray:
@@ -110,7 +122,7 @@ def find(audited: Audited) -> Iterator[Finding]:
         low, usual, high = np.percentile(values, [25, 50, 75], method="nearest")
         if not np.isfinite(high):
             continue
-        fence = min(low - quality.fence * (high - low), FAR_BELOW * usual)
+        fence = min(low - quality.fence * (high - low), SETTINGS.far_below * usual)
         for row in np.flatnonzero((values < quality.threshold) & (values < fence)):
             score = float(np.clip(1 - values[row] / (2 * quality.threshold), 0, 1))
             yield Finding(
@@ -126,7 +138,7 @@ def _odd_sizes(measures: np.ndarray, known: np.ndarray, ranges: float = 3.0) -> 
     low, middle, high = np.percentile(sizes, [25, 50, 75])
     nearest, farthest = low - ranges * (high - low), high + ranges * (high - low)
     odd = (sizes < nearest) | (sizes > farthest)
-    for row in np.flatnonzero(odd & (np.maximum(sizes / middle, middle / sizes) > LEAST_TIMES)):
+    for row in np.flatnonzero(odd & (np.maximum(sizes / middle, middle / sizes) > SETTINGS.least_times)):
         width, height = measures[row, [Measure.WIDTH, Measure.HEIGHT]]
         times = max(sizes[row] / middle, middle / sizes[row])
         yield Finding(
@@ -139,7 +151,7 @@ def _odd_sizes(measures: np.ndarray, known: np.ndarray, ranges: float = 3.0) -> 
 
 def _grey(measures: np.ndarray, known: np.ndarray) -> Iterator[Finding]:
     grey = measures[:, Measure.COLOUR] == 0
-    if grey.mean() > GREY_AMONG_COLOUR:
+    if grey.mean() > SETTINGS.grey_among_colour:
         return
     for row in np.flatnonzero(grey):
         detail = f"no colour; {100 * (1 - grey.mean()):.0f} % of the pictures have some"

@@ -5,25 +5,47 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
-FEWEST = 10  # samples of a class from which it can be learnt and measured
-SMALLEST_SHARE = 0.01  # of the largest class
-FEWEST_IN_SPLIT = 50  # samples of a split from which a difference is estimated
-MOST_TIMES = 10  # the largest class may have so many times the samples of the usual one
-ALIKE = 0.6  # share of balanced cases in which two classes are told apart, below which they are alike
-MOST_ALIKE = 0.5  # share of all pairs of classes that may be alike, before it is the embeddings that tell nothing
-SHIFTED = 0.6  # share of balanced cases in which two splits are told apart, above which they differ
-FOLLOWS = 0.2  # how far from chance to certainty a classifier of the files alone may come
-SORTED = 0.05  # runs of one label, as a share of the samples, in a list that is sorted by class
-MOST_SAMPLES = 2000  # of each split or in all that a classifier is fitted to
-ERRORS = 3.0  # standard errors by which chance must be exceeded
-FOLDS = 5
-NAMED = 20  # small classes and pairs of classes that are named
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """When a class, a pair of classes, a split or the files count as faulty. All are choices."""
+
+    # Samples of a class from which it can be learnt and measured.
+    fewest: int = 10
+    # Of the largest class.
+    smallest_share: float = 0.01
+    # Samples of a split from which a difference is estimated.
+    fewest_in_split: int = 50
+    # The largest class may have so many times the samples of the usual one.
+    most_times: int = 10
+    # Share of balanced cases in which two classes are told apart, below which they are alike.
+    alike: float = 0.6
+    # Share of all pairs of classes that may be alike, before it is the embeddings that tell nothing.
+    most_alike: float = 0.5
+    # Share of balanced cases in which two splits are told apart, above which they differ.
+    shifted: float = 0.6
+    # How far from chance to certainty a classifier of the files alone may come.
+    follows: float = 0.2
+    # Runs of one label, as a share of the samples, in a list that is sorted by class.
+    sorted: float = 0.05
+    # Of each split or in all that a classifier is fitted to.
+    most_samples: int = 2000
+    # Standard errors by which chance must be exceeded.
+    errors: float = 3.0
+    # Cross-validation.
+    folds: int = 5
+    # Small classes and pairs of classes that are named.
+    named: int = 20
+
+
+SETTINGS = DatasetSettings()
 
 
 def find(audited: Audited) -> Iterator[Finding]:
@@ -38,8 +60,8 @@ def find(audited: Audited) -> Iterator[Finding]:
 def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     counts = np.bincount(numbers, minlength=len(audited.classes))
     largest = counts.max()
-    small = np.flatnonzero((counts < FEWEST) | (counts < SMALLEST_SHARE * largest))
-    for number in small[np.argsort(counts[small], kind="stable")][:NAMED]:
+    small = np.flatnonzero((counts < SETTINGS.fewest) | (counts < SETTINGS.smallest_share * largest))
+    for number in small[np.argsort(counts[small], kind="stable")][: SETTINGS.named]:
         yield Finding(
             kind="small-class",
             evidence=f"class {audited.classes.tolist()[number]!r} has {counts[number]} samples; "
@@ -47,7 +69,7 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
             score=float(1 - counts[number] / largest),
         )
     usual = np.median(counts) if len(counts) > 2 else counts.min()
-    if largest > MOST_TIMES * usual:
+    if largest > SETTINGS.most_times * usual:
         name = audited.classes.tolist()[counts.argmax()]
         yield Finding(
             kind="imbalance",
@@ -64,17 +86,17 @@ def _alike(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     right, errors = np.full((count, count), np.nan), np.full((count, count), np.nan)
     for number in range(count):
         rows = prior[numbers == number]
-        if len(rows) < FEWEST:
+        if len(rows) < SETTINGS.fewest:
             continue
         wins = (rows[:, [number]] > rows).mean(0)
         right[number], errors[number] = wins, wins * (1 - wins) / len(rows)
     told = (right + right.T) / 2
     error = np.sqrt(errors + errors.T) / 2
-    pairs = [(int(a), int(b)) for a, b in np.argwhere(np.triu(told + error < ALIKE, 1))]
-    if len(pairs) > MOST_ALIKE * count * (count - 1) / 2:
+    pairs = [(int(a), int(b)) for a, b in np.argwhere(np.triu(told + error < SETTINGS.alike, 1))]
+    if len(pairs) > SETTINGS.most_alike * count * (count - 1) / 2:
         return
     names = audited.classes.tolist()
-    for one, other in sorted(pairs, key=lambda pair: told[pair])[:NAMED]:
+    for one, other in sorted(pairs, key=lambda pair: told[pair])[: SETTINGS.named]:
         yield Finding(
             kind="classes-alike",
             evidence=f"{names[one]!r} and {names[other]!r} are told apart in {100 * told[one, other]:.0f} % of "
@@ -92,7 +114,7 @@ def _shifts(audited: Audited) -> Iterator[Finding]:
     train = _some(np.flatnonzero(own == "train"), random)
     for name in ("validation", "test"):
         rows = _some(np.flatnonzero(own == name), random)
-        if min(len(rows), len(train)) < FEWEST_IN_SPLIT:
+        if min(len(rows), len(train)) < SETTINGS.fewest_in_split:
             continue
         import torch
 
@@ -100,7 +122,7 @@ def _shifts(audited: Audited) -> Iterator[Finding]:
         values = audited.x[torch.from_numpy(both)].double().cpu().numpy()
         is_held_out = np.repeat([0, 1], [len(train), len(rows)])
         right, error = _told_apart(values, is_held_out, audited.seed)
-        if right > SHIFTED and right - ERRORS * error > 0.5:
+        if right > SETTINGS.shifted and right - SETTINGS.errors * error > 0.5:
             yield Finding(
                 kind="split-shift",
                 evidence=f"a classifier tells {name} pictures from training pictures in {100 * right:.0f} % of "
@@ -143,12 +165,12 @@ def _shortcut(what: str, columns: np.ndarray, numbers: np.ndarray, seed: int) ->
 
     random = np.random.default_rng(seed)
     rows = _some(np.arange(len(numbers)), random)
-    enough = np.bincount(numbers[rows], minlength=numbers.max() + 1) >= FOLDS
+    enough = np.bincount(numbers[rows], minlength=numbers.max() + 1) >= SETTINGS.folds
     rows = rows[enough[numbers[rows]]]
     if enough.sum() < 2:
         return
     tree = DecisionTreeClassifier(max_leaf_nodes=4 * int(enough.sum()), class_weight="balanced", random_state=seed)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(SETTINGS.folds, shuffle=True, random_state=seed)
     right = cross_val_predict(tree, columns[rows], numbers[rows], cv=folds) == numbers[rows]
     yield from _if_it_follows(what, right, numbers[rows])
 
@@ -157,7 +179,9 @@ def _order(numbers: np.ndarray, beside: int = 3) -> Iterator[Finding]:
     """Whether the label follows from those of the samples beside it. A list that is sorted by class tells nothing."""
     runs = 1 + int((np.diff(numbers) != 0).sum())
     classes = len(np.unique(numbers))
-    sorted_by_class = runs <= max(4 * classes, SORTED * len(numbers))  # perhaps in each split, with a few exceptions
+    sorted_by_class = runs <= max(
+        4 * classes, SETTINGS.sorted * len(numbers)
+    )  # perhaps in each split, with a few exceptions
     if sorted_by_class or len(numbers) < 10 * beside:
         return
     votes = np.zeros((len(numbers), numbers.max() + 1))
@@ -171,7 +195,7 @@ def _if_it_follows(what: str, right: np.ndarray, numbers: np.ndarray) -> Iterato
     accuracy, error = _balanced(right, numbers)
     chance = 1 / len(np.unique(numbers))
     gained = (accuracy - chance) / (1 - chance)
-    if gained > FOLLOWS and accuracy - ERRORS * error > chance:
+    if gained > SETTINGS.follows and accuracy - SETTINGS.errors * error > chance:
         yield Finding(
             kind="shortcut",
             evidence=f"{what} predicts the label in {100 * accuracy:.0f} % of balanced cases; "
@@ -192,7 +216,7 @@ def _told_apart(values: np.ndarray, classes: np.ndarray, seed: int, most_directi
     model = make_pipeline(
         PCA(directions, random_state=seed), StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=500)
     )
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(SETTINGS.folds, shuffle=True, random_state=seed)
     return _balanced(cross_val_predict(model, values, classes, cv=folds) == classes, classes)
 
 
@@ -207,5 +231,9 @@ def _balanced(right: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
 
 
 def _some(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """At most MOST_SAMPLES of the rows, in order."""
-    return rows if len(rows) <= MOST_SAMPLES else np.sort(random.choice(rows, MOST_SAMPLES, replace=False))
+    """At most `most_samples` of the rows, in order."""
+    return (
+        rows
+        if len(rows) <= SETTINGS.most_samples
+        else np.sort(random.choice(rows, SETTINGS.most_samples, replace=False))
+    )

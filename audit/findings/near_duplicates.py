@@ -26,16 +26,34 @@ from audit.findings.look import leaked_splits
 from audit.findings.neighbours import Neighbours, nearest, same_hash
 from audit.images.traits import Measure
 
-NEAR = 1.0  # of the distance to unrelated neighbours: as far apart as the embeddings of copies may be
-BY_CHANCE = 0.05  # share of the unrelated pairs that agree better than chance is taken to
-BELOW_CHANCE = 0.4  # how much less copies disagree than that
-MOST = 0.06  # disagreement of copies: more than that no cropping or compression causes
-SURE = 0.3  # of that limit: pictures that disagree less are copies, whatever their embeddings say
-MOST_UNRELATED = 1000  # pairs of unrelated samples from which chance is estimated
-FEWEST_PIXELS = 16  # on the shorter side; smaller pictures agree by chance, and only exact agreement counts
-EXACT = 0.05  # of the limit: that is exact agreement
-SAME_ROW = 0.02  # of the distance to unrelated neighbours: rows without pictures that are nearer are copies
-NAMED = 5  # labels that a sentence names
+
+@dataclass(frozen=True, kw_only=True)
+class CopySettings:
+    """When two pictures count as copies."""
+
+    # Of the distance to unrelated neighbours: as far apart as the embeddings of copies may be.
+    near: float = 1.0
+    # Share of the unrelated pairs that agree better than chance is taken to.
+    by_chance: float = 0.05
+    # How much less copies disagree than that.
+    below_chance: float = 0.4
+    # Disagreement of copies: more than that no cropping or compression causes.
+    most: float = 0.06
+    # Of that limit: pictures that disagree less are copies, whatever their embeddings say.
+    sure: float = 0.3
+    # Pairs of unrelated samples from which chance is estimated.
+    most_unrelated: int = 1000
+    # On the shorter side; smaller pictures agree by chance, and only exact agreement counts.
+    fewest_pixels: int = 16
+    # Of the limit: that is exact agreement.
+    exact: float = 0.05
+    # Of the distance to unrelated neighbours: rows without pictures that are nearer are copies.
+    same_row: float = 0.02
+    # Labels that a sentence names.
+    named: int = 5
+
+
+SETTINGS = CopySettings()
 
 
 @dataclass(frozen=True)
@@ -69,9 +87,9 @@ def _near_pairs(audited: Audited) -> tuple[np.ndarray, np.ndarray]:
     usual = found.distances[:, -1]
     ratio = found.distances / np.maximum(usual[:, None], 1e-6)
     if audited.traits is None:
-        rows, columns = np.nonzero((ratio <= SAME_ROW) & (usual[:, None] > 1e-6))
+        rows, columns = np.nonzero((ratio <= SETTINGS.same_row) & (usual[:, None] > 1e-6))
         return np.stack([rows, found.places[rows, columns]], 1), 1 - ratio[rows, columns]
-    rows, columns = np.nonzero(ratio <= NEAR)
+    rows, columns = np.nonzero(ratio <= SETTINGS.near)
     pairs = np.stack([rows, found.places[rows, columns]], 1)
     pairs = np.unique(np.sort(np.concatenate([pairs, same_hash(audited.traits.grey)]), axis=1), axis=0)
     if not len(pairs):
@@ -79,9 +97,9 @@ def _near_pairs(audited: Audited) -> tuple[np.ndarray, np.ndarray]:
     far = _distances(audited.x, pairs) / np.maximum(usual[pairs].min(1), 1e-6)
     apart = disagreement(audited.traits.grey, pairs)
     apart /= _threshold(audited, found)
-    doubt = np.where(apart <= SURE, apart, apart + far / NEAR)
+    doubt = np.where(apart <= SETTINGS.sure, apart, apart + far / SETTINGS.near)
     sides = audited.traits.measures[:, [Measure.WIDTH, Measure.HEIGHT]].min(1)
-    doubt[(sides[pairs].min(1) < FEWEST_PIXELS) & (apart > EXACT)] = 2
+    doubt[(sides[pairs].min(1) < SETTINGS.fewest_pixels) & (apart > SETTINGS.exact)] = 2
     kept = doubt <= 1
     return pairs[kept], 1 - doubt[kept] / 2
 
@@ -103,9 +121,15 @@ def _threshold(audited: Audited, found: Neighbours) -> float:
     """
     assert audited.traits is not None
     random = np.random.default_rng(audited.seed)
-    rows = random.choice(len(found.places), min(len(found.places), MOST_UNRELATED), replace=False)
+    rows = random.choice(len(found.places), min(len(found.places), SETTINGS.most_unrelated), replace=False)
     unrelated = np.stack([rows, found.places[rows, -1]], 1)
-    return float(min(MOST, BELOW_CHANCE * np.quantile(disagreement(audited.traits.grey, unrelated), BY_CHANCE)) + 1e-6)
+    return float(
+        min(
+            SETTINGS.most,
+            SETTINGS.below_chance * np.quantile(disagreement(audited.traits.grey, unrelated), SETTINGS.by_chance),
+        )
+        + 1e-6
+    )
 
 
 def _joined(pairs: np.ndarray, scores: np.ndarray, n: int) -> Groups:
@@ -143,7 +167,7 @@ def find_duplicates(audited: Audited) -> Iterator[Finding]:
                 worth=f"removing {len(members) - 1} of them loses next to nothing",
             )
         elif not alike:  # identical ones are found without this check
-            shown = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(NAMED))
+            shown = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(SETTINGS.named))
             order = members if suspicion is None else members[np.argsort(-suspicion[members], kind="stable")]
             wrong = len(members) - counts.most_common(1)[0][1]
             labels = "1 label of these is" if wrong == 1 else f"{wrong} labels of these are"

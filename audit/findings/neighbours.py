@@ -13,11 +13,24 @@ from audit.extras import require
 from audit.head.hessian import chunks
 from audit.noise_model.votes import largest
 
-MOST_EXACT = 100_000  # samples among which all pairs are compared; beyond, the search is approximate
-NEAREST = 10  # neighbours of each sample; the last one tells how near unrelated samples are
-HASH_BITS = 64
-MOST_BITS = 8  # that differ between the hashes of copies
-MOST_PER_PICTURE = 8  # pictures with nearly the same hash; if more have it, the hash tells nothing
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourSearch:
+    """How pairs that may be copies are searched."""
+
+    # Samples among which all pairs are compared; beyond, the search is approximate.
+    most_exact: int = 100_000
+    # Neighbours of each sample; the last one tells how near unrelated samples are.
+    nearest: int = 10
+    # Of the perceptual hash.
+    hash_bits: int = 64
+    # That differ between the hashes of copies.
+    most_bits: int = 8
+    # Pictures with nearly the same hash; if more have it, the hash tells nothing.
+    most_per_picture: int = 8
+
+
+SETTINGS = NeighbourSearch()
 
 
 @dataclass(frozen=True)
@@ -34,14 +47,14 @@ class Neighbours:
 
 
 def nearest(x: Rows) -> Neighbours:
-    """The nearest neighbours by the cosine of embeddings (n, d): exact up to MOST_EXACT samples.
+    """The nearest neighbours by the cosine of embeddings (n, d): exact up to `most_exact` samples.
 
     Raises:
         InputError: if there are more, and faiss is not installed.
     """
     n = len(x)
-    count = min(NEAREST, n - 1)
-    if n > MOST_EXACT:
+    count = min(SETTINGS.nearest, n - 1)
+    if n > SETTINGS.most_exact:
         return _approximate(x, count)
     unit = _unit(x, slice(0, n))
     places, distances = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
@@ -60,7 +73,11 @@ def _unit(x: Rows, rows: slice | Tensor) -> Tensor:
 
 def _approximate(x: Rows, count: int) -> Neighbours:
     """By lists of similar samples (faiss's inverted file), of which a few are searched."""
-    require("neighbours", f"looking for near-duplicates among more than {MOST_EXACT:,} samples", "use --findings none")
+    require(
+        "neighbours",
+        f"looking for near-duplicates among more than {SETTINGS.most_exact:,} samples",
+        "use --findings none",
+    )
     import faiss
 
     n, lists = len(x), int(4 * len(x) ** 0.5)
@@ -91,7 +108,7 @@ def perceptual_hashes(grey: np.ndarray) -> np.ndarray:
     pictures = torch.nn.functional.interpolate(
         torch.from_numpy(np.ascontiguousarray(grey))[:, None].float(), size=(32, 32), mode="bilinear"
     )[:, 0].numpy()
-    low = dct(dct(pictures, axis=1), axis=2)[:, :8, :8].reshape(len(grey), HASH_BITS)
+    low = dct(dct(pictures, axis=1), axis=2)[:, :8, :8].reshape(len(grey), SETTINGS.hash_bits)
     return low > np.median(low, axis=1, keepdims=True)
 
 
@@ -101,17 +118,17 @@ def same_hash(grey: np.ndarray) -> np.ndarray:
     upright, mirrored = (
         torch.from_numpy(perceptual_hashes(pictures)).float() * 2 - 1 for pictures in (grey, grey[:, :, ::-1])
     )
-    search = _alike if n <= MOST_EXACT else _in_bands
+    search = _alike if n <= SETTINGS.most_exact else _in_bands
     pairs = np.concatenate([search(upright, other) for other in (upright, mirrored)])
     return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
 
 
 def _alike(hashes: Tensor, others: Tensor) -> np.ndarray:
-    """Pairs of rows that differ in at most MOST_BITS, without hashes that many pictures have."""
+    """Pairs of rows that differ in at most `most_bits`, without hashes that many pictures have."""
     pairs = []
     for rows in chunks(len(hashes), 4 * len(others), 4):
-        alike = hashes[rows] @ others.T >= HASH_BITS - 2 * MOST_BITS
-        alike &= (alike.sum(1) <= MOST_PER_PICTURE + 1)[:, None]
+        alike = hashes[rows] @ others.T >= SETTINGS.hash_bits - 2 * SETTINGS.most_bits
+        alike &= (alike.sum(1) <= SETTINGS.most_per_picture + 1)[:, None]
         found = alike.nonzero().numpy()
         found[:, 0] += rows.start
         pairs.append(found)
@@ -120,7 +137,7 @@ def _alike(hashes: Tensor, others: Tensor) -> np.ndarray:
 
 def _in_bands(hashes: Tensor, others: Tensor, bands: int = 4) -> np.ndarray:
     """Pairs of rows that agree in one of the bands of their bits, of which few pictures have the same."""
-    size = HASH_BITS // bands
+    size = SETTINGS.hash_bits // bands
     pairs = []
     for band in range(bands):
         one, other = (
@@ -129,7 +146,7 @@ def _in_bands(hashes: Tensor, others: Tensor, bands: int = 4) -> np.ndarray:
         )
         order = np.argsort(other, kind="stable")
         starts, stops = (np.searchsorted(other[order], one, side) for side in ("left", "right"))
-        counts = np.where(stops - starts <= MOST_PER_PICTURE + 1, stops - starts, 0)
+        counts = np.where(stops - starts <= SETTINGS.most_per_picture + 1, stops - starts, 0)
         rows = np.repeat(np.arange(len(one)), counts)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         pairs.append(np.stack([rows, order[starts[rows] + within]], 1))

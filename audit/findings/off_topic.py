@@ -25,13 +25,28 @@ from torch import Tensor
 from audit.findings.contract import Audited, Finding
 from audit.findings.kinds import FITS_NO_CLASS
 
-LIKELY = 0.5  # probability from which a picture is reported
-NEAREST = 5  # pictures of a class that tell how far the class is
-MOST_COMPARED = 20_000  # pictures with which each is compared
-FEWEST_COMPARED = 1000
-MOST_COMPARISONS = 4e8  # in all, so that a million pictures take half a minute
-FEWEST = 30  # pictures from which anything is estimated
-LIMIT = 6.0  # robust standard deviations that one reading may say
+
+@dataclass(frozen=True, kw_only=True)
+class OffTopicSettings:
+    """When a picture fits no class, and with how many others it is compared."""
+
+    # Probability from which a picture is reported.
+    likely: float = 0.5
+    # Pictures of a class that tell how far the class is.
+    nearest: int = 5
+    # Pictures with which each is compared.
+    most_compared: int = 20_000
+    # Pictures with which each is compared at least.
+    fewest_compared: int = 1000
+    # In all, so that a million pictures take half a minute.
+    most_comparisons: float = 4e8
+    # Pictures from which anything is estimated.
+    fewest: int = 30
+    # Robust standard deviations that one reading may say.
+    limit: float = 6.0
+
+
+SETTINGS = OffTopicSettings()
 COLUMN = "fits_no_class"
 EITHER_COLUMN = "wrong_for_any_reason"
 
@@ -51,9 +66,9 @@ WEIGHTS = Weights()
 
 
 def find(audited: Audited) -> Iterator[Finding]:
-    """Pictures that fit no class with a probability of LIKELY or more; adds the score columns to the audit."""
+    """Pictures that fit no class with a probability of at least `likely`; adds the score columns to the audit."""
     n = len(audited.ids)
-    if audited.x is None or audited.prior is None or audited.suspicion is None or n < FEWEST:
+    if audited.x is None or audited.prior is None or audited.suspicion is None or n < SETTINGS.fewest:
         return
     numbers = np.searchsorted(audited.classes, audited.labels)
     spaces = _Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
@@ -65,7 +80,7 @@ def find(audited: Audited) -> Iterator[Finding]:
     audited.columns[COLUMN] = probability
     audited.columns[EITHER_COLUMN] = 1 - (1 - audited.suspicion) * (1 - probability)
     names = audited.classes.tolist()
-    for row in np.flatnonzero(probability >= LIKELY):
+    for row in np.flatnonzero(probability >= SETTINGS.likely):
         yield Finding(
             kind=FITS_NO_CLASS,
             evidence=f"unlike the pictures labelled {names[numbers[row]]!r} (similarity {own[row, numbers[row]]:.2f}, "
@@ -92,7 +107,7 @@ def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
     for weight, reading in readings:
         middle = np.median(reading)
         scale = 1.4826 * np.median(np.abs(reading - middle)) + 1e-9
-        total += weight * np.clip((reading - middle) / scale, -LIMIT, LIMIT)
+        total += weight * np.clip((reading - middle) / scale, -SETTINGS.limit, SETTINGS.limit)
     return total
 
 
@@ -168,9 +183,9 @@ class _Classes:
 
     @classmethod
     def of(cls, x: Tensor, numbers: np.ndarray, classes: int, seed: int) -> _Classes:
-        """At most MOST_COMPARED samples (n, d) with class numbers (n,)."""
+        """At most `most_compared` samples (n, d) with class numbers (n,)."""
         rows = np.arange(len(numbers))
-        most = min(MOST_COMPARED, max(FEWEST_COMPARED, int(MOST_COMPARISONS / len(rows))))
+        most = min(SETTINGS.most_compared, max(SETTINGS.fewest_compared, int(SETTINGS.most_comparisons / len(rows))))
         if len(rows) > most:
             rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
         values = x[torch.from_numpy(rows)].float()
@@ -183,7 +198,7 @@ class _Classes:
         return cls(rows, torch.nn.functional.normalize(values, dim=1), members, mean, directions)
 
     def similarities(self, x: Tensor, themselves: bool = True, block: int = 512) -> np.ndarray:
-        """The mean similarity (n, C) of samples to the NEAREST of each class; `themselves` if x holds these."""
+        """The mean similarity (n, C) of samples to the nearest of each class; `themselves` if x holds these."""
         found = np.zeros((len(x), len(self.members)))
         place = {row: number for number, row in enumerate(self.rows.tolist())} if themselves else {}
         for start in range(0, len(x), block):
@@ -195,7 +210,7 @@ class _Classes:
             for number, members in enumerate(self.members):
                 if len(members) > 1:
                     of_class = similar[:, members]
-                    nearest = of_class.topk(min(NEAREST, len(members) - 1), dim=1).values
+                    nearest = of_class.topk(min(SETTINGS.nearest, len(members) - 1), dim=1).values
                     found[start : start + len(unit), number] = nearest.mean(1).cpu().numpy()
         return found
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
-MOST_SHOWN = 12  # findings of a kind
-MOST_WRITTEN = 200  # findings of a kind that are not about samples
-MOST_MEMBERS = 4  # samples of a finding
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSettings:
+    """How many findings a report shows."""
+
+    # Findings of a kind.
+    most_shown: int = 12
+    # Findings of a kind that are not about samples.
+    most_written: int = 200
+    # Samples of a finding.
+    most_members: int = 4
+
+
+SETTINGS = ShownSettings()
 
 
 def shown_findings(findings: pd.DataFrame) -> pd.DataFrame:
@@ -15,12 +28,12 @@ def shown_findings(findings: pd.DataFrame) -> pd.DataFrame:
         return findings
     numbers = findings.drop_duplicates("finding")
     place = numbers.groupby("kind", sort=False).cumcount()
-    most = numbers["id"].isna().map({True: MOST_WRITTEN, False: MOST_SHOWN})
+    most = numbers["id"].isna().map({True: SETTINGS.most_written, False: SETTINGS.most_shown})
     return findings[findings["finding"].isin(numbers.loc[place < most, "finding"])]
 
 
 def shown_members(findings: pd.DataFrame) -> list[str]:
     """Ids of the samples whose pictures a report shows with its findings."""
     rows = shown_findings(findings).dropna(subset=["id"])
-    first = rows[rows.groupby("finding").cumcount() < MOST_MEMBERS]
+    first = rows[rows.groupby("finding").cumcount() < SETTINGS.most_members]
     return list(dict.fromkeys(first["id"]))

@@ -1,8 +1,7 @@
-"""A backbone: a frozen network that turns images into embeddings, and how one is loaded by its name."""
+"""A backbone: a frozen network that turns images into embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from audit.errors import InputError
-from audit.images.backbone_kinds import BackboneRequest, loader_of
-
-BUNDLED_BACKBONE = "resnet18"
 
 
 class Backbone(Protocol):
@@ -80,30 +76,3 @@ def choose_device(device: str) -> torch.device:
 def _cuda_devices() -> str:
     count = torch.cuda.device_count()
     return f"{count} CUDA device{'' if count == 1 else 's'}" if count else "no CUDA device"
-
-
-def load_backbone(
-    name: str = BUNDLED_BACKBONE,
-    weights: str = "auto",
-    image_size: int | None = None,
-    device: str = "auto",
-    note: Callable[[str], None] = lambda text: None,
-    precision: str = "float32",
-) -> Backbone:
-    """Load a frozen backbone.
-
-    Args:
-        name: a torchvision classifier, timm:NAME, or a name of a kind that was registered
-            (`audit.images.backbone_kinds`).
-        weights: 'auto', 'imagenet' or an entry of torchvision's such as 'IMAGENET1K_V1', 'bundled', 'pretrained'
-            (timm's or the zoo's), or the path of a .safetensors or .pth state dict.
-        image_size: side of the network's input in pixels; None for the weights' own.
-        device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
-        note: is told in one line when 'auto' falls back on the bundled weights.
-        precision: 'float32' or 'bfloat16'.
-
-    Raises:
-        InputError: if the backbone is unknown, or its weights are not available or do not fit it.
-    """
-    loader = loader_of(name)
-    return loader(BackboneRequest(name, weights, image_size, choose_device(device), precision, note))

@@ -7,45 +7,14 @@ registers kinds of its own, as `integrations` does with 'zoo:'.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit.errors import InputError
+from audit.extras import LITE_BACKBONE
+from audit.images.backbone_request import KINDS_IN_WORDS, BackboneRequest
 
 if TYPE_CHECKING:
-    import torch
-
     from audit.images.backbone import Backbone
-
-
-LITE_BACKBONE = "efficientnet_lite2"
-"""A network that comes with its weights as packages, for machines without a network (extra lite)."""
-
-
-@dataclass(frozen=True)
-class BackboneRequest:
-    """A backbone as it was asked for.
-
-    Attributes:
-        name: with the prefix of its kind.
-        weights: 'auto', 'imagenet', 'bundled', a name that the kind knows, or a path.
-        image_size: side of the network's input (pixels); None for the weights' own.
-        device: where it is to run.
-        precision: 'float32' or 'bfloat16'.
-        note: is told in one line what the user should know.
-    """
-
-    name: str
-    weights: str
-    image_size: int | None
-    device: torch.device
-    precision: str
-    note: Callable[[str], None]
-
-    @property
-    def bare_name(self) -> str:
-        """The name without its prefix."""
-        return self.name.partition(":")[2] or self.name
 
 
 Loader = Callable[[BackboneRequest], "Backbone"]
@@ -101,9 +70,3 @@ def loader_of(name: str) -> Loader:
         way_out = "; `import integrations` makes it available" if kind == "zoo" else ""
         raise InputError(f"backbone {name!r}: kind {kind!r} is unknown; it takes {KINDS_IN_WORDS}{way_out}")
     return _LOADERS[kind]
-
-
-KINDS_IN_WORDS = (
-    "a classifier of torchvision (resnet50, efficientnet_b0, vit_b_16, ...), timm:NAME (any model of timm), or "
-    "zoo:NAME (an embeddings model of FiftyOne's model zoo)"
-)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from audit.errors import InputError
-from audit.extras import require_backbone
-from audit.images.backbone_kinds import LITE_BACKBONE, BackboneRequest
+from audit.extras import LITE_BACKBONE, require_backbone
+from audit.images.backbone_request import BackboneRequest
 from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import Transform
 from audit.images.weights_file import state_from_file

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from audit.errors import InputError, first_line
 from audit.extras import require_backbone
-from audit.images.backbone import BUNDLED_BACKBONE
-from audit.images.backbone_kinds import BackboneRequest
+from audit.images.backbone_request import BUNDLED_BACKBONE, BackboneRequest
 from audit.images.download import answers
 from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import INTERPOLATIONS, Transform

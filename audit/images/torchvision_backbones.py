@@ -17,8 +17,7 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from audit.errors import InputError, first_line
-from audit.images.backbone import BUNDLED_BACKBONE
-from audit.images.backbone_kinds import KINDS_IN_WORDS, BackboneRequest
+from audit.images.backbone_request import BUNDLED_BACKBONE, KINDS_IN_WORDS, BackboneRequest
 from audit.images.download import answers
 from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import Transform

@@ -134,7 +134,7 @@ def _compare(comparison: _Comparison, output: Path, config: AuditConfig, quiet: 
 
 
 def _backbone(config: AuditConfig, display: ProgressCallback) -> Backbone:
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
     from audit.progress import Step
 
     return load_backbone(

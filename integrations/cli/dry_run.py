@@ -30,8 +30,9 @@ from audit.data.samples import Samples, content_key, image_bytes
 from audit.explain.influential import ExplanationSettings
 from audit.explain.influential import plan as plan_of_explanations
 from audit.head.hessian import HeadHessian
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
+from audit.images.load_backbone import load_backbone
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
 from integrations.cli.dry_run_samples import AuditedPart, audited_part, read_source

@@ -81,7 +81,7 @@ def _accelerator() -> Finding:
 
 
 def _weights() -> Finding:
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
 
     notes: list[str] = []
     backbone = load_backbone(note=notes.append)

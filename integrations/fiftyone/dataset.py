@@ -91,17 +91,14 @@ def audit_dataset(
         save_to: a folder for the result, which is saved before anything is written into the dataset.
         checkpoint: keeps finished stages until the caller discards it; None for one that ends with this call.
         workers: other processes that embed and train (`integrations.dask.DaskWorkers`); None to use this process.
-        part: options of the command that select the same part of the dataset, for the commands in the report; by
-            default the name of the saved view.
+        part: options of the command that select the same samples; by default the name of the saved view.
         left_out: images that the source left out. The result counts them; in a strict audit they are an error.
-        embeddings: embeddings of your own, in place of a backbone's: a field with vectors, the key of a brain
-            similarity run, a .npy or .parquet file, or an array (n, d) with a row for each sample; or several of these.
-        predictions: class predictions of a model of your own: a Classification field with logits, a field with vectors
-            of probabilities, a file, or an array (n, C); see `audit.audit_embeddings`.
-        source_order: what the dataset's source calls its samples (`source_id`), in its order: rows of a file may have
-            this order, instead of the dataset's.
-        annotators: the label fields of several annotators, or these by the annotators' names, in the place of
-            `label_field`: their consensus is written into the field `consensus_<audit_key>`, and audited.
+        embeddings: of your own, in place of a backbone's: a field with vectors, the key of a brain similarity run, a
+            .npy or .parquet file, or an array (n, d); or several of these.
+        predictions: of your own: a field with logits or probabilities, a file, or an array (n, C).
+        source_order: what the dataset's source calls its samples (`source_id`), in the order of a file's rows.
+        annotators: the label fields of several annotators, or these by name, in the place of `label_field`: their
+            consensus is written into the field `consensus_<audit_key>`, and audited.
 
     Returns:
         The result, whose scores are indexed by FiftyOne's sample ids.
@@ -114,11 +111,7 @@ def audit_dataset(
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
     fields = annotators if isinstance(annotators, Mapping) else {name: name for name in annotators or ()}
-    if fields:
-        read_annotators(collection, fields)  # refuses what is no label field before a field is made
-        label_field = declare_consensus(root_of(collection), audit_key, fields)
-    else:
-        label_field = classification_field(collection, label_field)
+    label_field = _audited_field(collection, label_field, audit_key, fields)
     given = GivenInputs.of(embeddings, predictions, source_order)
     job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given, fields)
     job.check(config)
@@ -128,6 +121,16 @@ def audit_dataset(
     if checkpoint is None and not result.summary.failed_stages:
         stages.discard()
     return result
+
+
+def _audited_field(
+    collection: SampleCollection, label_field: str, audit_key: str, annotators: Mapping[str, str]
+) -> str:
+    """The field with one class a sample that is audited: the given one, a copy, or the annotators' consensus."""
+    if not annotators:
+        return classification_field(collection, label_field)
+    read_annotators(collection, annotators)  # refuses what is no label field before a field is made
+    return declare_consensus(root_of(collection), audit_key, annotators)
 
 
 @dataclass(frozen=True)

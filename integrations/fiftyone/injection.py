@@ -101,8 +101,8 @@ def _changed(
 
     share, strategy, seed = config.inject, config.inject_strategy, config.seed
     if strategy == "class-pair":
-        from audit.images.backbone import load_backbone
         from audit.images.embedding import embed
+        from audit.images.load_backbone import load_backbone
 
         backbone = load_backbone(config.backbone, config.weights, config.image_size, config.device)
         embedded = embed(samples, backbone, config.batch_size, config.cache_dir, progress)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from audit.errors import InputError, first_line
-from audit.images.backbone_kinds import BackboneRequest
+from audit.images.backbone_request import BackboneRequest
 from audit.images.decoding import DECODING
 from audit.images.download import answers
 from audit.images.network import digest_of

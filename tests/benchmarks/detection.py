@@ -21,8 +21,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from audit.data.samples import Samples, decode_image
-from audit.images.backbone import load_backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from integrations.benchmark import (
     Case,
     labelled_samples,

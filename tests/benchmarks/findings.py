@@ -27,8 +27,8 @@ from sklearn.metrics import average_precision_score
 import audit
 from audit.findings import Audited
 from audit.findings.near_duplicates import groups_of
-from audit.images.backbone import load_backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from audit.images.traits import TraitNotes
 from tests.benchmarks.data import data_set
 

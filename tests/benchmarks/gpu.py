@@ -18,7 +18,7 @@ import torch
 from scipy.stats import spearmanr
 
 from audit.head.fit import train_head
-from audit.images.backbone import load_backbone
+from audit.images.load_backbone import load_backbone
 from audit.influence.engine import Labelled
 from integrations.sources.digits import digits
 from tests.benchmarks.influence import audited_influence, direct, leave_one_out, made, medians, recipe, run_lines, timed

@@ -115,7 +115,7 @@ def recipe(device: str = "cpu") -> dict[str, Any]:
     from torch.utils.data import DataLoader, TensorDataset
 
     from audit.data.samples import decode_image
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
     from audit.influence.pixels import pixels_to_embedding
 
     folder = data_set("tiny-imagenet-tables-boats")

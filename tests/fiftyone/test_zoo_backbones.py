@@ -16,8 +16,9 @@ from torchvision import models
 from audit import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from integrations.fiftyone.zoo_backbones import ZooBackbone
 
 CLIP_NAME, RESNET_NAME = "clip-vit-base32-torch", "resnet18-imagenet-torch"

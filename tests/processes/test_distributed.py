@@ -23,8 +23,9 @@ from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
 from audit.head.factors import SecondMoment
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from audit.pipeline import audit_images
 from audit.progress import Step
 from audit.summary.surroundings import EmbeddingSummary

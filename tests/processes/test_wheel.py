@@ -17,7 +17,7 @@ PACKAGES = ("audit", "integrations", "reports")
 WORK = """
 import audit, numpy as np
 from sklearn.datasets import load_digits
-from audit.images.backbone import load_backbone
+from audit.images.load_backbone import load_backbone
 from reports.html import write_report
 digits = load_digits()
 result = audit.audit_embeddings(digits.data[:300], digits.target[:300])

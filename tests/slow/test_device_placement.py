@@ -18,7 +18,7 @@ from audit.head.fit import Head, probabilities, residuals, targets_of, train_hea
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choose_method import leave_one_out
 from audit.head.stable import StableSolver
-from audit.images.backbone import load_backbone
+from audit.images.load_backbone import load_backbone
 from audit.images.transform import IMAGENET_MEAN, IMAGENET_STD
 from audit.influence.averaged import influence_on_validation
 from audit.influence.pairwise import influence_on_targets

@@ -28,7 +28,7 @@ from audit.errors import ConvergenceError, InputError
 from audit.head.fit import probabilities, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
-from audit.images.backbone import load_backbone
+from audit.images.load_backbone import load_backbone
 from audit.influence.averaged import mean_gradient
 from audit.influence.engine import Labelled
 from audit.influence.make_engine import make_engine

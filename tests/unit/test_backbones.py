@@ -19,8 +19,9 @@ from torchvision import models
 
 from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from audit.images.network import NetworkBackbone
 from audit.images.torchvision_backbones import backbone_names
 from audit.influence.pixels import pixels_to_embedding

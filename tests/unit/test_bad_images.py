@@ -19,8 +19,9 @@ from PIL import Image
 import audit
 from audit.data.left_out import note_of_unreadable
 from audit.data.samples import Samples, decode_image
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from integrations.sources.digits import digits
 
 RED, BLUE = (220, 30, 40), (20, 60, 210)

@@ -15,9 +15,10 @@ from audit.data.samples import Samples, decode_image
 from audit.errors import InputError
 from audit.explain.samples import ResultExplainer
 from audit.head.fit import head_from_arrays
-from audit.images.backbone import Backbone, load_backbone
+from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.images.heat_map import heat_map
+from audit.images.load_backbone import load_backbone
 from audit.influence.engine import Labelled
 from audit.influence.pixels import pixels_to_embedding
 from reports.galleries import gallery_values

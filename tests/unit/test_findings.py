@@ -259,7 +259,7 @@ def test_an_approximate_search_finds_the_copies_that_an_exact_one_finds(monkeypa
     )
     exact = sorted(tuple(group) for group in groups_of(audited).members)
     assert exact == [(row, row + 80) for row in range(10)]
-    monkeypatch.setattr(neighbours, "MOST_EXACT", 50)
+    monkeypatch.setattr(neighbours, "SETTINGS", replace(neighbours.SETTINGS, most_exact=50))
     assert sorted(tuple(group) for group in groups_of(audited).members) == exact
 
 

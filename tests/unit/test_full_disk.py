@@ -35,7 +35,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_result_that_looks_whole(f
 
 
 def test_embeddings_that_find_no_room_say_where_to_make_some(full_disk: Path) -> None:
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
 
     images = list(digits(["3"]))[:40]
     samples = audit.Samples([str(n) for n in range(40)], [i.image for i in images], ["3"] * 40)  # type: ignore[misc]

@@ -17,7 +17,7 @@ from audit.head.fit import fit_softmax, train_head
 from audit.head.hessian import HeadHessian
 from audit.head.settings import HessianSettings
 from audit.head.stable import StableSolver
-from audit.images.backbone import load_backbone
+from audit.images.load_backbone import load_backbone
 from audit.influence.averaged import inner_products, mean_gradient
 from audit.influence.engine import Influence, Labelled
 from audit.influence.exact import ExactEngine

@@ -11,8 +11,8 @@ from PIL import Image
 import audit
 from audit.data.samples import Samples
 from audit.errors import InputError
-from audit.images.backbone import load_backbone
 from audit.images.embedding import embed
+from audit.images.load_backbone import load_backbone
 from integrations.kept import CACHE, COPIES, RESULTS, chosen, delete, in_words, kept_things
 
 

@@ -101,7 +101,7 @@ def test_what_holds_no_weights_is_refused_in_one_line(
 
 
 def test_another_networks_weights_are_said_not_to_fit(tmp_path: Path) -> None:
-    from audit.images.backbone import load_backbone
+    from audit.images.load_backbone import load_backbone
 
     torch.save(models.resnet34().state_dict(), tmp_path / "r34.pth")
     with pytest.raises(InputError, match=r"do not fit resnet18 .* give the matching --backbone"):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from integrations.benchmark.cases import Case, Verdict
 
-TREES = 200
-NEIGHBOURS = 10  # as Jia et al. have it for noisy labels
-TESTED_ON = 500  # samples of the other half, at most: each costs a pass over all samples
+
+@dataclass(frozen=True, kw_only=True)
+class DataValueSettings:
+    """How data values are computed."""
+
+    # Of the forest.
+    trees: int = 200
+    # As Jia et al. have it for noisy labels.
+    neighbours: int = 10
+    # Samples of the other half, at most: each costs a pass over all samples.
+    tested_on: int = 500
+
+
+SETTINGS = DataValueSettings()
 
 
 def data_oob(case: Case) -> Verdict:
@@ -18,7 +30,7 @@ def data_oob(case: Case) -> Verdict:
     return Verdict(-oob_values(case.x, case.given, case.seed))
 
 
-def oob_values(x: np.ndarray, given: np.ndarray, seed: int, trees: int = TREES) -> np.ndarray:
+def oob_values(x: np.ndarray, given: np.ndarray, seed: int, trees: int = SETTINGS.trees) -> np.ndarray:
     """(n,) the share of the trees without each sample that predict its label, 0 to 1; 0 if every tree has seen it."""
     from pydvl.valuation.dataset import Dataset
     from pydvl.valuation.methods.data_oob import DataOOBValuation
@@ -37,14 +49,16 @@ def knn_shapley(case: Case) -> Verdict:
     halves = order[: len(order) // 2], order[len(order) // 2 :]
     values = np.empty(len(order))
     for half, other in (halves, halves[::-1]):
-        tested_on = other[:TESTED_ON]
+        tested_on = other[: SETTINGS.tested_on]
         of_half = knn_values((case.x[half], case.given[half]), (case.x[tested_on], case.given[tested_on]))
         values[half] = len(half) * of_half  # which are shares of the accuracy: one half may be larger
     return Verdict(-values)
 
 
 def knn_values(
-    valued: tuple[np.ndarray, np.ndarray], tested_on: tuple[np.ndarray, np.ndarray], neighbours: int = NEIGHBOURS
+    valued: tuple[np.ndarray, np.ndarray],
+    tested_on: tuple[np.ndarray, np.ndarray],
+    neighbours: int = SETTINGS.neighbours,
 ) -> np.ndarray:
     """(n,) the Shapley values of samples for a classifier by nearest neighbours; they sum to its accuracy.
 

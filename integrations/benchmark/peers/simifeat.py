@@ -13,6 +13,8 @@ one repetition here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,12 +22,23 @@ from torch import Tensor
 from audit.head.hessian import chunks
 from integrations.benchmark.cases import Case, Verdict
 
-NEIGHBOURS = 10
-STEPS = 400  # of Adam, in HOC
-LEARNING_RATE = 0.1
+
+@dataclass(frozen=True, kw_only=True)
+class SimiFeatSettings:
+    """The numbers of the authors' code."""
+
+    # That vote.
+    neighbours: int = 10
+    # Of Adam, in HOC.
+    steps: int = 400
+    # Of Adam, in HOC.
+    learning_rate: float = 0.1
 
 
-def soft_labels(x: Tensor, given: Tensor, classes: int, neighbours: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
+SETTINGS = SimiFeatSettings()
+
+
+def soft_labels(x: Tensor, given: Tensor, classes: int, neighbours: int = SETTINGS.neighbours) -> tuple[Tensor, Tensor]:
     """The soft labels (n, C), which sum to 1, and the positions (n, 2) of the two nearest other samples.
 
     A sample is its own nearest neighbour with similarity 1, and would outweigh the others. As in the authors' code, its
@@ -62,8 +75,8 @@ def hoc(given: Tensor, nearest: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     consensus = (counted.sum((1, 2)), counted.sum(2), counted)
     rows = (5 * torch.eye(classes, dtype=torch.float64) - 1).requires_grad_()
     shares = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([rows, shares], lr=LEARNING_RATE)
-    for _ in range(STEPS):
+    optimiser = torch.optim.Adam([rows, shares], lr=SETTINGS.learning_rate)
+    for _ in range(SETTINGS.steps):
         t, p = rows.softmax(1), shares.softmax(0)
         expected = (
             torch.einsum("k,ki->i", p, t),
