@@ -125,6 +125,11 @@ class AppWindow:
         self.page.bring_to_front()  # a page behind another one is not drawn
         self.panel.get_by_role("button", name=label).first.click()
 
+    def decide(self, key: str) -> None:
+        """Press a key of the review once the picture has been on screen for so long that the key counts."""
+        self.page.wait_for_function("reviewQueue.isOnScreen()")
+        self.page.keyboard.press(f"Shift+{key}")
+
     def skip(self, by_key: bool = False) -> None:
         """Go on to the next sample, and wait until it is shown."""
         shown = self.panel.locator("img").first

@@ -134,7 +134,7 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.picture("undone")
     app.skip(by_key=True)
     for key, status in (("C", "confirmed"), ("A", "relabelled")):
-        app.page.keyboard.press(f"Shift+{key}")
+        app.decide(key)
         app.sees(f"1 / {len(flagged)}")
         dataset.reload()
         assert dataset[second].audit_status == status
@@ -219,7 +219,7 @@ def look_again(light: AppWindow, dataset: fo.Dataset) -> None:
     light.picture("sample")
     first = modal.locator("[data-cy=review] img").first
     decided = first.get_attribute("src")
-    light.page.keyboard.press("Shift+D")
+    light.decide("D")
     light.sees("1 sample dismissed")
     wait_until(lambda: first.get_attribute("src") != decided)  # the sample view goes on, too
     light.settle()
