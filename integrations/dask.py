@@ -139,7 +139,8 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
         if cluster is not None:
             cluster.close(timeout=SETTINGS.connect_seconds)
             # Dask sets these for its workers in this process, and would leave them to whatever is started next.
-            for name in ["OMP_NUM_THREADS", *dask.config.get("distributed.nanny.pre-spawn-environ")]:
+            own = ("OMP_NUM_THREADS", "PYTHONHASHSEED", "__DASK_PARENT_PID")
+            for name in [*own, *dask.config.get("distributed.nanny.pre-spawn-environ")]:
                 os.environ.pop(name, None)
                 if name in environment:
                     os.environ[name] = environment[name]

@@ -16,6 +16,12 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Request, Route
 
+IS_ON_SCREEN = """async () => {
+    const file = performance.getEntriesByType("resource").find(({ name }) => name.includes("review/queue.js"));
+    return Boolean((await import(file.name)).queue.isOnScreen());
+}"""
+"""Whether the review's sample has been on screen for so long that a key decides on it."""
+
 GRID_IMAGES = "[data-cy=spotlight-section-forward] [data-cy=looker]"
 OPERATORS = "/operators/"
 STILL_SECONDS = 0.25
@@ -127,7 +133,7 @@ class AppWindow:
 
     def decide(self, key: str) -> None:
         """Press a key of the review once the picture has been on screen for so long that the key counts."""
-        self.page.wait_for_function("reviewQueue.isOnScreen()")
+        wait_until(lambda: self.page.evaluate(IS_ON_SCREEN))
         self.page.keyboard.press(f"Shift+{key}")
 
     def skip(self, by_key: bool = False) -> None:
