@@ -25,13 +25,11 @@ CLIP_NAME, RESNET_NAME = "clip-vit-base32-torch", "resnet18-imagenet-torch"
 
 
 @pytest.fixture
-def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_network: None) -> Path:
     """An empty folder for the zoo's models."""
     folder = tmp_path / "zoo"
     folder.mkdir()
     monkeypatch.setattr(fo.config, "model_zoo_dir", str(folder))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     return folder
 
 

@@ -31,10 +31,8 @@ TIMM = ("test_vit", "test_efficientnet", "test_convnext", "resnet10t")
 
 
 @pytest.fixture
-def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_network: None) -> Path:
     """A network that does not answer, and empty caches: torch's is the folder `torch`, the hub's the folder `hub`."""
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path

@@ -141,10 +141,10 @@ def test_unknown_names_say_what_there_is() -> None:
     assert {"resnet18", "resnet34", "resnet50"} <= set(backbone_names())
 
 
-def test_without_network_and_cache_auto_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_and_cache_auto_falls_back_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_network: None
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     notes: list[str] = []
     loaded = load_backbone(weights="auto", device="cpu", note=notes.append)
     assert loaded.weights == "bundled"
