@@ -128,6 +128,9 @@ def test_the_readme_and_its_picture_say_what_the_demo_gives(
         assert {name: said[name] for name in ("samples", "injected")} == {"samples": 1797, "injected": 180}
         for name in figures.NAMES:  # another processor rounds otherwise, which moves a flag or two
             assert abs(said[name] - given[name]) <= 2, f"run `make pictures`, and put README.md right: {given}"
+    estimates = result.summary.estimates
+    modelled = (estimates.mistakes, estimates.mistakes_low, estimates.mistakes_high)
+    assert figures.range_of_readme() == pytest.approx(modelled, abs=4)
 
 
 def test_json_is_all_there_is_on_standard_output(parquet_folder: Path, tmp_path: Path, dataset_name: Names) -> None:

@@ -32,6 +32,13 @@ def of_readme() -> dict[str, int]:
     return {name: int(number.replace(",", "")) for name, number in zip(NAMES, found, strict=True)}
 
 
+def range_of_readme() -> tuple[int, int, int]:
+    """The expected number of wrong labels in the README's lines of the demo, and its range."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((value, low, high),) = re.findall(r"^wrong labels, modelled +≈ (\d+) \((\d+) to (\d+)\)$", text, re.MULTILINE)
+    return int(value), int(low), int(high)
+
+
 def of_picture() -> dict[str, int]:
     """The figures in report.png, kept beside it when it was taken."""
     figures: dict[str, int] = json.loads(SHOWN.read_text())
