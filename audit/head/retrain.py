@@ -72,9 +72,9 @@ def retrained_head(
         while len(path) < settings.tries:
             tried = fitted(head.l2 * factor, head.weight)
             path.append((tried.l2, cross_entropy(z_validation, tried.weight, held_out)))
-            # A stronger penalty is as good where its loss is no higher but for chance; a weaker one has to gain more.
+            # A stronger penalty is as good where its loss is the least but for chance; a weaker one has to gain more.
             chance = settings.path.chance_gain / len(z_validation)
-            if path[-1][1] > loss + (chance if factor > 1 else -chance):
+            if path[-1][1] > (min(found for _, found in path) + chance if factor > 1 else loss - chance):
                 break
             head, loss = tried, path[-1][1]
         if head.l2 < path[0][0]:
