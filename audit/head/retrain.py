@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from audit.compute.matrix import Rows
+from audit.errors import ConvergenceError
 from audit.head.factors import SecondMoment
 from audit.head.fit import Head, cross_entropy, fit_softmax, targets_of
 from audit.head.settings import PathSettings
@@ -50,7 +51,7 @@ def retrained_head(
         settings: how L2 is chosen.
 
     Raises:
-        ConvergenceError: if the gradient norm is not reached.
+        ConvergenceError: if the gradient norm is not reached with the given penalty, or with the one before.
     """
     z, z_validation = before.features(x), before.features(x_validation)
     classes = len(before.weight)
@@ -70,7 +71,10 @@ def retrained_head(
     path = [(head.l2, loss)]
     for factor in (1 / settings.step, settings.step):
         while len(path) < settings.tries:
-            tried = fitted(head.l2 * factor, head.weight)
+            try:
+                tried = fitted(head.l2 * factor, head.weight)
+            except ConvergenceError:
+                break  # with less of a penalty it would be harder still
             path.append((tried.l2, cross_entropy(z_validation, tried.weight, held_out)))
             # A stronger penalty is as good where its loss is the least but for chance; a weaker one has to gain more.
             chance = settings.path.chance_gain / len(z_validation)
