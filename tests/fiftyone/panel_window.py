@@ -105,3 +105,10 @@ class Window:
             answer = json.load(response)
         assert not answer.get("error"), answer
         return answer
+
+
+def opened(dataset: fo.Dataset) -> Window:
+    """A window in which the panel was just opened."""
+    window = Window(dataset)
+    window.event("on_load")
+    return window

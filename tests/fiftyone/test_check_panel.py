@@ -13,7 +13,7 @@ from integrations.fiftyone import write_result
 from integrations.fiftyone.plugin_install import install_plugin
 from integrations.fiftyone.review import check_progress, decisions, find_check, start_check
 from tests.fiftyone.made_up import made_up_result
-from tests.fiftyone.panel_window import Window
+from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
 TELLING = ("suspicion", "suggested", "flagged", "influence", "neighbour", "status")
@@ -30,12 +30,6 @@ def _installed() -> None:
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
     """Sixty digits of three classes with a written audit."""
     return audited_digits(dataset_name("digits checked in the panel"))
-
-
-def opened(dataset: fo.Dataset) -> Window:
-    window = Window(dataset)
-    window.event("on_load")
-    return window
 
 
 def press(window: Window, what: str, **params: str) -> None:

@@ -12,7 +12,7 @@ from fiftyone import ViewField as F
 
 from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
 from integrations.fiftyone.review import confirm, decisions
-from tests.fiftyone.panel_window import Window
+from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
 
@@ -26,12 +26,6 @@ def _installed() -> None:
 def dataset(dataset_name: Callable[[str], str]) -> fo.Dataset:
     """Sixty digits of three classes with a written audit."""
     return audited_digits(dataset_name("digits to decide on"))
-
-
-def opened(dataset: fo.Dataset) -> Window:
-    window = Window(dataset)
-    window.event("on_load")
-    return window
 
 
 def decide(window: Window, action: str, sample: str, seen: str = "", **more: str) -> dict[str, Any]:
