@@ -39,7 +39,11 @@ unit: setup
 	$(PYTEST) tests/unit
 
 .PHONY: test
-test: setup browser lint ## set up everything and run all tests
+test: setup browser ## set up everything and run linters, type checks and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+.PHONY: tests
+tests: setup
 	$(PYTEST)
 
 .PHONY: pictures

@@ -16,7 +16,7 @@ from integrations.benchmark.cases import (
     relabelled_cases,
     source_cases,
 )
-from integrations.benchmark.claims import PEOPLE, Claims, GroupedCase, claim_cases, measure_claims
+from integrations.benchmark.claims import PEOPLE, Claims, GroupedCase, claim_cases, measure_claims, small_cases
 from integrations.benchmark.claims_table import claims_markdown, groups_table, save_claims
 from integrations.benchmark.measure import NO_PEERS, OURS, Measurement, run_cases
 from integrations.benchmark.ours import averaged_influence, split_of
@@ -44,6 +44,7 @@ __all__ = [
     "run_cases",
     "save_claims",
     "save_measurements",
+    "small_cases",
     "source_cases",
     "split_of",
 ]

@@ -110,8 +110,20 @@ def claim_cases(name: str, x: np.ndarray, labels: np.ndarray, seeds: Sequence[in
     noises = [(kind, share) for kind in KINDS for share in SHARES]
     for case in noisy_cases(name, x, labels, noises, seeds):
         yield GroupedCase(INJECTED, case)
+    yield from small_cases(name, x, labels, seeds)
+
+
+def small_cases(
+    name: str, x: np.ndarray, labels: np.ndarray, seeds: Sequence[int], sizes: Sequence[int] = SIZES
+) -> Iterator[GroupedCase]:
+    """The cases of few samples, clean and with injected mislabels (`claim_cases` explains the others).
+
+    Args:
+        sizes: about how many samples.
+    """
+    true = np.unique(labels, return_inverse=True)[1]
     for seed in seeds:
-        for size in SIZES:
+        for size in sizes:
             rows = few_samples(true, size, seed)
             few, few_labels = x[rows], labels[rows]
             known, numbers = np.unique(few_labels, return_inverse=True)
