@@ -17,6 +17,8 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 IMPORTED = [
     "audit.pipeline",
     "reports.html",
@@ -39,6 +41,7 @@ class Surroundings:
         cwd: its folder.
         stdout, stderr: the files that get what it prints.
         environment: all of its environment.
+        session: whether it leads a process group of its own, as a command in a terminal does.
     """
 
     words: list[str]
@@ -46,9 +49,12 @@ class Surroundings:
     stdout: str
     stderr: str
     environment: dict[str, str]
+    session: bool = False
 
     def take_on(self) -> None:
         """In the forked process: be in these surroundings from now on."""
+        if self.session:
+            os.setsid()
         os.environ.clear()
         os.environ.update(self.environment)
         os.chdir(self.cwd)
@@ -58,7 +64,7 @@ class Surroundings:
             os.dup2(file, number)
             os.close(file)
         # Open for as long as the process lives.
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
 
 
@@ -99,6 +105,46 @@ def run_script(
     """Run Python code to its end, as `python -c` does."""
     variables = dict(os.environ) if environment is None else environment
     return run_process(_script, [code, *arguments], Path.cwd(), variables)
+
+
+class StartedScript:
+    """Python code that runs in such a process, as `python -c` runs it.
+
+    Args:
+        folder: where its streams go; made.
+        code: what it runs.
+        arguments: `sys.argv` from the second on.
+        environment: all of its environment; None for that of the tests.
+    """
+
+    def __init__(self, folder: Path, code: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        variables = dict(os.environ) if environment is None else environment
+        place = Surroundings([code, *arguments], str(Path.cwd()), str(self.stdout), str(self.stderr), variables)
+        self.process = start_process(_script, place)
+
+    @property
+    def lines(self) -> list[str]:
+        """What it has printed so far, whole lines only."""
+        printed = self.stdout.read_text(encoding="utf-8") if self.stdout.exists() else ""
+        return printed.split("\n")[:-1]
+
+    def wait_for_lines(self, number: int = 1) -> list[str]:
+        """What it has printed, once it is at least so many lines."""
+        wait_until(lambda: len(self.lines) >= number or self.process.exitcode is not None, every=0.01)
+        assert len(self.lines) >= number, self.stderr.read_text(encoding="utf-8")
+        return self.lines
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.process.kill()
+        self.process.join()
+
+    def wait(self) -> int | None:
+        """Wait until it ends; its exit status."""
+        self.process.join(timeout=SECONDS)
+        return self.process.exitcode
 
 
 def _script(surroundings: Surroundings) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.forking import StartedScript
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -39,21 +38,13 @@ SERVE = (
 @contextmanager
 def served(dataset: str, console: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
     """Where the real App shows a dataset; its console must stay free of stack traces."""
-    with console.open("w") as errors:
-        server = subprocess.Popen(
-            [sys.executable, "-c", SERVE, dataset, str(free_port())],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-        )
+    server = StartedScript(console, SERVE, dataset, str(free_port()), environment=environment)
     try:
-        assert server.stdout is not None
-        yield next(line.strip() for line in server.stdout if line.startswith("http"))
+        yield server.wait_for_lines()[-1]
     finally:
-        server.terminate()
-        server.wait(timeout=120)
-    assert "Traceback" not in console.read_text()
+        server.process.terminate()
+        server.wait()
+    assert "Traceback" not in server.stderr.read_text()
 
 
 class AppWindow:

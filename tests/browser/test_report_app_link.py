@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 import fiftyone as fo
 
 from audit.result import AuditResult
-from tests.command.command_process import COMMAND
-from tests.command.forked_command import forked_command
+from tests.command.forked_command import forked_command, start_forked
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,22 +22,21 @@ if TYPE_CHECKING:
 @contextmanager
 def _app(dataset: str, folder: Path) -> Iterator[str]:
     """The address that `influence-audit app` prints."""
-    with (folder / "app.log").open("w") as errors:
-        server = subprocess.Popen(
-            [str(COMMAND), "app", dataset, "--port", str(free_port()), "--no-browser"],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+    printed, errors, start = folder / "app.printed", folder / "app.log", "FiftyOne App: "
+    words = ("app", dataset, "--port", str(free_port()), "--no-browser")
+    server = start_forked(*words, cwd=folder, stdout=printed, stderr=errors, environment=dict(os.environ))
+
+    def addresses() -> list[str]:
+        lines = printed.read_text().splitlines() if printed.exists() else []
+        return [line.removeprefix(start).strip() for line in lines if line.startswith(start)]
+
     try:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if line.startswith("FiftyOne App: ")), None)
-        assert line is not None, (folder / "app.log").read_text()
-        yield line.removeprefix("FiftyOne App: ").strip()
+        wait_until(lambda: addresses() or server.exitcode is not None)
+        assert addresses(), errors.read_text()
+        yield addresses()[0]
     finally:
         server.terminate()
-        server.wait(timeout=120)
+        server.join(timeout=120)
 
 
 def test_a_cards_link_opens_its_sample(browser: Browser, tmp_path: Path, dataset_name: Callable[[str], str]) -> None:

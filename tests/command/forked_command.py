@@ -16,11 +16,11 @@ from tests.forking import Surroundings, run_process, start_process
 
 
 def start_forked(
-    *arguments: str | Path, cwd: Path, stdout: Path, stderr: Path, environment: dict[str, str]
+    *arguments: str | Path, cwd: Path, stdout: Path, stderr: Path, environment: dict[str, str], session: bool = False
 ) -> BaseProcess:
-    """Start the command; what it prints goes to the two files."""
+    """Start the command; what it prints goes to the two files. `session`: in a process group of its own."""
     words = [str(COMMAND), *map(str, arguments)]
-    return start_process(_command, Surroundings(words, str(cwd), str(stdout), str(stderr), environment))
+    return start_process(_command, Surroundings(words, str(cwd), str(stdout), str(stderr), environment, session))
 
 
 def forked_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -185,17 +185,19 @@ def test_the_doctor_deletes_what_is_kept_after_a_question(tmp_path: Path) -> Non
     assert not copy.exists()
 
 
-def test_running_again_computes_no_embedding_and_doubles_nothing(
-    demo: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    folder, _ = demo
-    first = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
-    done = forked_command("demo", "--seed", "1", cwd=folder)
+def test_running_again_computes_no_embedding_and_doubles_nothing(tmp_path: Path, dataset_name: Names) -> None:
+    name = dataset_name("again")
+    arguments = ("run", "digits", "--keep-labels", "3,8", "--weights", "bundled", "--dataset", name, "-o", "result")
+    done = forked_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first = AuditResult.load(tmp_path / "result")
+    assert len(fo.load_dataset(name)) == len(first.scores) == 357
+    done = forked_command(*arguments, "--seed", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"database {os.environ['FIFTYONE_DATABASE_NAME']!r} of the MongoDB server at ")
-    again = AuditResult.load(folder / "audit-results" / "influence-audit-demo" / "audit")
+    again = AuditResult.load(tmp_path / "result")
     assert again.summary.embedding.computed == 0
-    assert len(fo.load_dataset("influence-audit-demo")) == 1797
+    assert len(fo.load_dataset(name)) == 357
     assert again.scores.index.tolist() == first.scores.index.tolist()
 
 

@@ -90,7 +90,7 @@ def test_the_command_killed_at_random_moments_ends_as_if_nobody_had_disturbed_it
 
     def start(dataset: str, place: Path) -> BaseProcess:
         place.mkdir(exist_ok=True)
-        part = ("--keep-labels", "3,8", "--weights", "bundled", "--inject", "0.1")
+        part = ("--keep-labels", "3,8", "--weights", "bundled", "--image-size", "32", "--inject", "0.1")
         homes = {"INFLUENCE_AUDIT_CACHE": str(place / "cache"), "INFLUENCE_AUDIT_HOME": str(place / "home")}
         return start_forked(
             *("run", "digits", *part, "--dataset", dataset, "-o", place / "result"),

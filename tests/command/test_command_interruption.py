@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import fiftyone as fo
@@ -16,42 +18,59 @@ from fiftyone.service.util import find_processes_by_args
 
 from audit.result import AuditResult
 from tests.command.command_process import COMMAND
-from tests.command.forked_command import forked_command
+from tests.command.forked_command import forked_command, start_forked
 from tests.waiting import wait_for_work, wait_until, within
 
 SECONDS = 1.0
 ARGUMENTS = ("run", "digits", "--keep-labels", "0,1,2,3", "--weights", "bundled", "--batch-size", "16")
 
 
-class Interrupted:
-    """A run of the command that gets SIGINT; its keeper of MongoDB, if it starts one, gets it too, as in a terminal."""
+def exit_status(process: BaseProcess) -> int | None:
+    process.join(timeout=60)
+    return process.exitcode
 
-    def __init__(self, arguments: Sequence[str], folder: Path, **environment: str) -> None:
+
+class Interrupted:
+    """A run of the command that gets SIGINT; its keeper of MongoDB, if it starts one, gets it too, as in a terminal.
+
+    Args:
+        arguments: of the command.
+        folder: where it runs.
+        fresh: in a fresh interpreter, with all its imports to make; otherwise forked from one that has made them.
+        environment: variables more.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, fresh: bool = False, **environment: str) -> None:
         self.folder = folder
-        self.process = subprocess.Popen(
-            [str(COMMAND), *arguments],
-            cwd=folder,
-            env=os.environ | {"INFLUENCE_AUDIT_CACHE": str(folder / "cache")} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self.stderr = folder / "stderr"
+        self.stderr.unlink(missing_ok=True)
+        variables = os.environ | {"INFLUENCE_AUDIT_CACHE": str(folder / "cache")} | environment
+        if fresh:
+            with self.stderr.open("w") as errors:
+                started = subprocess.Popen(
+                    [str(COMMAND), *arguments],
+                    cwd=folder,
+                    env=variables,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+            self.pid, self.wait = started.pid, partial(started.wait, timeout=60)
+        else:
+            streams = {"stdout": folder / "stdout", "stderr": self.stderr}
+            forked = start_forked(*arguments, cwd=folder, **streams, environment=variables, session=True)
+            self.pid, self.wait = forked.pid or 0, partial(exit_status, forked)
 
     def wait_for(self, stage: str) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if stage in line:
-                return
-        raise AssertionError(f"{stage!r} did not come")
+        wait_until(lambda: self.stderr.exists() and stage in self.stderr.read_text(encoding="utf-8"), every=0.01)
 
     def interrupt(self, number: int = signal.SIGINT) -> list[str]:
         """What it said at last, without the last line."""
         with within(SECONDS):
-            os.killpg(self.process.pid, number)
-            self.process.wait(timeout=60)
-        _, errors = self.process.communicate(timeout=60)
-        assert self.process.returncode == 128 + number
+            os.killpg(self.pid, number)
+            code = self.wait()
+        assert code == 128 + number
+        errors = self.stderr.read_text(encoding="utf-8")
         last = errors.splitlines()[-1]
         word = "interrupted" if number == signal.SIGINT else "terminated"
         assert last == f"{word}; run the same command again to go on: embeddings and stages that were finished are kept"
@@ -63,8 +82,8 @@ class Interrupted:
 def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Callable[[str], str]) -> None:
     name = dataset_name("interrupted")
     arguments = (*ARGUMENTS, "--dataset", name)
-    imports = Interrupted(arguments, tmp_path)
-    wait_until(lambda: "libtorch" in Path(f"/proc/{imports.process.pid}/maps").read_text(), every=0.005)
+    imports = Interrupted(arguments, tmp_path, fresh=True)
+    wait_until(lambda: "libtorch" in Path(f"/proc/{imports.pid}/maps").read_text(), every=0.005)
     imports.interrupt()
     for stage, work, number in (  # so many seconds of a processor into the stage
         ("embedding images", 0.5, signal.SIGINT),
@@ -73,7 +92,7 @@ def test_ctrl_c_at_any_stage_and_then_going_on(tmp_path: Path, dataset_name: Cal
     ):
         run = Interrupted(arguments, tmp_path)
         run.wait_for(stage)
-        wait_for_work(run.process.pid, work)
+        wait_for_work(run.pid, work)
         run.interrupt(number)
         assert list((tmp_path / "cache").rglob("*.safetensors"))  # what was embedded before is kept
     results = tmp_path / "audit-results" / name / "audit"
@@ -139,12 +158,12 @@ def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
     if list(find_processes_by_args(["--51-service", "db"])):
         pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
     own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
-    run = Interrupted((*ARGUMENTS, "--dataset", "never-made"), tmp_path, **own)
+    run = Interrupted((*ARGUMENTS, "--dataset", "never-made"), tmp_path, fresh=True, **own)
     started: list[psutil.Process] = []
 
     def mongod_started() -> bool:
-        assert run.process.poll() is None
-        started[:] = psutil.Process(run.process.pid).children(recursive=True)
+        assert psutil.Process(run.pid).status() != psutil.STATUS_ZOMBIE
+        started[:] = psutil.Process(run.pid).children(recursive=True)
         return any(process.name().startswith("mongod") for process in started)
 
     wait_until(mongod_started)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +43,7 @@ from integrations.fiftyone.review import (
 from integrations.fiftyone.score_writing import write_recalibrated
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import everything
+from tests.forking import StartedScript
 from tests.sixty_digits import audited_digits
 
 KEY = "audit"
@@ -93,7 +91,7 @@ def test_samples_that_were_decided_before_are_not_drawn(dataset: fo.Dataset) -> 
     assert set(drawn.ids) == set(dataset.skip(30).values("id"))
 
 
-def test_two_processes_that_begin_at_once_draw_once_and_lose_no_decision(dataset: fo.Dataset) -> None:
+def test_two_processes_that_begin_at_once_draw_once_and_lose_no_decision(dataset: fo.Dataset, tmp_path: Path) -> None:
     reviewer = """
 import sys
 import fiftyone as fo
@@ -103,10 +101,8 @@ check = start_check(dataset, "audit", size=12, seed=int(sys.argv[2]))
 for sample in check.ids:
     decide_check(dataset, "audit", sample, "wrong" if sys.argv[2] == "1" else "unsure", by=sys.argv[2])
 """
-    both = [
-        subprocess.Popen([sys.executable, "-c", reviewer, dataset.name, seed], env=os.environ) for seed in ("1", "2")
-    ]
-    assert [one.wait(timeout=120) for one in both] == [0, 0]
+    both = [StartedScript(tmp_path / seed, reviewer, dataset.name, seed) for seed in ("1", "2")]
+    assert [one.wait() for one in both] == [0, 0]
     check = find_check(dataset, KEY)
     assert check is not None
     made = decisions(dataset, KEY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from integrations.sources.labelled_images import LabelledImages
 from tests import ROOT
 from tests.failed_audits import QUIET, check_nothing_stays
 from tests.fiftyone.made_up import delete_elsewhere, made_up_result
+from tests.forking import StartedScript, run_script
 from tests.mongod import Mongod
 from tests.sixty_digits import sixty_digits
 from tests.waiting import wait_until
@@ -132,7 +132,7 @@ def test_a_dataset_deleted_while_its_scores_are_written_is_said(
 
 
 def test_a_process_killed_while_writing_leaves_one_audits_scores_and_no_mixture(
-    dataset: fo.Dataset,
+    dataset: fo.Dataset, tmp_path: Path
 ) -> None:
     results = [made_up_result(dataset, seed=seed) for seed in (1, 2)]
     influences = [result.scores["influence"].tolist() for result in results]
@@ -149,14 +149,9 @@ def test_a_process_killed_while_writing_leaves_one_audits_scores_and_no_mixture(
         "for result in itertools.cycle(results): write_result(dataset, result, progress=tell)\n"
     )
     for steps in (3, 10, 25):  # of 12 parts that each result is written in, and what comes before and after
-        writer = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=QUIET
-        )
-        assert writer.stdout is not None
-        for _ in range(steps):
-            assert writer.stdout.readline()
+        writer = StartedScript(tmp_path / f"killed after {steps}", code, environment=QUIET)
+        writer.wait_for_lines(steps)
         writer.kill()
-        writer.communicate()
         wait_until(nothing_runs)  # what the server has begun it ends
         dataset.reload()
         assert dataset.values("audit_influence") in influences
@@ -257,9 +252,7 @@ def test_mongod_killed_while_scores_are_written_is_said_and_mended_by_the_next_r
 
     def write(*arguments: str) -> subprocess.CompletedProcess[str]:
         code = WRITE.format(root=str(ROOT))
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=120
-        )
+        return run_script(code, *arguments, environment=environment)
 
     failed = write(str(mongod.process.pid))
     mongod.process.wait()
@@ -277,7 +270,9 @@ def test_mongod_killed_while_scores_are_written_is_said_and_mended_by_the_next_r
 # --- two at once ----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_audit_under_the_same_key_is_refused_by_name_until_the_first_is_over(dataset: fo.Dataset) -> None:
+def test_a_second_audit_under_the_same_key_is_refused_by_name_until_the_first_is_over(
+    dataset: fo.Dataset, tmp_path: Path
+) -> None:
     code = (
         "import signal, fiftyone as fo\n"
         "from integrations.fiftyone.lock import audit_lock\n"
@@ -285,22 +280,21 @@ def test_a_second_audit_under_the_same_key_is_refused_by_name_until_the_first_is
         "    print('held', flush=True)\n"
         "    signal.pause()\n"
     )
-    first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=QUIET)
+    first = StartedScript(tmp_path / "first", code, environment=QUIET)
     try:
-        assert first.stdout is not None
-        assert b"held" in first.stdout.readline()
+        assert first.wait_for_lines()[-1] == "held"
         with pytest.raises(InputError) as error:
             audit_dataset(dataset, audit_key="audit", config=AuditConfig(weights="bundled", device="cpu"))
         message = str(error.value)
-        assert f"dataset 'faulty digits' is being audited under 'audit' already, by process {first.pid} on" in message
+        holder = first.process.pid
+        assert f"dataset 'faulty digits' is being audited under 'audit' already, by process {holder} on" in message
         assert "choose another --audit-key" in message
         assert "\n" not in message
         write_result(dataset, made_up_result(dataset), "other")  # another key is free
         with pytest.raises(InputError, match="is being audited under 'audit' already"):
             write_result(dataset, made_up_result(dataset))
     finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.kill()
     write_result(dataset, made_up_result(dataset))  # a killed process holds nothing
     assert dataset.get_run_info("audit").config.state == "complete"
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,6 +33,7 @@ from integrations.fiftyone.review import (
 )
 from tests.fiftyone.made_up import delete_elsewhere, made_up_result
 from tests.fiftyone.test_fiftyone import everything
+from tests.forking import StartedScript
 from tests.sixty_digits import audited_digits
 from tests.waiting import wait_until
 
@@ -192,7 +190,7 @@ def test_undoing_my_decision_keeps_a_later_one_of_someone_else(dataset: fo.Datas
     assert states(dataset, ids) == [("unreviewed", None), ("unreviewed", None)]
 
 
-def test_two_processes_that_review_at_once_lose_no_decision(dataset: fo.Dataset) -> None:
+def test_two_processes_that_review_at_once_lose_no_decision(dataset: fo.Dataset, tmp_path: Path) -> None:
     ids = dataset.values("id")
     review = """
 import sys
@@ -202,10 +200,8 @@ dataset = fo.load_dataset(sys.argv[1])
 for sample in dataset.values("id"):
     (confirm if sys.argv[2] == "ada" else dismiss)(dataset, "audit", [sample], by=sys.argv[2])
 """
-    reviewers = [
-        subprocess.Popen([sys.executable, "-c", review, dataset.name, name], env=os.environ) for name in ("ada", "bob")
-    ]
-    assert [reviewer.wait(timeout=120) for reviewer in reviewers] == [0, 0]
+    reviewers = [StartedScript(tmp_path / name, review, dataset.name, name) for name in ("ada", "bob")]
+    assert [reviewer.wait() for reviewer in reviewers] == [0, 0]
     dataset.reload()
     log = decisions(dataset, "audit")
     for name in ("ada", "bob"):

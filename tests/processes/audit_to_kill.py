@@ -26,7 +26,7 @@ def audit_digits(cache: str, folder: str) -> None:
         [image.image for image in images],  # type: ignore[misc]
         [image.label for image in images],
     )
-    config = AuditConfig(weights="bundled", device="cpu", cache_dir=cache, batch_size=16, inject=0.1)
+    config = AuditConfig(weights="bundled", image_size=32, device="cpu", cache_dir=cache, batch_size=16, inject=0.1)
     said = Path(folder).with_suffix(".said")
 
     with said.open("a") as log:
