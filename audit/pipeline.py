@@ -308,9 +308,10 @@ class _Audit:
             )
             trusted = self._trusted(material)
             known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
-            models = Models.of(diagnosis, GivenLabels(numbers, known), suspicion, counted.mistakes, config.seed)
+            given = GivenLabels(numbers, known)
+            models = Models.of(diagnosis, given, suspicion, counted.mistakes, config.seed, material.predictions)
             if material.consensus is not None:  # the other models are of one label a sample
-                models = replace(models, simpler=())
+                models = replace(models, simpler=(), contradicted=0)
             flags = replace(flags, estimates=with_ranges(flags, models, proven))
             if material.consensus is not None:
                 flags = replace(flags, estimates=replace(flags.estimates, basis=BASIS))

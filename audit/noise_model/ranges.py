@@ -5,6 +5,10 @@ explains the labels about as well. The range goes from the lowest to the highest
 not rule out (`audit.noise_model.simpler_models`), but not far beyond the noise model's interval. The controls speak for
 that interval: how many known mislabels are found. So a range is at most twice as wide as it. On the development data,
 ranges without this limit are up to ten times as wide, and hold the real number no more often.
+
+Predictions that the user gave may be those of a model that learnt the labels' own systematic mistakes. It then agrees
+with many of them, and all models count too few. So with given predictions the range goes up to the number of labels
+whose predictions name another class, within the same limit.
 """
 
 from __future__ import annotations
@@ -37,16 +41,24 @@ class Models:
         counted: its number of mistakes, which the controls correct.
         log_likelihood: of the given labels under it (nats).
         simpler: the two simpler models.
+        contradicted: labels for which given predictions name another class; 0 if none are given.
     """
 
     noise_model: Belief
     counted: Mistakes
     log_likelihood: float
     simpler: tuple[SimplerModel, ...]
+    contradicted: int = 0
 
     @classmethod
     def of(
-        cls, diagnosis: Diagnosis, labels: GivenLabels, suspicion: np.ndarray, counted: Mistakes, seed: int
+        cls,
+        diagnosis: Diagnosis,
+        labels: GivenLabels,
+        suspicion: np.ndarray,
+        counted: Mistakes,
+        seed: int,
+        predictions: np.ndarray | None = None,
     ) -> Models:
         """All models of n labels.
 
@@ -56,14 +68,16 @@ class Models:
             suspicion: (n,) of the labels.
             counted: the noise model's number of mistakes.
             seed: for drawing the samples that the simpler models are fitted to.
+            predictions: (n, C) that the user gave.
         """
-        posterior = diagnosis.posterior.cpu().numpy()
-        others = likeliest_others(posterior, labels.numbers.cpu().numpy())
+        posterior, given = diagnosis.posterior.cpu().numpy(), labels.numbers.cpu().numpy()
+        others = likeliest_others(posterior, given)
         return cls(
             Belief(suspicion, of_classes(posterior, others)),
             counted,
             log_likelihood_of(diagnosis.prior, diagnosis.transition, labels),
             simpler_models(diagnosis.prior, labels, others, seed),
+            0 if predictions is None else int((predictions.argmax(1) != given).sum()),
         )
 
     @property
@@ -95,7 +109,7 @@ def with_ranges(flags: Flags, models: Models, proven: int) -> Estimates:
         counted = models.counted
         least, most = _over([(counted.low, counted.high), *(_chance(belief.wrong) for belief in others)])
         low = max(proven, math.floor(max(least, models.limits[0])))
-        high = max(low, math.ceil(min(most, models.limits[1])))
+        high = max(low, math.ceil(min(max(most, models.contradicted), models.limits[1])))
         estimates = replace(estimates, mistakes_low=float(low), mistakes_high=float(high))
     if not flag.any():
         return estimates

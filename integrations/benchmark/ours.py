@@ -63,7 +63,7 @@ def flagged(case: Case, alone: bool = False) -> Flagged:
     controls = spike_in(model, fitted, given, case.seed)
     mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
     flags = choose_flags(suspicion, mistakes=mistakes)
-    models = Models.of(diagnosis, GivenLabels(given), suspicion, mistakes, case.seed)
+    models = Models.of(diagnosis, GivenLabels(given), suspicion, mistakes, case.seed, case.predictions)
     return Flagged(suspicion, posterior, mistakes, replace(flags, estimates=with_ranges(flags, models, proven=0)))
 
 

@@ -15,9 +15,8 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score
 
-from audit.flags.threshold import Mistakes
 from integrations.benchmark import Case, labelled_samples
-from integrations.benchmark.ours import audited
+from integrations.benchmark.ours import Flagged, flagged
 from integrations.sources import resolve_source
 from tests.benchmarks.data import data_set
 from tests.benchmarks.detection import bundled
@@ -33,7 +32,8 @@ Made by `python -m tests.benchmarks.predictions`: average precision of the ranki
 out-of-sample predictions of a ResNet-18 fine-tuned in five folds on the labels themselves. *cleanlab*: the best of
 self-confidence, normalized margin and confidence-weighted entropy on the same predictions. *alone*: the audit by
 predictions alone. *embeddings*: the audit by embeddings of the bundled backbone. *both*: by both. *wrong* is the real
-number of wrong labels, *estimated* that by predictions alone, and by both."""
+number of wrong labels, *stated* the range that the audit states by predictions alone, and by both, and in brackets the
+number that its noise model estimates."""
 
 
 def label_sets() -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
@@ -51,21 +51,22 @@ def measured(name: str, case: Case) -> list[object]:
     wrong, p = case.given != case.true, case.predictions
     assert p is not None
     peers = [average_precision_score(wrong, 1 - get_label_quality_scores(case.given, p, method=way)) for way in PEERS]
-    verdicts = (audited(case, alone=True), audited(replace(case, predictions=None)), audited(case))
-    ours = [f"{average_precision_score(wrong, verdict.scores):.4f}" for verdict in verdicts]
-    alone, _, both = (_described(verdict.estimated_wrong) for verdict in verdicts)
+    audits = (flagged(case, alone=True), flagged(replace(case, predictions=None)), flagged(case))
+    ours = [f"{average_precision_score(wrong, audited.suspicion):.4f}" for audited in audits]
+    alone, _, both = (_stated(audited) for audited in audits)
     return [name, int(wrong.sum()), f"{max(peers):.4f}", *ours, alone, both]
 
 
-def _described(mistakes: Mistakes | None) -> str:
-    return "–" if mistakes is None else f"{mistakes.number:.0f} ({mistakes.low:.0f} to {mistakes.high:.0f})"
+def _stated(audited: Flagged) -> str:
+    estimates = audited.flags.estimates
+    return f"{estimates.mistakes_low:.0f} to {estimates.mistakes_high:.0f} ({audited.counted.number:.0f})"
 
 
 def main() -> None:
     """Measure, and write the table."""
     name, embed = bundled()
     x = embed(labelled_samples(resolve_source(str(data_set("cifar10n-dev") / "train.parquet"), label_column="label")))
-    columns = ("labels", "wrong", "cleanlab", "alone", "embeddings", "both", "estimated, alone", "estimated, both")
+    columns = ("labels", "wrong", "cleanlab", "alone", "embeddings", "both", "stated, alone", "stated, both")
     rows: list[Sequence[object]] = [columns, ["---"] * len(columns)]
     for labels, given, true, p in label_sets():
         rows.append(measured(labels, Case(labels, 0, x, given, true, p.shape[1], p / p.sum(1, keepdims=True))))

@@ -134,6 +134,14 @@ def test_a_range_is_at_most_twice_as_wide_as_the_noise_models_interval() -> None
     assert (estimates.precision_low, estimates.precision_high) == (0.66, 1.0)
 
 
+@pytest.mark.parametrize(("contradicted", "high"), [(110, 120.0), (130, 130.0), (500, 135.0)])
+def test_with_given_predictions_it_goes_up_to_the_labels_that_these_contradict(contradicted: int, high: float) -> None:
+    suspicion = np.r_[np.full(100, 0.99), np.zeros(900)]
+    counted = Mistakes(99.0, 90.0, 120.0)
+    models = Models(Belief(suspicion, suspicion), counted, -1.0, (), contradicted)
+    assert with_ranges(choose_flags(suspicion, mistakes=counted), models, proven=0).mistakes_high == high
+
+
 def test_no_range_goes_below_what_is_proven() -> None:
     suspicion = np.full(10, 0.01)
     flags = choose_flags(suspicion)
