@@ -132,9 +132,19 @@ class StartedScript:
 
     def wait_for_lines(self, number: int = 1) -> list[str]:
         """What it has printed, once it is at least so many lines."""
-        wait_until(lambda: len(self.lines) >= number or self.process.exitcode is not None, every=0.01)
+        wait_until(lambda: len(self.lines) >= number or self.process.exitcode is not None, SECONDS, every=0.01)
         assert len(self.lines) >= number, self.stderr.read_text(encoding="utf-8")
         return self.lines
+
+    def wait_for_line(self, start: str) -> str:
+        """The first printed line that starts so, once it is there."""
+
+        def found() -> list[str]:
+            return [line for line in self.lines if line.startswith(start)]
+
+        wait_until(lambda: found() or self.process.exitcode is not None, SECONDS, every=0.01)
+        assert found(), self.stderr.read_text(encoding="utf-8")
+        return found()[0]
 
     def kill(self) -> None:
         """Kill it, and wait until it is gone."""

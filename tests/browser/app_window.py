@@ -40,7 +40,7 @@ def served(dataset: str, console: Path, environment: dict[str, str] | None = Non
     """Where the real App shows a dataset; its console must stay free of stack traces."""
     server = StartedScript(console, SERVE, dataset, str(free_port()), environment=environment)
     try:
-        yield server.wait_for_lines()[-1]
+        yield server.wait_for_line("http").strip()
     finally:
         server.process.terminate()
         server.wait()
