@@ -19,11 +19,13 @@ from audit.summary.correction import RetrainedHead
 from audit.summary.parts import ClassLabel, JsonObject, Part, to_json
 from reports import figures, verdict
 from reports.acceptance import acceptance_sentences, accepted_at
+from reports.beside_result import BesideResult, read_beside
 from reports.claims import claims_of
 from reports.correction import ARMS, correction_texts
 from reports.figure_style import Theme
 from reports.findings import finding_tables, leak_sentences
 from reports.galleries import gallery_values
+from reports.history import trend_of
 from reports.known_mislabels import Comparison, compare_with_known
 from reports.next_steps import app_command, next_steps, run_again
 from reports.page import asset, environment, mark, plotly_script, policy, write_page
@@ -43,21 +45,27 @@ MAX_TABLE_ROWS = 200
 _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 
 
-def write_report(result: AuditResult | str | Path, path: str | Path) -> Path:
+def write_report(result: AuditResult | str | Path, path: str | Path, beside: BesideResult = BesideResult()) -> Path:
     """Write the report of a result, or of the folder it was saved in, to one HTML file.
 
     The file needs no network and no other file. An existing file is replaced completely or not at all. The same result
     always gives the same bytes.
 
+    Args:
+        result: the result, or its folder, which says what lies beside it.
+        path: the HTML file.
+        beside: the conditions and former runs to show.
+
     Raises:
         InputError: if the folder holds no complete result, or the file cannot be written.
     """
     if not isinstance(result, AuditResult):
+        beside = read_beside(Path(result))
         result = AuditResult.load(result)
-    return write_page(render_report(result), path)
+    return write_page(render_report(result, beside), path)
 
 
-def render_report(result: AuditResult) -> str:
+def render_report(result: AuditResult, beside: BesideResult = BesideResult()) -> str:
     """The report as HTML text."""
     known = compare_with_known(result)
     values = {
@@ -66,6 +74,7 @@ def render_report(result: AuditResult) -> str:
         "app_address": APP_ADDRESS,
         "max_rows": MAX_TABLE_ROWS,
         "max_classes": figures.MAX_CLASSES,
+        "trend": trend_of(beside.runs),
     }
     values |= _statements(result, known) | _measurements(result, known) | _tables(result)
     values |= _figures_and_data(result, known) | _scripts()
