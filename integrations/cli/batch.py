@@ -50,7 +50,7 @@ def audit_one(job: AuditJob, verbosity: Verbosity, judging: Judging = Judging(),
         WriteError: if something of it could not be written.
     """
     began = time.perf_counter()
-    ended = JudgedAudit(job.source, job.label_field, job.audit_key, ExitCode.DONE)
+    ended = JudgedAudit(job.source, job.label_field, job.audit_key, ExitCode.FAILED, error="interrupted")
     try:
         audited, judge = _perform(job, verbosity, judging, set(), scheduler)
         summary = audited.result.summary
@@ -58,7 +58,7 @@ def audit_one(job: AuditJob, verbosity: Verbosity, judging: Judging = Judging(),
         if verbosity.json:
             print_json(to_json(summary))
         code, problem = _judged(summary, judge)
-        ended = replace(ended, exit_code=code, conditions=tuple(judge.conditions))
+        ended = replace(ended, exit_code=code, conditions=tuple(judge.conditions), error="")
         if (reason := audited.problem or judge.problem or problem) is not None:
             raise reason
     except Exception as error:
