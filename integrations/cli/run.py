@@ -55,7 +55,7 @@ from integrations.cli.run_options import (
     SourceArgument,
     View,
 )
-from integrations.fiftyone.database import connect
+from integrations.fiftyone.database import check_server, connect, require_fiftyone
 from reports.limit import Limit
 
 if TYPE_CHECKING:
@@ -185,6 +185,10 @@ def demo(
     check_variables(context)
     jobs = _jobs(context, None, options, settings, output)
     quieten_fiftyone()
+    jobs[0].refuse_others_files()
+    if not no_fiftyone:
+        require_fiftyone()
+        check_server()
     if not quiet:
         say(f"influence-audit {__version__}: starting the demo")
     if not no_fiftyone:
@@ -193,7 +197,6 @@ def demo(
     from integrations.cli.terminal import Verbosity
 
     verbosity = Verbosity(quiet, verbose)
-    jobs[0].refuse_others_files()
     if not no_fiftyone:
         _name_database(verbosity)
     _watch(context.obj, jobs)
@@ -338,10 +341,13 @@ def _carry_out(jobs: list[AuditJob], order: Order, limit: Limit, interruption: I
         check_page(jobs[0].root / INDEX_FILE)
         if order.places[0] is not None:
             raise InputError(f"--since names one former result, and {len(jobs)} audits are asked for; use --history")
+    in_fiftyone = any(job.in_fiftyone and job.table_without_images() is None for job in jobs)
+    if in_fiftyone and not order.dry_run:
+        require_fiftyone()
+        check_server()
     if not verbosity.quiet:
         sources = ", ".join(dict.fromkeys(job.source for job in jobs))
         say(f"influence-audit {__version__}: {'planning the' if order.dry_run else 'starting the'} audit of {sources}")
-    without_images = [job.table_without_images() is not None for job in jobs]
     if order.dry_run:
         from integrations.cli.dry_run import show_plans
 
@@ -351,7 +357,7 @@ def _carry_out(jobs: list[AuditJob], order: Order, limit: Limit, interruption: I
 
     judging = Judging(limit, *order.places)
     judging.check()
-    if any(job.in_fiftyone and not table for job, table in zip(jobs, without_images, strict=True)):
+    if in_fiftyone:
         connect()  # before seconds of imports, and before anything is computed
         _name_database(verbosity)
     from integrations.cli.batch import audit_all, audit_one
