@@ -165,9 +165,9 @@ def _cautions(summary: Summary, limit: Limit) -> Condition:
     """Why the numbers of this audit may be off."""
     asked = "no caution" if limit.cautions else ""
     unknown = claims_of(summary).too_little
-    reasons = cautions(summary) or ((unknown,) if unknown and limit.cautions else ())
+    reasons = cautions(summary) or ((unknown,) if unknown else ())
     if not reasons:
-        return Condition(RELIABILITY, "pass", "The audit knows no reason to doubt its estimates.", asked, "no caution")
+        return Condition(RELIABILITY, "pass", "No caution applies to this dataset.", asked, "no caution")
     number = f"{len(reasons)} caution{'' if len(reasons) == 1 else 's'}"
     return Condition(RELIABILITY, "fail" if limit.cautions else "warn", " ".join(reasons), asked, number)
 
