@@ -108,8 +108,9 @@ def junit_xml(audits: Sequence[JudgedAudit]) -> bytes:
             case.result = [Error(_text(audit.error), "error")]
             suite.add_testcase(case)
         document.add_testsuite(suite)
-        suite.time = round(audit.seconds, 3)
     document.update_statistics()
+    for suite, audit in zip(document, audits, strict=True):
+        suite.time = round(audit.seconds, 3)
     content: bytes = document.tostring()
     return content
 

@@ -100,6 +100,7 @@ def test_the_files_say_what_the_list_says(tmp_path: Path) -> None:
     root = ElementTree.fromstring(junit_xml([done, failed]))
     assert (root.get("name"), root.get("failures"), root.get("errors")) == ("influence-audit", "1", "1")
     suites = root.findall("testsuite")
+    assert [suite.get("time") for suite in suites] == ["1.5", "0.0"]
     assert [suite.get("name") for suite in suites] == ["pictures (audit)", "nowhere (second, audit)"]
     cases = {case.get("name"): case for case in suites[0].findall("testcase")}
     assert set(cases) == {condition.name for condition in conditions}
