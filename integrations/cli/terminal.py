@@ -102,7 +102,8 @@ class _Count(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         counted: _Counted = task.fields["counted"]
-        shown = " ".join(filter(None, (counted.so_far(), counted.speed(task.finished_time or task.elapsed or 0.0))))
+        so_far = f"{counted.done:,}/{counted.total:,}" if counted.own else counted.so_far()
+        shown = " ".join(filter(None, (so_far, counted.speed(task.finished_time or task.elapsed or 0.0))))
         return Text(shown, style="progress.download")
 
 
