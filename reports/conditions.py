@@ -75,7 +75,10 @@ _GROUPS = (
         "No sample was found twice.",
     ),
     _Group(
-        "Small classes", "dataset", ("small-class", NO_VALIDATION), "Every class has enough samples to learn and measure."
+        "Small classes",
+        "dataset",
+        ("small-class", NO_VALIDATION),
+        "Every class has enough samples to learn and measure.",
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ only for these."""
 SAMPLES_A_CLASS = 8  # pictures: one row of the page
 MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
+MAX_NEIGHBOURS = 100
+"""Number of the most suspicious samples whose cards show training samples beside them."""
+
 THUMBNAIL_BUDGET = 6_400_000
 """Largest number of bytes of thumbnails in a report, so that its file stays under 15 MB. The last galleries lose their
 pictures first."""
@@ -31,6 +35,7 @@ class ShownSample:
 
     Attributes:
         id, path, split: of the sample; path is None if its image is not a file.
+        key: what the source calls it; None if that is the id.
         given, suggested, other, original: the given, the suggested, the likeliest other label, and the one before
             injection, as text.
         flag, injected: as in the scores; injected is None if the audit injected nothing.
@@ -41,6 +46,7 @@ class ShownSample:
     """
 
     id: str
+    key: str | None
     path: str | None
     split: str
     given: str
@@ -130,7 +136,8 @@ def gallery_values(result: AuditResult) -> Galleries:
     explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
     # Last, so that these are the first to have no picture if the page becomes too large.
-    neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
+    first = [shelf.samples[place].id for place in suspects[:MAX_NEIGHBOURS]]
+    neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"), first)}
     return Galleries(
         suspects=suspects,
         explained=explained,
@@ -187,6 +194,7 @@ class _Shelf:
 def _sample(identifier: Any, row: dict[Any, Any], thumbnail: int | None, heat_map: int | None) -> ShownSample:
     return ShownSample(
         id=str(identifier),
+        key=None if (key := _text(row.get("key"))) == str(identifier) else key,
         path=_text(row.get("filepath")),
         split=str(row["split"]),
         given=str(row["label"]),
@@ -222,8 +230,13 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[ClassGallery]:
     return classes
 
 
-def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[Explained]:
+def _explained(
+    result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...], targets: Sequence[str] | None = None
+) -> list[Explained]:
+    """The explanations that were made for these reasons; with `targets`, of these samples only."""
     known, scored = result.explanations, result.scores.index
+    if targets is not None:
+        known = known[known["target"].astype(str).isin(targets)]
     known = known[known["reason"].isin(reasons) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
     # All samples are looked up at once, which is faster than one by one for a thousand targets.
     rows = known[["target", "neighbour"]].to_numpy().ravel()

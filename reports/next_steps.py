@@ -119,7 +119,7 @@ def _review(summary: Summary, mark: Mark) -> NextStep:
         f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
         f"a reason to look, not a proof. {' '.join(acceptance_sentences(summary))} "
         + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
-        + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
+        + "The flagged samples also come as a table.",
         (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
 from reports.known_mislabels import compare_with_known
+from reports.limit import Limit
 from reports.markdown import render_markdown
 from reports.next_steps import next_steps, run_again
 from reports.seals import SEAL_MEANINGS
@@ -42,7 +44,8 @@ def test_is_one_file_that_refers_to_nothing_outside_itself(reports: dict[str, Pa
     page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "data")]
     assert references
-    assert all(reference is not None and reference.startswith("#") for reference in references)
+    inside = ("#", "data:image/webp;base64,")
+    assert all(reference is not None and reference.startswith(inside) for reference in references)
     policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
     assert policies[0] is not None
@@ -106,10 +109,17 @@ def test_modelled_numbers_look_different_from_measurements(plain: AuditResult, i
     bases = {number.label: number for number in verdict.key_numbers(plain.summary, None)}
     assert bases["precision of the flags"].seal == "modelled"
     assert bases["precision of the flags"].value.startswith("at least ")
-    measured = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
-    assert measured["precision"].seal == "measured"
-    assert "injected mislabels" in measured["precision"].rests_on
-    for number in [*bases.values(), *measured.values()]:
+    own = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
+    assert list(own) == [
+        "wrong labels of your own",
+        "to review",
+        "precision of the flags",
+        "what correcting is worth",
+    ]
+    assert own["to review"].value == str(injected.summary.detection.false_positive)
+    assert own["precision of the flags"].seal == "modelled"
+    assert own["what correcting is worth"].seal == "measured"
+    for number in [*bases.values(), *own.values()]:
         assert number.seal == "modelled" or not number.value.startswith("≈")
         assert number.rests_on
 
@@ -357,6 +367,27 @@ def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) ->
     assert "The most frequent flags are" in text
 
 
+def test_markdown_says_what_was_left_out_and_has_no_invisible_characters(plain: AuditResult) -> None:
+    text = render_markdown(plain)
+    assert "Left out: 3 without a label, 1 unreadable." in text
+    assert "- digits/broken.png: the image cannot be decoded" in text
+    assert "The most frequent flags are digit" in text
+    invisible = [character for character in text if unicodedata.category(character) == "Cf" or character == "\u00a0"]
+    assert invisible == []
+
+
+def test_the_title_names_dataset_and_day(plain: AuditResult) -> None:
+    assert "<title>Label audit of influence-audit-demo, 2026-01-02</title>" in render_report(plain)
+    arrays = replace(plain, summary=replace(plain.summary, source=None))
+    assert "<title>Label audit, 2026-01-02</title>" in render_report(arrays)
+
+
+def test_conditions_that_were_asked_for_are_at_the_top(plain: AuditResult) -> None:
+    text = " ".join(ReportText(render_report(plain, Limit.of(0.01, "low"))).text.split())
+    assert "fail Wrong labels asked: at most 1.0% wrong labels (low)" in text
+    assert "asked:" not in ReportText(render_report(plain)).text
+
+
 def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
     text = " ".join(ReportText(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
     assert "No label of 1,797 looks wrong." in text
@@ -366,8 +397,10 @@ def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
 def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> None:
     source = reports["hostile"].read_text(encoding="utf-8")
     page = ReportText(source)
-    assert not [attrs for tag, attrs in page.tags if tag in ("img", "b") or "onerror" in attrs]
-    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    assert not [attrs for tag, attrs in page.tags if tag == "b" or "onerror" in attrs]
+    pictures = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
+    assert all(source.startswith("data:image/webp;base64,") for source in pictures)
+    assert sum(tag == "script" for tag, _ in page.tags) == 3
     for name in HOSTILE_CLASSES:
         assert name.strip() in page.text
     assert "{{ 7 * 7 }}" in page.text
