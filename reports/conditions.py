@@ -83,6 +83,10 @@ _GROUPS = (
 )
 
 
+DRAWN_SPLITS = "The audit drew the splits itself, so copies across them are no leak of yours."
+"""What is said of leaks where the user's splits were not used."""
+
+
 def conditions_of(summary: Summary, limit: Limit = Limit()) -> list[Condition]:
     """The conditions for one audit, in the order in which a reader wants them.
 
@@ -131,7 +135,8 @@ def _of_findings(summary: Summary, group: _Group, limit: Limit) -> Condition:
     found = [each for each in summary.findings if each.kind in group.kinds and each.kind not in drawn]
     asked = "none" if _asked(group, limit) else ""
     if not found:
-        return Condition(group.name, "pass", group.absent, asked, "none")
+        absent = DRAWN_SPLITS if SPLIT_LEAK in group.kinds and drawn else group.absent
+        return Condition(group.name, "pass", absent, asked, "none")
     unaccepted = [each for each in found if each.kind in limit.kinds]
     state: State = "fail" if unaccepted else "warn"
     sentence = " ".join(_sentence(each) for each in unaccepted or found)
@@ -141,7 +146,7 @@ def _of_findings(summary: Summary, group: _Group, limit: Limit) -> Condition:
 def _sentence(found: Finding) -> str:
     title = found.title or kind_of(found.kind).title
     example = found.examples[0].rstrip(".") if found.examples else found.meaning.rstrip(".")
-    return f"{title}: {found.findings:,}. {example[:1].upper()}{example[1:]}."
+    return f"{title}: {found.findings:,} (the first: {example})."
 
 
 def _number(found: list[Finding]) -> str:

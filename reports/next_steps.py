@@ -100,7 +100,10 @@ def _corrected(source: AuditedDataset | None) -> NextStep | None:
     decided, how = "", "Takes the decisions of the review, and writes the source again with them."
     if not source.in_fiftyone:
         decided = " --decisions flagged.csv"
-        how = "Fill in the column new_label of flagged.csv. The command writes the source again with these labels."
+        how = (
+            "Fill in the column new_label of flagged.csv, or decide below and save decisions.csv. The command writes "
+            "the source again with these labels."
+        )
     return NextStep(
         "Write the corrected labels",
         f"{how} The source itself stays as it is, and a log says what changed.",

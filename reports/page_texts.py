@@ -52,8 +52,8 @@ WORDS: dict[str, str] = {
     "suspicion_of": "suspicion {value}",
     "injected": "injected mislabel",
     "your_label": "your label",
-    "against": "speak against it",
-    "for": "speak for it",
+    "against": "against it",
+    "for": "for it",
     # the gallery
     "any": "any",
     "flagged": "flagged",

@@ -47,7 +47,7 @@ def test_opens_without_complaint_and_draws_every_plot(
         assert opened.plots() == plots
         for plot in opened.page.query_selector_all("[data-figure]"):
             assert plot.query_selector_all(".bar, polyline, .boxes, .frame"), plot.get_attribute("data-figure")
-            assert plot.query_selector(".area").bounding_box()["width"] > 500
+            assert plot.query_selector(".area").bounding_box()["width"] > 300
             plot.hover()
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []

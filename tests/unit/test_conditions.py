@@ -50,7 +50,7 @@ def test_a_finding_warns_and_fails_only_where_it_was_asked_for() -> None:
     summary = replace(SUMMARY, findings=(found("duplicate-labels"), found("near-leak"), found("dark")))
     conditions = by_name(conditions_of(summary))
     assert conditions["Duplicates"].state == "warn"
-    assert conditions["Duplicates"].sentence == "Duplicates with different labels: 3. A.png and b.png."
+    assert conditions["Duplicates"].sentence == "Duplicates with different labels: 3 (the first: a.png and b.png)."
     assert conditions["Leaks between splits"].state == "warn"
     asked = by_name(conditions_of(summary, Limit.of(None, "low", "leaks,dark")))
     assert asked["Leaks between splits"].state == "fail"

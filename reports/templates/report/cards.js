@@ -56,10 +56,10 @@ function closest(sample) {
   const entry = galleries.neighbours[samples.indexOf(sample)];
   if (!entry || galleries.thumbnails.length === 0) return null;
   const side = (kind, title) => {
-    const shown = entry[kind].filter(([position]) => samples[position].thumbnail !== null).slice(0, 2);
+    const shown = entry[kind].map(([position]) => samples[position]).filter((each) => each.thumbnail !== null).slice(0, 2);
+    const labels = [...new Set(shown.map((each) => named(each.given)))];
     return element("span", { class: "side" }, [
-      element("span", {}, [title]),
-      ...shown.map(([position]) => element("span", { class: "beside" }, [picture(samples[position]), name(samples[position].given, "")])),
+      element("span", {}, [title]), ...shown.map(picture), element("bdi", { title: labels.join(", ") }, [labels.join(", ")]),
     ]);
   };
   return element("span", { class: "closest" }, [side("harmful", words.against), side("helpful", words.for)]);
