@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from audit.images.thumbnails import ThumbnailSettings
 from audit.images.thumbnails import suspects as most_suspicious
@@ -24,9 +26,15 @@ MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm
 MAX_NEIGHBOURS = 100
 """Number of the most suspicious samples whose cards show training samples beside them."""
 
-THUMBNAIL_BUDGET = 6_400_000
-"""Largest number of bytes of thumbnails in a report, so that its file stays under 15 MB. The last galleries lose their
-pictures first."""
+THUMBNAIL_BUDGET = 1_900_000
+"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB. Where they would be more, all
+but the first ones are made smaller; the last galleries lose their pictures first."""
+
+SHARP_PICTURES = 100
+"""Number of pictures that keep their size where the others are made smaller."""
+
+SMALL_SIDE, SMALL_QUALITY = 56, 50
+"""Longest side in pixels, and WebP quality, of a picture that is made smaller."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,8 @@ class _Shelf:
         self._heat_maps = pictures["heat_map"].dropna().to_dict() if "heat_map" in pictures else {}
         self._positions: dict[Any, int] = {}
         self._bytes = 0
+        everything = [*self._images.values(), *self._heat_maps.values()]
+        self._sharp = math.inf if sum(map(len, everything)) <= THUMBNAIL_BUDGET else SHARP_PICTURES
         self.samples: list[ShownSample] = []
         self.thumbnails: list[str] = []
         self.left_out = 0
@@ -183,12 +193,24 @@ class _Shelf:
         """Add the picture to the thumbnails and return its position there."""
         if not isinstance(image, bytes):
             return None
+        if len(self.thumbnails) >= self._sharp:
+            image = _smaller(image)
         if self._bytes + len(image) > THUMBNAIL_BUDGET:
             self.left_out += 1
             return None
         self._bytes += len(image)
         self.thumbnails.append(base64.b64encode(image).decode("ascii"))
         return len(self.thumbnails) - 1
+
+
+def _smaller(image: bytes) -> bytes:
+    """The picture in fewer bytes, or as it is if that would take no fewer."""
+    with Image.open(io.BytesIO(image)) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((SMALL_SIDE, SMALL_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=SMALL_QUALITY)
+    return min(buffer.getvalue(), image, key=len)
 
 
 def _sample(identifier: Any, row: dict[Any, Any], thumbnail: int | None, heat_map: int | None) -> ShownSample:
