@@ -279,11 +279,11 @@ def _own_precision(claims: Claims, detection: InjectedDetection) -> list[KeyNumb
     own, found = detection.false_positive, detection.true_positive
     if claims.precision is None or not own:
         return []
-    parts = [
-        (share * detection.flagged - found) / own
-        for share in (claims.precision.value, claims.precision.low, claims.precision.high)
-    ]
-    number = figure(*(max(0.0, part) for part in parts), most=1.0, seal=claims.precision.seal)
+    value, low, high = (
+        max(0.0, (part * detection.flagged - found) / own)
+        for part in (claims.precision.value, claims.precision.low, claims.precision.high)
+    )
+    number = figure(value, low, high, 1.0, claims.precision.seal)
     rests = "flags on your own labels that are right, at the audit's threshold"
     return [KeyNumber(share_range(number), PRECISION, number.seal, rests)]
 

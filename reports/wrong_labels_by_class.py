@@ -34,7 +34,8 @@ FREQUENT_FLAGS = "The most frequent flags are {pairs}."
 
 
 def most_affected_classes(result: AuditResult, mark: Mark = unmarked) -> str:
-    """Sentences on the pairs of classes with the most flags, and on the class with the largest share of wrong labels.
+    """Sentences on the pairs of classes with the most flags, and on the class with the largest expected share of wrong
+    labels.
 
     Empty if nothing is flagged, and if the number of wrong labels is not known at all. Also empty if mislabels were
     injected: they show how labels were changed, and not what the dataset is like.
@@ -117,7 +118,7 @@ def _worst_class(result: AuditResult) -> str | None:
         return None
     of_class = share_range(number.scaled(1 / number.most, 1.0))
     return (
-        f"Of all classes {_isolated(worst)} has the largest share of wrong labels: {of_class} of its "
+        f"Of all classes {_isolated(worst)} is expected to have the largest share of wrong labels: {of_class} of its "
         f"{count(number.most)} ({number.seal})."
     )
 
