@@ -87,9 +87,15 @@ def _which_classes(result: AuditResult, claims: Claims, mark: Mark) -> str:
     return "Not known: too little is known of the wrong labels to name classes."
 
 
+def _to_review(summary: Summary) -> int:
+    """Flagged samples, without those whose labels the audit made wrong itself."""
+    return summary.counts.flagged if summary.detection is None else summary.detection.false_positive
+
+
 def _what_first(summary: Summary) -> str:
-    flagged = summary.counts.flagged
-    review = f"review the {count_flags(flagged)} below" if flagged else ""
+    flagged = _to_review(summary)
+    own = " on your own labels" if summary.detection is not None else ""
+    review = f"review the {count_flags(flagged)}{own} below" if flagged else ""
     if needs_check(summary):
         check = f"Check {pictures_to_check(summary.counts.samples)} pictures that chance draws"
         return f"{check}; then {review}." if review else f"{check}."
@@ -99,7 +105,7 @@ def _what_first(summary: Summary) -> str:
 
 
 def _how_long(summary: Summary) -> str:
-    flagged, parts = summary.counts.flagged, []
+    flagged, parts = _to_review(summary), []
     if needs_check(summary):
         pictures = pictures_to_check(summary.counts.samples)
         parts.append(f"{_capital(review_time(pictures, SECONDS_A_CHECK))} for the check")

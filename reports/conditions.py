@@ -22,6 +22,7 @@ from audit.findings.kinds import (
 from audit.findings.registry import check_names, kind_of
 from audit.summary.counts import Finding
 from audit.summary.summary import Summary
+from reports.claims import claims_of
 from reports.limit import Limit, wrong_share
 from reports.ranges import share_range
 from reports.text import share
@@ -155,11 +156,12 @@ def _number(found: list[Finding]) -> str:
 
 def _cautions(summary: Summary) -> Condition:
     """Why the numbers of this audit may be off."""
-    reasons = cautions(summary)
+    why = claims_of(summary).too_little
+    reasons = (why,) if why else cautions(summary)
     if not reasons:
-        return Condition("Reliability", "pass", "The audit knows no reason to doubt its estimates.", "", "no caution")
+        return Condition("Cautions", "pass", "No caution applies to this dataset.", "", "none")
     number = f"{len(reasons)} caution{'' if len(reasons) == 1 else 's'}"
-    return Condition("Reliability", "warn", " ".join(reasons), "", number)
+    return Condition("Cautions", "warn", " ".join(reasons), "", number)
 
 
 def _unfinished(summary: Summary, limit: Limit) -> list[Condition]:

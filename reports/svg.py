@@ -23,7 +23,7 @@ from reports.figure_style import PALETTES, translucent
 from reports.text import MINUS
 
 _TOP, _BOTTOM, _TURNED = 10, 26, 92  # pixels above the area, below it for labels, and below it for turned labels
-_LETTER = 6.4  # pixels of a letter of an axis
+_LETTER = 7.2  # pixels of a letter of an axis
 _TITLES = 50  # pixels of a plotly figure that its legend and titles take, which are text of the page here
 _HOVERED = 40  # places on a curve that show their values under the pointer
 _COLOURS = {
@@ -75,8 +75,8 @@ def figure_svg(figure: go.Figure) -> Markup:
     layout, turned = figure.layout, figure.layout.xaxis.tickangle == -45
     across = _axis(figure, "x")
     letters = max((len(text) for _, text in across.ticks), default=0)
-    bottom = min(_TURNED, 22 + round(0.71 * _LETTER * letters)) if turned else _BOTTOM
-    height = int(layout.height) - _TITLES - (_TURNED - bottom if turned else 0)
+    bottom = 22 + round(0.71 * _LETTER * letters) if turned else _BOTTOM
+    height = int(layout.height) - _TITLES + (bottom - _TURNED if turned else 0)
     area = _Area(across, _axis(figure, "y"), height - _TOP - bottom)
     marks = Markup("").join(_marks(figure, area))
     labels = [text for _, text in area.y.ticks]

@@ -61,4 +61,6 @@ def test_the_seal_is_that_of_the_number(plain: AuditResult) -> None:
 
 
 def test_injected_mislabels_name_no_classes(injected: AuditResult) -> None:
+    own = injected.summary.detection.false_positive
+    assert said(injected)["What first?"].startswith(f"Review the {own} flags on your own labels below")
     assert said(injected)["Which classes?"].startswith("Not told: the mislabels that were injected on purpose hide")

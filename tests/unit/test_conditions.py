@@ -9,7 +9,7 @@ from audit.summary.counts import Finding
 from audit.summary.surroundings import FailedStage
 from reports.conditions import Condition, conditions_of, worst_state
 from reports.limit import Limit
-from tests.made_statements import audited
+from tests.made_statements import audited, untold
 
 SUMMARY = audited(10_000, (174, 160, 190), (0.90, 0.85, 0.95))
 
@@ -28,7 +28,7 @@ def test_nothing_found_and_nothing_asked_passes() -> None:
         "Leaks between splits",
         "Duplicates",
         "Small classes",
-        "Reliability",
+        "Cautions",
     ]
     assert {condition.state for condition in conditions} == {"pass"}
     assert {condition.asked for condition in conditions} == {""}
@@ -68,7 +68,10 @@ def test_leaks_between_splits_that_the_audit_drew_itself_do_not_count() -> None:
 
 def test_cautions_and_failed_stages_are_warnings() -> None:
     doubtful = replace(SUMMARY, estimates=replace(SUMMARY.estimates, cautions=("Few known mislabels.",)))
-    assert by_name(conditions_of(doubtful))["Reliability"].state == "warn"
+    assert by_name(conditions_of(doubtful))["Cautions"].state == "warn"
+    (too_little,) = (each for each in conditions_of(untold(SUMMARY)) if each.name == "Cautions")
+    assert too_little.state == "warn"
+    assert "predict the labels no better" in too_little.sentence
     failed = replace(SUMMARY, failed_stages=(FailedStage(stage="findings", reason="Findings failed."),))
     assert by_name(conditions_of(failed))["Complete"].state == "warn"
     assert by_name(conditions_of(failed, Limit.of(None, "low", "leaks")))["Complete"].state == "fail"

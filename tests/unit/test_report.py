@@ -25,6 +25,7 @@ from reports.acceptance import acceptance_sentences
 from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
+from reports.index import IndexEntry, write_index
 from reports.known_mislabels import compare_with_known
 from reports.limit import Limit
 from reports.markdown import render_markdown
@@ -444,3 +445,16 @@ def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
     values = threshold_values(plain, None)
     assert values.floor == plain.scores["suspicion"].nlargest(100).min()
     assert values.samples == len(plain.scores)
+
+
+# -- the index of several audits
+
+
+def test_the_index_says_what_was_injected(plain: AuditResult, injected: AuditResult, tmp_path: Path) -> None:
+    entries = [
+        IndexEntry(name, None, "audit", 0, result.summary, tmp_path / name / "report.html")
+        for name, result in (("plain", plain), ("injected", injected))
+    ]
+    rows = write_index(entries, tmp_path / "index.html").read_text(encoding="utf-8").split("<tr>")[2:]
+    assert ["180 of them injected" in row for row in rows] == [False, True]
+    assert ["measured on injected" in row for row in rows] == [False, True]
