@@ -156,12 +156,12 @@ def _number(found: list[Finding]) -> str:
 
 def _cautions(summary: Summary) -> Condition:
     """Why the numbers of this audit may be off."""
-    why = claims_of(summary).too_little
-    reasons = (why,) if why else cautions(summary)
+    unknown = claims_of(summary).too_little
+    reasons = cautions(summary) or ((unknown,) if unknown else ())
     if not reasons:
-        return Condition("Cautions", "pass", "No caution applies to this dataset.", "", "none")
+        return Condition("Reliability", "pass", "No caution applies to this dataset.", "", "no caution")
     number = f"{len(reasons)} caution{'' if len(reasons) == 1 else 's'}"
-    return Condition("Cautions", "warn", " ".join(reasons), "", number)
+    return Condition("Reliability", "warn", " ".join(reasons), "", number)
 
 
 def _unfinished(summary: Summary, limit: Limit) -> list[Condition]:

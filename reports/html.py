@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -14,12 +15,11 @@ from reports.acceptance import acceptance_sentences, accepted_at
 from reports.answers import answers
 from reports.claims import claims_of
 from reports.class_table import MAX_TABLE_ROWS, class_rows
-from reports.conditions import conditions_of
+from reports.conditions import Condition, conditions_of
 from reports.correction import ARMS, correction_texts
 from reports.findings import finding_tables, leak_sentences
 from reports.galleries import Galleries, ShownSample, gallery_values
 from reports.known_mislabels import Comparison, compare_with_known
-from reports.limit import Limit
 from reports.next_steps import RESULT_FOLDER, app_command, next_steps, run_again
 from reports.page import asset, environment, mark, policy, script, write_page
 from reports.page_texts import LIMITS, SCRIPTS, WORDS, decision_values
@@ -44,7 +44,7 @@ STATIC_CARDS = 10
 """Flagged samples that are in the page for readers without JavaScript."""
 
 
-def write_report(result: AuditResult | str | Path, path: str | Path, limit: Limit = Limit()) -> Path:
+def write_report(result: AuditResult | str | Path, path: str | Path, conditions: Sequence[Condition] = ()) -> Path:
     """Write the report of a result, or of the folder it was saved in, to one HTML file.
 
     The file needs no network and no other file. An existing file is replaced completely or not at all. The same result
@@ -53,17 +53,17 @@ def write_report(result: AuditResult | str | Path, path: str | Path, limit: Limi
     Args:
         result: what was found.
         path: the HTML file.
-        limit: what the user does not accept, for the conditions at the top.
+        conditions: as the audit was judged; by default those that the result alone is judged by.
 
     Raises:
         InputError: if the folder holds no complete result, or the file cannot be written.
     """
     if not isinstance(result, AuditResult):
         result = AuditResult.load(result)
-    return write_page(render_report(result, limit), path)
+    return write_page(render_report(result, conditions), path)
 
 
-def render_report(result: AuditResult, limit: Limit = Limit()) -> str:
+def render_report(result: AuditResult, conditions: Sequence[Condition] = ()) -> str:
     """The report as HTML text; its arguments are those of `write_report`."""
     known = compare_with_known(result)
     values = {
@@ -73,7 +73,7 @@ def render_report(result: AuditResult, limit: Limit = Limit()) -> str:
         "max_rows": MAX_TABLE_ROWS,
         "max_classes": figures.MAX_CLASSES,
         "title": _title(result),
-        "conditions": conditions_of(result.summary, limit),
+        "conditions": conditions or conditions_of(result.summary),
     }
     values |= _statements(result, known) | _measurements(result, known) | _tables(result)
     values |= _figures_and_data(result, known) | _scripts()

@@ -28,7 +28,7 @@ def test_nothing_found_and_nothing_asked_passes() -> None:
         "Leaks between splits",
         "Duplicates",
         "Small classes",
-        "Cautions",
+        "Reliability",
     ]
     assert {condition.state for condition in conditions} == {"pass"}
     assert {condition.asked for condition in conditions} == {""}
@@ -68,8 +68,8 @@ def test_leaks_between_splits_that_the_audit_drew_itself_do_not_count() -> None:
 
 def test_cautions_and_failed_stages_are_warnings() -> None:
     doubtful = replace(SUMMARY, estimates=replace(SUMMARY.estimates, cautions=("Few known mislabels.",)))
-    assert by_name(conditions_of(doubtful))["Cautions"].state == "warn"
-    (too_little,) = (each for each in conditions_of(untold(SUMMARY)) if each.name == "Cautions")
+    assert by_name(conditions_of(doubtful))["Reliability"].state == "warn"
+    (too_little,) = (each for each in conditions_of(untold(SUMMARY)) if each.name == "Reliability")
     assert too_little.state == "warn"
     assert "predict the labels no better" in too_little.sentence
     failed = replace(SUMMARY, failed_stages=(FailedStage(stage="findings", reason="Findings failed."),))

@@ -22,6 +22,7 @@ from integrations.cli.run import cli
 from integrations.cli.summary_tables import show_summary
 from reports import verdict
 from reports.acceptance import acceptance_sentences
+from reports.conditions import conditions_of
 from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
@@ -385,7 +386,7 @@ def test_the_title_names_dataset_and_day(plain: AuditResult) -> None:
 
 
 def test_conditions_that_were_asked_for_are_at_the_top(plain: AuditResult) -> None:
-    text = " ".join(ReportText(render_report(plain, Limit.of(0.01, "low"))).text.split())
+    text = " ".join(ReportText(render_report(plain, conditions_of(plain.summary, Limit.of(0.01, "low")))).text.split())
     assert "fail Wrong labels asked: at most 1.0% wrong labels (low)" in text
     assert "asked:" not in ReportText(render_report(plain)).text
 

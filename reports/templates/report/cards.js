@@ -51,12 +51,14 @@ function fullCard(sample) {
   ])];
 }
 
-// Training pictures with the given and with the suggested class that move this sample's loss most, with their labels.
+// Training pictures that speak most against the label and for it: first those of the suggested and of the given class.
 function closest(sample) {
   const entry = galleries.neighbours[samples.indexOf(sample)];
   if (!entry || galleries.thumbnails.length === 0) return null;
   const side = (kind, title) => {
-    const shown = entry[kind].map(([position]) => samples[position]).filter((each) => each.thumbnail !== null).slice(0, 2);
+    const wanted = kind === "harmful" ? suggestion(sample) : sample.given;
+    const shown = entry[kind].map(([position]) => samples[position]).filter((each) => each.thumbnail !== null)
+      .sort((a, b) => (b.given === wanted) - (a.given === wanted)).slice(0, 2);
     const labels = [...new Set(shown.map((each) => named(each.given)))];
     return element("span", { class: "side" }, [
       element("span", {}, [title]), ...shown.map(picture), element("bdi", { title: labels.join(", ") }, [labels.join(", ")]),
