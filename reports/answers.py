@@ -11,10 +11,11 @@ from audit.result import AuditResult
 from audit.summary.summary import Summary
 from reports.claims import CHECKED_PICTURES, Claims, claims_of, pictures_to_check
 from reports.next_steps import needs_check
-from reports.ranges import count_ends, has_wide_count, is_none, share_range
+from reports.ranges import count_ends, count_phrase, has_wide_count, is_none, share_range
 from reports.review_time import BASIS, SECONDS_A_CHECK, review_time
 from reports.seals import Seal
 from reports.text import Mark, count, count_decisions, count_flags, unmarked
+from reports.verdict import own_mistakes
 from reports.wrong_labels_by_class import most_affected_classes
 
 
@@ -52,6 +53,8 @@ def _how_sure(summary: Summary, claims: Claims) -> str:
         )
     if claims.too_little:
         return claims.too_little
+    if summary.detection is not None:
+        return _how_sure_beside_injected(summary, claims)
     if is_none(claims.mistakes):
         return "Every model of the labels that fits them agrees."
     if claims.needs_check and not has_wide_count(claims.mistakes):
@@ -68,6 +71,16 @@ def _how_sure(summary: Summary, claims: Claims) -> str:
         return f"Only roughly: models that fit the labels equally well differ.{_flags_right(claims)}"
     ends = count_ends(claims.mistakes)
     return f"The models that fit the labels agree on {ends} wrong labels.{_flags_right(claims)}"
+
+
+def _how_sure_beside_injected(summary: Summary, claims: Claims) -> str:
+    """What is known of the reader's own labels where the audit made others wrong itself."""
+    own = own_mistakes(summary, claims)
+    if own is None:
+        return "Not sure: the models expect fewer wrong labels than were injected, so do not rely on them."
+    if is_none(own):
+        return "None of your own labels looks wrong under any model that fits the labels."
+    return f"Of your own labels, {count_phrase(own)} may be wrong under the models that fit the labels."
 
 
 def _flags_right(claims: Claims) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -62,5 +63,6 @@ def test_the_seal_is_that_of_the_number(plain: AuditResult) -> None:
 
 def test_injected_mislabels_name_no_classes(injected: AuditResult) -> None:
     own = injected.summary.detection.false_positive
+    assert re.match(r"(Of your own|None of your own|Not sure)", said(injected)["How sure?"])
     assert said(injected)["What first?"].startswith(f"Review the {own} flags on your own labels below")
     assert said(injected)["Which classes?"].startswith("Not told: the mislabels that were injected on purpose hide")
