@@ -30,11 +30,19 @@ THUMBNAIL_BUDGET = 1_900_000
 """Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB. Where they would be more, all
 but the first ones are made smaller; the last galleries lose their pictures first."""
 
-SHARP_PICTURES = 100
-"""Number of pictures that keep their size where the others are made smaller."""
 
-SMALL_SIDE, SMALL_QUALITY = 56, 50
-"""Longest side in pixels, and WebP quality, of a picture that is made smaller."""
+@dataclass(frozen=True, kw_only=True)
+class SmallerPictures:
+    """How pictures are made smaller where all of them would take too much."""
+
+    # Pictures that keep their size: those that a reader sees first.
+    kept: int = 100
+    # Longest side in pixels, and quality of WebP, of the others.
+    side: int = 56
+    quality: int = 50
+
+
+SMALLER = SmallerPictures()
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ class _Shelf:
         self._positions: dict[Any, int] = {}
         self._bytes = 0
         everything = [*self._images.values(), *self._heat_maps.values()]
-        self._sharp = math.inf if sum(map(len, everything)) <= THUMBNAIL_BUDGET else SHARP_PICTURES
+        self._sharp = math.inf if sum(map(len, everything)) <= THUMBNAIL_BUDGET else SMALLER.kept
         self.samples: list[ShownSample] = []
         self.thumbnails: list[str] = []
         self.left_out = 0
@@ -207,9 +215,9 @@ def _smaller(image: bytes) -> bytes:
     """The picture in fewer bytes, or as it is if that would take no fewer."""
     with Image.open(io.BytesIO(image)) as opened:
         picture = opened.convert("RGB")
-    picture.thumbnail((SMALL_SIDE, SMALL_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((SMALLER.side, SMALLER.side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=SMALL_QUALITY)
+    picture.save(buffer, "WEBP", quality=SMALLER.quality)
     return min(buffer.getvalue(), image, key=len)
 
 

@@ -146,7 +146,7 @@ DECISION_COLUMNS = ("id", "key", "filepath", "status", "old_label", "new_label",
 """Columns of the saved decisions, as `influence-audit export` names them for a review."""
 
 
-def decision_values(result: AuditResult) -> dict[str, Any]:
+def decision_values(result: AuditResult) -> dict[str, object]:
     """What the script needs to keep decisions and to save them as a table."""
     source = result.summary.source
     audited = f"{source.dataset}-{source.audit_key}" if source else "arrays"
