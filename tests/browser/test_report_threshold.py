@@ -12,6 +12,7 @@ import pytest
 
 from audit.result import AuditResult
 from audit.summary.estimates import Acceptance, AcceptedAt
+from reports.claims import claims_of
 from reports.correction import correction_texts
 from reports.html import write_report
 from reports.known_mislabels import compare_with_known
@@ -194,6 +195,12 @@ def test_slider_shows_the_precision_that_the_known_thresholds_around_it_allow(
             shown[value] = page.inner_text("#flagged [data-live=expected_precision]")
             assert page.inner_text("#flagged [data-live=expected_recall]") == "an unknown share"
         assert shown == {0.9: "≈\u00a096%", 0.5: expected, 0.1: "an unknown share"}
+        move_threshold(page, 1)
+        assert page.inner_text("#flagged [data-live=expected_precision]") == "–"
+        move_threshold(page, 0)
+        everything = claims_of(plain.summary).mistakes.scaled(1 / len(plain.scores), 1.0)
+        assert page.inner_text("#flagged [data-live=expected_precision]") == share_range(everything)
+        assert page.inner_text("#flagged [data-live=expected_recall]") == "100%"
         page.click("#threshold-reset")
         assert page.inner_text("#flagged [data-live=expected_precision]") == at_first
         assert opened.complaints == []

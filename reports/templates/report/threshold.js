@@ -70,9 +70,11 @@ function shareRange(low, high) {
 // The flags at a threshold include those at the next higher one that is known, and are among those at the next lower.
 function expectedOf(flagged) {
   if (threshold === chosen.threshold) return chosen.expected;
+  if (!flagged) return { precision: words.unknown, recall: words.unknown };
+  if (flagged === chosen.samples) return chosen.expected_of_all;
   const unknown = { precision: words.unknown_share, recall: words.unknown_share };
   const below = chosen.known.find((one) => one.samples >= flagged);
-  if (!flagged || !below) return unknown;
+  if (!below) return unknown;
   const above = chosen.known.findLast((one) => one.samples <= flagged) ?? { samples: 0, wrong: [0, 0], recall: [0, 0] };
   const fewest = Math.max(above.wrong[0], flagged - (below.samples - below.wrong[0]));
   const most = Math.min(below.wrong[1], flagged - (above.samples - above.wrong[1]));
