@@ -240,7 +240,8 @@ def write_reports(result: AuditResult, folder: Path) -> tuple[AuditResult, Write
     from reports.markdown import write_markdown
 
     try:
-        write_report(result, folder / REPORT_FILE, read_beside(folder))
+        beside = read_beside(folder)
+        write_report(result, folder / REPORT_FILE, beside.conditions, beside.runs)
         write_markdown(result, folder / MARKDOWN_FILE)
     except Exception as error:  # whatever failed, the result is complete without a report
         failure = failed_stage("report", "report", error)

@@ -36,13 +36,13 @@ def correction_sentence(correction: CorrectionMeasured | CorrectionElsewhere) ->
     before, removed, corrected = f1
     if before == removed == corrected:
         return (
-            "Trained again without the flagged samples, or with their suggested labels, the head's test F1 stays at "
+            "Trained again without the flagged samples, or with their suggested labels, the model's test F1 stays at "
             f"{before}, measured on {count_samples(on.samples)}."
         )
     effects = {effect.head: effect for effect in correction.effects if effect.on == on.name}
     without, relabelled = (_in_brackets(effects.get(arm)) for arm in ("removed", "corrected"))
     return (
-        f"Trained again and measured on {count_samples(on.samples)}, the head's test F1 goes from {before} to "
+        f"Trained again and measured on {count_samples(on.samples)}, the model's test F1 goes from {before} to "
         f"{removed} without the flagged samples{without}, and to {corrected} with their suggested labels{relabelled}."
         f"{_chance(effects.values())}"
     )

@@ -324,7 +324,7 @@ def _matrix(
     )
     figure.update_layout(margin={"t": 12})
     ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "type": "linear"}
-    figure.update_xaxes(title=columns, constrain="domain", tickangle=-45 if len(names) > 3 else 0, **ticks)
+    figure.update_xaxes(title=columns, constrain="domain", tickangle=-45 if len(names) > 2 else 0, **ticks)
     figure.update_yaxes(title=rows, autorange="reversed", **ticks)
     return figure
 

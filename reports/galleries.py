@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from audit.images.thumbnails import ThumbnailSettings
 from audit.images.thumbnails import suspects as most_suspicious
@@ -20,9 +23,26 @@ only for these."""
 SAMPLES_A_CLASS = 8  # pictures: one row of the page
 MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
-THUMBNAIL_BUDGET = 6_400_000
-"""Largest number of bytes of thumbnails in a report, so that its file stays under 15 MB. The last galleries lose their
-pictures first."""
+MAX_NEIGHBOURS = 100
+"""Number of the most suspicious samples whose cards show training samples beside them."""
+
+THUMBNAIL_BUDGET = 1_900_000
+"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB. Where they would be more, all
+but the first ones are made smaller; the last galleries lose their pictures first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallerPictures:
+    """How pictures are made smaller where all of them would take too much."""
+
+    # Pictures that keep their size: those that a reader sees first.
+    kept: int = 100
+    # Longest side in pixels, and quality of WebP, of the others.
+    side: int = 56
+    quality: int = 50
+
+
+SMALLER = SmallerPictures()
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,7 @@ class ShownSample:
 
     Attributes:
         id, path, split: of the sample; path is None if its image is not a file.
+        key: what the source calls it; None if that is the id.
         given, suggested, other, original: the given, the suggested, the likeliest other label, and the one before
             injection, as text.
         flag, injected: as in the scores; injected is None if the audit injected nothing.
@@ -41,6 +62,7 @@ class ShownSample:
     """
 
     id: str
+    key: str | None
     path: str | None
     split: str
     given: str
@@ -130,7 +152,8 @@ def gallery_values(result: AuditResult) -> Galleries:
     explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
     # Last, so that these are the first to have no picture if the page becomes too large.
-    neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"))}
+    first = [shelf.samples[place].id for place in suspects[:MAX_NEIGHBOURS]]
+    neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"), first)}
     return Galleries(
         suspects=suspects,
         explained=explained,
@@ -153,6 +176,8 @@ class _Shelf:
         self._heat_maps = pictures["heat_map"].dropna().to_dict() if "heat_map" in pictures else {}
         self._positions: dict[Any, int] = {}
         self._bytes = 0
+        everything = [*self._images.values(), *self._heat_maps.values()]
+        self._sharp = math.inf if sum(map(len, everything)) <= THUMBNAIL_BUDGET else SMALLER.kept
         self.samples: list[ShownSample] = []
         self.thumbnails: list[str] = []
         self.left_out = 0
@@ -176,6 +201,8 @@ class _Shelf:
         """Add the picture to the thumbnails and return its position there."""
         if not isinstance(image, bytes):
             return None
+        if len(self.thumbnails) >= self._sharp:
+            image = _smaller(image)
         if self._bytes + len(image) > THUMBNAIL_BUDGET:
             self.left_out += 1
             return None
@@ -184,9 +211,20 @@ class _Shelf:
         return len(self.thumbnails) - 1
 
 
+def _smaller(image: bytes) -> bytes:
+    """The picture in fewer bytes, or as it is if that would take no fewer."""
+    with Image.open(io.BytesIO(image)) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((SMALLER.side, SMALLER.side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=SMALLER.quality)
+    return min(buffer.getvalue(), image, key=len)
+
+
 def _sample(identifier: Any, row: dict[Any, Any], thumbnail: int | None, heat_map: int | None) -> ShownSample:
     return ShownSample(
         id=str(identifier),
+        key=None if (key := _text(row.get("key"))) == str(identifier) else key,
         path=_text(row.get("filepath")),
         split=str(row["split"]),
         given=str(row["label"]),
@@ -222,8 +260,13 @@ def _classes(result: AuditResult, shelf: _Shelf) -> list[ClassGallery]:
     return classes
 
 
-def _explained(result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...]) -> list[Explained]:
+def _explained(
+    result: AuditResult, shelf: _Shelf, reasons: tuple[str, ...], targets: Sequence[str] | None = None
+) -> list[Explained]:
+    """The explanations that were made for these reasons; with `targets`, of these samples only."""
     known, scored = result.explanations, result.scores.index
+    if targets is not None:
+        known = known[known["target"].astype(str).isin(targets)]
     known = known[known["reason"].isin(reasons) & known["target"].isin(scored) & known["neighbour"].isin(scored)]
     # All samples are looked up at once, which is faster than one by one for a thousand targets.
     rows = known[["target", "neighbour"]].to_numpy().ravel()

@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
-
-import numpy as np
 
 from audit.config import help_of
 from audit.result import SCORE_MEANINGS, AuditResult
-from audit.summary.correction import RetrainedHead
-from audit.summary.parts import ClassLabel, JsonObject, Part, to_json
+from audit.summary.parts import JsonObject, Part, to_json
 from reports import figures, verdict
 from reports.acceptance import acceptance_sentences, accepted_at
-from reports.beside_result import BesideResult, read_beside
+from reports.answers import answers
+from reports.beside_result import read_beside
 from reports.claims import claims_of
+from reports.class_table import MAX_TABLE_ROWS, class_rows
+from reports.conditions import Condition, conditions_of
 from reports.correction import ARMS, correction_texts
-from reports.figure_style import Theme
 from reports.findings import finding_tables, leak_sentences
-from reports.galleries import gallery_values
-from reports.history import trend_of
+from reports.galleries import Galleries, ShownSample, gallery_values
+from reports.history import Run, trend_of
 from reports.known_mislabels import Comparison, compare_with_known
-from reports.next_steps import app_command, next_steps, run_again
-from reports.page import asset, environment, mark, plotly_script, policy, write_page
-from reports.ranges import Figure, count_range, share_range
+from reports.next_steps import RESULT_FOLDER, app_command, next_steps, run_again
+from reports.page import asset, environment, mark, policy, script, write_page
+from reports.page_texts import LIMITS, SCRIPTS, WORDS, decision_values
+from reports.plots import fitting_plots
 from reports.seals import SEAL_MEANINGS
+from reports.svg import figure_svg
 from reports.text import threshold
 from reports.threshold_slider import threshold_values
 from reports.verified import verified_texts
-from reports.wrong_labels_by_class import most_affected_classes, wrong_by_class
+from reports.wrong_labels_by_class import flagged_pairs
 
 APP_ADDRESS = "http://localhost:5151"
 """The default address at which `influence-audit app` serves the App; the reader can change it in the page."""
 
-MAX_TABLE_ROWS = 200
-"""Largest number of rows of a table in the report; a line below gives the number of the others."""
+REPORT_FILE = "report.html"
+"""The name of the report in the folder of its result: where it has this name, the page knows the folder."""
 
-_STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
+WORST_CLASSES = 8
+"""Classes that the table shows at first, those with most wrong labels; the others are in a fold."""
+
+STATIC_CARDS = 10
+"""Flagged samples that are in the page for readers without JavaScript."""
 
 
-def write_report(result: AuditResult | str | Path, path: str | Path, beside: BesideResult = BesideResult()) -> Path:
+def write_report(
+    result: AuditResult | str | Path,
+    path: str | Path,
+    conditions: Sequence[Condition] = (),
+    runs: Sequence[Run] = (),
+) -> Path:
     """Write the report of a result, or of the folder it was saved in, to one HTML file.
 
     The file needs no network and no other file. An existing file is replaced completely or not at all. The same result
     always gives the same bytes.
 
     Args:
-        result: the result, or its folder, which says what lies beside it.
+        result: what was found, or its folder, which also says what lies beside it.
         path: the HTML file.
-        beside: the conditions and former runs to show.
+        conditions: as the audit was judged; by default those that the result alone is judged by.
+        runs: the trend that the audit is the last run of, the oldest first; empty without a history.
 
     Raises:
         InputError: if the folder holds no complete result, or the file cannot be written.
     """
     if not isinstance(result, AuditResult):
         beside = read_beside(Path(result))
+        conditions, runs = beside.conditions, beside.runs
         result = AuditResult.load(result)
-    return write_page(render_report(result, beside), path)
+    return write_page(render_report(result, conditions, runs), path)
 
 
-def render_report(result: AuditResult, beside: BesideResult = BesideResult()) -> str:
-    """The report as HTML text."""
+def render_report(result: AuditResult, conditions: Sequence[Condition] = (), runs: Sequence[Run] = ()) -> str:
+    """The report as HTML text; its arguments are those of `write_report`."""
     known = compare_with_known(result)
     values = {
         "summary": result.summary,
@@ -74,7 +82,9 @@ def render_report(result: AuditResult, beside: BesideResult = BesideResult()) ->
         "app_address": APP_ADDRESS,
         "max_rows": MAX_TABLE_ROWS,
         "max_classes": figures.MAX_CLASSES,
-        "trend": trend_of(beside.runs),
+        "trend": trend_of(runs),
+        "title": _title(result),
+        "conditions": conditions or conditions_of(result.summary),
     }
     values |= _statements(result, known) | _measurements(result, known) | _tables(result)
     values |= _figures_and_data(result, known) | _scripts()
@@ -86,7 +96,7 @@ def _statements(result: AuditResult, known: Comparison | None) -> dict[str, obje
     summary = result.summary
     return {
         "claims": claims_of(summary),
-        "cautions": verdict.cautions(summary),
+        "answers": answers(result, mark),
         "verified": verified_texts(summary),
         "seals": SEAL_MEANINGS,
         "accepted": accepted_at(summary),
@@ -94,7 +104,6 @@ def _statements(result: AuditResult, known: Comparison | None) -> dict[str, obje
         "headline": verdict.headline(summary),
         "sentences": verdict.sentences(summary, known, mark),
         "key_numbers": verdict.key_numbers(summary, known, mark),
-        "where": most_affected_classes(result, mark),
         "next_steps": next_steps(summary, known, mark),
         "app_command": app_command(summary),
         "the_same_again": run_again(summary) if summary.source else None,
@@ -123,7 +132,9 @@ def _tables(result: AuditResult) -> dict[str, object]:
         "source": summary.source,
         "source_facts": _facts(summary.source, but=("slug", "options", "in_fiftyone")),
         "machine_facts": _facts(summary.machine),
-        "class_rows": _class_rows(result),
+        "class_rows": class_rows(result),
+        "worst_classes": WORST_CLASSES,
+        "pairs": flagged_pairs(result)[: LIMITS["pairs_listed"]],
         "skipped": _skipped(result),
         "findings": finding_tables(result),
         "leaks": leak_sentences(result.summary.leaks),
@@ -138,194 +149,38 @@ def _figures_and_data(result: AuditResult, known: Comparison | None) -> dict[str
     summary, source = result.summary, result.summary.source
     galleries, plots = gallery_values(result), fitting_plots(result)
     page = {
+        "words": WORDS,
+        "limits": LIMITS,
+        "decisions": decision_values(result),
+        "report_file": REPORT_FILE,
+        "result_folder": RESULT_FOLDER,
         "correction": to_json(correction_texts(summary)),
         "galleries": to_json(galleries),
         "threshold": to_json(threshold_values(result, known))
         | {"again": run_again(summary, inject=0, any_threshold=True)},
         "app": f"/datasets/{quote(source.dataset, safe='')}" if source and source.in_fiftyone else None,
-        "figures": {theme: {plot.name: _plain(plot, result, theme) for plot in plots} for theme in ("light", "dark")},
     }
-    return {"galleries": galleries, "plots": {plot.name: plot for plot in plots}, "page": page}
+    drawn = {plot.name: {"alt": plot.alt, "svg": figure_svg(plot.draw(result, theme="light"))} for plot in plots}
+    return {"galleries": galleries, "plots": drawn, "page": page, "first_cards": _first_cards(galleries)}
+
+
+def _first_cards(galleries: Galleries) -> list[tuple[ShownSample, str | None]]:
+    """The first flagged samples with their pictures, for readers without JavaScript."""
+    shown = [galleries.samples[place] for place in galleries.suspects if galleries.samples[place].flag][:STATIC_CARDS]
+    pictures = galleries.thumbnails
+    return [(sample, None if sample.thumbnail is None else pictures[sample.thumbnail]) for sample in shown]
+
+
+def _title(result: AuditResult) -> str:
+    """What was audited and when, for the window and for the name of a printed file."""
+    source, day = result.summary.source, result.summary.created[:10]
+    return f"Label audit of {source.dataset}, {day}" if source else f"Label audit, {day}"
 
 
 def _scripts() -> dict[str, object]:
     """Scripts and style of the page, and the policy that allows them and nothing else."""
-    style, scripts = asset("report.css"), (asset("theme.js"), asset("report.js"), plotly_script())
-    return {
-        "style": style,
-        "theme_script": scripts[0],
-        "report_script": scripts[1],
-        "plotly_script": scripts[2],
-        "plotly_style_ids": _STYLE_ID.findall(scripts[2]),
-        "policy": policy(scripts, style),
-    }
-
-
-@dataclass(frozen=True)
-class _Plot:
-    """A figure of the page."""
-
-    name: str
-    alt: str
-    draw: Callable[..., Any]
-    fits: Callable[[AuditResult], bool]
-
-
-def _measured(result: AuditResult) -> bool:
-    known = compare_with_known(result)
-    return known is not None and bool(known.wrong.any())
-
-
-def _retrained(head: str) -> Callable[[AuditResult], bool]:
-    def fits(result: AuditResult) -> bool:
-        correction = result.summary.correction
-        return correction is not None and isinstance(correction.heads.by_name[head], RetrainedHead)
-
-    return fits
-
-
-_PLOTS = (
-    _Plot(
-        "precision_recall",
-        "Precision against recall on the known mislabels, with the threshold",
-        figures.precision_recall,
-        _measured,
-    ),
-    _Plot(
-        "roc",
-        "Share of known mislabels found against share of other samples flagged, with the threshold",
-        figures.roc,
-        _measured,
-    ),
-    _Plot(
-        "suspicion_histogram",
-        "Number of samples by suspicion, with the threshold",
-        figures.suspicion_histogram,
-        lambda result: True,
-    ),
-    _Plot(
-        "influence_by_class",
-        "Distribution of influence in each class, corrupted or flagged samples beside the others",
-        figures.influence_by_class,
-        lambda result: bool(result.scores["influence"].notna().any()),
-    ),
-    _Plot(
-        "given_by_suggested",
-        "Matrix of flagged samples: given label against suggested label",
-        figures.given_by_suggested,
-        lambda result: True,
-    ),
-    *(
-        _Plot(
-            f"confusion_{head}",
-            f"Confusion matrix on the test split of the head {words}",
-            partial(figures.confusion_corrected, head=head),
-            _retrained(head),
-        )
-        for head, words in (
-            ("before", "before correction"),
-            ("removed", "without the flagged samples"),
-            ("corrected", "with the suggested labels"),
-        )
-    ),
-    _Plot(
-        "loss_curves",
-        "Training and validation loss of the head by training step",
-        figures.loss_curves,
-        lambda result: len(result.curves) > 0,
-    ),
-    _Plot(
-        "confusion_given",
-        "Confusion matrix on the test split of the head trained on the given labels",
-        partial(figures.confusion, head="given"),
-        # If nothing was injected and there is something to correct, this is the head before correction.
-        lambda result: (
-            result.summary.heads is not None
-            and (result.summary.detection is not None or result.summary.correction is None)
-        ),
-    ),
-)
-
-
-def fitting_plots(result: AuditResult) -> list[_Plot]:
-    """The figures for which this result has data."""
-    return [plot for plot in _PLOTS if plot.fits(result)]
-
-
-def _plain(plot: _Plot, result: AuditResult, theme: Theme) -> JsonObject:
-    figure: JsonObject = json.loads(plot.draw(result, theme=theme).to_json())
-    return figure
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A row of the report's class tables: one class, or all classes together.
-
-    Attributes:
-        label: the class; None for all classes.
-        number: position among the classes; -1 for all classes.
-        clean, corrupted: mean influence of unchanged samples and of injected mislabels; None if there are none.
-        corrupted_count: number of injected mislabels.
-        samples, flagged: numbers of samples and of flagged samples.
-        wrong: number of wrong labels; None where the class has no samples.
-        recall: share of the test samples that the head predicts right; None if there are none.
-    """
-
-    label: ClassLabel | None
-    number: int
-    clean: float | None
-    corrupted: float | None
-    corrupted_count: int
-    samples: int
-    flagged: int
-    wrong: Figure | None
-    recall: float | None
-
-    @property
-    def wrong_text(self) -> str:
-        """The number of wrong labels."""
-        return "–" if self.wrong is None else count_range(self.wrong)
-
-    @property
-    def share_text(self) -> str:
-        """The share of wrong labels in the class."""
-        return "–" if self.wrong is None else share_range(self.wrong.scaled(1 / max(self.samples, 1), 1.0))
-
-
-def _class_rows(result: AuditResult) -> list[ClassRow]:
-    """One row for all classes together, then the classes, the most wrong labels first."""
-    scores, summary = result.scores, result.summary
-    groups = scores.groupby("label", sort=False)
-    flags, sizes, wrong_in = groups["flag"].sum().to_dict(), groups.size().to_dict(), wrong_by_class(result)
-    right_of = tested_of = np.zeros(len(summary.classes))
-    if summary.heads is not None:
-        confusion = figures.confusions(result, summary.heads.given.test)
-        right_of, tested_of = confusion.diagonal(), confusion.sum(axis=1)
-    rows, total = [], claims_of(summary).mistakes
-    for number, row in enumerate(summary.influence_by_class):
-        label = row.class_
-        wrong = total if label is None else wrong_in.get(label)
-        if label is None:
-            flagged, samples = scores["flag"].sum(), len(scores)
-            right, tested = right_of.sum(), tested_of.sum()
-        else:
-            flagged, samples = flags.get(label, 0), sizes.get(label, 0)
-            right, tested = right_of[number], tested_of[number]
-        rows.append(
-            ClassRow(
-                label=label,
-                number=-1 if label is None else number,
-                clean=row.clean,
-                corrupted=row.corrupted,
-                corrupted_count=row.corrupted_count,
-                samples=int(samples),
-                flagged=int(flagged),
-                wrong=wrong,
-                recall=float(right / tested) if tested else None,
-            )
-        )
-    everything, classes = rows[-1:], rows[:-1]
-    return everything + sorted(classes, key=lambda row: -(row.wrong.value if row.wrong else 0.0))[:MAX_TABLE_ROWS]
+    style, scripts = asset("report.css"), (asset("theme.js"), script(SCRIPTS))
+    return {"style": style, "theme_script": scripts[0], "report_script": scripts[1], "policy": policy(scripts, style)}
 
 
 def _facts(part: Part | None, but: tuple[str, ...] = ()) -> list[tuple[str, object]]:

@@ -9,7 +9,7 @@ from audit.errors import InputError
 from audit.extras import require
 from audit.files.storage import replace_file
 from audit.result import AuditResult
-from reports.html import fitting_plots
+from reports.plots import fitting_plots
 
 FORMATS = ("svg", "png")
 WIDTH = 900  # pixels of the page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from audit.files.storage import replace_file
@@ -18,6 +19,7 @@ from reports.text import count
 from reports.wrong_labels_by_class import most_affected_classes
 
 MOST_SUSPICIOUS = 10  # rows of the table, which is read in a pull request
+MOST_LEFT_OUT = 5  # samples that were left out and are named
 
 
 def write_markdown(result: AuditResult, path: str | Path) -> Path:
@@ -26,11 +28,27 @@ def write_markdown(result: AuditResult, path: str | Path) -> Path:
 
 
 def render_markdown(result: AuditResult) -> str:
-    """The headline, the key numbers with their seals, the first flags, and the next steps."""
+    """The headline, the key numbers with their seals, what was left out, the first flags, and the next steps.
+
+    It holds no invisible characters: some places that show Markdown show them as boxes.
+    """
+    return _visible(_markdown(result))
+
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
+def _visible(text: str) -> str:
+    """The text without marks of direction and breaks that are not seen, and with plain spaces."""
+    return _INVISIBLE.sub("", text).replace("\u00a0", " ")
+
+
+def _markdown(result: AuditResult) -> str:
     summary, known = result.summary, compare_with_known(result)
     lines = [f"## {_cell(verdict.headline(summary))}", "", *verdict.sentences(summary, known)]
     lines += [*([_cell(text)] if (text := most_affected_classes(result)) else []), *verdict.cautions(summary)]
     lines += [*(_cell(failure.reason) for failure in summary.failed_stages), ""]
+    lines += _left_out(result)
     if summary.correction and (corrected := correction_sentence(summary.correction)):
         lines += [corrected, "A better head does not prove the flags right.", ""]
     if accepted := acceptance_sentences(summary):
@@ -66,6 +84,28 @@ def render_markdown(result: AuditResult) -> str:
         *(f"- {step.title}: " + ", ".join(f"`{each}`" for each in step.commands) for step in steps if step.commands),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(result: AuditResult) -> list[str]:
+    """How many samples were left out and why, and the first of them by name."""
+    counts = result.summary.counts
+    reasons = (
+        (counts.without_label, "without a label"),
+        (counts.unreadable, "unreadable"),
+        (counts.rare_class, "in too small a class"),
+        (counts.without_input, "without an embedding or prediction"),
+    )
+    listed = [f"{count(number)} {reason}" for number, reason in reasons if number]
+    if not listed:
+        return []
+    lines = [f"Left out: {', '.join(listed)}.", ""]
+    for sample_id, filepath, reason in (
+        result.skipped[["id", "filepath", "reason"]].head(MOST_LEFT_OUT).itertuples(index=False)
+    ):
+        lines.append(f"- {_cell(_name(sample_id, filepath))}: {_cell(str(reason))}")
+    if len(result.skipped) > MOST_LEFT_OUT:
+        lines.append(f"- {count(len(result.skipped) - MOST_LEFT_OUT)} more in skipped.parquet")
+    return [*lines, ""]
 
 
 def _name(sample_id: object, filepath: object) -> str:

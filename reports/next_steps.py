@@ -100,7 +100,10 @@ def _corrected(source: AuditedDataset | None) -> NextStep | None:
     decided, how = "", "Takes the decisions of the review, and writes the source again with them."
     if not source.in_fiftyone:
         decided = " --decisions flagged.csv"
-        how = "Fill in the column new_label of flagged.csv. The command writes the source again with these labels."
+        how = (
+            "Fill in the column new_label of flagged.csv, or decide below and save decisions.csv. The command writes "
+            "the source again with these labels."
+        )
     return NextStep(
         "Write the corrected labels",
         f"{how} The source itself stays as it is, and a log says what changed.",
@@ -119,7 +122,7 @@ def _review(summary: Summary, mark: Mark) -> NextStep:
         f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
         f"a reason to look, not a proof. {' '.join(acceptance_sentences(summary))} "
         + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
-        + f"The flagged samples also come as a table; {RESULT_FOLDER} is the folder that this report lies in.",
+        + "The flagged samples also come as a table.",
         (*app, f"influence-audit export {RESULT_FOLDER} -o flagged.csv"),
     )
 

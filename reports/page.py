@@ -50,6 +50,7 @@ def environment() -> Environment:
         "signed": text.signed,
         "threshold": text.threshold,
         "sentence": text.sentence,
+        "percent": lambda number: "–" if number is None else ranges.percent(number),
         "share_range": lambda number: "–" if number is None else ranges.share_range(number),
         "count_range": ranges.count_range,
         "live": live,
@@ -83,11 +84,10 @@ def asset(name: str) -> Markup:
 
 
 @cache
-def plotly_script() -> Markup:
-    """plotly.js, to put into a page unescaped."""
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())  # noqa: S704  # plotly's own, and the policy names its digest
+def script(parts: tuple[str, ...]) -> Markup:
+    """The parts of the report's script from `templates/report/`, as one script whose names are its own."""
+    body = "\n".join(asset(f"report/{part}.js") for part in parts)
+    return Markup(f'"use strict";\n(() => {{\n{body}\n}})();')  # noqa: S704  # ours, and the policy names its digest
 
 
 def policy(scripts: Sequence[str], style: str) -> str:

@@ -11,8 +11,14 @@ from reports.text import count
 WIDE = 0.25
 """A range that is wider than this share of its value is printed as a range."""
 
-_NEARLY_NONE, _NEARLY_ALL = 0.0005, 0.995  # shares that would be printed as 0% and 100%
-_AS_GOOD_AS_NONE = 0.01  # "at least 0.3%" says no more than "any share"
+NEARLY_NONE, NEARLY_ALL = 0.0005, 0.995
+"""Shares below the one and from the other on would be printed as 0% and 100%."""
+
+AS_GOOD_AS_NONE = 0.01
+"""'at least 0.3%' says no more than 'any share'."""
+
+WHOLE_PERCENT = 0.0995
+"""Shares from this on are printed without decimals."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def share_phrase(number: Figure) -> str:
 
 def percent(share: float) -> str:
     """A share in percent: whole, and with one decimal below 10 % where it is not 0."""
-    text = f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}".removesuffix(".0")
+    text = f"{100 * share:.0f}" if share >= WHOLE_PERCENT else f"{100 * share:.1f}".removesuffix(".0")
     return f"{text}%"
 
 
@@ -163,15 +169,15 @@ def _printed_count(number: Figure) -> _Printed:
 
 
 def _printed_share(number: Figure) -> _Printed:
-    is_nearly_all, to_all = number.value >= _NEARLY_ALL, number.high >= _NEARLY_ALL
+    is_nearly_all, to_all = number.value >= NEARLY_ALL, number.high >= NEARLY_ALL
     point = "> 99%" if is_nearly_all else percent(number.value)
     return _Printed(
         low=percent(number.low),
         high=percent(number.high),
         point=None if number.is_wide else point,
         is_exact=is_nearly_all,
-        is_none=number.high < _NEARLY_NONE,
-        is_anything=to_all and number.low < _AS_GOOD_AS_NONE,
-        from_none=number.low < _NEARLY_NONE,
+        is_none=number.high < NEARLY_NONE,
+        is_anything=to_all and number.low < AS_GOOD_AS_NONE,
+        from_none=number.low < NEARLY_NONE,
         to_all=to_all,
     )

@@ -64,6 +64,7 @@ class ThresholdValues:
         floor: the lowest threshold that the page offers.
         samples, wrong_total: numbers of samples and of injected mislabels.
         expected: precision and recall of the flags at the audit's threshold, as text.
+        expected_of_all: the same where every sample is flagged.
         known: what is known at other thresholds, from the highest down; empty where nothing is.
         told: whether the chances of suggestions may be shown as numbers.
         columns: suspicion (float64), label and other (the given and the likeliest other label, as uint32 positions
@@ -80,6 +81,7 @@ class ThresholdValues:
     samples: int
     wrong_total: int
     expected: dict[str, str]
+    expected_of_all: dict[str, str]
     known: list[KnownAt]
     told: bool
     columns: dict[str, str]
@@ -121,6 +123,10 @@ def threshold_values(result: AuditResult, known: Comparison | None) -> Threshold
         samples=len(result.scores),
         wrong_total=int(known.wrong.sum()) if known is not None and known.kind == "injected" else 0,
         expected={"precision": _text(claims.precision), "recall": _text(claims.recall)},
+        expected_of_all={
+            "precision": share_range(claims.mistakes.scaled(1 / max(len(result.scores), 1), 1.0)),
+            "recall": "100%",
+        },
         known=_known(result.summary),
         told=claims.precision is not None and not claims.precision.is_wide,
         columns=columns,

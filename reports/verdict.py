@@ -21,10 +21,12 @@ from reports.ranges import (
     share_phrase,
     share_range,
 )
+from reports.review_time import review_time
 from reports.seals import Seal
-from reports.text import Mark, count, count_decisions, count_flags, count_samples, share, threshold, unmarked
+from reports.text import MINUS, Mark, count, count_decisions, count_samples, share, unmarked
 
 CANNOT_SAY = "labels alone cannot say"
+PRECISION = "precision of the flags"
 
 
 @dataclass(frozen=True)
@@ -122,26 +124,33 @@ def _on_all_labels(summary: Summary, claims: Claims) -> str:
 
 
 def _models_differ(summary: Summary) -> str:
-    """What each model says; each one explains the labels about as well."""
+    """How many wrong labels each model expects; each one explains the labels about as well."""
     models = [model for model in summary.estimates.models if not model.ruled_out]
     if len(models) < 2:
         return "A hard picture with the right label and an easy one with a wrong label look alike to the audit."
-    said = [f"{count(model.mistakes)} by {model.model!r}" for model in models]
-    return f"Models that explain the labels about equally well differ: {', '.join(said[:-1])} and {said[-1]}."
+    said = [count(model.mistakes) for model in sorted(models, key=lambda model: model.mistakes)]
+    return f"Models that explain the labels about equally well expect {', '.join(said[:-1])} and {said[-1]}."
 
 
 def _on_injection(summary: Summary, claims: Claims) -> str:
-    injected, samples = summary.counts.injected, summary.counts.samples
+    injected = summary.counts.injected
     first = f"The audit changed {count(injected)} labels on purpose in a copy, to measure itself"
-    mistakes = claims.mistakes
-    if mistakes.high < injected and not claims.too_little:
+    own = own_mistakes(summary, claims)
+    if own is None:
         left_out = f"The range leaves out these {count(injected)}, so do not rely on it"
         return f"{first}. {left_out}. Your own labels were not touched."
-    value, low, high = (max(0.0, number - injected) for number in (mistakes.value, mistakes.low, mistakes.high))
-    own = figure(value, low, high, samples - injected, mistakes.seal)
     if is_none(own):
         return f"{first}; your own labels were not touched, and none of them looks wrong."
     return f"{first}; your own labels were not touched, and {count_phrase(own)} of them may be wrong."
+
+
+def own_mistakes(summary: Summary, claims: Claims) -> Figure | None:
+    """The wrong labels without those that the audit made wrong itself; None where the range leaves these out."""
+    mistakes, injected = claims.mistakes, summary.counts.injected
+    if mistakes.high < injected and not claims.too_little:
+        return None
+    value, low, high = (max(0.0, number - injected) for number in (mistakes.value, mistakes.low, mistakes.high))
+    return figure(value, low, high, summary.counts.samples - injected, mistakes.seal)
 
 
 def _on_flags(summary: Summary, claims: Claims, known: Comparison | None, mark: Mark) -> str:
@@ -183,7 +192,7 @@ def copies_sentences(summary: Summary) -> list[str]:
     if copies.leaked:
         found.append(
             f"Leak: {count_samples(copies.leaked)} of the validation and test splits {_is(copies.leaked)} in the "
-            "training split too, so the head looks better than it is."
+            "training split too, so the model looks better than it is."
         )
     return found
 
@@ -202,20 +211,21 @@ def _found(known: Comparison, names: str, mark: Mark) -> str:
 
 
 def key_numbers(summary: Summary, known: Comparison | None, mark: Mark = unmarked) -> list[KeyNumber]:
-    """The numbers of the overview, in display order."""
+    """The numbers of the overview, in display order: all of them are about the reader's own labels.
+
+    Args:
+        summary: of the audit.
+        known: the known mislabels, whose figures are in the report's details.
+        mark: marks the numbers that depend on the threshold.
+    """
     claims = claims_of(summary)
-    numbers = [_wrong_labels(summary, claims), _flagged(summary, mark)]
-    if known is not None and known.kind == "injected":
-        numbers += _measured_on_injected(known, mark)
+    detection = summary.detection
+    if detection is None:
+        numbers = [_wrong_labels(summary, claims), _to_review(summary, mark), *_precision(summary, claims, mark)]
     else:
-        numbers += _of_the_flags(summary, claims, mark)
-    if known is not None and known.kind == "controls":
-        numbers.append(_measured_recall(known, "recall on added mislabels", "added mislabels", mark))
-    if summary.heads is None:
-        return numbers
-    test = summary.heads.given.test
-    on = f"on {count_samples(test.samples)} of the test split"
-    return [*numbers, KeyNumber(share(test.accuracy), "accuracy of the head", "measured", on)]
+        numbers = [_own_wrong_labels(summary, claims), _own_to_review(summary, detection, mark)]
+        numbers += _own_precision(claims, detection)
+    return [*numbers, *_worth(summary)]
 
 
 def _wrong_labels(summary: Summary, claims: Claims) -> KeyNumber:
@@ -231,48 +241,64 @@ def _wrong_labels(summary: Summary, claims: Claims) -> KeyNumber:
     return KeyNumber(count_range(mistakes), "wrong labels", mistakes.seal, rests)
 
 
-def _flagged(summary: Summary, mark: Mark) -> KeyNumber:
-    lowest = mark("threshold", threshold(summary.threshold))
-    flagged_from = f"suspicion of {lowest} or more, of {count(summary.counts.samples)} samples"
-    return KeyNumber(mark("flagged", count(summary.counts.flagged)), "flagged", "counted", flagged_from)
+def _own_wrong_labels(summary: Summary, claims: Claims) -> KeyNumber:
+    own, injected = own_mistakes(summary, claims), count(summary.counts.injected)
+    total = f"of {count(summary.counts.samples - summary.counts.injected)}, without the {injected} injected"
+    value = "not known" if own is None else count_range(own)
+    return KeyNumber(value, "wrong labels of your own", claims.mistakes.seal, total)
 
 
-def _of_the_flags(summary: Summary, claims: Claims, mark: Mark) -> list[KeyNumber]:
-    """Precision and recall of the flags, as far as they are known."""
-    numbers = []
-    for name, label, number, meaning in (
-        ("expected_precision", "precision of the flags", claims.precision, "flags that are right"),
-        ("expected_recall", "recall of the flags", claims.recall, "wrong labels that are flagged"),
-    ):
-        if number is not None:
-            by = f"; {count_decisions(summary.verified.decided)}" if summary.verified is not None else ""
-            numbers.append(KeyNumber(mark(name, share_range(number)), label, number.seal, f"{meaning}{by}"))
-    return numbers
+def _to_review(summary: Summary, mark: Mark) -> KeyNumber:
+    flagged = summary.counts.flagged
+    total = f"flagged, of {count_samples(summary.counts.samples)}"
+    return KeyNumber(mark("flagged", count(flagged)), "to review", "counted", _with_time(total, flagged))
 
 
-def _measured_recall(known: Comparison, label: str, mislabels: str, mark: Mark) -> KeyNumber:
-    measures = known.measures
-    found = mark("true_positive", count(measures.true_positive))
-    value = mark("recall_share", share(measures.recall))
-    return KeyNumber(value, label, "measured", f"{found} of {count(measures.injected)} {mislabels} found")
+def _own_to_review(summary: Summary, detection: InjectedDetection, mark: Mark) -> KeyNumber:
+    own = detection.false_positive
+    total = f"flagged labels of your own, beside {count(detection.true_positive)} injected"
+    return KeyNumber(mark("false_positive", count(own)), "to review", "counted", _with_time(total, own))
 
 
-def _measured_on_injected(known: Comparison, mark: Mark) -> list[KeyNumber]:
-    measures = known.measures
-    right = mark("true_positive", count(measures.true_positive))
-    flags = mark("flags", count_flags(measures.flagged))
-    return [
-        KeyNumber(
-            mark("precision_share", share(measures.precision)),
-            "precision",
-            "measured",
-            f"{right} of {flags} are injected mislabels",
-        ),
-        _measured_recall(known, "recall", "injected mislabels", mark),
-        KeyNumber(
-            mark("false_positive", count(measures.false_positive)),
-            "of your own labels flagged",
-            "counted",
-            "flagged but not injected: mistakes of the dataset, or false alarms",
-        ),
-    ]
+def _with_time(text: str, pictures: int) -> str:
+    return f"{text}; {review_time(pictures)}" if pictures else text
+
+
+def _precision(summary: Summary, claims: Claims, mark: Mark) -> list[KeyNumber]:
+    """The share of the flags that are right, as far as it is known."""
+    number = claims.precision
+    if number is None:
+        return []
+    by = f"; {count_decisions(summary.verified.decided)}" if summary.verified is not None else ""
+    value = mark("expected_precision", share_range(number))
+    return [KeyNumber(value, PRECISION, number.seal, f"flags that are right{by}")]
+
+
+def _own_precision(claims: Claims, detection: InjectedDetection) -> list[KeyNumber]:
+    """The same of the flags on the reader's own labels: those that the audit did not make wrong itself."""
+    own, found = detection.false_positive, detection.true_positive
+    if claims.precision is None or not own:
+        return []
+    value, low, high = (
+        max(0.0, (part * detection.flagged - found) / own)
+        for part in (claims.precision.value, claims.precision.low, claims.precision.high)
+    )
+    number = figure(value, low, high, 1.0, claims.precision.seal)
+    rests = "flags on your own labels that are right, at the audit's threshold"
+    return [KeyNumber(share_range(number), PRECISION, number.seal, rests)]
+
+
+def _worth(summary: Summary) -> list[KeyNumber]:
+    """What correcting does to the test F1 of a model that is trained again, where that was measured."""
+    if summary.correction is None:
+        return []
+    on = summary.correction.measured_on[0]
+    effect = next((each for each in summary.correction.effects if (each.head, each.on) == ("corrected", on.name)), None)
+    if effect is None:
+        return []
+    low, high = (
+        f"{100 * end:+.1f}".replace("-", MINUS).replace(f"{MINUS}0.0", "0.0") for end in (effect.low, effect.high)
+    )
+    value = f"{low} to {high}" if low != high else "no change" if effect.low == effect.high == 0 else low
+    rests = f"points of test F1 with the suggested labels, on {count_samples(on.samples)}; 95% interval"
+    return [KeyNumber(value, "what correcting is worth", "measured", rests)]

@@ -24,11 +24,18 @@ MOST_ABOVE = 1.5
 FEWEST = 5
 """Wrong labels that a class needs to be named."""
 
-_SHORT = 40  # characters of a class name in a sentence
+SHORT = 40
+"""Characters of a class name in a sentence."""
+
+NO_PAIR = "No pair of classes stands out among the flags."
+MOST_FLAGS = "Most flags are {pairs}."
+FREQUENT_FLAGS = "The most frequent flags are {pairs}."
+"""What is said of the pairs: where none stands out, where these are all pairs, and where there are more."""
 
 
 def most_affected_classes(result: AuditResult, mark: Mark = unmarked) -> str:
-    """Sentences on the pairs of classes with the most flags, and on the class with the largest share of wrong labels.
+    """Sentences on the pairs of classes with the most flags, and on the class with the largest expected share of wrong
+    labels.
 
     Empty if nothing is flagged, and if the number of wrong labels is not known at all. Also empty if mislabels were
     injected: they show how labels were changed, and not what the dataset is like.
@@ -58,10 +65,10 @@ def pairs_in_words(pairs: list[tuple[str, str, int]], flagged: int) -> str:
     """The first pairs in words, or that no pair stands out if they hold too few of the flags."""
     named = pairs[:PAIRS]
     if sum(number for _, _, number in named) < STANDS_OUT * flagged:
-        return "No pair of classes stands out among the flags."
+        return NO_PAIR
     listed = [f"{_isolated(given)} → {_isolated(other)} ({count(number)})" for given, other, number in named]
     text = f"{', '.join(listed[:-1])} and {listed[-1]}" if len(listed) > 1 else listed[0]
-    return f"Most flags are {text}." if len(named) == len(pairs) else f"The most frequent flags are {text}."
+    return (MOST_FLAGS if len(named) == len(pairs) else FREQUENT_FLAGS).format(pairs=text)
 
 
 def wrong_by_class(result: AuditResult) -> dict[Any, Figure]:
@@ -111,7 +118,7 @@ def _worst_class(result: AuditResult) -> str | None:
         return None
     of_class = share_range(number.scaled(1 / number.most, 1.0))
     return (
-        f"Of all classes {_isolated(worst)} has the largest share of wrong labels: {of_class} of its "
+        f"Of all classes {_isolated(worst)} is expected to have the largest share of wrong labels: {of_class} of its "
         f"{count(number.most)} ({number.seal})."
     )
 
@@ -120,4 +127,4 @@ def _isolated(label: object) -> str:
     """A class name for use in a sentence: shortened, and isolated so that its text direction does not affect the
     sentence."""
     name = str(label).strip() or "(empty)"
-    return f"\u2068{name if len(name) <= _SHORT else name[: _SHORT - 1] + '…'}\u2069"
+    return f"\u2068{name if len(name) <= SHORT else name[: SHORT - 1] + '…'}\u2069"

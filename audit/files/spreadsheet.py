@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APOSTROPHE = "'"
-_LIKE_A_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+LIKE_A_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 def safe_cell(value: Any) -> Any:
     """A value for a cell: text that a spreadsheet could run gets an apostrophe in front, anything else is unchanged."""
-    if isinstance(value, str) and _LIKE_A_FORMULA.match(value) and not _NUMBER.fullmatch(value):
+    if isinstance(value, str) and LIKE_A_FORMULA.match(value) and not NUMBER.fullmatch(value):
         return APOSTROPHE + value
     return value
 

@@ -45,6 +45,7 @@ def report(
 
         written = write_figures(result, path.parent / FIGURES_FOLDER, figures)
         print(f"{len(written)} figures: {written[0].parent.resolve()}")
-    print(f"report: {write_report(result, path, read_beside(folder)).resolve()}")
+    beside = read_beside(folder)
+    print(f"report: {write_report(result, path, beside.conditions, beside.runs).resolve()}")
     if open:
         open_page(path)

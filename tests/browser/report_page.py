@@ -36,12 +36,14 @@ class OpenedReport:
     def __exit__(self, *_: object) -> None:
         self.context.close()
 
-    def draw_all(self) -> list[str]:
-        """Scroll every plot into view and wait until it is drawn; their names."""
-        for plot in self.page.query_selector_all("[data-figure]"):
-            plot.scroll_into_view_if_needed()
-            name = plot.get_attribute("data-figure")
-            self.page.wait_for_selector(f'[data-figure="{name}"] svg.main-svg')
+    def open_details(self) -> None:
+        """Open the fold below the report's main part."""
+        self.page.click("#details > summary")
+        self.page.wait_for_selector("#how-title")
+
+    def plots(self) -> list[str]:
+        """The names of all plots, after opening the fold that most of them are in."""
+        self.open_details()
         return [str(plot.get_attribute("data-figure")) for plot in self.page.query_selector_all("[data-figure]")]
 
     def wait_until(self, truth: str, seconds: float = 120) -> None:

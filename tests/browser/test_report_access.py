@@ -22,7 +22,7 @@ def test_axe_finds_nothing_serious(browser: Any, reports: dict[str, Path], name:
     # The page's policy keeps strangers' scripts out; axe is one, so it is lifted here and nowhere else.
     with OpenedReport(browser, reports[name], scheme=scheme, bypass_csp=True) as opened:
         page = opened.page
-        opened.draw_all()
+        opened.open_details()
         page.evaluate(axe)
         for open_a_sample in (False, True):
             if open_a_sample:
@@ -113,6 +113,6 @@ def test_a_thousand_flagged_samples_are_painted_in_time(browser: Any, reports: d
 
 def test_printed_plots_fit_the_page(browser: Any, reports: dict[str, Path]) -> None:
     with OpenedReport(browser, reports["injected"], {"width": 700, "height": 1000}) as opened:
+        opened.open_details()
         opened.page.emulate_media(media="print")
-        opened.page.wait_for_selector('[data-figure=confusion_given][data-drawn="print"]', state="attached")
         opened.wait_until("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from tests.browser.report_page import PHONE, OpenedReport
 
 
 INJECTED_PLOTS = [
+    "given_by_suggested",
     "precision_recall",
     "roc",
     "suspicion_histogram",
     "influence_by_class",
-    "given_by_suggested",
     "confusion_before",
     "confusion_removed",
     "confusion_corrected",
@@ -36,16 +37,17 @@ INJECTED_PLOTS = [
         ("many", INJECTED_PLOTS),
         ("plain", [name for name in INJECTED_PLOTS if name not in ("precision_recall", "roc", "confusion_given")]),
         ("controls", [name for name in INJECTED_PLOTS if name != "confusion_given"]),
-        ("nothing flagged", ["suspicion_histogram", "influence_by_class", "given_by_suggested", "confusion_given"]),
+        ("nothing flagged", ["given_by_suggested", "suspicion_histogram", "influence_by_class", "confusion_given"]),
     ],
 )
 def test_opens_without_complaint_and_draws_every_plot(
     browser: Any, reports: dict[str, Path], name: str, plots: list[str]
 ) -> None:
     with OpenedReport(browser, reports[name]) as opened:
-        assert opened.draw_all() == plots
+        assert opened.plots() == plots
         for plot in opened.page.query_selector_all("[data-figure]"):
-            assert plot.query_selector_all(".trace, .heatmaplayer .hm, .point"), plot.get_attribute("data-figure")
+            assert plot.query_selector_all(".bar, polyline, .boxes, .frame"), plot.get_attribute("data-figure")
+            assert plot.query_selector(".area").bounding_box()["width"] > 300
             plot.hover()
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []
@@ -56,7 +58,7 @@ def test_opens_without_complaint_and_draws_every_plot(
 @pytest.mark.parametrize("name", ["injected", "hostile", "many", "unsure", "decided"])
 def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None:
     with OpenedReport(browser, reports[name], PHONE) as opened:
-        opened.draw_all()
+        opened.open_details()
         assert opened.sideways_overflow() == 0
         heights = opened.page.eval_on_selector_all(
             "#confused-pairs button", "buttons => buttons.map(b => b.clientHeight)"
@@ -103,6 +105,7 @@ def test_filters_search_and_order(browser: Any, reports: dict[str, Path], inject
 def test_page_shows_the_measured_numbers(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
     detection = injected.summary.detection
     with OpenedReport(browser, reports["injected"]) as opened:
+        opened.open_details()
         for cell in ("true_positive", "false_positive", "false_negative", "true_negative"):
             assert opened.page.inner_text(f"[data-cell={cell}]") == f"{getattr(detection, cell):,}"
         for measure in ("precision", "recall", "f1", "average_precision", "auroc"):
@@ -130,24 +133,24 @@ def test_a_sample_opens_by_keyboard_with_all_its_scores(
         assert opened.complaints == []
 
 
-def test_pictures_are_decoded_and_a_missing_one_has_a_placeholder(
+def test_pictures_are_decoded_and_a_missing_one_has_its_name(
     browser: Any, reports: dict[str, Path], injected: AuditResult
 ) -> None:
     missing = next(sample for sample in injected.flagged.index if sample not in injected.thumbnails.index)
+    file = Path(injected.scores.loc[missing, "filepath"]).name
     with OpenedReport(browser, reports["injected"]) as opened:
         page = opened.page
         opened.wait_until("[...document.images].every(image => image.complete)")
         assert page.evaluate("[...document.images].every(image => image.naturalWidth === 96 && image.alt)")
         page.fill("[name=search]", missing)
-        assert page.inner_text("#flagged-gallery .picture") == "no picture in this report"
+        assert page.inner_text("#flagged-gallery .picture") == file
 
 
 def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str, Path]) -> None:
     with OpenedReport(browser, reports["injected"], scheme="dark") as opened:
         page = opened.page
-        opened.draw_all()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 21, 27)"
-        stroke = "getComputedStyle(document.querySelector('[data-figure=loss_curves] .js-line')).stroke"
+        stroke = "getComputedStyle(document.querySelector('[data-figure=loss_curves] polyline.clean')).stroke"
         assert page.evaluate(stroke) == "rgb(111, 180, 240)"
         page.click("#theme")
         opened.wait_until(f"{stroke} === 'rgb(31, 111, 180)'")
@@ -157,33 +160,72 @@ def test_theme_follows_the_system_and_the_button(browser: Any, reports: dict[str
         assert opened.complaints == []
 
 
-def test_prints_light_with_every_plot_and_no_controls(browser: Any, reports: dict[str, Path]) -> None:
+def test_prints_light_and_short_with_closed_details_and_no_controls(browser: Any, reports: dict[str, Path]) -> None:
     with OpenedReport(browser, reports["injected"], scheme="dark") as opened:
         page = opened.page
         page.emulate_media(media="print")
-        opened.wait_until(
-            "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'print')"
-        )
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert not page.is_visible("#flagged-filters")
-        assert not page.is_visible("#theme")
-        assert page.is_visible("#how details td")
-        assert page.is_visible("#confused-pairs button")
-        assert len(page.pdf()) > 50_000
+        for hidden in ("#flagged-filters", "#theme", "#decisions", "#flagged-gallery .choice", "#how", "#details h2"):
+            assert not page.is_visible(hidden), hidden
+        for shown in ("#verdict", "#next", "#confused-pairs button", "[data-figure=given_by_suggested] .area"):
+            assert page.is_visible(shown), shown
+        assert page.evaluate("document.getElementById('flagged').remove()") is None
+        assert pages_of(page.pdf()) <= 6
         page.emulate_media(media="screen")
-        fits = (
-            "[...document.querySelectorAll('[data-figure]')].every(plot => plot.dataset.drawn === 'dark'"
-            " && plot.querySelector('.main-svg').clientWidth <= plot.clientWidth)"
-        )
-        opened.wait_until(fits)
-        assert not page.is_visible("#how details td")
         assert opened.sideways_overflow() == 0
         assert opened.complaints == []
+
+
+def pages_of(pdf: bytes) -> int:
+    """Number of pages of a PDF that Chromium wrote."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+@pytest.mark.parametrize("name", ["injected", "many", "unsure"])
+def test_a_lead_reads_the_answers_on_the_first_screen(browser: Any, reports: dict[str, Path], name: str) -> None:
+    with OpenedReport(browser, reports[name], {"width": 1440, "height": 900}) as opened:
+        page = opened.page
+        questions = page.locator(".answers dt").all_inner_texts()
+        assert questions == ["How sure?", "Which classes?", "What first?", "How long?"]
+        foot = "selector => document.querySelector(selector).getBoundingClientRect().bottom"
+        for part in ("#verdict", ".answers", ".cards"):
+            assert page.evaluate(foot, part) <= 900, part
+        assert page.evaluate("document.getElementById('flagged').getBoundingClientRect().top + scrollY") <= 4500
+        said = page.inner_text("#verdict") + page.inner_text(".answers") + page.inner_text(".cards")
+        for word in ("head", "suspicion", "slip", "look-alike", "nats", "kfac"):
+            assert word not in said.lower(), word
+    with OpenedReport(browser, reports[name], PHONE) as opened:
+        assert opened.page.evaluate(foot, ".answers") <= 844
+
+
+def test_a_link_into_the_closed_details_opens_them(browser: Any, reports: dict[str, Path]) -> None:
+    with OpenedReport(browser, reports["injected"]) as opened:
+        page = opened.page
+        assert not page.is_visible("#how-title")
+        page.evaluate("location.hash = 'how'")
+        page.wait_for_selector("#how-title")
+        opened.wait_until("Math.abs(document.getElementById('how').getBoundingClientRect().top) < innerHeight")
+
+
+def test_without_javascript_the_first_flags_and_the_plots_are_there(
+    browser: Any, reports: dict[str, Path], injected: AuditResult
+) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(reports["injected"].as_uri())
+    cards = page.locator("#flagged-gallery .card")
+    assert cards.count() == 10
+    assert page.locator("#flagged-gallery img").count() >= 9
+    assert injected.flagged["label"].iloc[0] in cards.first.inner_text()
+    assert page.locator("[data-figure=given_by_suggested] .cells rect").count() > 0
+    assert "Without JavaScript" in page.inner_text("noscript")
+    context.close()
 
 
 def test_class_gallery_follows_its_choice(browser: Any, reports: dict[str, Path], injected: AuditResult) -> None:
     rows = injected.scores[(injected.scores["label"] == "digit 7") & (injected.scores["split"] == "train")]
     with OpenedReport(browser, reports["injected"]) as opened:
+        opened.open_details()
         opened.page.select_option("#class-choice", label="digit 7")
         assert opened.shown_ids("class-harmful") == list(rows.sort_values("influence").index[:8])
         known = injected.explanations

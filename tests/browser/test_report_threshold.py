@@ -12,6 +12,7 @@ import pytest
 
 from audit.result import AuditResult
 from audit.summary.estimates import Acceptance, AcceptedAt
+from reports.claims import claims_of
 from reports.correction import correction_texts
 from reports.html import write_report
 from reports.known_mislabels import compare_with_known
@@ -60,7 +61,6 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         "threshold": f"{value:.2f}",
         "flagged": f"{flag.sum():,}",
         "flagged_samples": f"{flag.sum():,} samples",
-        "flags": f"{flag.sum():,} flags",
         "expected_precision": "an unknown share",
         "expected_recall": "an unknown share",
         "true_positive": f"{found:,}",
@@ -78,7 +78,7 @@ def test_slider_moves_every_number_as_the_scores_have_it(
     numbers |= {f"class {number}": str(by_class[label]) for number, label in enumerate(CLASSES)}
     with OpenedReport(browser, reports["injected"]) as opened:
         page = opened.page
-        opened.draw_all()
+        opened.open_details()
         before = live_texts(page)
         assert {name for name, _ in before} == set(numbers)
         move_threshold(page, value)
@@ -94,16 +94,15 @@ def test_slider_moves_every_number_as_the_scores_have_it(
         if value < injected.summary.threshold:
             assert "no picture in this report" in page.inner_text("#flagged-count")
 
-        figure = "name => document.querySelector(`[data-figure=${name}]`)"
-        trace = f"({figure})(name).data.find(trace => trace.mode === 'markers')"
-        mark = f"name => {{ const mark = {trace}; return [...mark.x, ...mark.y]; }}"
+        mark = "name => JSON.parse(document.querySelector(`[data-figure=${name}] .area`).dataset.mark)"
         assert page.evaluate(mark, "precision_recall") == pytest.approx([recall, precision])
         assert page.evaluate(mark, "roc") == pytest.approx([false_alarms / (~wrong).sum(), recall])
-        assert page.evaluate(f"({figure})('suspicion_histogram').layout.shapes[0].x0") == value
-        matrix = page.evaluate(f"({figure})('given_by_suggested').data[0].customdata")
-        flagged = scores[flag]
-        pairs = flagged.groupby(["label", "other_label"]).size()
-        assert {(row, column): number for cells in matrix for row, column, number in cells if number} == pairs.to_dict()
+        line = page.locator("[data-figure=suspicion_histogram] .threshold-line")
+        assert line.get_attribute("x1") == line.get_attribute("x2") == f"{100 * value:g}%"
+        cells = page.locator("[data-figure=given_by_suggested] .cells title").all_text_contents()
+        told = [re.fullmatch(r"given label (.+), suggested label (.+), (\d+) samples", text) for text in cells]
+        pairs = scores[flag].groupby(["label", "other_label"]).size()
+        assert {(found[1], found[2]): int(found[3]) for found in told if found} == pairs.to_dict()
 
         command = page.inner_text("#threshold-moved code")
         assert command == f"influence-audit run digits --dataset influence-audit-demo --threshold {value}"
@@ -122,6 +121,7 @@ def test_slider_moves_to_the_nearest_heads_that_were_trained(
     assert len(correction.elsewhere) >= 2
     with OpenedReport(browser, reports[which]) as opened:
         page = opened.page
+        opened.open_details()
         untouched = page.inner_text("#correction")
         for measured in correction.elsewhere:
             move_threshold(page, round(measured.threshold + 0.03, 2))
@@ -141,18 +141,17 @@ def test_slider_moves_flagged_against_others_where_nothing_was_injected(
 ) -> None:
     with OpenedReport(browser, reports["plain"]) as opened:
         page = opened.page
-        opened.draw_all()
+        opened.open_details()
         for value in (0.15, plain.summary.threshold):
             move_threshold(page, value)
-            boxes = page.evaluate(
-                "document.querySelector('[data-figure=influence_by_class]').data"
-                ".map(box => ({ median: Array.from(box.median._inputArray ?? box.median), "
-                "q3: Array.from(box.q3._inputArray ?? box.q3) }))"
+            groups = page.evaluate(
+                "[...document.querySelectorAll('[data-figure=influence_by_class] .boxes')]"
+                ".map(group => [...group.children].map(box => JSON.parse(box.dataset.values)))"
             )
             flag = plain.scores["suspicion"] >= value
-            for box, rows in zip(boxes, (plain.scores[~flag], plain.scores[flag]), strict=True):
-                assert box["median"][-1] == pytest.approx(rows["influence"].median(), rel=1e-5)
-                assert box["q3"][0] == pytest.approx(
+            for boxes, rows in zip(groups, (plain.scores[~flag], plain.scores[flag]), strict=True):
+                assert boxes[-1][2] == pytest.approx(rows["influence"].median(), rel=1e-5)
+                assert boxes[0][3] == pytest.approx(
                     rows["influence"][rows["label"] == CLASSES[0]].quantile(0.75), rel=1e-5
                 )
         assert page.inner_text("#flagged [data-live=expected_precision]").startswith("at least ")
@@ -186,6 +185,7 @@ def test_slider_shows_the_precision_that_the_known_thresholds_around_it_allow(
     expected = share_range(figure(sum(bounds) / 2, *bounds, 1.0, "modelled"))
     with OpenedReport(browser, path) as opened:
         page = opened.page
+        opened.open_details()
         assert page.locator("#acceptance-table tbody tr").count() == 3
         assert "It pays only from a suspicion of 0.90" in page.inner_text("#acceptance")
         at_first = page.inner_text("#flagged [data-live=expected_precision]")
@@ -195,6 +195,12 @@ def test_slider_shows_the_precision_that_the_known_thresholds_around_it_allow(
             shown[value] = page.inner_text("#flagged [data-live=expected_precision]")
             assert page.inner_text("#flagged [data-live=expected_recall]") == "an unknown share"
         assert shown == {0.9: "≈\u00a096%", 0.5: expected, 0.1: "an unknown share"}
+        move_threshold(page, 1)
+        assert page.inner_text("#flagged [data-live=expected_precision]") == "–"
+        move_threshold(page, 0)
+        everything = claims_of(plain.summary).mistakes.scaled(1 / len(plain.scores), 1.0)
+        assert page.inner_text("#flagged [data-live=expected_precision]") == share_range(everything)
+        assert page.inner_text("#flagged [data-live=expected_recall]") == "100%"
         page.click("#threshold-reset")
         assert page.inner_text("#flagged [data-live=expected_precision]") == at_first
         assert opened.complaints == []
@@ -239,6 +245,7 @@ def test_without_injection_the_flags_are_measured_on_spike_in_controls(
     assert "Your own mistakes count against precision here" in text
     assert "There is no measurement in this report" not in text
     with OpenedReport(browser, reports["controls"]) as opened:
+        opened.open_details()
         move_threshold(opened.page, 0.9)
         flag, spiked = injected.scores["suspicion"] >= 0.9, injected.scores["injected"]
         assert opened.page.inner_text("[data-cell=true_positive]") == f"{(flag & spiked).sum():,}"

@@ -11,14 +11,14 @@ from reports.html import render_report
 from tests.made_reports import ReportText
 
 
-def test_a_thousand_flagged_samples_stay_under_15_megabytes(reports: dict[str, Path], many: AuditResult) -> None:
+def test_a_thousand_flagged_samples_stay_under_4_megabytes(reports: dict[str, Path], many: AuditResult) -> None:
     assert len(many.flagged) == 1000
-    assert reports["many"].stat().st_size < 15e6
+    assert reports["many"].stat().st_size < 4e6
     heavy = many.thumbnails.assign(image=[image + bytes(20_000) for image in many.thumbnails["image"]])
     values = gallery_values(replace(many, thumbnails=heavy))
     assert values.thumbnails_left_out > 0
     assert sum(map(len, values.thumbnails)) <= THUMBNAIL_BUDGET * 4 / 3 + 4 * len(values.thumbnails)
-    assert len(render_report(replace(many, thumbnails=heavy)).encode()) < 15e6
+    assert len(render_report(replace(many, thumbnails=heavy)).encode()) < 4e6
 
 
 def test_many_classes_are_limited_and_counted(many: AuditResult, reports: dict[str, Path]) -> None:

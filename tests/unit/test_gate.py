@@ -148,7 +148,7 @@ def test_a_history_keeps_a_line_a_run_and_two_results(plain: AuditResult, tmp_pa
     assert history.former_of(AuditResult.load(last)) == former == beside.former
     write_beside(beside, tmp_path)
     assert read_beside(tmp_path) == beside
-    page = render_report(result, beside)
+    page = render_report(result, beside.conditions, beside.runs)
     assert 'id="history-table"' in page
     assert "2026-01-01 03:00" in page
     assert 'id="history-table"' not in render_report(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from integrations.cli.run import cli
 from integrations.cli.summary_tables import show_summary
 from reports import verdict
 from reports.acceptance import acceptance_sentences
+from reports.conditions import conditions_of
 from reports.correction import correction_sentence
 from reports.galleries import gallery_values
 from reports.html import render_report, write_report
+from reports.index import IndexEntry, write_index
 from reports.known_mislabels import compare_with_known
+from reports.limit import Limit
 from reports.markdown import render_markdown
 from reports.next_steps import next_steps, run_again
 from reports.seals import SEAL_MEANINGS
@@ -42,7 +46,8 @@ def test_is_one_file_that_refers_to_nothing_outside_itself(reports: dict[str, Pa
     page = ReportText(reports["injected"].read_text(encoding="utf-8"))
     references = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "data")]
     assert references
-    assert all(reference is not None and reference.startswith("#") for reference in references)
+    inside = ("#", "data:image/webp;base64,")
+    assert all(reference is not None and reference.startswith(inside) for reference in references)
     policies = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
     assert policies[0] is not None
@@ -106,10 +111,17 @@ def test_modelled_numbers_look_different_from_measurements(plain: AuditResult, i
     bases = {number.label: number for number in verdict.key_numbers(plain.summary, None)}
     assert bases["precision of the flags"].seal == "modelled"
     assert bases["precision of the flags"].value.startswith("at least ")
-    measured = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
-    assert measured["precision"].seal == "measured"
-    assert "injected mislabels" in measured["precision"].rests_on
-    for number in [*bases.values(), *measured.values()]:
+    own = {number.label: number for number in verdict.key_numbers(injected.summary, compare_with_known(injected))}
+    assert list(own) == [
+        "wrong labels of your own",
+        "to review",
+        "precision of the flags",
+        "what correcting is worth",
+    ]
+    assert own["to review"].value == str(injected.summary.detection.false_positive)
+    assert own["precision of the flags"].seal == "modelled"
+    assert own["what correcting is worth"].seal == "measured"
+    for number in [*bases.values(), *own.values()]:
         assert number.seal == "modelled" or not number.value.startswith("≈")
         assert number.rests_on
 
@@ -275,7 +287,7 @@ def test_the_verdict_names_pairs_and_a_class_that_stand_out(plain: AuditResult) 
     scores.loc[flagged[:20], ["label", "other_label"]] = ["digit 1", "digit 7"]
     text = most_affected_classes(replace(plain, scores=scores))
     assert text.startswith(f"Most flags are \u2068digit 3\u2069 → \u2068digit 8\u2069 ({len(flagged) - 20}) and ")
-    assert "Of all classes \u2068digit 3\u2069 has the largest share of wrong labels" in text
+    assert "Of all classes \u2068digit 3\u2069 is expected to have the largest share of wrong labels" in text
     pairs = [("a", "b", 4), ("b", "a", 3), ("c", "a", 3), ("d", "a", 1)]
     assert pairs_in_words(pairs, 101) == "No pair of classes stands out among the flags."
     assert pairs_in_words(pairs, 100).startswith("The most frequent flags are ")
@@ -296,8 +308,9 @@ def test_no_class_has_more_wrong_labels_than_samples_and_none_is_named_where_not
     assert (wrong["deer"].value, wrong["deer"].high) == (26, 26)
     assert sum(number.value for number in wrong.values()) == pytest.approx(600)
     assert sum(number.high for number in wrong.values()) == pytest.approx(900)
-    assert "deer\u2069 has the largest share of wrong labels: > 99% of its 26 (modelled)." in most_affected_classes(
-        result
+    assert (
+        "deer\u2069 is expected to have the largest share of wrong labels: > 99% of its 26 (modelled)."
+        in most_affected_classes(result)
     )
     assert most_affected_classes(with_estimates(plain, mistakes=663.0, mistakes_low=0.0, mistakes_high=1797.0)) == ""
     assert most_affected_classes(with_estimates(plain, told=False)) == ""
@@ -357,6 +370,27 @@ def test_markdown_names_files_and_shows_any_text_as_it_is(plain: AuditResult) ->
     assert "The most frequent flags are" in text
 
 
+def test_markdown_says_what_was_left_out_and_has_no_invisible_characters(plain: AuditResult) -> None:
+    text = render_markdown(plain)
+    assert "Left out: 3 without a label, 1 unreadable." in text
+    assert "- digits/broken.png: the image cannot be decoded" in text
+    assert "The most frequent flags are digit" in text
+    invisible = [character for character in text if unicodedata.category(character) == "Cf" or character == "\u00a0"]
+    assert invisible == []
+
+
+def test_the_title_names_dataset_and_day(plain: AuditResult) -> None:
+    assert "<title>Label audit of influence-audit-demo, 2026-01-02</title>" in render_report(plain)
+    arrays = replace(plain, summary=replace(plain.summary, source=None))
+    assert "<title>Label audit, 2026-01-02</title>" in render_report(arrays)
+
+
+def test_conditions_that_were_asked_for_are_at_the_top(plain: AuditResult) -> None:
+    text = " ".join(ReportText(render_report(plain, conditions_of(plain.summary, Limit.of(0.01, "low")))).text.split())
+    assert "fail Wrong labels asked: at most 1.0% wrong labels (low)" in text
+    assert "asked:" not in ReportText(render_report(plain)).text
+
+
 def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
     text = " ".join(ReportText(reports["nothing flagged"].read_text(encoding="utf-8")).text.split())
     assert "No label of 1,797 looks wrong." in text
@@ -366,8 +400,10 @@ def test_nothing_wrong_is_said_plainly(reports: dict[str, Path]) -> None:
 def test_hostile_names_are_text_and_never_markup(reports: dict[str, Path]) -> None:
     source = reports["hostile"].read_text(encoding="utf-8")
     page = ReportText(source)
-    assert not [attrs for tag, attrs in page.tags if tag in ("img", "b") or "onerror" in attrs]
-    assert sum(tag == "script" for tag, _ in page.tags) == 4
+    assert not [attrs for tag, attrs in page.tags if tag == "b" or "onerror" in attrs]
+    pictures = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
+    assert all(source.startswith("data:image/webp;base64,") for source in pictures)
+    assert sum(tag == "script" for tag, _ in page.tags) == 3
     for name in HOSTILE_CLASSES:
         assert name.strip() in page.text
     assert "{{ 7 * 7 }}" in page.text
@@ -410,3 +446,16 @@ def test_the_lowest_threshold_is_that_of_the_last_sample_in_the_page(
     values = threshold_values(plain, None)
     assert values.floor == plain.scores["suspicion"].nlargest(100).min()
     assert values.samples == len(plain.scores)
+
+
+# -- the index of several audits
+
+
+def test_the_index_says_what_was_injected(plain: AuditResult, injected: AuditResult, tmp_path: Path) -> None:
+    entries = [
+        IndexEntry(name, None, "audit", 0, result.summary, tmp_path / name / "report.html")
+        for name, result in (("plain", plain), ("injected", injected))
+    ]
+    rows = write_index(entries, tmp_path / "index.html").read_text(encoding="utf-8").split("<tr>")[2:]
+    assert ["180 of them injected" in row for row in rows] == [False, True]
+    assert ["measured on injected" in row for row in rows] == [False, True]
