@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
+STOP_SECONDS = 5.0  # for a job to end by itself
 
 
 @dataclass
@@ -115,6 +116,29 @@ def find_job(dataset: fo.Dataset, audit_key: str) -> BackgroundAudit | None:
     if job.state == RUNNING and not _is_alive(job):
         job.state, job.message = FAILED, "its process ended without a word (out of memory?)"
     return job
+
+
+def stop_job(dataset: fo.Dataset, audit_key: str) -> None:
+    """Stop the job under a key. What it had written into the dataset stays until the audit is run again or deleted.
+
+    Raises:
+        InputError: if no job is running under this key.
+    """
+    job = find_job(dataset, audit_key)
+    if job is None or job.state != RUNNING:
+        raise InputError(f"no audit {audit_key!r} of dataset {dataset.name!r} is running; it may have ended just now")
+    try:
+        process = psutil.Process(job.pid) if job.pid else None
+        if process is not None and "integrations.fiftyone.background_audit" in " ".join(process.cmdline()):
+            for one in [*process.children(recursive=True), process]:
+                one.terminate()
+            process.wait(STOP_SECONDS)
+    except psutil.TimeoutExpired:
+        process.kill()
+    except psutil.NoSuchProcess:
+        pass
+    job.state, job.message = FAILED, "it was stopped"
+    _save(dataset, job)
 
 
 def running_jobs(dataset: fo.Dataset) -> list[BackgroundAudit]:

@@ -37,6 +37,16 @@ class QueueFilter:
     without: tuple[str, ...] = ()
 
 
+def waiting(log: DecisionLog, wanted: QueueFilter) -> dict[str, Any]:
+    """The filter, in the database's language, for the unreviewed samples of a queue."""
+    condition: dict[str, Any] = {log.status: UNREVIEWED, log.suspicion: {"$gte": wanted.threshold}}
+    if wanted.without:
+        condition["_id"] = {"$nin": object_ids(wanted.without)}
+    if wanted.label is not None:
+        condition["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
+    return condition
+
+
 def upcoming(
     samples: SampleCollection, audit_key: str, wanted: QueueFilter, after: str | None = None, count: int = 1
 ) -> list[str]:
@@ -54,25 +64,21 @@ def upcoming(
     """
     log = DecisionLog(samples._dataset, audit_key)
     suspicion = log.suspicion
-    waiting: dict[str, Any] = {log.status: UNREVIEWED, suspicion: {"$gte": wanted.threshold}}
-    if wanted.without:
-        waiting["_id"] = {"$nin": object_ids(wanted.without)}
-    if wanted.label is not None:
-        waiting["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
+    undecided = waiting(log, wanted)
 
     def first_of(condition: dict[str, Any], number: int) -> list[str]:
         order = {suspicion: -1, "_id": 1}
         return samples.mongo([{"$match": condition}, {"$sort": order}, {"$limit": number}]).values("id")
 
     if after is None:
-        return first_of(waiting, count)
+        return first_of(undecided, count)
     (place,) = object_ids([after])
     former = log.samples.find_one({"_id": place}, [suspicion]) or {}
     value = former.get(suspicion)
     behind = {"$or": [{suspicion: {"$lt": value}}, {suspicion: value, "_id": {"$gt": place}}]}
-    found = first_of({"$and": [waiting, behind]}, count)
+    found = first_of({"$and": [undecided, behind]}, count)
     if len(found) < count:
-        found += first_of(waiting, count)
+        found += first_of(undecided, count)
     return list(dict.fromkeys(found))[:count]
 
 
