@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,18 +128,24 @@ def stop_job(dataset: fo.Dataset, audit_key: str) -> None:
     job = find_job(dataset, audit_key)
     if job is None or job.state != RUNNING:
         raise InputError(f"no audit {audit_key!r} of dataset {dataset.name!r} is running; it may have ended just now")
-    try:
-        process = psutil.Process(job.pid) if job.pid else None
-        if process is not None and "integrations.fiftyone.background_audit" in " ".join(process.cmdline()):
-            for one in [*process.children(recursive=True), process]:
-                one.terminate()
-            process.wait(STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        process.kill()
-    except psutil.NoSuchProcess:
-        pass
+    if job.pid:
+        _end(job.pid)
     job.state, job.message = FAILED, "it was stopped"
     _save(dataset, job)
+
+
+def _end(pid: int) -> None:
+    """End the process of a job, and those that it started, unless it has ended and another one has its number."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if __name__ not in process.cmdline():
+            return
+        started = [*process.children(recursive=True), process]
+        for one in started:
+            one.terminate()
+        _, left = psutil.wait_procs(started, STOP_SECONDS)
+        for one in left:
+            one.kill()
 
 
 def running_jobs(dataset: fo.Dataset) -> list[BackgroundAudit]:

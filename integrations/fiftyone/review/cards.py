@@ -141,7 +141,8 @@ def _past(entry: dict[str, Any], now: datetime) -> Past:
     else:
         states = [((entry.get(when) or {}).get("corrected") or {}).get("label") for when in ("before", "after")]
         labels = [entry.get("given") if label is None else label for label in states]
-    return Past(entry["action"], entry["by"], _seconds(entry, now), *labels, entry.get("undone_at") is not None)
+    before, after = labels
+    return Past(entry["action"], entry["by"], _seconds(entry, now), before, after, entry.get("undone_at") is not None)
 
 
 def _seconds(entry: dict[str, Any], now: datetime) -> float:

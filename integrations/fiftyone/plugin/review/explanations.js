@@ -1,10 +1,11 @@
-// What the review shows beside a picture: the pictures most like it and, where the reviewer asks why a label is
-// suspect, the training samples that speak for and against it. One request asks for several samples, ahead of time.
+// What the review shows beside a picture: the pictures most like it, of which one request asks for several samples
+// ahead of time; and, if the reviewer asks why a label is suspect, the training samples that speak for and against it.
 
 import { AHEAD } from "./pictures.js";
 
 const LEAST_ASKED = 5; // samples in a request, unless the one on screen is not known
 const KEPT = 200;
+const STAYS = 400; // milliseconds on a sample before its influence is asked for
 const PAUSE = 300; // milliseconds before the server is asked again: it may still be reading the embeddings
 
 export class Explanations {
@@ -27,25 +28,36 @@ export class Explanations {
     this.look();
   }
 
-  // Ask for what is not known of the sample on screen and of the next ones; again while the first one's is not known.
+  // Ask for the nearest pictures of the sample on screen and of the next ones; again until the first one is known.
   async look() {
     const { current, ahead } = this.queue.state;
+    this.lookForInfluence();
     if (this.isAsking || !current || current.suspicion === null) return;
     const wanted = [current, ...ahead.slice(0, AHEAD)].filter(({ suspicion }) => suspicion !== null);
-    const unknown = (kept) => wanted.map(({ sample }) => sample).filter((sample) => !kept.has(sample));
-    const asked = { nearest: unknown(this.nearest), samples: this.withInfluence ? unknown(this.influence) : [] };
-    const isUrgent = Object.values(asked).some((samples) => samples.includes(current.sample));
-    const most = Math.max(asked.nearest.length, asked.samples.length);
-    if (!most || (!isUrgent && most < Math.min(LEAST_ASKED, wanted.length - 1))) return;
+    const unknown = wanted.map(({ sample }) => sample).filter((sample) => !this.nearest.has(sample));
+    const isUrgent = unknown.includes(current.sample);
+    if (!unknown.length || (!isUrgent && unknown.length < Math.min(LEAST_ASKED, wanted.length - 1))) return;
     this.isAsking = true;
-    const found = await this.queue.ask({ do: "explain", ...asked });
+    const found = await this.queue.ask({ do: "explain", nearest: unknown });
     this.take(this.nearest, found?.nearest);
-    this.take(this.influence, found?.explanations);
     this.queue.set({});
     setTimeout(() => {
       this.isAsking = false;
       if (found) this.look();
     }, PAUSE);
+  }
+
+  // Influence takes the server some time. It is asked for a sample that the reviewer stays on, and for no other.
+  lookForInfluence() {
+    clearTimeout(this.waiting);
+    const sample = this.queue.state.current?.sample;
+    if (!this.withInfluence || !sample || this.influence.has(sample)) return;
+    this.waiting = setTimeout(async () => {
+      const found = await this.queue.ask({ do: "explain", samples: [sample] });
+      this.take(this.influence, found?.explanations);
+      this.queue.set({});
+      if (found && this.queue.state.current?.sample === sample) this.lookForInfluence();
+    }, STAYS);
   }
 
   take(kept, found) {
