@@ -447,7 +447,7 @@ def test_an_audit_can_be_stopped_and_leaves_the_dataset_as_it_was(audited: fo.Da
     assert said["message"] == "audit 'other' was stopped; nothing was written"
     audited.reload()
     assert (audited.list_runs(), list(audited.get_field_schema())) == (["audit"], fields)
-    with pytest.raises(InputError, match="no audit 'other' of dataset .* is running"):
+    with pytest.raises(InputError, match="no audit 'other' of dataset"):
         operator("stop_audit")(audited, "other")
 
 

@@ -209,8 +209,11 @@ def test_numbers_follow_the_slider_and_the_class(dataset: fo.Dataset) -> None:
     assert window.shows(f"samples of class {label}")
     assert window.shows(f"##### {len(of_class)}\\nat or above 0.30")
     assert window.shows(f"{len(of_class)} samples of class {label}")
-    window.event("choose_class", row=0)
-    window.event("move_threshold", value=0.8)
+    window.event("on_load")  # the page was loaded again, with the view
+    assert (window.state["threshold"], window.state["class_label"]) == (0.3, label)
+    window.view = None
+    window.event("on_load")  # without it: the panel does not say that it filters
+    assert (window.state["threshold"], window.state["class_label"]) == (0.8, None)
     assert window.shows(f"##### {count}\\nflagged")
 
 

@@ -23,7 +23,7 @@ from integrations.fiftyone.background_audit import (
 )
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import Overview, audit_overview, version_of
-from integrations.fiftyone.runs import COMPLETE, as_read
+from integrations.fiftyone.runs import COMPLETE, as_read, audit_config
 
 from .by_hand import look_at_hand, open_editor, resume_hand
 from .check import DECIDING, EVENTS, leave, look_at_check, show_check, show_check_of_view, shown_check
@@ -75,8 +75,8 @@ class LabelAuditPanel(foo.Panel):
     # --- what happens ---------------------------------------------------------------------------------------------
 
     def on_load(self, ctx: Any) -> None:
-        """Show the newest audit, or the one that the panel was opened for."""
-        self._guarded(ctx, self._load)
+        """Show the newest audit, or the one that the panel was opened for; its filters are those of the grid."""
+        self._guarded(ctx, self._load, threshold_of=None)
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Start again on the new dataset."""
@@ -218,9 +218,13 @@ class LabelAuditPanel(foo.Panel):
         if show_check_of_view(ctx, dataset, state):
             return
         state.shown = None  # the browser has nothing of it yet, or what it had before
+        state.label_field = audit_config(dataset, state.audit_key).label_field
+        filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
+        state.class_label, state.only_unreviewed = (None, False) if filters is None else filters[1:]
         self._show_audit(ctx, dataset, state)
-        if filters_of(ctx.view, dataset, state.audit_key, state.label_field) is None:
-            state.class_label, state.only_unreviewed = None, False  # of a page that was loaded again, say
+        if filters is not None and filters != (state.threshold, state.class_label, state.only_unreviewed):
+            state.threshold, state.class_label, state.only_unreviewed = filters
+            self._show_audit(ctx, dataset, state)
         resume_hand(ctx, dataset, state)
         self._count(ctx, dataset, state)
 

@@ -69,8 +69,8 @@ class PanelLayout:
                 panel.md(NO_AUDIT, name="nothing_yet")
         elif state.progress and state.summary is not None:
             self._cards(panel)
-            check_row(panel, self._actions, state)
             self._review(panel)
+            check_row(panel, self._actions, state)
             self._filters(panel)
             self._figures(panel)
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=even(1)))

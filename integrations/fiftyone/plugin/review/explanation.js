@@ -4,7 +4,8 @@ const { createElement: h, Fragment } = window.React;
 const { Box, Button, Typography } = window.__mui__;
 const { executeOperator } = window.__foo__; // @fiftyone/operators
 
-const SIDE = 72; // pixels of a small picture
+const SIDE = 80; // pixels of a small picture, at most
+const COLUMNS = 6; // columns: all pictures of a row are side by side
 
 const Text = (props) => h(Typography, { variant: "body2", ...props });
 const Muted = (props) => h(Text, { color: "text.secondary", ...props });
@@ -27,8 +28,8 @@ function Nearest({ nearest }) {
     Fragment,
     null,
     voting > 0 && h(Text, null, `${votes} of the ${voting} nearest are labelled `, h("b", null, most)),
-    h(Row, { title: ["most like it of ", h("b", { key: "class" }, given)], pictures: of_given }),
-    other && h(Row, { title: ["most like it of ", h("b", { key: "class" }, other)], pictures: of_other })
+    h(Row, { title: ["Most like it of those labelled ", h("b", { key: "class" }, given)], pictures: of_given }),
+    other && h(Row, { title: ["Most like it of those labelled ", h("b", { key: "class" }, other)], pictures: of_other })
   );
 }
 
@@ -72,18 +73,18 @@ function Row({ title, pictures }) {
     h(Text, null, ...title, pictures.length ? "" : ": none"),
     h(
       Box,
-      { sx: { display: "flex", flexWrap: "wrap", gap: 1, mt: 0.5 } },
+      { sx: { display: "grid", gridTemplateColumns: `repeat(${COLUMNS}, minmax(0, ${SIDE}px))`, gap: 1, mt: 0.5 } },
       pictures.map(({ id, picture, label, flagged }) =>
         h(
           Box,
-          { key: id, sx: { width: SIDE + 8, fontSize: 12, lineHeight: 1.3, overflowWrap: "anywhere" } },
+          { key: id, sx: { fontSize: 12, lineHeight: 1.3, overflowWrap: "anywhere" } },
           h("img", {
             src: picture ?? undefined,
             alt: label ?? "",
             title: flagged ? `${label}: this label is suspect, too` : label,
             onClick: () => executeOperator("open_sample", { id }),
             style: {
-              ...{ width: SIDE, height: SIDE, objectFit: "contain", cursor: "pointer", background: "#8882" },
+              ...{ width: "100%", aspectRatio: "1", objectFit: "contain", cursor: "pointer", background: "#8882" },
               ...{ display: "block", borderRadius: 3, outline: flagged ? "3px solid #ff6d04" : "none" },
             },
           }),
