@@ -275,3 +275,12 @@ def test_numbers_follow_the_slider_and_are_never_broken(reviewing: AppWindow, da
         heights = reviewing.panel.locator("h5").evaluate_all("all => all.map((one) => one.getClientRects().length)")
         assert set(heights) == {1}
     reviewing.press("Show all samples")
+
+
+def test_the_panel_stays_open_when_another_view_is_chosen(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    reviewing.page.locator("[data-cy=saved-views-selection]").first.click()
+    reviewing.page.locator("[data-cy=saved-views-audit-to-review-selection-option]").click()
+    reviewing.page.wait_for_url("**view=audit-to-review**")
+    reviewing.settle()
+    assert reviewing.panel.is_visible()
+    assert reviewing.panel.locator("[data-cy=review] img").first.is_visible()
