@@ -119,7 +119,7 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.sees("nearest are labelled")
     app.press("Why is it suspect?")
     app.panel.get_by_text("Training samples that speak").first.wait_for()
-    app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
+    app.panel.get_by_role("button", name="Audit again").first.scroll_into_view_if_needed()
     app.picture("explanation")
 
     first, second = dataset.load_saved_view("audit: to review").values("id")[:2]
