@@ -43,7 +43,7 @@ from integrations.fiftyone.review.nearest import NearestPictures, NearPicture, n
 from integrations.fiftyone.review.pairs import ClassPair, SheetPicture, class_pairs, contact_sheet
 from integrations.fiftyone.review.plan import ReviewPlan, YieldBin, review_plan
 from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, kept_progress, review_progress
-from integrations.fiftyone.review.queue import QueueFilter, count_suspects, next_to_review, upcoming
+from integrations.fiftyone.review.queue import QueueFilter, next_to_review, upcoming
 from integrations.fiftyone.review.suspects import Suspects, suspects_by_class
 from integrations.fiftyone.review.undo import Undone, undo_last
 
@@ -78,7 +78,6 @@ __all__ = [
     "contact_sheet",
     "corrected_since",
     "corrections",
-    "count_suspects",
     "decide_check",
     "decisions",
     "decisions_to_verify",

@@ -1,25 +1,14 @@
-"""The queue of a review: which sample is next, and how many samples are above a suspicion."""
+"""The queue of a review: which samples are next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review.log import DecisionLog, object_ids
-
-
-def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int:
-    """How many samples have at least this suspicion.
-
-    Raises:
-        InputError: if there is no such audit.
-    """
-    log = DecisionLog(dataset, audit_key)
-    return log.samples.count_documents({log.suspicion: {"$gte": threshold}})
 
 
 @dataclass(frozen=True)
