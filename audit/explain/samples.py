@@ -18,6 +18,7 @@ import torch
 
 from audit.errors import InputError
 from audit.explain.audited import AuditedImages, audited_head
+from audit.explain.nearest import NearestSamples
 from audit.head.fit import Head, one_hot
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
@@ -62,7 +63,13 @@ class Explainer:
         self._solver = StableSolver(HeadHessian(self._z, p, head.l2, damping=damping), "cg", note)
 
     def explain(
-        self, sample_id: str, embedding: np.ndarray, label: int, count: int, same_class: bool = False
+        self,
+        sample_id: str,
+        embedding: np.ndarray,
+        label: int,
+        count: int,
+        same_class: bool = False,
+        tolerance: float = 1e-8,
     ) -> pd.DataFrame:
         """The training samples that speak for and against a sample's label.
 
@@ -72,6 +79,7 @@ class Explainer:
             label: the class number in question.
             count: how many of each kind, at most.
             same_class: only among the training samples of this label.
+            tolerance: relative residual of the solution.
 
         Returns:
             Columns kind ('helpful' speaks for the label, 'harmful' against it), rank (1 is strongest), neighbour
@@ -79,7 +87,7 @@ class Explainer:
         """
         z, p = self._predict(embedding[None])
         residual = p - one_hot(torch.tensor([label]), p.shape[1], p.dtype)
-        row = influence_on_targets(self._solver, z, residual, self._z, self._residuals)[0]
+        row = influence_on_targets(self._solver, z, residual, self._z, self._residuals, tolerance)[0]
         among = self._ids != sample_id
         if same_class:
             among &= self._labels == label
@@ -125,28 +133,40 @@ class ResultExplainer:
     Args:
         result: an audit of image files.
         progress: told about the embeddings.
+        tolerance: relative residual of the solutions that explanations take; 1e-3 is enough to rank samples.
 
     Raises:
         InputError: if the result cannot be explained: it was made of embeddings, or its training images are gone.
     """
 
-    def __init__(self, result: AuditResult, progress: ProgressCallback = silent) -> None:
+    def __init__(self, result: AuditResult, progress: ProgressCallback = silent, tolerance: float = 1e-8) -> None:
         self._images = AuditedImages(result)
         self._result = result
         self._scores = result.scores
+        self._tolerance = tolerance
         self._classes = {label: number for number, label in enumerate(result.summary.classes)}
-        train = result.scores[result.scores["split"] == "train"]
-        embedded = self._images.embed(train, progress)
-        train = train.iloc[embedded.rows]
+        # All of them at once: the cache is read once, and not for each sample that is asked about.
+        embedded = self._images.embed(result.scores, progress)
+        self._embeddings = embedded.values
+        self._readable = result.scores.iloc[embedded.rows]
+        in_train = (self._readable["split"] == "train").to_numpy()
+        train = self._readable[in_train]
+        if not len(train):
+            self._images.embed(result.scores[result.scores["split"] == "train"])  # says which image is gone
         labels = np.array([self._classes[label] for label in train["label"]])
         self._explainer = Explainer(
             list(train.index),
-            embedded.values,
+            self._embeddings[in_train],
             labels,
             audited_head(result),
             self._images.config.damping,
             lambda text: progress(Step("explanation", note=text)),
         )
+
+    @cached_property
+    def nearest(self) -> NearestSamples:
+        """Which samples are most like one, among those whose images can be read."""
+        return NearestSamples(list(self._readable.index), self._embeddings, list(self._readable["label"]))
 
     def explain(self, sample_id: str, count: int, same_class: bool = False) -> pd.DataFrame:
         """The training samples that speak for and against the label of a sample that was audited.
@@ -163,7 +183,7 @@ class ResultExplainer:
             InputError: if the audit has not scored the sample, or its image cannot be read.
         """
         embedding, label = self._embedded(sample_id)
-        table = self._explainer.explain(sample_id, embedding, label, count, same_class)
+        table = self._explainer.explain(sample_id, embedding, label, count, same_class, self._tolerance)
         return table.assign(label=self._scores["label"].reindex(table["neighbour"]).to_numpy())
 
     def harms(self, sample_id: str, count: int) -> pd.DataFrame:
@@ -221,18 +241,23 @@ class ResultExplainer:
     def _embedded(self, sample_id: str) -> tuple[np.ndarray, int]:
         """Embedding (d,) and class number."""
         row = self._row(sample_id)
-        embedded = self._images.embed(row)
-        return embedded.values[0], self._classes[row["label"].iloc[0]]
+        label = self._classes[row["label"].iloc[0]]
+        if sample_id in self._places:
+            return self._embeddings[self._places[sample_id]], label
+        return self._images.embed(row).values[0], label  # it may be readable by now; else this says why it is not
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {sample: place for place, sample in enumerate(self._readable.index)}
 
     @cached_property
     def _validation(self) -> tuple[pd.DataFrame, np.ndarray]:
-        rows = self._scores[self._scores["split"] == "validation"]
-        embedded = self._images.embed(rows)
-        rows = rows.iloc[embedded.rows]
+        held_out = (self._readable["split"] == "validation").to_numpy()
+        rows = self._readable[held_out]
         believed = rows["label"]
         if not self._images.config.validation_trusted:
             believed = believed.where(~rows["flag"].to_numpy(dtype=bool), rows["suggested_label"])
-        return pd.DataFrame({"id": rows.index.to_numpy(), "label": believed.to_numpy()}), embedded.values
+        return pd.DataFrame({"id": rows.index.to_numpy(), "label": believed.to_numpy()}), self._embeddings[held_out]
 
     def judgement(self, sample_id: str) -> tuple[str, str, float]:
         """The label that was audited, the suggested one, and its probability."""

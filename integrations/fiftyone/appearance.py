@@ -20,10 +20,12 @@ from integrations.fiftyone.fields import (
     INFLUENCE,
     INJECTED,
     INJECTED_LABEL,
+    KEPT_FIELDS,
     STATUS,
     SUGGESTED,
     SUSPICION,
     UNREVIEWED,
+    UNSURE,
     WRONG,
     audit_fields,
     owner,
@@ -101,7 +103,14 @@ DISMISSED_FLAGS = AuditView(
     lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)) == DISMISSED), key),
 )
 
-REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS)
+LEFT_OPEN = AuditView(
+    "unsure",
+    "Labels of which a reviewer could not say whether they are right.",
+    "#0891B2",
+    lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)) == UNSURE), key),
+)
+
+REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS, LEFT_OPEN)
 """The views that a review goes through."""
 
 
@@ -182,6 +191,11 @@ def group_name(key: str) -> str:
     return f"label audit ({key})"
 
 
+def kept_group_name(key: str) -> str:
+    """The name of the group, closed and last, of what a review keeps for its own sake: the log, say."""
+    return f"kept by label audit ({key})"
+
+
 def check_view_names(dataset: fo.Dataset, key: str) -> None:
     """Refuse a key whose saved views would replace someone else's.
 
@@ -218,7 +232,8 @@ def delete_views(dataset: fo.Dataset, key: str) -> None:
 
 
 def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
-    """Group the audit's fields at the top of the sidebar, and show suspicion and suggestion on the images.
+    """Group the audit's fields at the top of the sidebar, and show suspicion and suggestion on the images. What is
+    kept for the review's own sake is in a closed group at the end: the App shows every field in some group.
 
     What is shown on the images, and in which color, is set the first time only; afterwards it is the user's choice.
     """
@@ -230,7 +245,7 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
     if groups is None:
         groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     for group in list(groups):
-        if group.name != group_name(key) and set(group.paths) & set(names):
+        if group.name not in (group_name(key), kept_group_name(key)) and set(group.paths) & set(names):
             group.paths = [path for path in group.paths if path not in names]
             if not group.paths:  # a default group that was there for our fields alone
                 groups.remove(group)
@@ -239,13 +254,25 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
     if ours is None:
         ours = fo.SidebarGroupDocument(name=group_name(key), expanded=True)
         groups.insert(next((i + 1 for i, group in enumerate(groups) if group.name == "tags"), 0), ours)
-    ours.paths = names
+    kept = [field.name(key) for field in KEPT_FIELDS if field.name(key) in names]
+    ours.paths = [name for name in names if name not in kept]
+    _keep_last(groups, kept_group_name(key), kept)
     config.sidebar_groups = groups
     if first_time:
         colors = {field.name(key): color for field, color in ON_IMAGES.items() if field.name(key) in names}
         _activate(dataset, list(colors))
         _color(dataset, {label_field: GIVEN_COLOR, **colors})
     dataset.save()
+
+
+def _keep_last(groups: list[fo.SidebarGroupDocument], name: str, paths: list[str]) -> None:
+    """Put a closed group with these fields behind the others; one that is there stays where the user has put it."""
+    there = next((group for group in groups if group.name == name), None)
+    if there is None and paths:
+        there = fo.SidebarGroupDocument(name=name, expanded=False)
+        groups.append(there)
+    if there is not None:
+        there.paths = paths
 
 
 def _activate(dataset: fo.Dataset, names: list[str]) -> None:
@@ -315,7 +342,8 @@ def forget_fields(dataset: fo.Dataset, key: str) -> None:
         if not scheme.fields and all(scheme[name] == untouched[name] for name in scheme if name != "fields"):
             config.color_scheme = None
     if config.sidebar_groups is not None:
-        groups = [group for group in config.sidebar_groups if group.name != group_name(key)]
+        ours = (group_name(key), kept_group_name(key))
+        groups = [group for group in config.sidebar_groups if group.name not in ours]
         default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
         config.sidebar_groups = None if _contents(groups) == _contents(default) else groups
     if config.active_fields == fo.DatasetAppConfig.default_active_fields(dataset):
@@ -334,6 +362,7 @@ def rename_group(dataset: fo.Dataset, key: str, new_key: str) -> None:
     if scheme is not None and scheme.fields:
         scheme.fields = [{**field, "path": names.get(field.get("path"), field.get("path"))} for field in scheme.fields]
     for group in dataset.app_config.sidebar_groups or ():
-        if group.name == group_name(key):
-            group.name = group_name(new_key)
+        for name_of in (group_name, kept_group_name):
+            if group.name == name_of(key):
+                group.name = name_of(new_key)
     dataset.save()

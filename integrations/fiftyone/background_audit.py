@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 STORE = "influence_audit_jobs"
 RUNNING, FAILED, DONE = "running", "failed", "done"
+STOP_SECONDS = 5.0  # for a job to end by itself
 
 
 @dataclass
@@ -115,6 +117,35 @@ def find_job(dataset: fo.Dataset, audit_key: str) -> BackgroundAudit | None:
     if job.state == RUNNING and not _is_alive(job):
         job.state, job.message = FAILED, "its process ended without a word (out of memory?)"
     return job
+
+
+def stop_job(dataset: fo.Dataset, audit_key: str) -> None:
+    """Stop the job under a key. What it had written into the dataset stays until the audit is run again or deleted.
+
+    Raises:
+        InputError: if no job is running under this key.
+    """
+    job = find_job(dataset, audit_key)
+    if job is None or job.state != RUNNING:
+        raise InputError(f"no audit {audit_key!r} of dataset {dataset.name!r} is running; it may have ended just now")
+    if job.pid:
+        _end(job.pid)
+    job.state, job.message = FAILED, "it was stopped"
+    _save(dataset, job)
+
+
+def _end(pid: int) -> None:
+    """End the process of a job, and those that it started, unless it has ended and another one has its number."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if __name__ not in process.cmdline():
+            return
+        started = [*process.children(recursive=True), process]
+        for one in started:
+            one.terminate()
+        _, left = psutil.wait_procs(started, STOP_SECONDS)
+        for one in left:
+            one.kill()
 
 
 def running_jobs(dataset: fo.Dataset) -> list[BackgroundAudit]:

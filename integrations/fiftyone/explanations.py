@@ -42,6 +42,8 @@ class AppExplanationSettings:
     explanations_kept: int = 200
     # Seconds to wait for an explanation before the caller goes on without it.
     wait_seconds: float = 0.1
+    # Relative residual of the solutions; it is enough to rank samples by their influence.
+    tolerance: float = 1e-3
 
 
 SETTINGS = AppExplanationSettings()
@@ -49,7 +51,7 @@ _explainers: OrderedDict[tuple[str, int], ResultExplainer] = OrderedDict()
 _preparing = Lock()
 _background = ThreadPoolExecutor(1, "label-audit-explanation")
 _asked: OrderedDict[tuple[tuple[str, int], str], Future[tuple[pd.DataFrame, _Judgement]]] = OrderedDict()
-_asked_of: set[tuple[str, int]] = set()  # audits with a sample whose explanation was requested in the background
+_prepared: dict[tuple[str, int], Future[ResultExplainer]] = {}
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,22 @@ def result_folder(dataset: fo.Dataset, audit_key: str) -> Path:
     return Path(folder)
 
 
-def is_being_explained(dataset: fo.Dataset, audit_key: str) -> bool:
-    """Whether this process was asked to explain a sample of the audit. Further samples then need no preparation."""
-    try:
-        identity = _identity(result_folder(dataset, audit_key))
-    except InputError:
-        return False
-    return identity in _explainers or identity in _asked_of
+def prepared_explainer(dataset: fo.Dataset, audit_key: str) -> ResultExplainer | None:
+    """What explains samples of an audit. The first call begins to prepare it, in the background.
+
+    Returns:
+        None while it is being prepared.
+
+    Raises:
+        InputError: if there is no such audit, its result no longer exists, or it was made without images.
+    """
+    folder = result_folder(dataset, audit_key)
+    identity = _identity(folder)
+    if (known := _explainers.get(identity)) is not None:
+        return known
+    if identity not in _prepared:
+        _prepared[identity] = _background.submit(_explainer, folder, silent)
+    return _prepared.pop(identity).result() if _prepared[identity].done() else None
 
 
 def explain_sample(
@@ -140,7 +151,6 @@ def explain_in_background(
     folder = result_folder(dataset, audit_key)
     wanted = (_identity(folder), sample_id)
     if wanted not in _asked:
-        _asked_of.add(wanted[0])
         _asked[wanted] = _background.submit(_explain, folder, sample_id, sides=SHOWN_IN_PANEL)
         while len(_asked) > SETTINGS.explanations_kept:
             _asked.popitem(last=False)
@@ -204,7 +214,7 @@ def _explainer(folder: Path, progress: ProgressCallback) -> ResultExplainer:
     identity = _identity(folder)
     with _preparing:  # several windows may ask at the same time; one preparation is enough
         if identity not in _explainers:
-            _explainers[identity] = ResultExplainer(AuditResult.load(folder), progress)
+            _explainers[identity] = ResultExplainer(AuditResult.load(folder), progress, SETTINGS.tolerance)
             while len(_explainers) > SETTINGS.audits_kept:
                 _explainers.popitem(last=False)
         _explainers.move_to_end(identity)

@@ -18,7 +18,8 @@ UNREVIEWED = "unreviewed"
 CONFIRMED = "confirmed"
 RELABELLED = "relabelled"
 DISMISSED = "dismissed"
-STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED)
+UNSURE = "unsure"
+STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED, UNSURE)
 WRONG = (CONFIRMED, RELABELLED)
 """The statuses that say that the label is a mistake."""
 
@@ -107,6 +108,9 @@ MODEL_SUGGESTED = AuditField("model_suggested", fo.Classification, "The label th
 
 MODEL_FIELDS = (MODEL_SUSPICION, MODEL_FLAG, MODEL_SUGGESTED)
 """What the model said, while suspicion, flag and suggestion follow decisions on drawn samples."""
+
+KEPT_FIELDS = (DECISIONS, *MODEL_FIELDS)
+"""What is kept for the review's own sake: nobody filters by it."""
 
 HEAT_MAP = AuditField(
     "heatmap",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import fiftyone as fo
@@ -24,7 +25,16 @@ WRITING = "writing"
 COMPLETE = "complete"
 FAILED = "failed"
 
-_AS_READ: ContextVar[fo.Dataset | None] = ContextVar("as_read", default=None)
+
+@dataclass
+class _Read:
+    """A dataset as it was read for a request, and the configs of its audits that were looked at since."""
+
+    dataset: fo.Dataset
+    configs: dict[str, LabelAuditConfig] = field(default_factory=dict)
+
+
+_AS_READ: ContextVar[_Read | None] = ContextVar("as_read", default=None)
 
 
 class LabelAuditConfig(RunConfig):
@@ -104,11 +114,24 @@ class LabelAudit(Run):
 @contextmanager
 def as_read(dataset: fo.Dataset) -> Iterator[None]:
     """For one request, take a dataset as it has just been read: reading it anew takes some 15 ms, many times."""
-    token = _AS_READ.set(dataset)
+    token = _AS_READ.set(_Read(dataset))
     try:
         yield
     finally:
         _AS_READ.reset(token)
+
+
+def is_as_read(dataset: fo.Dataset) -> bool:
+    """Whether the dataset is taken as it was read for a request. The next request reads it anew."""
+    read = _AS_READ.get()
+    return read is not None and read.dataset is dataset
+
+
+def forget_configs() -> None:
+    """After a write to a run: read its config again, in the request at hand too."""
+    read = _AS_READ.get()
+    if read is not None:
+        read.configs.clear()
 
 
 def audit_config(dataset: fo.Dataset, audit_key: str) -> LabelAuditConfig:
@@ -117,8 +140,11 @@ def audit_config(dataset: fo.Dataset, audit_key: str) -> LabelAuditConfig:
     Raises:
         InputError: if the dataset is gone or has no such audit.
     """
+    read = _AS_READ.get()
+    if read is not None and read.dataset is dataset and audit_key in read.configs:
+        return read.configs[audit_key]
     try:
-        if _AS_READ.get() is not dataset:
+        if not is_as_read(dataset):
             dataset.reload()
     except ValueError:
         raise InputError(f"dataset {dataset.name!r} was deleted; there is nothing to review") from None
@@ -127,7 +153,10 @@ def audit_config(dataset: fo.Dataset, audit_key: str) -> LabelAuditConfig:
         raise InputError(
             f"dataset {dataset.name!r} has no label audit {audit_key!r}; it has: {', '.join(keys) or 'none'}"
         )
-    return dataset.get_run_info(audit_key).config
+    config = dataset.get_run_info(audit_key).config
+    if read is not None and read.dataset is dataset:
+        read.configs[audit_key] = config
+    return config
 
 
 def _root(samples: SampleCollection) -> fo.Dataset:

@@ -28,6 +28,7 @@ from integrations.fiftyone import write_result
 from integrations.fiftyone.fields import STATUS, UNREVIEWED
 from tests.benchmarks.influence import machine
 from tests.benchmarks.review import review
+from tests.benchmarks.thousand import thousand
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window
 
@@ -163,7 +164,12 @@ def view_of_another_state(window: Window) -> float:
     return window.event("on_change_view")
 
 
-LINES: dict[str, Callable[[], dict[str, Any]]] = {"writing": writing, "panel": panel, "review": review}
+LINES: dict[str, Callable[[], dict[str, Any]]] = {
+    "writing": writing,
+    "panel": panel,
+    "review": review,
+    "thousand": thousand,
+}
 
 
 def table(results: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,11 @@ def audited_digits(name: str, folder: Path, count: int = SAMPLES, wrong: int = F
 
 
 def review() -> dict[str, Any]:
-    """Keys in the panel with explanations on: the wait for the next picture, and CPU time per decision."""
+    """Keys in the panel with explanations on: the wait for the next picture, and CPU time per decision.
+
+    The nearest pictures are there for each sample. Influence is on, too; it is asked for where a reviewer stays on a
+    sample for longer than these keys do.
+    """
     with tempfile.TemporaryDirectory() as folder:
         dataset = audited_digits("bench review", Path(folder))
         try:
@@ -94,6 +99,18 @@ def review() -> dict[str, Any]:
 
 def measured(dataset: fo.Dataset, folder: Path, explanations: bool = True) -> dict[str, Any]:
     """The figures of a dataset that has an audit."""
+    with in_the_app(dataset, folder) as window:
+        if explanations:
+            window.press("Why is it suspect?")
+            window.panel.get_by_text("Training samples that speak").first.wait_for()
+        window.settle()
+        window.page.evaluate(WATCH)
+        return one_after_the_other(window) | paced(window, dataset)
+
+
+@contextmanager
+def in_the_app(dataset: fo.Dataset, folder: Path) -> Iterator[AppWindow]:
+    """A window of the real App with the panel open, the nearest pictures of the first sample shown."""
     import shutil
 
     from playwright.sync_api import sync_playwright
@@ -108,14 +125,9 @@ def measured(dataset: fo.Dataset, folder: Path, explanations: bool = True) -> di
         window.page.set_default_timeout(60_000)
         window.open_panel()
         window.panel.get_by_role("button", name="Dismiss").wait_for()
-        if explanations:
-            window.press("Why is it suspect?")
-            window.panel.get_by_text("Training samples that speak").first.wait_for()
-        window.settle()
-        window.page.evaluate(WATCH)
-        figures = one_after_the_other(window) | paced(window, dataset)
+        window.panel.get_by_text("nearest are labelled").wait_for()
+        yield window
         browser.close()
-    return figures
 
 
 def one_after_the_other(window: AppWindow) -> dict[str, Any]:

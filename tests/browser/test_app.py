@@ -13,7 +13,7 @@ import pytest
 
 from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
-from integrations.fiftyone.review import decisions, undo_last
+from integrations.fiftyone.review import decisions, this_user, undo_last
 from tests.browser.app_window import AppWindow, served
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import FIELDS, INJECTION_FIELDS
@@ -66,7 +66,7 @@ def test_the_app_opens_on_the_flagged_samples(
     assert page.get_by_text(f"{len(flagged)} samples").first.is_visible()
     page.screenshot(path=folder / "app-flagged.png")
     assert page.locator("[data-cy='sidebar-group-label audit (audit)-field']").is_visible()
-    for field in FIELDS | INJECTION_FIELDS:
+    for field in (FIELDS | INJECTION_FIELDS) - {"audit_decisions"}:
         assert page.locator(f"[data-cy=sidebar-field-{field}]").is_visible()
     page.close()
     assert (folder / "app-flagged.png").stat().st_size > 10_000
@@ -176,3 +176,111 @@ def test_a_filter_moves_the_panel_to_its_first_unreviewed_sample(reviewing: AppW
     wait_until(lambda: given.inner_text().startswith(f"given: {label}"))
     reviewing.press("Show all samples")
     wait_until(lambda: reviewing.panel.get_by_text(f"class {label}").count() == 0)
+
+
+def test_unsure_is_a_key_and_the_history_says_who_decided(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    first, *_ = dataset.load_saved_view("audit: to review").values("id")
+    reviewing.decide("S")
+    reviewing.sees("1 sample left open")
+    assert [(entry["sample"], entry["action"]) for entry in standing(dataset)] == [(first, "unsure")]
+    reviewing.page.keyboard.press("Shift+U")
+    reviewing.sees("Undone: 1 sample")
+    history = reviewing.panel.locator("[data-cy=history]").first
+    history.wait_for()
+    assert this_user() in history.inner_text()
+    assert "could not say" in history.inner_text()
+    assert "(taken back)" in history.inner_text()
+
+
+def test_buttons_stay_where_they_are_from_one_sample_to_the_next(reviewing: AppWindow) -> None:
+    def places() -> list[Any]:
+        names = ("Accept suggestion", "Dismiss", "Unsure", "Next")
+        return [reviewing.panel.get_by_role("button", name=name).first.bounding_box() for name in names]
+
+    before = places()
+    for key in "DSCA":
+        reviewing.decide(key)
+        reviewing.settle()
+        assert places() == before
+    reviewing.page.keyboard.press("Shift+U")
+    reviewing.settle()
+    assert places() == before
+
+
+def test_a_class_pair_is_decided_on_a_contact_sheet_and_taken_back(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    reviewing.press("Decide in batches")
+    pair = reviewing.panel.locator("[data-cy=pairs] button").first
+    text = pair.inner_text()
+    pair.click()
+    sheet = reviewing.panel.locator("[data-cy=sheet] img")
+    sheet.first.wait_for()
+    shown = sheet.count()
+    assert text.endswith(f"({shown})")
+    sheet.first.click()
+    assert sheet.first.get_attribute("alt") == "excepted"
+    reviewing.page.keyboard.press("Shift+D")  # keys decide on one picture on screen, and here are several
+    suggested = text.split(" → ")[1].split(" (")[0]
+    reviewing.press(f"All are {suggested} ({shown - 1})")
+    wait_until(lambda: len(standing(dataset)) == shown - 1)
+    assert {entry["action"] for entry in standing(dataset)} == {"accept"}
+    assert {entry["after"]["corrected"] for entry in standing(dataset)} == {suggested}
+    reviewing.panel.get_by_role("button", name=f"All are {suggested} (1)").wait_for()  # the exception is left
+    reviewing.press("Undo last")
+    wait_until(lambda: not standing(dataset))
+    reviewing.panel.get_by_role("button", name=f"All are {suggested} ({shown})").wait_for()
+    reviewing.press("Back")
+    reviewing.panel.locator("[data-cy=review] img").first.wait_for()
+
+
+def test_the_wheel_zooms_the_picture_and_the_key_does(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    picture = reviewing.panel.locator("[data-cy=review] img").first
+    scale = "image => new DOMMatrix(getComputedStyle(image).transform).a"
+    assert picture.evaluate(scale) == 1
+    picture.hover()
+    reviewing.page.mouse.wheel(0, -300)
+    wait_until(lambda: picture.evaluate(scale) > 1)
+    picture.dblclick()
+    wait_until(lambda: picture.evaluate(scale) == 1)
+    assert not reviewing.page.locator("[data-cy=modal]").count()
+    reviewing.page.keyboard.press("Shift+Z")
+    wait_until(lambda: picture.evaluate(scale) > 1)
+    reviewing.decide("D")  # a zoomed picture is on screen, too
+    wait_until(lambda: len(standing(dataset)) == 1)
+    assert picture.evaluate(scale) > 1
+    reviewing.page.keyboard.press("Shift+Z")
+
+
+def test_the_plan_says_how_much_is_left(reviewing: AppWindow) -> None:
+    reviewing.press("How much is left?")
+    reviewing.sees("First check the audit")
+    reviewing.sees("more decisions find 95% of these")
+
+
+def test_numbers_follow_the_slider_and_are_never_broken(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    slider = reviewing.panel.locator(".MuiSlider-root").first
+    place = slider.bounding_box()
+    assert place is not None
+    slider.click(position={"x": place["width"] * 0.3, "y": place["height"] / 2})
+    label = reviewing.panel.get_by_text("Show suspicion of at least 0.3").first
+    label.wait_for()
+    shown = float(label.inner_text().split("at least ")[1].split(":")[0])
+    above = len(dataset.match(fo.ViewField("audit_suspicion") >= shown))
+    reviewing.sees(f"at or above {shown:.2f}")
+    reviewing.panel.get_by_role("heading", name=f"{above}", exact=True).first.wait_for()
+    flagged = [int(text) for text in reviewing.panel.locator("table tbody tr td:nth-child(3)").all_inner_texts()]
+    assert sum(flagged) == above
+    for width in (1280, 1920):
+        reviewing.page.set_viewport_size({"width": width, "height": 1200})
+        reviewing.settle()
+        heights = reviewing.panel.locator("h5").evaluate_all("all => all.map((one) => one.getClientRects().length)")
+        assert set(heights) == {1}
+    reviewing.press("Show all samples")
+
+
+def test_the_panel_stays_open_when_another_view_is_chosen(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    reviewing.page.locator("[data-cy=saved-views-selection]").first.click()
+    reviewing.page.locator("[data-cy=saved-views-audit-to-review-selection-option]").click()
+    reviewing.page.wait_for_url("**view=audit-to-review**")
+    reviewing.settle()
+    assert reviewing.panel.is_visible()
+    assert reviewing.panel.locator("[data-cy=review] img").first.is_visible()

@@ -116,9 +116,10 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.sees(f"{len(dataset)} samples")
     app.settle()
 
+    app.sees("nearest are labelled")
     app.press("Why is it suspect?")
     app.panel.get_by_text("Training samples that speak").first.wait_for()
-    app.panel.get_by_role("button", name="Audit labels").first.scroll_into_view_if_needed()
+    app.panel.get_by_role("button", name="Audit again").first.scroll_into_view_if_needed()
     app.picture("explanation")
 
     first, second = dataset.load_saved_view("audit: to review").values("id")[:2]
@@ -168,13 +169,12 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
         assert sample.ground_truth.label == sample.audit_suggested.label != sample.audit_original.label
     app.picture("applied")
 
-    app.press("Audit labels")
+    app.press("Audit again")
     form = app.form()
-    form.locator("input[value='audit_2']").fill("audit")
-    form.get_by_text("Replace audit 'audit'").wait_for()
-    app.picture("key-taken")
-    form.get_by_role("checkbox").first.check()
+    form.get_by_text("Replace audit 'audit'").wait_for()  # the same key, not a new one
+    assert form.get_by_role("checkbox").first.is_checked()
     app.settle()
+    app.picture("audit-again")
     app.audit()
     app.sees("Since the last audit: 3 labels corrected")
     dataset.reload()

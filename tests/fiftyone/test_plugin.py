@@ -26,7 +26,15 @@ from fiftyone.operators.executor import ExecutionRunState, Executor
 from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.fiftyone import write_result
-from integrations.fiftyone.background_audit import DONE, RUNNING, audit_in_app, find_job, results_home
+from integrations.fiftyone.background_audit import (
+    DONE,
+    FAILED,
+    RUNNING,
+    audit_in_app,
+    find_job,
+    forget_job,
+    results_home,
+)
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
 from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
@@ -425,6 +433,35 @@ def notifications(ctx: foo.ExecutionContext, outcome: Any) -> list[dict[str, Any
         list(outcome)
     requests = ctx.executor.to_json()["requests"]
     return [request["params"] for request in requests if request["operator_uri"] == "notify"]
+
+
+def test_an_audit_can_be_stopped_and_leaves_the_dataset_as_it_was(audited: fo.Dataset) -> None:
+    fields = list(audited.get_field_schema())
+    found = operator("audit_labels")
+    ctx = in_the_app({"dataset_name": audited.name, "params": {"audit_key": "other", **SETTINGS}}, found.uri)
+    steps = found.execute(ctx)
+    first = next(steps)
+    assert "LabelAuditStop" in json.dumps(first.to_json())  # the dialog has a button
+    operator("stop_audit")(audited, "other")
+    said = notifications(ctx, steps)[-1]
+    assert said["message"] == "audit 'other' was stopped; nothing was written"
+    audited.reload()
+    assert (audited.list_runs(), list(audited.get_field_schema())) == (["audit"], fields)
+    with pytest.raises(InputError, match="no audit 'other' of dataset"):
+        operator("stop_audit")(audited, "other")
+
+
+def test_an_audit_in_its_own_process_can_be_stopped(audited: fo.Dataset) -> None:
+    operator("audit_labels")(audited, audit_key="apart", own_process=True, **SETTINGS)
+    job = find_job(audited, "apart")
+    assert job is not None
+    assert job.state == RUNNING
+    operator("stop_audit")(audited, "apart")
+    stopped = find_job(audited, "apart")
+    assert stopped is not None
+    assert (stopped.state, stopped.message) == (FAILED, "it was stopped")
+    assert "apart" not in audited.list_runs()
+    forget_job(audited, "apart")
 
 
 def test_a_dataset_deleted_meanwhile_is_said_in_forms_and_by_operators() -> None:

@@ -78,3 +78,10 @@ def test_without_the_package_the_plugin_says_what_to_install(plugins: Path) -> N
     (error,) = printed(WITHOUT_PACKAGE, plugins)
     assert "the plugin needs the package influence-audit" in error
     assert error.rstrip().endswith("install it into the Python that runs FiftyOne")
+
+
+def test_lines_of_the_browsers_side_are_as_short_as_those_of_python() -> None:
+    files = sorted(SOURCE.rglob("*.js"))
+    assert len(files) > 5
+    long = [(path.name, line) for path in files for line in path.read_text().splitlines() if len(line) > 120]
+    assert long == []

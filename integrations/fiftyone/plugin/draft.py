@@ -14,6 +14,7 @@ KEPT = (
     "only_unreviewed",
     "sample",
     "shown",
+    "table_at",
     "threshold",
     "threshold_of",
     "watched",

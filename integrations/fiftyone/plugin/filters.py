@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone as fo
-from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection
 
-from integrations.fiftyone.fields import UNREVIEWED
+from integrations.fiftyone.fields import INJECTED_LABEL, STATUS, SUSPICION, UNREVIEWED
 
 from .check import is_blind
 
 
 def wanted_samples(
     dataset: fo.Dataset, key: str, label_field: str, threshold: float, class_label: str | None, only_unreviewed: bool
-) -> fo.ViewExpression:
-    """Which samples threshold, class and status leave."""
-    wanted = F(f"{key}_suspicion") >= threshold
-    if class_label is not None:
-        given = F(f"{label_field}.label")
-        if dataset.has_field(f"{key}_injected_label"):
-            given = F(f"{key}_injected_label.label").if_else(F(f"{key}_injected_label.label"), given)
-        wanted &= given == class_label
+) -> dict[str, Any]:
+    """Which samples threshold, class and status leave: a filter that can be read in the App's view bar."""
+    wanted: dict[str, Any] = {SUSPICION.name(key): {"$gte": threshold}}
     if only_unreviewed:
-        wanted &= F(f"{key}_status") == UNREVIEWED
+        wanted[STATUS.name(key)] = UNREVIEWED
+    if class_label is not None:
+        given, injected = f"{label_field}.label", INJECTED_LABEL.name(key)
+        if dataset.has_field(injected):
+            wanted["$or"] = [{f"{injected}.label": class_label}, {injected: None, given: class_label}]
+        else:
+            wanted[given] = class_label
     return wanted
 
 
@@ -33,15 +33,14 @@ def filters_of(
 ) -> tuple[float, str | None, bool] | None:
     """Threshold, class and whether only unreviewed samples are shown, of a view that the panel made; else None."""
     first = _first_match(view)
-    expression = first.filter.get("$expr") if first is not None and isinstance(first.filter, dict) else None
-    operands = [value for condition in _conditions(expression) for value in condition.values()]
-    values = [operand[1] for operand in operands if isinstance(operand, list) and len(operand) == 2]
-    if not values or not isinstance(values[0], int | float):
+    found = first.filter if first is not None and isinstance(first.filter, dict) else {}
+    threshold = found.get(SUSPICION.name(key))
+    if not isinstance(threshold, dict) or not isinstance(threshold.get("$gte"), int | float):
         return None
-    only_unreviewed = len(values) > 1 and values[-1] == UNREVIEWED
-    others = values[1 : len(values) - only_unreviewed]
-    filters = (float(values[0]), others[0] if others else None, only_unreviewed)
-    return filters if wanted_samples(dataset, key, label_field, *filters).to_mongo() == expression else None
+    injected = (found.get("$or") or [{}])[0]
+    label = found.get(f"{label_field}.label", injected.get(f"{INJECTED_LABEL.name(key)}.label"))
+    filters = (float(threshold["$gte"]), label, STATUS.name(key) in found)
+    return filters if wanted_samples(dataset, key, label_field, *filters) == found else None
 
 
 def _first_match(view: fo.DatasetView) -> fo.Match | None:
@@ -62,11 +61,3 @@ def queue_of(view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: s
         if stage not in own:
             queue = queue.add_stage(stage)
     return queue
-
-
-def _conditions(expression: Any) -> list[dict[str, Any]]:
-    """The parts of a filter that all have to hold."""
-    if not isinstance(expression, dict):
-        return []
-    parts = expression.get("$and")
-    return [expression] if parts is None else [condition for part in parts for condition in _conditions(part)]

@@ -22,8 +22,8 @@ from integrations.fiftyone.background_audit import (
     running_jobs,
 )
 from integrations.fiftyone.lock import one_at_a_time
-from integrations.fiftyone.overview import audit_overview, version_of
-from integrations.fiftyone.runs import COMPLETE, as_read
+from integrations.fiftyone.overview import Overview, audit_overview, version_of
+from integrations.fiftyone.runs import COMPLETE, as_read, audit_config
 
 from .by_hand import look_at_hand, open_editor, resume_hand
 from .check import DECIDING, EVENTS, leave, look_at_check, show_check, show_check_of_view, shown_check
@@ -75,8 +75,8 @@ class LabelAuditPanel(foo.Panel):
     # --- what happens ---------------------------------------------------------------------------------------------
 
     def on_load(self, ctx: Any) -> None:
-        """Show the newest audit, or the one that the panel was opened for."""
-        self._guarded(ctx, self._load)
+        """Show the newest audit, or the one that the panel was opened for; its filters are those of the grid."""
+        self._guarded(ctx, self._load, threshold_of=None)
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Start again on the new dataset."""
@@ -133,7 +133,9 @@ class LabelAuditPanel(foo.Panel):
         """Open the form of an operator, for the audit and the samples that are shown."""
         state, name = ctx.panel.state, ctx.params["operator"]
         key = ctx.params.get("audit_key") or state.audit_key
-        given = {"audit_key": key} if name != "audit_labels" else {}
+        given = {"audit_key": key} if key else {}
+        if name == "audit_labels" and key:  # again: its scores are made anew, and its decisions are kept
+            given |= {"label_field": state.label_field, "replace": True}
         if ctx.params.get("sample"):
             given["samples"] = ctx.params["sample"]
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
@@ -216,9 +218,13 @@ class LabelAuditPanel(foo.Panel):
         if show_check_of_view(ctx, dataset, state):
             return
         state.shown = None  # the browser has nothing of it yet, or what it had before
+        state.label_field = audit_config(dataset, state.audit_key).label_field
+        filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
+        state.class_label, state.only_unreviewed = (None, False) if filters is None else filters[1:]
         self._show_audit(ctx, dataset, state)
-        if filters_of(ctx.view, dataset, state.audit_key, state.label_field) is None:
-            state.class_label, state.only_unreviewed = None, False  # of a page that was loaded again, say
+        if filters is not None and filters != (state.threshold, state.class_label, state.only_unreviewed):
+            state.threshold, state.class_label, state.only_unreviewed = filters
+            self._show_audit(ctx, dataset, state)
         resume_hand(ctx, dataset, state)
         self._count(ctx, dataset, state)
 
@@ -230,9 +236,8 @@ class LabelAuditPanel(foo.Panel):
         if state.threshold_of != run:
             state.threshold, state.threshold_of = overview.threshold, run
             state.only_unreviewed = False
-        state.above = review.count_suspects(dataset, state.audit_key, state.threshold)
+        self._show_numbers(ctx, dataset, state, overview)
         if state.shown != run:
-            ctx.panel.data.classes = class_table(overview)
             for name, figure in overview.figures.items():
                 ctx.panel.set_data(name, figure["data"])
         state.shown = run
@@ -243,6 +248,17 @@ class LabelAuditPanel(foo.Panel):
         state.classes_left_out = max(0, len(overview.classes) - CLASSES_SHOWN)
         state.layouts = {name: figure_layout(figure["layout"]) for name, figure in overview.figures.items()}
 
+    def _show_numbers(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
+        """The numbers at the slider's place."""
+        state.suspects = review.suspects_by_class(dataset, state.audit_key, state.threshold)
+        state.class_sizes = {row.label: row.samples for row in overview.classes}
+        state.own_threshold = overview.threshold
+        place = f"{state.threshold_of} {state.threshold}"
+        if state.shown is None or state.table_at != place:
+            flagged = {label: found.count for label, found in state.suspects.items()}
+            ctx.panel.data.classes = class_table(overview, None if state.threshold == overview.threshold else flagged)
+        state.table_at = place
+
     def _count(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         state.progress = asdict(review.review_progress(dataset, state.audit_key))
         state.check = shown_check(dataset, state.audit_key, state.label_field)
@@ -252,6 +268,7 @@ class LabelAuditPanel(foo.Panel):
         self._show_audit(ctx, dataset, state)
         if threshold != state.threshold:
             state.threshold = threshold
+            self._show_numbers(ctx, dataset, state, audit_overview(dataset, state.audit_key))
             self._filter(ctx, dataset, state)
 
     def _choose_class(self, ctx: Any, dataset: fo.Dataset, state: Draft, row: int | None) -> None:

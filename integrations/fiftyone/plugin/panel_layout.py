@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone.operators import types
 
-from .check_layout import CheckLayout, check_row, verified_cards
-from .claims_shown import accepting, modelled_cards, too_little
+from .cards import cards, slider_label
+from .check_layout import CheckLayout, check_row
+from .claims_shown import accepting, too_little
 from .operators.sentences import counted
-from .panel_parts import FIT, button, columns, even, plain, row
+from .panel_parts import FIT, button, cards_row, even, plain, row
 
 if TYPE_CHECKING:
     from .panel import LabelAuditPanel
@@ -68,8 +69,8 @@ class PanelLayout:
                 panel.md(NO_AUDIT, name="nothing_yet")
         elif state.progress and state.summary is not None:
             self._cards(panel)
-            check_row(panel, self._actions, state)
             self._review(panel)
+            check_row(panel, self._actions, state)
             self._filters(panel)
             self._figures(panel)
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, pad=2, componentsProps=even(1)))
@@ -90,7 +91,7 @@ class PanelLayout:
                 on_change=self._actions.choose_audit,
             )
         variant = "outlined" if state.keys else "contained"
-        operators = [("audit_labels", "Audit labels", "play_arrow", variant)]
+        operators = [("audit_labels", "Audit again" if state.audit_key else "Audit labels", "play_arrow", variant)]
         if state.audit_key:
             operators += [
                 ("apply_corrections", "Apply", "save_as", "outlined"),
@@ -111,17 +112,15 @@ class PanelLayout:
                 description="It goes on when you close the App.",
             ),
         )
+        panel.view("stop_job", types.View(component="LabelAuditStop", audit_key=job["audit_key"]))
         watching = types.TimerView(interval=POLL_MILLISECONDS, on_interval=self._actions.poll_job, params=self._drawn)
         panel.view("job_timer", watching)
 
     def _cards(self, panel: types.Object) -> None:
         state = self._state
-        counts = state.summary.get("counts", {})
-        progress = state.progress
-        cards = [(f"{counts.get('samples', 0):,}", "samples"), (f"{progress['flagged']:,}", "flagged")]
-        cards += modelled_cards(state.summary) or verified_cards(state.summary)
-        line = columns(panel, "cards", len(cards))
-        for number, (value, label) in enumerate(cards):
+        shown = cards(state)
+        line = cards_row(panel, "cards", len(shown))
+        for number, (value, label) in enumerate(shown):
             line.md(f"##### {value}\n{label}", name=f"card_{number}")
         if why := too_little(state.summary):
             panel.md(why, name="too_little")
@@ -159,9 +158,9 @@ class PanelLayout:
             min=0,
             max=1,
             default=state.threshold,
-            label=f"Show suspicion of at least {state.threshold:.2f}: {counted(state.above or 0, 'sample')}",
+            label=slider_label(state),
             view=types.SliderView(
-                label=f"Show suspicion of at least {state.threshold:.2f}: {counted(state.above or 0, 'sample')}",
+                label=slider_label(state),
                 label_position="top",
                 value_label_display="off",
                 value_precision=2,

@@ -16,9 +16,10 @@ def row(box: types.Object, name: str, gap: float = 1) -> types.Object:
     return box.grid(name, orientation="2d", gap=gap, align_y="center")
 
 
-def columns(box: types.Object, name: str, count: int) -> types.Object:
-    """Columns of the same width."""
-    return box.grid(name, orientation="horizontal", columns=count, gap=2, componentsProps=even(count))
+def cards_row(box: types.Object, name: str, count: int) -> types.Object:
+    """Columns of the same width, fewer where the panel is narrow: numbers are never broken."""
+    columns = {"gridTemplateColumns": "repeat(auto-fit, minmax(120px, 1fr))", "& h5": {"whiteSpace": "nowrap"}}
+    return box.grid(name, orientation="horizontal", columns=count, gap=2, componentsProps={"grid": {"sx": columns}})
 
 
 def even(count: int) -> dict[str, Any]:

@@ -35,13 +35,18 @@ def sample_facts(dataset: fo.Dataset, key: str, label_field: str, sample_id: str
     return facts
 
 
-def class_table(overview: Overview) -> list[dict[str, str]]:
-    """The rows of the table of classes."""
+def class_table(overview: Overview, flagged: dict[str, int] | None = None) -> list[dict[str, str]]:
+    """The rows of the table of classes.
+
+    Args:
+        overview: of the audit.
+        flagged: samples at or above another threshold than the audit's own, by class.
+    """
     return [
         {
             "class": row.label,
             "samples": f"{row.samples:,}",
-            "flagged": f"{row.flagged:,}",
+            "flagged": f"{row.flagged if flagged is None else flagged.get(row.label, 0):,}",
             "confused": "–" if row.confused_with is None else f"{row.confused_with} ({row.confusions:,})",
             "influence": "–" if row.mean_influence is None else f"{row.mean_influence:+.3g}",
         }

@@ -2,7 +2,8 @@
 // and take keys. FiftyOne loads this file because fiftyone.yml names it.
 (() => {
   const PLUGIN = "@influence-audit/influence-audit";
-  const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__; // @fiftyone/operators
+  // @fiftyone/operators
+  const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__;
   const { sidebarGroupsDefinition, useRefresh, view } = window.__fos__; // @fiftyone/state
   const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
   const { PluginComponentType, registerComponent } = window.__fop__; // @fiftyone/plugins
@@ -54,7 +55,7 @@
       hooks.refresh();
       review.then(({ queue }) => queue.refresh());
       state.set(sidebarGroupsDefinition(false), params.groups);
-      // While it shows the dataset anew, the App may lose the panel's answer: it is asked again where nothing came of it.
+      // While it shows the dataset anew, the App may lose the panel's answer: it is asked again if nothing came of it.
       for (let times = 0; times < TIMES_TOLD; times++) {
         const { audit_key, leave_check } = params;
         await executeOperator(`${PLUGIN}/tell_panel`, { method: "changed", audit_key, leave_check });
@@ -93,6 +94,18 @@
     activator: () => true,
   });
 
+  registerComponent({
+    name: "LabelAuditStop",
+    label: "Label audit: stop",
+    component: ({ schema }) => {
+      const stop = () => executeOperator(`${PLUGIN}/stop_audit`, { audit_key: schema.view.audit_key });
+      const look = { variant: "outlined", size: "small", sx: { textTransform: "none" }, onClick: stop };
+      return createElement(window.__mui__.Button, look, "Stop the audit");
+    },
+    type: PluginComponentType.Component,
+    activator: () => true,
+  });
+
   // The buttons of the check.
   const BUTTONS = { KeyR: "Right", KeyW: "Wrong", KeyU: "Cannot say", KeyZ: "Take back" };
   const TYPING = "input:not([type=radio]):not([type=checkbox]):not([type=range]), textarea, [contenteditable=true]";
@@ -104,8 +117,8 @@
     if (!button || button.disabled) return Boolean(button);
     const picture = front.querySelector(`${PANELS} img`);
     const shown = picture?.complete && picture.naturalWidth ? picture.src : null;
-    const isTooEarly = code !== "KeyZ" && (!shown || shown === pressedOn?.source) && Date.now() - pressedOn?.at < MOST_MILLISECONDS;
-    if (isTooEarly) {
+    const isFormer = (!shown || shown === pressedOn?.source) && Date.now() - pressedOn?.at < MOST_MILLISECONDS;
+    if (isFormer && code !== "KeyZ") {
       executeOperator("notify", { message: "That key came before the picture: it was ignored.", variant: "info" });
       return true;
     }
@@ -124,8 +137,8 @@
       // Behind an open sample, the grid's panel may still show another one: only the panel in front is asked.
       const front = document.querySelector("[data-cy=modal]") ?? document;
       const isReview = [...document.querySelectorAll("[data-cy=review]")].some((one) => one.offsetParent !== null);
-      const isTaken = (BUTTONS[event.code] && pressButton(event.code, front)) || (isReview && loaded?.reviewKey(event.code));
-      if (!isTaken) return;
+      const isOfCheck = BUTTONS[event.code] && pressButton(event.code, front);
+      if (!isOfCheck && !(isReview && loaded?.reviewKey(event.code))) return;
       event.preventDefault();
       event.stopPropagation();
     },

@@ -1,12 +1,12 @@
-"""The review of flagged labels: confirm, dismiss, accept, relabel, undo, apply, export.
+"""The review of flagged labels: confirm, dismiss, accept, relabel, unsure, undo, apply, export.
 
 Each sample stores its state and a log of all decisions on it. A decision is one atomic update of each sample in the
 database: it appends to the log and sets the state in the same step. It reads the previous state from the database and
 not from the caller. So two windows can review at the same time and lose nothing, decisions survive the App and the
 database server, and each of them can be undone.
 
-- `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right label is known) or
-  dismissed (it is right).
+- `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right label is known),
+  dismissed (it is right) or unsure (a person looked and could not say).
 - `<key>_corrected`: the right label of relabelled samples.
 - `<key>_decisions`: the log.
 - A check of the audit (`check`) is a review of samples that are drawn by chance; `follow` uses its decisions.
@@ -14,7 +14,7 @@ database server, and each of them can be undone.
   undone like any other decision.
 """
 
-from integrations.fiftyone.review.cards import SampleCard, StandingDecision, sample_cards
+from integrations.fiftyone.review.cards import Past, SampleCard, StandingDecision, sample_cards
 from integrations.fiftyone.review.check import (
     CHECK_SIZE,
     Check,
@@ -34,12 +34,17 @@ from integrations.fiftyone.review.decide import (
     label_of,
     note_label_by_hand,
     relabel,
+    unsure,
 )
 from integrations.fiftyone.review.export import EXPORT_COLUMNS, EXPORT_FORMATS, corrections, export_corrections
 from integrations.fiftyone.review.follow import back_to_model, use_decisions
 from integrations.fiftyone.review.log import Decided, corrected_since, decisions, this_user
-from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, review_progress
-from integrations.fiftyone.review.queue import QueueFilter, count_suspects, next_to_review, upcoming
+from integrations.fiftyone.review.nearest import NearestPictures, NearPicture, nearest_pictures
+from integrations.fiftyone.review.pairs import ClassPair, SheetPicture, class_pairs, contact_sheet
+from integrations.fiftyone.review.plan import ReviewPlan, YieldBin, review_plan
+from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, kept_progress, review_progress
+from integrations.fiftyone.review.queue import QueueFilter, next_to_review, upcoming
+from integrations.fiftyone.review.suspects import Suspects, suspects_by_class
 from integrations.fiftyone.review.undo import Undone, undo_last
 
 __all__ = [
@@ -50,20 +55,29 @@ __all__ = [
     "Check",
     "CheckDecision",
     "CheckProgress",
+    "ClassPair",
     "Decided",
+    "NearPicture",
+    "NearestPictures",
+    "Past",
     "QueueFilter",
+    "ReviewPlan",
     "ReviewProgress",
     "SampleCard",
+    "SheetPicture",
     "StandingDecision",
+    "Suspects",
     "Undone",
+    "YieldBin",
     "accept",
     "apply_corrections",
     "back_to_model",
     "check_progress",
+    "class_pairs",
     "confirm",
+    "contact_sheet",
     "corrected_since",
     "corrections",
-    "count_suspects",
     "decide_check",
     "decisions",
     "decisions_to_verify",
@@ -72,15 +86,20 @@ __all__ = [
     "extend_check",
     "find_check",
     "keep_progress",
+    "kept_progress",
     "label_of",
+    "nearest_pictures",
     "next_to_review",
     "note_label_by_hand",
     "relabel",
+    "review_plan",
     "review_progress",
     "sample_cards",
     "start_check",
+    "suspects_by_class",
     "this_user",
     "undo_last",
+    "unsure",
     "upcoming",
     "use_decisions",
 ]

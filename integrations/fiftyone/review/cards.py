@@ -31,6 +31,26 @@ class StandingDecision:
 
 
 @dataclass(frozen=True)
+class Past:
+    """A decision of a sample's history, also one that was undone.
+
+    Attributes:
+        action: the kind of decision.
+        by: who made it.
+        seconds: how long ago, by the database's clock.
+        before, after: the label before it and after it: the corrected one, or else that of the label field.
+        undone: whether it was taken back.
+    """
+
+    action: str
+    by: str
+    seconds: float
+    before: str | None
+    after: str | None
+    undone: bool
+
+
+@dataclass(frozen=True)
 class SampleCard:
     """What is known of a sample.
 
@@ -48,6 +68,7 @@ class SampleCard:
         status: what was decided.
         corrected: the right label, if a reviewer has named it.
         decision: the latest decision, if there is one.
+        history: all decisions, the latest first.
     """
 
     sample: str
@@ -63,6 +84,7 @@ class SampleCard:
     status: str | None
     corrected: str | None
     decision: StandingDecision | None
+    history: tuple[Past, ...] = ()
 
 
 def sample_cards(dataset: fo.Dataset, audit_key: str, samples: Sequence[str]) -> list[SampleCard]:
@@ -84,6 +106,7 @@ def sample_cards(dataset: fo.Dataset, audit_key: str, samples: Sequence[str]) ->
         "status": f"${log.status}",
         "corrected": f"${log.corrected}.label",
         "decision": log.latest_judgement,
+        "history": f"${log.decisions}",
     }
     found = log.samples.aggregate(
         [
@@ -97,14 +120,30 @@ def sample_cards(dataset: fo.Dataset, audit_key: str, samples: Sequence[str]) ->
 
 def _card(values: dict[str, Any]) -> SampleCard:
     injected, decision, now = values.pop("injected_label"), values.pop("decision"), values.pop("now")
+    history = values.pop("history") or []
     return SampleCard(
         sample=str(values.pop("_id")),
         given=values["label"] if injected is None else injected,
         injected=injected is not None,
         decision=decision and _standing(decision, now),
+        history=tuple(_past(entry, now) for entry in reversed(history)),
         **values | {"flagged": bool(values["flagged"])},
     )
 
 
 def _standing(entry: dict[str, Any], now: datetime) -> StandingDecision:
-    return StandingDecision(entry["batch"], entry["action"], entry["by"], max(0.0, (now - entry["at"]).total_seconds()))
+    return StandingDecision(entry["batch"], entry["action"], entry["by"], _seconds(entry, now))
+
+
+def _past(entry: dict[str, Any], now: datetime) -> Past:
+    if entry["action"] == "apply":
+        labels: list[Any] = [(entry.get("label_before") or {}).get("label"), entry.get("label_after")]
+    else:
+        states = [((entry.get(when) or {}).get("corrected") or {}).get("label") for when in ("before", "after")]
+        labels = [entry.get("given") if label is None else label for label in states]
+    before, after = labels
+    return Past(entry["action"], entry["by"], _seconds(entry, now), before, after, entry.get("undone_at") is not None)
+
+
+def _seconds(entry: dict[str, Any], now: datetime) -> float:
+    return max(0.0, (now - entry["at"]).total_seconds())

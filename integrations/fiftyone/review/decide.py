@@ -1,4 +1,4 @@
-"""Decisions on labels: confirm, dismiss, accept and relabel them, and write the corrected labels into the dataset."""
+"""Decisions on labels: confirm, dismiss, accept and relabel them, leave them open, and write the corrected labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 import fiftyone as fo
 
 from audit.errors import InputError
-from integrations.fiftyone.fields import CONFIRMED, DISMISSED, RELABELLED, owner
+from integrations.fiftyone.fields import CONFIRMED, DISMISSED, RELABELLED, UNSURE, owner
 from integrations.fiftyone.label_fields import write_back
 from integrations.fiftyone.review.log import Change, Decided, DecisionLog, SamplesOrIds
 from integrations.fiftyone.review.progress import bring_up_to_date
@@ -40,6 +40,17 @@ def dismiss(
     """Decide that labels are right. Takes the arguments of `confirm`."""
     log = DecisionLog(dataset, audit_key)
     return _decide(log, Change("dismiss", DISMISSED, {log.status: {"$ne": DISMISSED}}), samples, by, seen)
+
+
+def unsure(
+    dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None, *, seen: str | None = None
+) -> Decided:
+    """Decide that nobody can say from the picture whether labels are right. Takes the arguments of `confirm`.
+
+    The samples leave the queue. They count neither as right nor as wrong.
+    """
+    log = DecisionLog(dataset, audit_key)
+    return _decide(log, Change("unsure", UNSURE, {log.status: {"$ne": UNSURE}}), samples, by, seen)
 
 
 def accept(

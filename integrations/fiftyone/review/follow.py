@@ -110,6 +110,7 @@ def _finish(dataset: fo.Dataset, log: DecisionLog, numbers: dict[str, Any], chec
     keep_overview(dataset, log.key, overview_of(scores_of_fields(dataset, log.key, config)))
     _set(log, {f"check.{name}": value for name, value in check.items()} | {"check.writing": False})
     bring_up_to_date(log)
+    log.tell_samples_in_memory()
 
 
 def _numbers(config: LabelAuditConfig) -> dict[str, Any]:

@@ -34,11 +34,12 @@ from integrations.fiftyone.fields import (
     STATUS,
     SUGGESTED,
     SUSPICION,
+    UNSURE,
     AuditField,
     declare,
     owner,
 )
-from integrations.fiftyone.runs import audit_config
+from integrations.fiftyone.runs import audit_config, forget_configs, is_as_read
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -49,8 +50,13 @@ SamplesOrIds: TypeAlias = SampleCollection | Sequence[str]
 
 _IDS_AT_ONCE = 100_000  # a command to MongoDB holds at most 16 MiB
 
-SETS_STATE = {"$in": ["$$entry.action", ["confirm", "dismiss", "accept", "relabel"]]}
-"""Whether an entry of the log set a sample's state; 'apply' writes labels, and 'unsure' leaves the state as it is."""
+SETS_STATE = {
+    "$or": [
+        {"$in": ["$$entry.action", ["confirm", "dismiss", "accept", "relabel"]]},
+        {"$and": [{"$eq": ["$$entry.action", "unsure"]}, {"$eq": ["$$entry.after.status", UNSURE]}]},
+    ]
+}
+"""Whether an entry of the log set a sample's state; 'apply' writes labels, and 'unsure' of a check leaves the state."""
 
 JUDGES = {"$or": [SETS_STATE, {"$eq": ["$$entry.action", "unsure"]}]}
 """Whether an entry of the log says what a reviewer thinks of the label."""
@@ -225,7 +231,13 @@ class DecisionLog:
 
     def tell_samples_in_memory(self) -> None:
         """Reload the run and the samples in this process's memory, as FiftyOne's own methods do after a write."""
+        forget_configs()
         self._dataset.reload()
+
+    @property
+    def is_of_a_request(self) -> bool:
+        """Whether the dataset was read for one request of the App, which keeps no samples in memory."""
+        return is_as_read(self._dataset)
 
     def _corrected(self, label: Any) -> dict[str, Any]:
         """The expression for a classification with this label, which keeps the id of the sample's current one."""

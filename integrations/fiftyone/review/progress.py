@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 from fiftyone.core.odm import get_db_conn
 
-from integrations.fiftyone.fields import RELABELLED, STATUSES, UNREVIEWED, WRONG
+from integrations.fiftyone.fields import RELABELLED, STATUSES, UNREVIEWED, UNSURE, WRONG
 from integrations.fiftyone.review.log import DecisionLog
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class ReviewProgress:
         reviewed: flagged samples that have a decision.
         statuses: number of samples by status, flagged or not.
         to_apply: corrections that were not written into the label field yet.
-        checked: flagged samples that were decided on after the audit was written. Only for these is the suspicion about
-            the label that the reviewer saw.
+        checked: flagged samples that were found right or wrong after the audit was written. Only for these is the
+            suspicion about the label that the reviewer saw.
         found_wrong: how many of these labels the reviewers found wrong.
         expected_wrong: how many of them are wrong according to the suspicions (their sum).
         chance: standard deviation of that number if the suspicions are right.
@@ -71,11 +71,25 @@ def keep_progress(dataset: fo.Dataset, audit_key: str) -> None:
 
 
 def bring_up_to_date(log: DecisionLog) -> None:
-    """After a decision, update the counts in the run's summary, and reload the dataset in this process."""
+    """After a decision, update the counts in the run's summary, and reload the dataset in this process. A request of
+    the App does not need that: the next one reads the dataset anew."""
     # Count again after writing: another window may have decided in between, and written its count before this one.
     while (now := asdict(_count(log))) != _kept(log) and _keep(log, now):
         continue
-    log.tell_samples_in_memory()
+    if not log.is_of_a_request:
+        log.tell_samples_in_memory()
+
+
+def kept_progress(dataset: fo.Dataset, audit_key: str) -> ReviewProgress:
+    """The progress as the last decision has counted it, in one query. See `review_progress`, which counts.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(dataset, audit_key)
+    kept = _kept(log)
+    names = {one.name for one in fields(ReviewProgress)}
+    return ReviewProgress(**kept) if kept is not None and set(kept) == names else _count(log)
 
 
 def _kept(log: DecisionLog) -> dict[str, Any] | None:
@@ -103,7 +117,7 @@ def _count(log: DecisionLog) -> ReviewProgress:
         if not of.get("flag"):
             continue
         reviewed += count
-        if of["checked"]:
+        if of["checked"] and of["status"] != UNSURE:
             checked += count
             found_wrong += count if of["status"] in WRONG else 0
             expected += group["expected"]

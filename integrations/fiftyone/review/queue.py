@@ -1,25 +1,14 @@
-"""The queue of a review: which sample is next, and how many samples are above a suspicion."""
+"""The queue of a review: which samples are next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
 from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.review.log import DecisionLog, object_ids
-
-
-def count_suspects(dataset: fo.Dataset, audit_key: str, threshold: float) -> int:
-    """How many samples have at least this suspicion.
-
-    Raises:
-        InputError: if there is no such audit.
-    """
-    log = DecisionLog(dataset, audit_key)
-    return log.samples.count_documents({log.suspicion: {"$gte": threshold}})
 
 
 @dataclass(frozen=True)
@@ -35,6 +24,16 @@ class QueueFilter:
     threshold: float = 0.0
     label: str | None = None
     without: tuple[str, ...] = ()
+
+
+def waiting(log: DecisionLog, wanted: QueueFilter) -> dict[str, Any]:
+    """The filter, in the database's language, for the unreviewed samples of a queue."""
+    condition: dict[str, Any] = {log.status: UNREVIEWED, log.suspicion: {"$gte": wanted.threshold}}
+    if wanted.without:
+        condition["_id"] = {"$nin": object_ids(wanted.without)}
+    if wanted.label is not None:
+        condition["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
+    return condition
 
 
 def upcoming(
@@ -54,25 +53,21 @@ def upcoming(
     """
     log = DecisionLog(samples._dataset, audit_key)
     suspicion = log.suspicion
-    waiting: dict[str, Any] = {log.status: UNREVIEWED, suspicion: {"$gte": wanted.threshold}}
-    if wanted.without:
-        waiting["_id"] = {"$nin": object_ids(wanted.without)}
-    if wanted.label is not None:
-        waiting["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
+    undecided = waiting(log, wanted)
 
     def first_of(condition: dict[str, Any], number: int) -> list[str]:
         order = {suspicion: -1, "_id": 1}
         return samples.mongo([{"$match": condition}, {"$sort": order}, {"$limit": number}]).values("id")
 
     if after is None:
-        return first_of(waiting, count)
+        return first_of(undecided, count)
     (place,) = object_ids([after])
     former = log.samples.find_one({"_id": place}, [suspicion]) or {}
     value = former.get(suspicion)
     behind = {"$or": [{suspicion: {"$lt": value}}, {suspicion: value, "_id": {"$gt": place}}]}
-    found = first_of({"$and": [waiting, behind]}, count)
+    found = first_of({"$and": [undecided, behind]}, count)
     if len(found) < count:
-        found += first_of(waiting, count)
+        found += first_of(undecided, count)
     return list(dict.fromkeys(found))[:count]
 
 

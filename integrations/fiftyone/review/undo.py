@@ -10,6 +10,7 @@ from typing import Any
 
 import fiftyone as fo
 
+from integrations.fiftyone.fields import UNSURE
 from integrations.fiftyone.label_fields import write_back
 from integrations.fiftyone.review.log import SETS_STATE, STANDS, Action, DecisionLog, entries_of, this_user
 from integrations.fiftyone.review.progress import bring_up_to_date
@@ -53,7 +54,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None, *, bat
     applied = last["action"] == "apply"
     if applied:
         values = _labels_before(log, batch, last["field"])
-    elif last["action"] != "unsure":  # which left the state as it was
+    elif last["action"] != "unsure" or last["after"]["status"] == UNSURE:  # in a check it left the state as it was
         values = _state_without(log, batch)
     values |= {log.decisions: _log_with_undone(log, batch, by), "last_modified_at": "$$NOW"}
     count = log.samples.update_many(standing, [{"$set": values}]).modified_count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .audit import AuditLabels
+from .audit import AuditLabels, StopAudit
 from .explain import ExplainSample
 from .files import ExportCorrections, MakeReport
 from .inject import InjectMislabels
@@ -13,6 +13,7 @@ from .review import (
     Dismiss,
     Relabel,
     UndoLastDecision,
+    Unsure,
 )
 from .review_samples import ReviewSamples
 from .runs import DeleteAudit, LoadAudit, RenameAudit
@@ -25,6 +26,7 @@ OPERATORS = (
     Dismiss,
     AcceptSuggestion,
     Relabel,
+    Unsure,
     UndoLastDecision,
     ApplyCorrections,
     ExportCorrections,
@@ -33,4 +35,5 @@ OPERATORS = (
     RenameAudit,
     DeleteAudit,
     ReviewSamples,
+    StopAudit,
 )

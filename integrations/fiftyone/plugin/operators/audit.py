@@ -1,10 +1,10 @@
-"""The operator that audits: its form, and the audit in this process, in the background or in a process of its own."""
+"""The operators that audit and stop an audit: the form, and the work in this process or in a process of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
@@ -15,13 +15,14 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.progress import Step
 from integrations.fiftyone.appearance import FLAGGED, check_view_names
-from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job
+from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job, stop_job
 from integrations.fiftyone.fields import check_audit_key
 from integrations.fiftyone.read import read_samples
+from integrations.fiftyone.score_writing import STAGE
 
 from .given import given_inputs, given_of, settings_of
 from .inputs import audit_keys, check_samples, label_field_input, target_collection_input
-from .operator import MISTAKES, AuditOperator, refuse
+from .operator import MISTAKES, AuditOperator, dataset_of, refuse
 from .settings import audit_config_of, settings_inputs
 from .window import PANEL, in_app, show_changed_fields
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 OWN_PROCESS_FROM = 5000
 """From this number of samples on, an audit by default runs in its own process: the App stops operators after ten
 minutes."""
+
+
+_stops: dict[tuple[str, str], Event] = {}
+"""By dataset and audit key: set to stop an audit that runs in this process."""
 
 
 class AuditLabels(AuditOperator):
@@ -185,6 +190,14 @@ def _key_taken(dataset: fo.Dataset, key: str) -> str:
     return f"dataset {dataset.name!r} has an audit {key!r} already; tick 'replace', or choose another key"
 
 
+def _progress(ctx: Any, key: str, step: Step) -> Any:
+    """How far an audit is, with a button that stops it."""
+    outputs = types.Object()
+    outputs.float("progress", view=types.ProgressView(label=describe(step)))
+    outputs.view("stop", types.View(component="LabelAuditStop", audit_key=key))
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {"progress": share(step)})
+
+
 def _audit_with_progress(
     ctx: Any, collection: SampleCollection, job: tuple[str, str, AuditConfig, GivenInputs]
 ) -> Iterator[Any]:
@@ -198,17 +211,24 @@ def _audit_with_progress(
     field, key, config, given = job
     messages: SimpleQueue[Step | str | BaseException] = SimpleQueue()
     dataset = collection._root_dataset
+    stop = _stops[dataset.name, key] = Event()
+
+    def tell(step: Step) -> None:
+        if stop.is_set() and step.stage != STAGE:  # what is being written is written whole
+            raise InputError(f"audit {key!r} was stopped; nothing was written")
+        messages.put(step)
 
     def audit() -> None:
         try:
-            messages.put(audit_in_app(collection, field, key, config, messages.put, given))
+            messages.put(audit_in_app(collection, field, key, config, tell, given))
         except BaseException as error:
             messages.put(error)
 
     Thread(target=audit, name="label-audit", daemon=True).start()
     while isinstance(message := messages.get(), Step):
         if not message.note:
-            yield ctx.ops.set_progress(label=describe(message), progress=share(message))
+            yield _progress(ctx, key, message)
+    _stops.pop((dataset.name, key), None)
     if isinstance(message, MISTAKES):
         yield ctx.ops.notify(str(message), variant="error")
         return
@@ -219,3 +239,33 @@ def _audit_with_progress(
     yield from show_changed_fields(ctx, dataset, key)
     yield ctx.ops.set_view(view=dataset.load_saved_view(FLAGGED.name(key)))
     yield ctx.ops.open_panel(PANEL, layout="horizontal")
+
+
+class StopAudit(AuditOperator):
+    """Stop an audit that runs in the App or in a process of its own."""
+
+    name_ = "stop_audit"
+    label = "Stop audit"
+    description = "Stops an audit that is running; the dataset stays as it was"
+    icon = "stop"
+    unlisted = True
+    dynamic = False
+
+    def __call__(self, sample_collection: SampleCollection, audit_key: str) -> Any:
+        """Stop from Python. Returns a dict with audit_key."""
+        return self.call(sample_collection, {"audit_key": audit_key})
+
+    def form(self, ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
+        """No inputs: what is stopped is named by the button."""
+        dataset_of(ctx)
+
+    def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
+        """Stop it."""
+        key = ctx.params.get("audit_key") or ""
+        here = _stops.get((dataset.name, key))
+        if here is not None:
+            here.set()
+        else:
+            stop_job(dataset, key)
+            ctx.ops.notify(f"Audit {key!r} is stopped.", variant="info")
+        return {"audit_key": key}

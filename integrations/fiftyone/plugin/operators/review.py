@@ -140,6 +140,16 @@ class Relabel(_Decision):
         return review.relabel(dataset, key, samples, ctx.params.get("label") or "", ctx.params.get("by"))
 
 
+class Unsure(_Decision):
+    """Say that nobody can tell from the picture whether labels are right."""
+
+    name_ = "unsure"
+    label = "Unsure"
+    description = "Decide that nobody can tell from the picture whether labels are right; they leave the queue"
+    icon = "help"
+    decision = staticmethod(review.unsure)
+
+
 class UndoLastDecision(AuditOperator):
     """Undo the last decision."""
 

@@ -16,9 +16,10 @@ from fiftyone.operators import types
 
 from audit.errors import InputError
 from integrations.fiftyone import review
-from integrations.fiftyone.explanations import explain_in_background
+from integrations.fiftyone.explanations import Neighbour, explain_in_background
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.runs import as_read, audit_config
+from integrations.fiftyone.small_pictures import small_picture
 
 from ..filters import queue_of
 from .operator import MISTAKES, AuditOperator, dataset_of
@@ -30,6 +31,7 @@ DECISIONS: dict[str, Callable[..., review.Decided]] = {
     "confirm": review.confirm,
     "dismiss": review.dismiss,
     "relabel": review.relabel,
+    "unsure": review.unsure,
 }
 
 
@@ -63,9 +65,7 @@ def queue(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     params = ctx.params
     known = params.get("without") or []
     named = params.get("samples") or []
-    wanted = review.QueueFilter(
-        float(params.get("threshold") or 0.0), params.get("class_label"), tuple(dict.fromkeys([*known, *named]))
-    )
+    wanted = _filter(ctx, tuple(dict.fromkeys([*known, *named])))
     count = min(AT_ONCE, int(params.get("count") or 0))
     limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
     found = review.upcoming(limits, key, wanted, params.get("after"), count) if count else []
@@ -89,13 +89,13 @@ def decide(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
             outcomes.append({"error": str(mistake)})
             continue
         outcome = asdict(decided) | {"text": said(decided)}
-        if seen is not None and not decided.count:
+        if seen is not None and not decided.count and len(samples) == 1:
             (card,) = review.sample_cards(dataset, key, samples)
             if (card.decision.batch if card.decision else "") != seen:
                 outcome["conflict"] = asdict(card)
         outcomes.append(outcome)
     changed = [sample for wanted in ctx.params["decisions"] for sample in wanted["samples"]]
-    return {"outcomes": outcomes, "documents": _documents(dataset, changed), **_progress(dataset, key)}
+    return {"outcomes": outcomes, "documents": _documents(dataset, changed), **_kept_progress(dataset, key)}
 
 
 def undo(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
@@ -107,24 +107,73 @@ def undo(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
         "text": undone_said(undone),
         "cards": [asdict(card) for card in cards],
         "documents": _documents(dataset, [undone.sample] if undone else []),
-        **_progress(dataset, key),
+        **_kept_progress(dataset, key),
     }
 
 
 def explain(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    """What speaks for and against the labels of `samples`, of those that are known by now."""
+    """What speaks for and against the labels of `samples`, and the pictures nearest to those of the samples `nearest`,
+    as far as these are known by now."""
+    found = _influence(dataset, key, ctx.params.get("samples") or [])
+    return {"explanations": found, "nearest": _nearest(dataset, key, ctx.params.get("nearest") or [])}
+
+
+def _nearest(dataset: fo.Dataset, key: str, samples: list[str]) -> dict[str, Any]:
+    samples = samples[:AT_ONCE]
+    if not samples:
+        return {}
+    try:
+        with one_at_a_time, as_read(dataset):
+            found = review.nearest_pictures(dataset, key, samples)
+    except InputError as mistake:
+        return {sample: {"error": str(mistake)} for sample in samples}
+    if found is None:  # the embeddings are being read
+        return {}
+    gone = {"error": "its embedding is not known; its file may be gone, or was not audited"}
+    return {sample: asdict(found[sample]) if sample in found else gone for sample in samples}
+
+
+def _influence(dataset: fo.Dataset, key: str, samples: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for sample in ctx.params["samples"][:AT_ONCE]:
+    for sample in samples[:AT_ONCE]:
         try:
-            with one_at_a_time:
+            with one_at_a_time, as_read(dataset):
                 explanation = explain_in_background(dataset, key, sample, wait_seconds=0.0)
         except InputError as mistake:
             found[sample] = {"error": str(mistake)}
             continue
         if explanation is not None:
-            sides = {kind: [asdict(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")}
+            sides = {kind: [_shown(near) for near in getattr(explanation, kind)] for kind in ("helpful", "harmful")}
             found[sample] = {"label": explanation.label, **sides}
-    return {"explanations": found}
+    return found
+
+
+def _shown(near: Neighbour) -> dict[str, Any]:
+    return asdict(near) | {"picture": small_picture(near.filepath), "flagged": False}
+
+
+def pairs(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """The class pairs of the samples that are left to review."""
+    limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
+    return {"pairs": [asdict(pair) for pair in review.class_pairs(limits, key, _filter(ctx))]}
+
+
+def sheet(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """The samples of the class pair `given` and `suggested`, those that are alike side by side."""
+    limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
+    pair = (ctx.params["given"], ctx.params["suggested"])
+    total, pictures = review.contact_sheet(limits, key, _filter(ctx), pair)
+    return {"total": total, "cards": [asdict(picture) for picture in pictures]}
+
+
+def plan(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """What is left of the review, in words and by suspicion."""
+    found = review.review_plan(dataset, key)
+    return asdict(found) | {"sentences": found.sentences}
+
+
+def _filter(ctx: Any, without: tuple[str, ...] = ()) -> review.QueueFilter:
+    return review.QueueFilter(float(ctx.params.get("threshold") or 0.0), ctx.params.get("class_label"), without)
 
 
 def _documents(dataset: fo.Dataset, samples: list[str]) -> list[dict[str, Any]]:
@@ -134,11 +183,19 @@ def _documents(dataset: fo.Dataset, samples: list[str]) -> list[dict[str, Any]]:
 
 
 def _progress(dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    progress = review.review_progress(dataset, key)
+    return _told(review.review_progress(dataset, key))
+
+
+def _kept_progress(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """After a decision, which has counted."""
+    return _told(review.kept_progress(dataset, key))
+
+
+def _told(progress: review.ReviewProgress) -> dict[str, Any]:
     return {"progress": asdict(progress) | {"unexpected": progress.unexpected}}
 
 
 ANSWERS: dict[str, Callable[[Any, fo.Dataset, str], dict[str, Any]]] = {
-    answer.__name__: answer for answer in (queue, decide, undo)
+    answer.__name__: answer for answer in (queue, decide, undo, pairs, sheet, plan)
 }
 """What the browser asks, by the name in its param `do`."""

@@ -50,7 +50,9 @@ class LoadAudit(AuditOperator):
         """Show the samples in the grid, and open the panel."""
         key = chosen_key(ctx, dataset)
         title = ctx.params.get("show") or "all"
-        view = dataset.load_run_view(key) if title == "all" else dataset.load_saved_view(f"{key}: {title}")
+        view = dataset.load_run_view(key)
+        if title != "all":  # an older version may not have saved it
+            view = next(view.make(dataset, key) for view in REVIEW_VIEWS if view.title == title)
         if in_app(ctx):
             ctx.ops.set_view(view=view)
             ctx.ops.open_panel(PANEL, layout="horizontal", state={"audit_key": key})

@@ -2,6 +2,8 @@
 
 const { createElement: h, useState } = window.React;
 const { Autocomplete, Box, Button, TextField } = window.__mui__;
+const BUTTONS = 3;
+const CUT = { overflow: "hidden", textOverflow: "ellipsis" };
 
 // At most three classes, the likeliest first: the suggested and the given one with their probabilities, then the one
 // that the given class is most often taken for (by its name, from `confused`).
@@ -12,7 +14,7 @@ export function likeliest({ given, suggested, probability, suspicion }, confused
   const other = confused?.[given];
   if (other && !found.has(other)) found.set(other, null);
   const classes = [...found].map(([label, share]) => ({ label, share, isGiven: label === given }));
-  return classes.sort((one, two) => (two.share ?? -1) - (one.share ?? -1)).slice(0, 3);
+  return classes.sort((one, two) => (two.share ?? -1) - (one.share ?? -1)).slice(0, BUTTONS);
 }
 
 // What a class means as a decision: the given one dismisses the flag, the suggested one accepts the suggestion.
@@ -21,19 +23,25 @@ export function decisionFor(card, label) {
   return label === card.suggested ? ["accept"] : ["relabel", label];
 }
 
-export function LabelChoice({ card, decideOn, confused }) {
-  if (card.suspicion === null) return null;
+// Their places are the same for every sample, so that nothing moves under the pointer.
+export function LabelChoice({ card, isOff, decideOn, confused }) {
+  const classes = card && card.suspicion !== null ? likeliest(card, confused) : [];
+  const button = ({ label, share, isGiven }, number) =>
+    h(
+      Button,
+      {
+        ...{ key: number, size: "small", variant: "outlined", disabled: isOff, title: label },
+        onClick: () => decideOn(...decisionFor(card, label)),
+        sx: { textTransform: "none", whiteSpace: "nowrap", minWidth: 0, justifyContent: "flex-start" },
+      },
+      h("b", { style: { marginRight: 6 } }, number + 1),
+      h("span", { style: CUT }, `${label}${isGiven ? " (given)" : ""}`),
+      share !== null && h("span", null, `\u00a0· ${share.toFixed(2)}`)
+    );
   return h(
     Box,
-    { sx: { display: "flex", flexWrap: "wrap", gap: 1 } },
-    likeliest(card, confused).map(({ label, share, isGiven }, number) =>
-      h(
-        Button,
-        { key: label, size: "small", variant: "outlined", onClick: () => decideOn(...decisionFor(card, label)), sx: { textTransform: "none" } },
-        h("b", { style: { marginRight: 6 } }, number + 1),
-        `${label}${isGiven ? " (given)" : ""}${share === null ? "" : ` · ${share.toFixed(2)}`}`
-      )
-    )
+    { sx: { display: "grid", gridTemplateColumns: `repeat(${BUTTONS}, minmax(0, 1fr))`, gap: 1, minHeight: 31 } },
+    classes.map(button)
   );
 }
 
@@ -58,6 +66,7 @@ LabelChoice.Other = function Other({ queue, decideOn, classes }) {
       if (event.key === "Escape") queue.set({ asksLabel: false });
     },
     size: "small",
-    renderInput: (params) => h(TextField, { ...params, autoFocus: true, label: "Right label", placeholder: "Type a class and press Enter" }),
+    renderInput: (params) =>
+      h(TextField, { ...params, autoFocus: true, label: "Right label", placeholder: "Type a class and press Enter" }),
   });
 };

@@ -2,6 +2,7 @@
 
 import { pictureOf } from "./server.js";
 
+export const AHEAD = 10; // samples whose pictures and explanations are loaded before they are asked for
 const KEPT = 60;
 const loaded = new Map(); // by address: the image, which keeps the browser from dropping it
 

@@ -1,15 +1,18 @@
 // The review's queue: the sample that is on screen, those that follow, and decisions on their way to the server.
 // One queue for all panels of a page, so that grid and sample view show the same sample. It draws nothing.
 
-import { prefetch } from "./pictures.js";
+import { Explanations } from "./explanations.js";
+import { AHEAD, prefetch } from "./pictures.js";
 import { ask } from "./server.js";
 
-const AHEAD = 10; // samples whose pictures and explanations are loaded before they are asked for
 const CARDS = 40; // samples that are known beyond that, so that a slow answer does not hold up the reviewer
 const LEAST_ON_SCREEN = 50; // milliseconds before a decision counts
 const LEAST_BROUGHT_BACK = 1000; // the same for a sample that comes back in front of another one
 const RELOAD_AFTER = 5000; // milliseconds without a decision, before a grid that depends on them is loaded again
-const NOTHING = { current: null, ahead: [], loading: true, complete: false, progress: null, outcome: null };
+const NOTHING = {
+  ...{ current: null, ahead: [], loading: true, complete: false, progress: null, outcome: null },
+  ...{ pairs: null, sheet: null, plan: null },
+};
 
 class Queue {
   constructor() {
@@ -22,10 +25,9 @@ class Queue {
     this.decidedAt = new Map(); // samples by the number of their decision, so that older answers do not bring them back
     this.decisions = 0;
     this.made = []; // batches of this page's decisions, the last one last
-    this.explained = new Map();
-    this.explaining = false;
+    this.explanations = new Explanations(this);
     this.asked = 0; // counts what was asked, so that a late answer is known as one
-    this.state = { ...NOTHING, problem: null, conflict: null, early: 0 };
+    this.state = { ...NOTHING, problem: null, conflict: null, early: 0, zoomed: false };
     addEventListener("pagehide", () => this.send(true));
   }
 
@@ -57,12 +59,12 @@ class Queue {
     this.context = context;
     if (this.filters?.audit_key !== filters.audit_key || dataset !== context.dataset_name) {
       this.made = [];
-      this.explained.clear();
-      this.explaining = false;
+      this.explanations.clear();
       this.set({ ...NOTHING, problem: null, conflict: null });
     }
     this.filters = filters;
     this.load();
+    this.onFollowed?.();
   }
 
   // Ask anew, keeping the sample that `sample` names in front.
@@ -113,7 +115,7 @@ class Queue {
     if (card) prefetch(card.filepath);
     this.state.ahead.slice(0, AHEAD).forEach(({ filepath }) => prefetch(filepath));
     this.refill();
-    this.explain();
+    this.explanations.look();
   }
 
   // The panel says that the picture of a sample is on screen.
@@ -159,13 +161,14 @@ class Queue {
     const found = await this.ask({ do: "queue", after, without: known, count: CARDS });
     this.refilling = false;
     if (!found || asked !== this.asked) return;
-    const now = new Set([this.state.current?.sample, ...this.state.ahead.map(({ sample }) => sample), ...this.pending()]);
+    const shown = [this.state.current, ...this.state.ahead].map((card) => card?.sample);
+    const now = new Set([...shown, ...this.pending()]);
     const isNew = ({ sample }) => !now.has(sample) && !(this.decidedAt.get(sample) > decisions);
     const more = found.cards.filter(isNew);
     this.set({ ahead: [...this.state.ahead, ...more], complete: found.complete });
     more.forEach(({ filepath }) => prefetch(filepath));
     if (!this.state.current && this.state.ahead.length) this.next();
-    this.explain();
+    this.explanations.look();
   }
 
   pending() {
@@ -187,9 +190,10 @@ class Queue {
     if (!ahead.length) this.load(); // which waits until this decision is saved
   }
 
-  // Decide on all samples that are selected in the grid.
-  decideOn(action, label, samples) {
-    this.waiting.push({ ...this.target(), action, label, samples });
+  // Decide on all samples that are selected in the grid, or in a contact sheet; there, those on which somebody else has
+  // decided meanwhile stay as they are (`seen` is "").
+  decideOn(action, label, samples, seen = undefined) {
+    this.waiting.push({ ...this.target(), action, label, samples, seen });
     return this.send().then(() => this.load());
   }
 
@@ -226,7 +230,8 @@ class Queue {
       } catch (error) {
         const lost = [...this.waiting];
         this.waiting = [];
-        this.bringBack(lost, `${lost.length > 1 ? `${lost.length} decisions were` : "the decision was"} not saved (${error.message})`);
+        const which = lost.length > 1 ? `${lost.length} decisions were` : "the decision was";
+        this.bringBack(lost, `${which} not saved (${error.message})`);
         return;
       }
     }
@@ -295,36 +300,8 @@ class Queue {
       this.show(card);
     }
     this.onChanged?.(undone.documents);
+    this.onUndone?.();
     this.reloadLater();
-  }
-
-  // --- explanations -------------------------------------------------------------------------------------------------
-
-  toggleExplanations() {
-    this.explaining = !this.explaining;
-    this.set({});
-    this.explain();
-  }
-
-  // Ask for the explanations of this sample and the next ones; again while this one's is not known.
-  async explain() {
-    if (!this.explaining || this.isExplaining || !this.state.current) return;
-    const wanted = [this.state.current, ...this.state.ahead.slice(0, AHEAD)].map(({ sample }) => sample);
-    const unknown = wanted.filter((sample) => !this.explained.has(sample));
-    if (!unknown.length) return;
-    this.isExplaining = true;
-    const found = await this.ask({ do: "explain", samples: unknown });
-    for (const [sample, explanation] of Object.entries(found?.explanations ?? {})) {
-      this.explained.set(sample, explanation);
-      for (const side of ["helpful", "harmful"]) explanation[side]?.forEach(({ filepath }) => prefetch(filepath));
-    }
-    while (this.explained.size > 200) this.explained.delete(this.explained.keys().next().value);
-    this.set({});
-    const pause = this.explained.has(this.state.current?.sample) ? 1000 : 300;
-    setTimeout(() => {
-      this.isExplaining = false;
-      this.explain();
-    }, pause);
   }
 
   async ask(params) {

@@ -1,0 +1,60 @@
+"""How many samples are at or above a suspicion, by class, and how many of them are expected to be wrong."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+import fiftyone as fo
+
+from integrations.fiftyone.overview import version_of
+from integrations.fiftyone.review.log import DecisionLog
+
+KEPT = 64  # in memory, of the places where the slider was last
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Samples at or above a suspicion.
+
+    Attributes:
+        count: how many there are.
+        expected_wrong: how many of them are wrong according to the suspicions (their sum).
+    """
+
+    count: int
+    expected_wrong: float
+
+
+_found: OrderedDict[tuple[str, str, str, float], dict[str, Suspects]] = OrderedDict()
+_looking = Lock()
+
+
+def suspects_by_class(dataset: fo.Dataset, audit_key: str, threshold: float) -> dict[str, Suspects]:
+    """The samples at or above a suspicion, by the label that was audited; classes without any are left out.
+
+    Raises:
+        InputError: if there is no such audit.
+    """
+    log = DecisionLog(dataset, audit_key)
+    place = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key), threshold)
+    with _looking:
+        if place not in _found:
+            _found[place] = _suspects(log, threshold)
+            while len(_found) > KEPT:
+                _found.popitem(last=False)
+        _found.move_to_end(place)
+        return _found[place]
+
+
+def _suspects(log: DecisionLog, threshold: float) -> dict[str, Suspects]:
+    suspicion = f"${log.suspicion}"
+    groups = log.samples.aggregate(
+        [
+            {"$match": {log.suspicion: {"$gte": threshold}}},
+            {"$group": {"_id": log.label_of_audit, "n": {"$sum": 1}, "expected": {"$sum": suspicion}}},
+        ],
+        allowDiskUse=True,
+    )
+    return {str(group["_id"]): Suspects(group["n"], float(group["expected"])) for group in groups}
