@@ -50,6 +50,10 @@ tests: setup
 pictures: setup browser ## run the demo and a review, and take the README's pictures of them
 	$(BIN)/python -m tests.pictures.take
 
+.PHONY: notebook
+notebook: setup ## run docs/notebook.ipynb, and keep what its cells show
+	@$(BIN)/python -m tests.pictures.notebook
+
 .PHONY: bench
 bench: setup ## measure the influence engine and the App (tests/benchmarks)
 	@$(BIN)/python -W ignore -m tests.benchmarks.influence

@@ -179,7 +179,7 @@ def _material(
         check_validation(labels, splits)
     embeddings, keys, exponent = _chosen_rows(parts, rows, classes, ids, config)
     predictions = given.probabilities(rows, every_label, classes)
-    with stages.stage("split"):
+    with stages.stage("split", len(labels)):
         split = split_samples(labels, splits, config)
         _note_trust(split, splits, config, stages)
     return Material(
@@ -306,7 +306,7 @@ def _through_backbone(
         embeddings = select_rows(embeddings, torch.from_numpy(np.flatnonzero(kept)))
     audited = samples.select(rows[kept])
     labels = np.array(audited.labels)
-    with stages.stage("split"):
+    with stages.stage("split", len(labels)):
         own = audited.splits if config.use_splits else None
         split = split_samples(labels, own, config)
         _note_trust(split, own, config, stages)

@@ -63,9 +63,14 @@ class Stages:
     failed: list[FailedStage] = field(default_factory=list)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[ProgressCallback]:
-        """Time a stage; the value is a callback for its steps."""
-        self.progress(Step(name))
+    def stage(self, name: str, samples: int = 0) -> Iterator[ProgressCallback]:
+        """Time a stage; the value is a callback for its steps.
+
+        Args:
+            name: of the stage.
+            samples: how many samples it and the stages after it work on, where that is first known.
+        """
+        self.progress(Step(name, total=samples, unit="samples" if samples else ""))
         began = time.perf_counter()
         yield self.progress
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - began, 4)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from audit.display import SHOWN_PICTURES, frame_of, html_of, show
 from audit.errors import InputError, WriteError, first_line
 from audit.files.result_folder import mark_result_folder, refuse_others_files
 from audit.files.spreadsheet import write_csv
@@ -136,6 +137,26 @@ class AuditResult:
             f"AuditResult({counts.samples} samples, {counts.flagged} flagged "
             f"at suspicion >= {self.summary.threshold:.3f})"
         )
+
+    def _repr_html_(self) -> str:
+        """The result as a notebook shows it: verdict, table and the most suspicious pictures."""
+        return html_of(self)
+
+    def to_frame(self, flagged: bool = False) -> pd.DataFrame:
+        """The samples as a table, the most suspicious first: labels, suggestions and suspicions come first.
+
+        Args:
+            flagged: only the flagged samples.
+        """
+        return frame_of(self, flagged)
+
+    def show(self, pictures: int = SHOWN_PICTURES) -> None:
+        """Show the result in the notebook that runs this, or else in a browser.
+
+        Args:
+            pictures: how many of the most suspicious samples are shown, at most.
+        """
+        show(self, pictures)
 
     def with_failed_stage(self, failure: FailedStage) -> AuditResult:
         """The same result, with one more failed stage."""

@@ -8,7 +8,7 @@ the output of all others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from audit.summary.surroundings import AuditedDataset, PartOptions
     from integrations.sources.labelled_images import LabelledImages
     from integrations.sources.left_out import LeftOutImage
+    from reports.beside_result import BesideResult
+
+BeforeReport = Callable[["AuditResult", Path], "BesideResult"]
+"""Is shown a result and its folder before the report is written, and returns what the report shows beside it."""
 
 REPORT_FILE = "report.html"
 MARKDOWN_FILE = "summary.md"
@@ -68,6 +72,7 @@ def audit_and_report(
     predictions: str | None = None,
     source_order: Sequence[str] | None = None,
     annotators: Mapping[str, str] | None = None,
+    before_report: BeforeReport | None = None,
 ) -> Audited:
     """Audit, write the scores into FiftyOne, and write the result and report into a folder.
 
@@ -78,6 +83,7 @@ def audit_and_report(
         label_field, audit_key, config, progress, workers, part, left_out: as for `integrations.fiftyone.audit_dataset`.
         folder: of the result and its report.
         embeddings, predictions, source_order, annotators: as for `integrations.fiftyone.audit_dataset`.
+        before_report: is shown the result, and returns what the report shows beside it; None for nothing.
 
     Raises:
         InputError: if the collection cannot be audited.
@@ -109,7 +115,7 @@ def audit_and_report(
         if error.result is None:
             raise
         result, problem = error.result, error
-    return _reported(result, folder, checkpoint, progress, problem)
+    return _reported(result, folder, progress, before_report, checkpoint, problem)
 
 
 def audit_without_fiftyone(
@@ -120,6 +126,7 @@ def audit_without_fiftyone(
     progress: ProgressCallback = silent,
     workers: Workers | None = None,
     annotators: pd.DataFrame | None = None,
+    before_report: BeforeReport | None = None,
 ) -> Audited:
     """Audit the images of a source, and write the result and report into a folder; FiftyOne is not used.
 
@@ -134,6 +141,7 @@ def audit_without_fiftyone(
         folder: of the result and its report.
         annotators: the labels of several annotators (a column each) by the source's key of the sample, whose consensus
             is audited; None for the labels of the images.
+        before_report: as for `audit_and_report`.
 
     Raises:
         InputError: if the images cannot be audited.
@@ -169,7 +177,7 @@ def audit_without_fiftyone(
         annotators=None if annotators is None else annotators.reindex(list(samples.ids)),
     )
     result = complete(result)
-    return _reported(result, folder, checkpoint, progress)
+    return _reported(result, folder, progress, before_report, checkpoint)
 
 
 def _samples_of(images: LabelledImages) -> Samples:
@@ -189,27 +197,51 @@ def _samples_of(images: LabelledImages) -> Samples:
 def _reported(
     result: AuditResult,
     folder: Path,
-    checkpoint: Checkpoint,
     progress: ProgressCallback,
+    before_report: BeforeReport | None,
+    checkpoint: Checkpoint,
     problem: InputError | WriteError | None = None,
 ) -> Audited:
     """Write the report, and drop the stages that were kept where all are finished."""
-    progress(Step("report"))
-    result, unwritten = write_reports(result, folder)
-    problem = problem or unwritten
-    if not result.summary.failed_stages:
+    audited = reported(result, folder, progress, before_report)
+    if not audited.result.summary.failed_stages:
         checkpoint.discard()
+    return replace(audited, problem=problem or audited.problem)
+
+
+def reported(
+    result: AuditResult, folder: Path, progress: ProgressCallback = silent, before_report: BeforeReport | None = None
+) -> Audited:
+    """Write the report of a result that is saved in a folder, with what lies beside the result.
+
+    Args:
+        result: of the audit.
+        folder: that it is saved in.
+        progress: called with each step.
+        before_report: as for `audit_and_report`.
+    """
+    from reports.beside_result import BesideResult, write_beside
+
+    progress(Step("report"))
+    beside = BesideResult() if before_report is None else before_report(result, folder)
+    try:
+        write_beside(beside, folder)
+    except OSError as error:
+        raise WriteError(f"result folder {str(folder)!r} cannot be written ({error.strerror}); make room") from None
+    result, problem = write_reports(result, folder)
     progress(Step("report", 1, 1))
     return Audited(result, folder, problem)
 
 
 def write_reports(result: AuditResult, folder: Path) -> tuple[AuditResult, WriteError | None]:
     """Write the report and the summary for a pull request. If that fails, the result records the failure."""
+    from reports.beside_result import read_beside
     from reports.html import write_report
     from reports.markdown import write_markdown
 
     try:
-        write_report(result, folder / REPORT_FILE)
+        beside = read_beside(folder)
+        write_report(result, folder / REPORT_FILE, beside.conditions, beside.runs)
         write_markdown(result, folder / MARKDOWN_FILE)
     except Exception as error:  # whatever failed, the result is complete without a report
         failure = failed_stage("report", "report", error)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from audit.config import AuditConfig
 from audit.data.samples import Samples, is_missing
-from audit.progress import ProgressCallback, Step, silent
+from audit.progress import ProgressCallback, silent
 from integrations.given_files import given_in_files, id_column
-from integrations.pipeline import Audited, write_reports
+from integrations.pipeline import Audited, BeforeReport, reported
 from integrations.sources.coco_files import is_coco
 from integrations.sources.csv_and_json import is_text_table
 from integrations.sources.file_kinds import is_picture_path
@@ -58,6 +58,7 @@ def audit_table(
     predictions: str | None,
     progress: ProgressCallback = silent,
     annotators: pd.DataFrame | None = None,
+    before_report: BeforeReport | None = None,
 ) -> Audited:
     """Audit the labels by files of embeddings, predictions or both, and write result and report into a folder.
 
@@ -68,6 +69,7 @@ def audit_table(
         embeddings, predictions: files whose rows are those of the table, or name them.
         progress: called with each step.
         annotators: (n, A) labels of several annotators, whose consensus is audited; None for the labels of `samples`.
+        before_report: as for `audit_and_report`.
 
     Raises:
         InputError: if the files do not fit the table, or it cannot be audited.
@@ -86,10 +88,7 @@ def audit_table(
         annotators=annotators,
     )
     result.save(folder)
-    progress(Step("report"))
-    result, problem = write_reports(result, folder)
-    progress(Step("report", 1, 1))
-    return Audited(result, folder, problem)
+    return reported(result, folder, progress, before_report)
 
 
 def _is_table(path: Path) -> bool:

@@ -256,9 +256,18 @@ def _verified_sentences(values: AuditChanges) -> list[str]:
 
 
 def matched(first: AuditResult, second: AuditResult) -> pd.DataFrame:
-    """The samples in both results, with columns ending in `_first` and `_second`. Samples are matched by id; if no id
-    is in both results, by file path; if no path is either (copies of one dataset), by file name and folder."""
-    tables = [_with_own_label(result.scores) for result in (first, second)]
+    """The samples in both results, as `matched_scores` matches them."""
+    return matched_scores(first.scores, second.scores)
+
+
+def matched_scores(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The samples in both tables of scores, with columns ending in `_first` and `_second`. Samples are matched by id;
+    if no id is in both, by file path; if no path is either (copies of one dataset), by file name and folder.
+
+    Raises:
+        InputError: if they have no sample in common.
+    """
+    tables = [_with_own_label(scores) for scores in (first, second)]
     for key in (None, "filepath", "name"):
         keyed = [table if key is None else _keyed(table, key) for table in tables]
         both = keyed[0].join(keyed[1], how="inner", lsuffix="_first", rsuffix="_second")

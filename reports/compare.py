@@ -4,6 +4,7 @@ seed."""
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 from audit.result import AuditResult
 from reports.changes import compare, flag_groups, headline, matched, sentences
 from reports.galleries import THUMBNAIL_BUDGET
+from reports.history import Run, trend_of
 from reports.page import asset, environment, policy, write_page
 
 
@@ -36,16 +38,21 @@ class ComparisonSettings:
 SETTINGS = ComparisonSettings()
 
 
-def write_comparison(first: AuditResult, second: AuditResult, path: str | Path) -> Path:
+def write_comparison(first: AuditResult, second: AuditResult, path: str | Path, runs: Sequence[Run] = ()) -> Path:
     """Write an HTML page about what changed from the first result to the second. It is one self-contained file.
+
+    Args:
+        first, second: the results.
+        path: the HTML file.
+        runs: the trend that the second result ends, the oldest run first; empty for none.
 
     Raises:
         InputError: if the results have no sample in common, or the file cannot be written.
     """
-    return write_page(render_comparison(first, second), path)
+    return write_page(render_comparison(first, second, runs), path)
 
 
-def render_comparison(first: AuditResult, second: AuditResult) -> str:
+def render_comparison(first: AuditResult, second: AuditResult, runs: Sequence[Run] = ()) -> str:
     """The page as HTML text."""
     values = compare(first, second)
     both = matched(first, second)
@@ -60,6 +67,7 @@ def render_comparison(first: AuditResult, second: AuditResult) -> str:
             values=values,
             headline=headline(values),
             sentences=sentences(values),
+            trend=trend_of(runs),
             galleries=galleries,
             classes=sorted(values.classes, key=lambda row: -(row.gone + row.new))[: SETTINGS.max_classes],
             max_classes=SETTINGS.max_classes,

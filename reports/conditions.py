@@ -24,11 +24,15 @@ from audit.summary.counts import Finding
 from audit.summary.summary import Summary
 from reports.claims import claims_of
 from reports.limit import Limit, wrong_share
+from reports.new_flags import NewFlags
 from reports.ranges import share_range
-from reports.text import share
+from reports.text import count_flags, share
 from reports.verdict import cautions
 
 State = Literal["pass", "warn", "fail"]
+
+WRONG_LABELS, COMPLETE = "Wrong labels", "Complete"
+NEW_FLAGS, UNREADABLE, RELIABILITY = "New flags", "Unreadable images", "Reliability"
 
 
 @dataclass(frozen=True)
@@ -88,21 +92,24 @@ DRAWN_SPLITS = "The audit drew the splits itself, so copies across them are no l
 """What is said of leaks where the user's splits were not used."""
 
 
-def conditions_of(summary: Summary, limit: Limit = Limit()) -> list[Condition]:
+def conditions_of(summary: Summary, limit: Limit = Limit(), new: NewFlags | None = None) -> list[Condition]:
     """The conditions for one audit, in the order in which a reader wants them.
 
     Args:
         summary: of the audit.
         limit: what the user does not accept.
+        new: the flags that a former result does not have; None where there is no former result.
     """
     listed = [_gate(summary, limit)] if limit.share is not None else []
+    listed += [_new_flags(new, limit)] if limit.new_flags is not None else []
+    listed += [_unreadable(summary, limit)] if limit.unreadable is not None else []
     looked_for = check_names(summary.config.findings, "findings")
     groups = [group for group in _GROUPS if not group.check or group.check in looked_for or _asked(group, limit)]
     grouped = {kind for group in groups for kind in group.kinds}
     others = [kind for kind in limit.kinds if kind not in grouped]
     groups += [_Group(kind_of(kind).title, "", (kind,), "None was found.") for kind in others]
     listed += [_of_findings(summary, group, limit) for group in groups]
-    return [*listed, _cautions(summary), *_unfinished(summary, limit)]
+    return [*listed, _cautions(summary, limit), *_unfinished(summary, limit)]
 
 
 def worst_state(conditions: Iterable[Condition]) -> State:
@@ -123,11 +130,11 @@ def _gate(summary: Summary, limit: Limit) -> Condition:
     try:
         exceeded = limit.is_exceeded(summary)
     except InputError as error:  # there is nothing that the limit could judge
-        return Condition("Wrong labels", "fail", f"{str(error)[:1].upper()}{str(error)[1:]}.", asked, text)
+        return Condition(WRONG_LABELS, "fail", f"{str(error)[:1].upper()}{str(error)[1:]}.", asked, text)
     if exceeded:
-        return Condition("Wrong labels", "fail", f"{limit.sentence(summary)}.", asked, text)
+        return Condition(WRONG_LABELS, "fail", f"{limit.sentence(summary)}.", asked, text)
     below = f"The share of wrong labels ({text}) is not above the limit of {share(limit.share)}."
-    return Condition("Wrong labels", "pass", below, asked, text)
+    return Condition(WRONG_LABELS, "pass", below, asked, text)
 
 
 def _of_findings(summary: Summary, group: _Group, limit: Limit) -> Condition:
@@ -154,14 +161,36 @@ def _number(found: list[Finding]) -> str:
     return f"{sum(each.findings for each in found):,}"
 
 
-def _cautions(summary: Summary) -> Condition:
+def _cautions(summary: Summary, limit: Limit) -> Condition:
     """Why the numbers of this audit may be off."""
+    asked = "no caution" if limit.cautions else ""
     unknown = claims_of(summary).too_little
     reasons = cautions(summary) or ((unknown,) if unknown else ())
     if not reasons:
-        return Condition("Reliability", "pass", "No caution applies to this dataset.", "", "no caution")
+        return Condition(RELIABILITY, "pass", "No caution applies to this dataset.", asked, "no caution")
     number = f"{len(reasons)} caution{'' if len(reasons) == 1 else 's'}"
-    return Condition("Reliability", "warn", " ".join(reasons), "", number)
+    return Condition(RELIABILITY, "fail" if limit.cautions else "warn", " ".join(reasons), asked, number)
+
+
+def _new_flags(new: NewFlags | None, limit: Limit) -> Condition:
+    """The flags that a former result does not have against `--fail-new`."""
+    asked = f"at most {count_flags(limit.new_flags or 0)} more than before"
+    if new is None:
+        sentence = "There is no former result to compare with, so no flag counts as new."
+        return Condition(NEW_FLAGS, "warn", sentence, asked, "no former result")
+    state: State = "fail" if new.number > (limit.new_flags or 0) else "pass"
+    return Condition(NEW_FLAGS, state, new.sentence, asked, f"{new.number:,} new")
+
+
+def _unreadable(summary: Summary, limit: Limit) -> Condition:
+    """The share of unreadable images against `--fail-unreadable`."""
+    counts, most = summary.counts, limit.unreadable or 0.0
+    left_out = counts.without_label + counts.unreadable + counts.rare_class + counts.without_input
+    found = counts.unreadable / max(counts.samples + left_out, 1)
+    verb = "is" if counts.unreadable == 1 else "are"
+    sentence = f"{counts.unreadable:,} of {counts.samples + left_out:,} images {verb} unreadable ({share(found)})."
+    state: State = "fail" if found > most else "pass"
+    return Condition(UNREADABLE, state, sentence, f"at most {share(most)} unreadable", share(found))
 
 
 def _unfinished(summary: Summary, limit: Limit) -> list[Condition]:
@@ -172,4 +201,4 @@ def _unfinished(summary: Summary, limit: Limit) -> list[Condition]:
     state: State = "fail" if unjudged else "warn"
     reasons = " ".join(failure.reason for failure in summary.failed_stages)
     asked = "findings" if unjudged else ""
-    return [Condition("Complete", state, reasons, asked, ", ".join(each.stage for each in summary.failed_stages))]
+    return [Condition(COMPLETE, state, reasons, asked, ", ".join(each.stage for each in summary.failed_stages))]

@@ -13,12 +13,14 @@ from audit.summary.parts import JsonObject, Part, to_json
 from reports import figures, verdict
 from reports.acceptance import acceptance_sentences, accepted_at
 from reports.answers import answers
+from reports.beside_result import read_beside
 from reports.claims import claims_of
 from reports.class_table import MAX_TABLE_ROWS, class_rows
 from reports.conditions import Condition, conditions_of
 from reports.correction import ARMS, correction_texts
 from reports.findings import finding_tables, leak_sentences
 from reports.galleries import Galleries, ShownSample, gallery_values
+from reports.history import Run, trend_of
 from reports.known_mislabels import Comparison, compare_with_known
 from reports.next_steps import RESULT_FOLDER, app_command, next_steps, run_again
 from reports.page import asset, environment, mark, policy, script, write_page
@@ -44,26 +46,34 @@ STATIC_CARDS = 10
 """Flagged samples that are in the page for readers without JavaScript."""
 
 
-def write_report(result: AuditResult | str | Path, path: str | Path, conditions: Sequence[Condition] = ()) -> Path:
+def write_report(
+    result: AuditResult | str | Path,
+    path: str | Path,
+    conditions: Sequence[Condition] = (),
+    runs: Sequence[Run] = (),
+) -> Path:
     """Write the report of a result, or of the folder it was saved in, to one HTML file.
 
     The file needs no network and no other file. An existing file is replaced completely or not at all. The same result
     always gives the same bytes.
 
     Args:
-        result: what was found.
+        result: what was found, or its folder, which also says what lies beside it.
         path: the HTML file.
         conditions: as the audit was judged; by default those that the result alone is judged by.
+        runs: the trend that the audit is the last run of, the oldest first; empty without a history.
 
     Raises:
         InputError: if the folder holds no complete result, or the file cannot be written.
     """
     if not isinstance(result, AuditResult):
+        beside = read_beside(Path(result))
+        conditions, runs = beside.conditions, beside.runs
         result = AuditResult.load(result)
-    return write_page(render_report(result, conditions), path)
+    return write_page(render_report(result, conditions, runs), path)
 
 
-def render_report(result: AuditResult, conditions: Sequence[Condition] = ()) -> str:
+def render_report(result: AuditResult, conditions: Sequence[Condition] = (), runs: Sequence[Run] = ()) -> str:
     """The report as HTML text; its arguments are those of `write_report`."""
     known = compare_with_known(result)
     values = {
@@ -72,6 +82,7 @@ def render_report(result: AuditResult, conditions: Sequence[Condition] = ()) -> 
         "app_address": APP_ADDRESS,
         "max_rows": MAX_TABLE_ROWS,
         "max_classes": figures.MAX_CLASSES,
+        "trend": trend_of(runs),
         "title": _title(result),
         "conditions": conditions or conditions_of(result.summary),
     }

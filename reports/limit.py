@@ -1,4 +1,4 @@
-"""Whether an audit found what a pipeline does not accept: `--fail-above`, `--fail-on`."""
+"""Whether an audit found what a pipeline does not accept: `--fail-above`, `--fail-on`, `--fail-new` and others."""
 
 from __future__ import annotations
 
@@ -40,23 +40,41 @@ class Limit:
         share: the largest share of wrong labels; None for no limit.
         basis: the share that is compared with it.
         kinds: names of findings of which there must be none.
+        new_flags: the largest number of flags that the former result does not have; None for no limit.
+        unreadable: the largest share of unreadable images; None for no limit.
+        cautions: whether a reason to doubt the audit's own numbers is not accepted.
     """
 
     share: float | None = None
     basis: Basis = "low"
     kinds: tuple[str, ...] = ()
+    new_flags: int | None = None
+    unreadable: float | None = None
+    cautions: bool = False
 
     @classmethod
-    def of(cls, share: float | None, basis: str, kinds: str | None = None) -> Limit:
+    def of(
+        cls,
+        share: float | None,
+        basis: str,
+        kinds: str | None = None,
+        *,
+        new_flags: int | None = None,
+        unreadable: float | None = None,
+        cautions: bool = False,
+    ) -> Limit:
         """The limit that a user set.
 
         Args:
             share: of `--fail-above`; None if it was not given.
             basis: of `--fail-basis`.
             kinds: of `--fail-on`: names of checks or kinds of findings, with commas between.
+            new_flags: of `--fail-new`.
+            unreadable: of `--fail-unreadable`.
+            cautions: of `--fail-cautions`.
 
         Raises:
-            InputError: if the share is none, or the basis or a name is unknown.
+            InputError: if a number is out of its range, or the basis or a name is unknown.
         """
         if share is not None and not 0 <= share < 1:
             raise InputError(f"--fail-above is {share}; it takes a share of the labels, from 0 to below 1")
@@ -64,7 +82,12 @@ class Limit:
             raise InputError(f"--fail-basis is {basis!r}; it takes {', '.join(BASES[:-1])} or {BASES[-1]}")
         if share is None and basis != "low":
             raise InputError("--fail-basis says what --fail-above judges; give --fail-above too")
-        return cls(share, cast(Basis, basis), () if kinds is None else kinds_named(kinds, "--fail-on"))
+        if new_flags is not None and new_flags < 0:
+            raise InputError(f"--fail-new is {new_flags}; it takes a number of flags, 0 or more")
+        if unreadable is not None and not 0 <= unreadable < 1:
+            raise InputError(f"--fail-unreadable is {unreadable}; it takes a share of the images, from 0 to below 1")
+        named = () if kinds is None else kinds_named(kinds, "--fail-on")
+        return cls(share, cast(Basis, basis), named, new_flags, unreadable, cautions)
 
     def is_exceeded(self, summary: Summary) -> bool:
         """Whether an audit has more wrong labels.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from integrations.cli.result_place import dataset_of
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.fiftyone.database import connect
 
@@ -13,7 +14,9 @@ from integrations.fiftyone.database import connect
 @cli.command(name="app")
 def open_dataset(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Name of the FiftyOne dataset, or the result folder of its audit.", metavar="DATASET")
+    ],
     port: Annotated[int, typer.Option(help="Port of the App.")] = 5151,
     address: Annotated[
         str, typer.Option(help="Address of the App. Whoever can reach it can read any file that you can.")
@@ -21,6 +24,7 @@ def open_dataset(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open the FiftyOne App on the flagged samples of a dataset. Ctrl+C ends it."""
+    dataset = dataset_of(dataset)
     ctx.obj.release()
     quieten_fiftyone()
     connect()

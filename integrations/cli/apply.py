@@ -10,6 +10,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import say
+from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli, quieten_fiftyone
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @cli.command()
 def apply(
-    result: Annotated[Path, typer.Argument(help="The result folder of the audit.", metavar="RESULT")],
+    what: Annotated[str, typer.Argument(help=RESULT_HELP, metavar=RESULT_NAME)],
     output: Annotated[
         Path,
         typer.Option(
@@ -49,6 +50,7 @@ def apply(
 ) -> None:
     """Write the corrected labels in the source's own form, with a log of what changed (OUTPUT.log.csv)."""
     quieten_fiftyone()
+    result = result_folder(what)
     from audit.result import AuditResult
     from integrations.corrections.corrected import corrected_source
     from integrations.corrections.output import check_output

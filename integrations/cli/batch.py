@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from audit.errors import InputError
 from audit.progress import Step
 from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset
+from integrations.cli.conditions_file import JudgedAudit
 from integrations.cli.exit_codes import (
     ExitCode,
     is_mistake,
@@ -23,11 +25,11 @@ from integrations.cli.exit_codes import (
     say,
 )
 from integrations.cli.job import INDEX_FILE, AuditJob, audited_column, identifier
+from integrations.cli.judging import Judge, Judging, exit_code_of_audit
 from integrations.cli.summary_tables import show_batch, show_summary
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import Audited, audit_and_report, audit_without_fiftyone
 from reports.index import IndexEntry, write_index
-from reports.limit import Limit
 
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
@@ -37,23 +39,50 @@ if TYPE_CHECKING:
     from audit.summary.summary import Summary
     from audit.summary.surroundings import SourceOptions
     from integrations.sources import ImportedSource, Source
+    from reports.conditions import Condition
 
 
-def audit_one(job: AuditJob, verbosity: Verbosity, scheduler: str | None = None) -> Summary:
-    """Audit, print what was found and where it is, and return the summary."""
-    audited = _perform(job, verbosity, set(), scheduler)
-    show_summary(Console(stderr=verbosity.json), audited.result, audited.report)
-    if verbosity.json:
-        print_json(to_json(audited.result.summary))
-    if audited.problem is not None:
-        raise audited.problem
-    return audited.result.summary
+def audit_one(job: AuditJob, verbosity: Verbosity, judging: Judging = Judging(), scheduler: str | None = None) -> Done:
+    """Audit, print what was found and where it is, and judge it.
+
+    Raises:
+        InputError: if it cannot be audited or judged.
+        WriteError: if something of it could not be written.
+    """
+    began = time.perf_counter()
+    ended = JudgedAudit(job.source, job.label_field, job.audit_key, ExitCode.FAILED, error="interrupted")
+    try:
+        audited, judge = _perform(job, verbosity, judging, set(), scheduler)
+        summary = audited.result.summary
+        show_summary(Console(stderr=verbosity.json), audited.result, audited.report)
+        if verbosity.json:
+            print_json(to_json(summary))
+        code, problem = _judged(summary, judge)
+        ended = replace(ended, exit_code=code, conditions=tuple(judge.conditions), error="")
+        if (reason := audited.problem or judge.problem or problem) is not None:
+            raise reason
+    except Exception as error:
+        code = ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
+        ended = replace(ended, exit_code=code, error=one_line(error))
+        raise
+    finally:
+        judging.write([replace(ended, seconds=time.perf_counter() - began)])
+    return Done(summary, audited.report, code)
+
+
+@dataclass(frozen=True)
+class Done:
+    """An audit that is done: its summary, its report, and the exit code."""
+
+    summary: Summary
+    report: Path
+    code: ExitCode
 
 
 def audit_all(
     jobs: Sequence[AuditJob],
     verbosity: Verbosity,
-    limit: Limit = Limit(),
+    judging: Judging = Judging(),
     scheduler: str | None = None,
 ) -> int:
     """Audit one after the other, even if some fail, with an index page of their reports; returns the exit code.
@@ -64,72 +93,60 @@ def audit_all(
     root = jobs[0].root
     taken: set[Path] = set()
     entries = [IndexEntry(job.source, job.label_field, job.audit_key, None) for job in jobs]
-    path = write_index(entries, root / INDEX_FILE, limit)
+    judged: list[JudgedAudit] = []
+    path = write_index(entries, root / INDEX_FILE, judging.limit)
     for number, job in enumerate(jobs, 1):
         if not verbosity.quiet:
             say(f"audit {number} of {len(jobs)}: {job.source}")
-        try:
-            audited = _perform(job, verbosity, taken, scheduler)
-        except Exception as error:
-            if verbosity.verbose:
-                traceback.print_exc()
-            say(one_line(error))
-            code = ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
-            ended = replace(entries[number - 1], exit_code=code, error=one_line(error))
-        else:
-            code, unjudged = _judged(audited.result.summary, limit)
-            ended = replace(entries[number - 1], exit_code=code, summary=audited.result.summary, report=audited.report)
-            if unjudged is not None:
-                say(one_line(unjudged))
-                ended = replace(ended, error=one_line(unjudged))
-            if audited.problem is not None:
-                say(one_line(audited.problem))
-                ended = replace(ended, exit_code=ExitCode.FAILED, error=one_line(audited.problem))
+        began = time.perf_counter()
+        ended, conditions = _one_of_several(job, entries[number - 1], verbosity, judging, taken, scheduler)
         entries[number - 1] = ended
-        write_index(entries, path, limit)
+        place = (ended.source, ended.label_field, ended.audit_key, ended.exit_code or 0, conditions, ended.error)
+        judged.append(JudgedAudit(*place, seconds=time.perf_counter() - began))
+        write_index(entries, path, judging.limit)
+        judging.write(judged)
     show_batch(Console(stderr=verbosity.json), entries, path)
     if verbosity.json:
         print_json({"audits": [entry.to_json() for entry in entries]})
     codes = {entry.exit_code for entry in entries}
     if codes & {ExitCode.FAILED, ExitCode.MISTAKE}:
         return ExitCode.SOME_FAILED
-    return next((code for code in (ExitCode.ABOVE_LIMIT, ExitCode.FOUND) if code in codes), ExitCode.DONE)
+    ranked = (ExitCode.ABOVE_LIMIT, ExitCode.FOUND, ExitCode.NOT_MET)
+    return next((code for code in ranked if code in codes), ExitCode.DONE)
 
 
-def is_above(summary: Summary, limit: Limit) -> bool:
-    """Whether the share of wrong labels is above a limit; prints so if it is.
-
-    Raises:
-        InputError: if the share is to be the verified one, and nothing is verified.
-    """
-    if not limit.is_exceeded(summary):
-        return False
-    say(limit.sentence(summary))
-    return True
-
-
-def exit_code_of_audit(summary: Summary, limit: Limit) -> ExitCode:
-    """The exit code of an audit that is done; prints what is not accepted.
-
-    Raises:
-        InputError: as `is_above`.
-    """
-    above = is_above(summary, limit)
-    found = limit.unaccepted(summary)
-    for kind in found:
-        say(f"{(kind.title or kind.kind).lower()}: {kind.findings}, and --fail-on allows none; {kind.examples[0]}")
-    unmade = [failure for failure in summary.failed_stages if failure.stage == "findings"] if limit.kinds else []
-    for failure in unmade:
-        say(f"--fail-on cannot judge this audit: {failure.reason}")
-    if above:
-        return ExitCode.ABOVE_LIMIT
-    return ExitCode.FOUND if found else ExitCode.FAILED if unmade else ExitCode.DONE
-
-
-def _judged(summary: Summary, limit: Limit) -> tuple[ExitCode, InputError | None]:
-    """The exit code of one of several audits that is done, and why it could not be judged."""
+def _one_of_several(
+    job: AuditJob,
+    entry: IndexEntry,
+    verbosity: Verbosity,
+    judging: Judging,
+    taken: set[Path],
+    scheduler: str | None,
+) -> tuple[IndexEntry, tuple[Condition, ...]]:
+    """One audit as the index page lists it, and what its conditions came to; a failure is reported, and not raised."""
     try:
-        return exit_code_of_audit(summary, limit), None
+        audited, judge = _perform(job, verbosity, judging, taken, scheduler)
+    except Exception as error:
+        if verbosity.verbose:
+            traceback.print_exc()
+        say(one_line(error))
+        code = ExitCode.MISTAKE if is_mistake(error) else ExitCode.FAILED
+        return replace(entry, exit_code=code, error=one_line(error)), ()
+    code, unjudged = _judged(audited.result.summary, judge)
+    ended = replace(entry, exit_code=code, summary=audited.result.summary, report=audited.report)
+    if unjudged is not None:
+        say(one_line(unjudged))
+        ended = replace(ended, error=one_line(unjudged))
+    if (problem := audited.problem or judge.problem) is not None:
+        say(one_line(problem))
+        ended = replace(ended, exit_code=ExitCode.FAILED, error=one_line(problem))
+    return ended, tuple(judge.conditions)
+
+
+def _judged(summary: Summary, judge: Judge) -> tuple[ExitCode, InputError | None]:
+    """The exit code of an audit that is done, and why it could not be judged."""
+    try:
+        return exit_code_of_audit(summary, judge.judging.limit, judge.conditions), None
     except InputError as error:
         return ExitCode.MISTAKE, error
 
@@ -150,24 +167,27 @@ def _workers(scheduler: str | None, display: StageDisplay, in_fiftyone: bool) ->
         yield workers
 
 
-def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: str | None) -> Audited:
+def _perform(
+    job: AuditJob, verbosity: Verbosity, judging: Judging, taken: set[Path], scheduler: str | None
+) -> tuple[Audited, Judge]:
     """Open the source, audit it, and write FiftyOne and the report; adds the result's folder to `taken`."""
     with ExitStack() as opened:
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display, job.in_fiftyone))
         job.check_writable()
         if (table := job.table_without_images()) is not None:
-            return _audit_table(job, table, taken, display)
+            return _audit_table(job, table, judging, taken, display)
         source = job.resolve()
         if not job.in_fiftyone:
-            return _without_fiftyone(job, source, display, taken, workers)
+            return _without_fiftyone(job, source, judging, display, taken, workers)
         opened.enter_context(source.removed_if_refused())
         collection = source.open(display)
         annotators = _opened_annotators(job, source, collection, display)
         field = source.opened_field(collection)
         job = _with_key_of(job, collection, field, display)
         folder = _own_folder(job, collection._root_dataset.name, taken)
-        return audit_and_report(
+        judge = Judge(judging, folder)
+        audited = audit_and_report(
             collection,
             field,
             job.audit_key,
@@ -181,7 +201,9 @@ def _perform(job: AuditJob, verbosity: Verbosity, taken: set[Path], scheduler: s
             predictions=job.predictions,
             source_order=job.source_order(source),
             annotators=annotators,
+            before_report=judge.before_report,
         )
+        return audited, judge
 
 
 def _opened_annotators(
@@ -198,7 +220,9 @@ def _opened_annotators(
     return {name: one.opened_field(collection) for name, one in sources.items()}
 
 
-def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: StageDisplay) -> Audited:
+def _audit_table(
+    job: AuditJob, table: Samples, judging: Judging, taken: set[Path], display: StageDisplay
+) -> tuple[Audited, Judge]:
     """Audit a table of labels without images; adds the result's folder to `taken`."""
     from integrations.annotators import tables_side_by_side
     from integrations.table_without_images import audit_table, labels_of_table
@@ -210,7 +234,9 @@ def _audit_table(job: AuditJob, table: Samples, taken: set[Path], display: Stage
     folder = job.folder_for(Path(job.source).stem)
     job.refuse_others_files(folder)
     taken.add(folder)
-    return audit_table(table, job.config, folder, job.embeddings, job.predictions, display, annotators)
+    judge = Judge(judging, folder)
+    given = (folder, job.embeddings, job.predictions)
+    return audit_table(table, job.config, *given, display, annotators, before_report=judge.before_report), judge
 
 
 def _with_key_of(job: AuditJob, collection: SampleCollection, field: str, display: StageDisplay) -> AuditJob:
@@ -247,8 +273,13 @@ def _own_folder(job: AuditJob, dataset: str, taken: set[Path]) -> Path:
 
 
 def _without_fiftyone(
-    job: AuditJob, source: Source, display: StageDisplay, taken: set[Path], workers: Workers | None
-) -> Audited:
+    job: AuditJob,
+    source: Source,
+    judging: Judging,
+    display: StageDisplay,
+    taken: set[Path],
+    workers: Workers | None,
+) -> tuple[Audited, Judge]:
     """Audit the images of a source, and write only the result and its report."""
     from integrations.annotators import labels_side_by_side
     from integrations.sources import ImportedSource
@@ -278,7 +309,11 @@ def _without_fiftyone(
         annotators=job.annotators,
     )
     folder = _own_folder(job, name, taken)
-    return audit_without_fiftyone(source.images, audited, job.config, folder, display, workers, annotators)
+    judge = Judge(judging, folder)
+    done = audit_without_fiftyone(
+        source.images, audited, job.config, folder, display, workers, annotators, before_report=judge.before_report
+    )
+    return done, judge
 
 
 def _options_of(source: ImportedSource, job: AuditJob) -> dict[str, str]:

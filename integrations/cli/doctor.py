@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audit.errors import InputError
+from audit.summary.parts import JsonObject, to_json
+from integrations.cli.exit_codes import ExitCode, print_json, standard_output_for_json
 from integrations.cli.root import cli, quieten_fiftyone
 
 if TYPE_CHECKING:
@@ -27,12 +29,22 @@ def doctor(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the checks and what is kept as JSON, and nothing else.")
+    ] = False,
 ) -> None:
     """Check versions, GPU, weights, MongoDB and disk, say how to fix what is wrong, and list what is kept."""
     from rich.console import Console
 
     console = Console()
     quieten_fiftyone()
+    if as_json:
+        if delete:
+            raise InputError("--json lists, and --delete deletes; give one of them")
+        with standard_output_for_json(True):
+            found = _as_json()
+        print_json(found)
+        raise typer.Exit(ExitCode.DONE if found["fit"] else ExitCode.FAILED)
     if delete:
         _delete(delete, yes, console)
         return
@@ -42,6 +54,19 @@ def doctor(
     _list_kept(console)
     if problems:
         raise typer.Exit(1)
+
+
+def _as_json() -> JsonObject:
+    """The checks, and what is kept, as JSON values."""
+    from integrations.cli.machine import examine
+    from integrations.kept import kept_things
+
+    checks = [to_json(finding) for finding in examine()]
+    kept = [
+        {"kind": thing.kind, "name": thing.name, "folder": str(thing.folder), "bytes": thing.size}
+        for thing in kept_things()
+    ]
+    return {"fit": all(check["state"] != "problem" for check in checks), "checks": checks, "kept": kept}
 
 
 def _examine(console: Console) -> int:

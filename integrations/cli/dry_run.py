@@ -4,7 +4,8 @@ It writes no result and no dataset. Weights and datasets from the network are ke
 
 The estimates are measured on this machine: the backbone's speed on some of the images; head, influence and suspicions
 in two small audits of simulated embeddings of different size, since their time grows with the number of samples. The
-work for explanations is known in advance, and the same small audits measure how fast it is done.
+work for explanations is known in advance, and the same small audits measure how fast it is done. Looking for copies
+and bad pictures is measured on the same images as the backbone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from audit.images.embedding import EmbeddingCache, cache_folder, embed
 from audit.images.load_backbone import load_backbone
 from audit.pipeline import audit_embeddings
 from audit.progress import Step
+from integrations.cli.dry_run_pictures import seconds_for_pictures
 from integrations.cli.dry_run_samples import AuditedPart, audited_part, read_source
 from integrations.cli.exit_codes import print_json
 from integrations.cli.job import AuditJob
@@ -204,19 +206,20 @@ def _cost(
 ) -> _Cost:
     """The cost with a backbone; without one, of given embeddings of a usual length, or of predictions `alone`."""
     started = time.time() - _process_began()
-    cached, pace, side = 1.0, 1.0, 0
+    cached, pace, side, looking = 1.0, 1.0, 0, 0.0
     n, d, c = len(audited.labels), 0 if alone else SETTINGS.features, len(set(audited.labels))
     if backbone is not None:
         cached = _cached_share(images, backbone, config)
         pace = _images_per_second(images, backbone, config.batch_size)
         side, d = backbone.image_size, backbone.features
+        looking = seconds_for_pictures(images, config, n)
     check_fits(n, c, torch.device("cpu") if backbone is None else backbone.device)
     resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _Cost(
         cached_share=cached,
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
-        audit_seconds=_seconds_alone(n, c, config) if alone else _audit_seconds(n, d, c, config),
+        audit_seconds=looking + (_seconds_alone(n, c, config) if alone else _audit_seconds(n, d, c, config)),
         start_and_write_seconds=started + n * SETTINGS.writing_seconds,
         memory_bytes=resident
         + 8 * SETTINGS.copies * n * (d + c)
@@ -364,9 +367,9 @@ def _show(console: Console, plan: Plan) -> None:
         "splits": ", ".join(f"{name} {count:,}" for name, count in plan.splits.items()),
         **_embedding_rows(plan),
         "time": f"about {_duration(plan.seconds)}: images {_duration(plan.embedding_seconds)}, "
-        f"head, influence and suspicions {_duration(plan.audit_seconds)} (from audits of {SETTINGS.audited[0]} and "
+        f"all that follows {_duration(plan.audit_seconds)} (from audits of {SETTINGS.audited[0]} and "
         f"{SETTINGS.audited[1]:,} simulated samples on this machine), start and writing "
-        f"{_duration(plan.start_and_write_seconds)}; may be twice or half",
+        f"{_duration(plan.start_and_write_seconds)}; may be off by half",
         "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free: "
         f"this process now, {SETTINGS.copies} copies of samples x (features + classes), a factor of the head's "
         "Hessian, and a batch of images",

@@ -27,6 +27,20 @@ class ExitCode(IntEnum):
     ABOVE_LIMIT = 3  # more wrong labels than --fail-above allows
     SOME_FAILED = 4  # of several audits
     FOUND = 5  # what --fail-on names
+    NOT_MET = 6  # another condition that was asked for
+
+
+EXIT_CODES: dict[int, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "failed",
+    ExitCode.MISTAKE: "a mistake in what was asked, said in one line",
+    ExitCode.ABOVE_LIMIT: "the share of wrong labels is above `--fail-above`; the message has its range",
+    ExitCode.SOME_FAILED: "some of several audits failed; the others are done",
+    ExitCode.FOUND: "there are findings that `--fail-on` names; the message has the first of each kind",
+    ExitCode.NOT_MET: "`--fail-new`, `--fail-unreadable` or `--fail-cautions` is not met",
+    130: "interrupted with Ctrl+C (128 + the number of the signal, so 143 for SIGTERM)",
+}
+"""What each exit code means, for people. The guide repeats this table, and `run --help` shows it."""
 
 
 _UNREACHABLE = ("ServerSelectionTimeout", "AutoReconnect", "NetworkTimeout", "ConnectionFailure")
@@ -61,10 +75,12 @@ def one_line(error: Exception) -> str:
     """The message for an error, in one line."""
     if isinstance(error, typer.TyperException):
         context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown, and is its message
+            return f"error: no command was given; choose one, as in `{getattr(context, 'command_path', '')} --help`"
         where = origin(context, parameter.name) if context is not None and parameter is not None else ""
-        return f"error: {_first_line(error.format_message())}{where}"
+        return f"error: {_first_line(error.format_message()) or type(error).__name__}{where}"
     if isinstance(error, InputError):
-        return f"error: {error}"
+        return f"error: {_first_line(str(error)) or 'something that was given cannot be used'}"
     reason = _first_line(str(error))
     if isinstance(error, WriteError | DatabaseError):
         return f"failed: {reason}"

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from integrations.cli.outputs import check_file, is_heat_map
+from integrations.cli.exit_codes import print_json, standard_output_for_json
+from integrations.cli.outputs import check_file, check_page, is_heat_map, open_page
+from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli
 from integrations.corrections.output import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
+    from audit.explain.samples import ResultExplainer
     from audit.result import AuditResult
+    from reports.explained import ExplainedSample, NeighbourGroup
+
+PAGE_FILE = "explanation.html"
 
 
 @cli.command()
 def explain(
-    result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
+    what: Annotated[str, typer.Argument(help=RESULT_HELP, metavar=RESULT_NAME)],
     sample: Annotated[
-        str | None, typer.Argument(help="The sample's id, or the end of its file's path. Not needed with --matrix.")
+        str | None,
+        typer.Argument(
+            help="The sample's id, or the end of its file's path. Not needed with --matrix.", metavar="SAMPLE"
+        ),
     ] = None,
     count: Annotated[int, typer.Option(help="Largest number of samples of each kind.", min=1)] = 6,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="An HTML file to write with the pictures of these samples.", dir_okay=False),
+    ] = None,
+    open: Annotated[
+        bool, typer.Option("--open", help="Open the page in a browser; without --page it is written beside the result.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print these samples as JSON on standard output, all else on standard error.")
+    ] = False,
     heat_map: Annotated[
         Path | None,
         typer.Option(
@@ -43,17 +65,40 @@ def explain(
     from audit.errors import InputError
     from audit.result import AuditResult
 
-    if sample is None and heat_map is not None:
-        raise InputError("--heat-map draws the image of one sample; give its id, too")
+    for option, wanted in (("--heat-map", heat_map), ("--page", page), ("--open", open), ("--json", as_json)):
+        if sample is None and wanted:
+            raise InputError(f"{option} is of one sample; give its id, too")
     if sample is None and matrix is None:
         raise InputError("no sample was given; give its id, or --matrix FILE.npy")
+    folder = result_folder(what)
+    page = page or (folder / PAGE_FILE if open else None)
     if heat_map is not None:
         check_file(heat_map, is_heat_map, "heat map", "--heat-map")
-    result = AuditResult.load(result_folder)
-    if sample is not None:
-        _explain_sample(result, _identified(result.scores, sample), count, heat_map)
-    if matrix is not None:
-        _write_matrix(result, matrix)
+    if page is not None:
+        check_page(page, "--page")
+    result = AuditResult.load(folder)
+    with standard_output_for_json(as_json):
+        if sample is not None:
+            _explain_sample(result, _identified(result.scores, sample), count, Outputs(heat_map, page, open, as_json))
+        if matrix is not None:
+            _write_matrix(result, matrix)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the explanation of a sample goes, beside the terminal.
+
+    Attributes:
+        heat_map: a WebP file; None for none.
+        page: an HTML file; None for none.
+        open: whether the page is opened.
+        json: whether it is printed as JSON.
+    """
+
+    heat_map: Path | None
+    page: Path | None
+    open: bool
+    json: bool
 
 
 def _write_matrix(result: AuditResult, path: Path) -> None:
@@ -70,30 +115,46 @@ def _write_matrix(result: AuditResult, path: Path) -> None:
     print(f"ids of rows and columns: {ids_path(path).resolve()}")
 
 
-def _explain_sample(result: AuditResult, sample_id: str, count: int, heat_map: Path | None) -> None:
+def _explain_sample(result: AuditResult, sample_id: str, count: int, outputs: Outputs) -> None:
+    """Print the explanation of a sample, and write what was asked for."""
     from rich.console import Console
 
     from audit.explain.samples import ResultExplainer
+    from audit.summary.parts import to_json
     from integrations.cli.terminal import StageDisplay
+    from reports.explained import explained_sample, write_explanation
 
     with StageDisplay(Console(stderr=True)) as display:
         explainer = ResultExplainer(result, display)
-    row = result.scores.loc[sample_id]
-    console = Console()
-    console.print(
-        f"{sample_id} is labelled {row['label']!r}, suspicion {row['suspicion']:.3f}; "
-        f"the audit suggests {row['suggested_label']!r} ({row['suggested_probability']:.3f})",
-        highlight=False,
-        markup=False,
-    )
-    for name, same_class in (("all training samples", False), (f"training samples of {row['label']!r}", True)):
-        table = explainer.explain(sample_id, count, same_class)
+    explained = explained_sample(result, sample_id, list(_groups(explainer, sample_id, count, result.scores)))
+    _print(Console(stderr=outputs.json), explained)
+    map_of_influence = explainer.drawn_heat_map(sample_id) if outputs.heat_map is not None else None
+    written: dict[str, str] = {}
+    if outputs.heat_map is not None and map_of_influence is not None:
+        write_file(outputs.heat_map, map_of_influence, "--heat-map")
+        written["heat_map"] = str(outputs.heat_map.resolve())
+    if outputs.page is not None:
+        written["page"] = str(write_explanation(result, explained, outputs.page, map_of_influence).resolve())
+    for name, path in written.items():
+        print(f"{name.replace('_', ' ')}: {path}")
+    if outputs.json:
+        print_json(to_json(explained) | written)
+    if outputs.open and outputs.page is not None:
+        open_page(outputs.page)
+
+
+def _groups(explainer: ResultExplainer, sample_id: str, count: int, scores: pd.DataFrame) -> Iterator[NeighbourGroup]:
+    """The samples that speak for and against the label, and those that are harmed."""
+    from reports.explained import AMONG_ALL, AMONG_LABEL, HARMED, group_of
+
+    label = scores.at[sample_id, "label"]
+    for among, name in ((AMONG_ALL, "all training samples"), (AMONG_LABEL, f"training samples of {label!r}")):
+        table = explainer.explain(sample_id, count, among == AMONG_LABEL)
         for kind, meaning in (("helpful", "speak for"), ("harmful", "speak against")):
-            _print(console, f"Of {name}, these {meaning} the label", table[table["kind"] == kind], result.scores)
-    _print(console, "Validation samples that it harms", explainer.harms(sample_id, count), result.scores)
-    if heat_map is not None:
-        write_file(heat_map, explainer.drawn_heat_map(sample_id), "--heat-map")
-        print(f"heat map: {heat_map.resolve()}")
+            title = f"Of {name}, these {meaning} the label"
+            yield group_of(among, kind, title, table[table["kind"] == kind], scores)
+    title = "Validation samples that it harms"
+    yield group_of(HARMED, "harmed", title, explainer.harms(sample_id, count), scores)
 
 
 def _identified(scores: pd.DataFrame, sample: str) -> str:
@@ -118,24 +179,25 @@ def _identified(scores: pd.DataFrame, sample: str) -> str:
     return str(found[0])
 
 
-def _print(console: object, title: str, table: pd.DataFrame, scores: pd.DataFrame) -> None:
+def _print(console: Console, explained: ExplainedSample) -> None:
+    """Show an explanation in the terminal."""
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    assert isinstance(console, Console)
-    console.print(f"{title}:{'' if len(table) else ' none'}", highlight=False, markup=False)
-    shown = Table(box=box.SIMPLE)
-    for name in ("sample", "label", "influence", "file"):
-        shown.add_column(name, justify="right" if name == "influence" else "left")
-    for row in table.itertuples():
-        path = scores["filepath"].get(row.neighbour)
-        shown.add_row(
-            escape(str(row.neighbour)),
-            escape(str(row.label)),
-            f"{row.influence:+.3f}",
-            escape(Path(path).name if isinstance(path, str) else ""),
-        )
-    if len(table):
-        console.print(shown)
+    console.print(
+        f"{explained.id} is labelled {explained.label!r}, suspicion {explained.suspicion:.3f}; "
+        f"the audit suggests {explained.suggested_label!r} ({explained.suggested_probability:.3f})",
+        highlight=False,
+        markup=False,
+    )
+    for group in explained.groups:
+        console.print(f"{group.title}:{'' if group.samples else ' none'}", highlight=False, markup=False)
+        shown = Table(box=box.SIMPLE)
+        for name in ("sample", "label", "influence", "file"):
+            shown.add_column(name, justify="right" if name == "influence" else "left")
+        for one in group.samples:
+            name = escape(Path(one.filepath).name) if one.filepath else ""
+            shown.add_row(escape(one.id), escape(one.label), f"{one.influence:+.3f}", name)
+        if group.samples:
+            console.print(shown)

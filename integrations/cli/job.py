@@ -172,7 +172,7 @@ class AuditJob:
 
     def folder_for(self, dataset: str) -> Path:
         """The result folder once the dataset's name is known."""
-        return self.folder or self.root / _folder_name(dataset) / self.audit_key
+        return self.folder or self.root / folder_name(dataset) / self.audit_key
 
 
 def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Path | None) -> list[AuditJob]:
@@ -243,6 +243,6 @@ def identifier(field: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", field)
 
 
-def _folder_name(dataset: str) -> str:
+def folder_name(dataset: str) -> str:
     """The dataset's name, with '-' for characters that a folder's name cannot have."""
     return re.sub(r"[^\w.-]+", "-", dataset).strip(".-") or "dataset"

@@ -21,19 +21,18 @@ from audit.config import (
 )
 from integrations.cli.options_file import environment_name
 
-WHERE = "Input and output"
-MEASURING = "Split, and mislabels injected to measure the audit"
-BACKBONE = "Backbone"
-HEAD = "Head, influence and flags"
+COMMON, FLAGS, INFLUENCE, ADVANCED = PANELS = ("Common", "Flags", "Influence", "Advanced")
+"""The panels of --help, the useful options first."""
 
-_PANELS = {
-    MEASURING: ("seed", "inject", "inject_strategy", "inject_into", "train_size", "validation_size", "test_size"),
-    BACKBONE: ("backbone", "weights", "image_size", "device", "precision", "batch_size", "cache_dir"),
+_SETTINGS = {
+    COMMON: ("weights", "backbone", "device"),
+    FLAGS: ("threshold", "target_precision", "max_review", "findings", "inject", "validation_trusted"),
+    INFLUENCE: ("heat_maps", "engine", "scope", "solver", "trainer", "l2", "damping"),
 }
-_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names} | {
-    "use_splits": MEASURING,
-    "strict": MEASURING,
-}
+"""The settings of each panel, the useful ones first; those that are in none are advanced."""
+_FIRST = ("label_column", "label_field", "dry_run")
+"""Options that are no settings and come before those of their panel, as the folder of the result does."""
+_PANEL_OF = {name: panel for panel, names in _SETTINGS.items() for name in names}
 
 CHOICES = {
     "device": ("auto", "cpu", "cuda"),
@@ -54,14 +53,16 @@ Output = Annotated[
         "-o",
         help="Folder for the result and its report; default: audit-results/DATASET/AUDIT_KEY. With several audits: "
         "the folder that holds all of them and the index page.",
-        rich_help_panel=WHERE,
+        rich_help_panel=COMMON,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only notes and the summary.", rich_help_panel=WHERE)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but the result, and errors.", rich_help_panel=COMMON)
+]
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", help="Show the time of every stage, and the traceback of a failure.", rich_help_panel=WHERE
+        "--verbose", "-v", help="Show the time of every stage, and the traceback of a failure.", rich_help_panel=COMMON
     ),
 ]
 
@@ -71,6 +72,17 @@ def _completion(choices: Sequence[str]) -> Callable[[str], list[str]]:
         return [choice for choice in choices if choice.startswith(incomplete)]
 
     return complete
+
+
+def _place(parameter: inspect.Parameter) -> tuple[int, int, int]:
+    """Where --help shows an option: by panel, what is set most first; arguments come before all."""
+    panel = next((o.rich_help_panel for o in getattr(parameter.annotation, "__metadata__", ())), None)
+    if panel is None:
+        return 0, 0, 0
+    settings = _SETTINGS.get(panel, ())
+    first = parameter.name in ("output", *_FIRST)
+    number = settings.index(parameter.name) if parameter.name in settings else 0
+    return 1 + PANELS.index(panel), 0 if first else 1 if parameter.name in settings else 2, number
 
 
 def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -95,13 +107,14 @@ def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None
         for name, field in fields.items():
             option = typer.Option(
                 help=field.metadata["help"],
-                rich_help_panel=_PANEL_OF.get(name, HEAD),
+                rich_help_panel=_PANEL_OF.get(name, ADVANCED),
                 show_default=True,
                 autocompletion=_completion(CHOICES[name]) if name in CHOICES else None,
             )
             default = defaults.get(name, field.default)
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(name, kind, default=default, annotation=Annotated[hints[name], option]))
+        parameters.sort(key=_place)
         for parameter in parameters:
             for option in getattr(parameter.annotation, "__metadata__", ()):
                 option.envvar, option.show_envvar = environment_name(parameter.name), False

@@ -23,7 +23,11 @@ PREFIX = "INFLUENCE_AUDIT_"
 TABLES = "audit"
 """The name of the tables in a file with several audits: [[audit]]."""
 
-WHOLE_CALL = ("recipe", "json", "quiet", "verbose", "dry_run", "fail_above", "fail_on", "output", "scheduler")
+WHOLE_CALL = (
+    *("recipe", "json", "quiet", "verbose", "dry_run", "open", "output", "scheduler"),
+    *("fail_above", "fail_basis", "fail_on", "fail_new", "fail_unreadable", "fail_cautions"),
+    *("since", "history", "junit", "conditions"),
+)
 """Options that apply to all audits of a call, and so cannot be in an [[audit]] table."""
 
 KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}

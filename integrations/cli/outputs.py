@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,14 +43,34 @@ def check_file(path: Path, is_ours: Callable[[bytes], bool], kind: str, option: 
         )
 
 
-def check_page(path: Path) -> None:
+def check_page(path: Path, option: str = "--output") -> None:
     """Refuse to replace an HTML file that no command of ours wrote, unless it is in a result folder.
+
+    Args:
+        path: the file to write.
+        option: the option that takes another path, for the message.
 
     Raises:
         InputError: as `check_file`.
     """
     if path.is_dir() or not is_result_folder(path.parent):
-        check_file(path, is_page, "page")
+        check_file(path, is_page, "page", option)
+
+
+def open_page(path: Path) -> None:
+    """Open a page in the user's browser; where there is none, say where the page is."""
+    import webbrowser
+
+    from integrations.cli.exit_codes import say
+
+    try:
+        found = webbrowser.get()
+    except webbrowser.Error:
+        found = None
+    # A browser in this terminal would take it over; BROWSER may name one that the user wants.
+    in_terminal = isinstance(found, webbrowser.GenericBrowser) and not isinstance(found, webbrowser.BackgroundBrowser)
+    if found is None or (in_terminal and not os.environ.get("BROWSER")) or not found.open(path.resolve().as_uri()):
+        say(f"note: no browser could be opened; the page is {path.resolve()}")
 
 
 def check_figures(folder: Path, report: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import typer
+from integrations.cli.root import PlainGroup, Subcommands, cli, quieten_fiftyone
 
-from integrations.cli.root import cli, quieten_fiftyone
-
-plugin_cli = typer.Typer(help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True)
+plugin_cli = Subcommands(
+    cls=PlainGroup, help="The FiftyOne plugin: operators and the panel 'Label audit'.", no_args_is_help=True
+)
 cli.add_typer(plugin_cli, name="plugin")
 
 

@@ -9,14 +9,15 @@ import typer
 
 from audit.extras import require
 from integrations.cli.job import FIGURES_FOLDER
-from integrations.cli.outputs import check_figures, check_page
+from integrations.cli.outputs import check_figures, check_page, open_page
+from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli
 from integrations.pipeline import REPORT_FILE
 
 
 @cli.command()
 def report(
-    result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
+    what: Annotated[str, typer.Argument(help=RESULT_HELP, metavar=RESULT_NAME)],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The HTML file to write; default: report.html in the result's folder."),
@@ -25,15 +26,18 @@ def report(
         str | None,
         typer.Option(help="Write the figures too, as svg or png, into the folder figures beside the report."),
     ] = None,
+    open: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Write the HTML report of a saved result again; it needs only the folder."""
     if figures is not None:
         require("figures", "--figures")
+    folder = result_folder(what)
     from audit.result import AuditResult
+    from reports.beside_result import read_beside
     from reports.html import write_report
 
-    result = AuditResult.load(result_folder)
-    path = output or result_folder / REPORT_FILE
+    result = AuditResult.load(folder)
+    path = output or folder / REPORT_FILE
     check_page(path)
     if figures is not None:
         check_figures(path.parent / FIGURES_FOLDER, path)
@@ -41,4 +45,7 @@ def report(
 
         written = write_figures(result, path.parent / FIGURES_FOLDER, figures)
         print(f"{len(written)} figures: {written[0].parent.resolve()}")
-    print(f"report: {write_report(result, path).resolve()}")
+    beside = read_beside(folder)
+    print(f"report: {write_report(result, path, beside.conditions, beside.runs).resolve()}")
+    if open:
+        open_page(path)

@@ -11,6 +11,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import print_json, say, standard_output_for_json
+from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli, quieten_fiftyone
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ AsJson = Annotated[
 
 @cli.command()
 def verify(
-    result_folder: Annotated[Path, typer.Argument(help="The result folder that `influence-audit run` printed.")],
+    what: Annotated[str, typer.Argument(help=RESULT_HELP, metavar=RESULT_NAME)],
     decisions: Given = None,
     fiftyone: FromFiftyOne = False,
     size: Size = None,
@@ -77,18 +78,19 @@ def verify(
         raise InputError(f"{given[0]} and {given[1]} exclude each other; give one of them")
     if given and (size is not None or seed is not None):
         raise InputError(f"--size and --seed draw a sample, and {given[0]} needs none; leave them out")
-    result = AuditResult.load(result_folder)
+    folder = result_folder(what)
+    result = AuditResult.load(folder)
     with standard_output_for_json(as_json):
         if reset:
-            result = _reset(result, result_folder)
+            result = _reset(result, folder)
         elif decisions is not None or fiftyone:
-            result = _apply(result, result_folder, _given_decisions(result, decisions), classes, given=True)
+            result = _apply(result, folder, _given_decisions(result, decisions), classes, given=True)
         else:
-            own = _own_decisions(result, result_folder)
+            own = _own_decisions(result, folder)
             if size is None and seed is None and own is not None and _has_decision(own).any():
-                result = _apply(result, result_folder, own, classes)
+                result = _apply(result, folder, own, classes)
             else:
-                _draw(result, result_folder, size, seed, own)
+                _draw(result, folder, size, seed, own)
     if as_json:
         from audit.summary.parts import to_json
 

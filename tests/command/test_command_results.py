@@ -78,7 +78,9 @@ def test_a_pipe_gets_plain_lines_and_the_seconds_that_verbose_asks_for(audited: 
     _, done = audited
     assert "\x1b" not in done.stdout + done.stderr
     assert re.search(r"^embedding images \.\.\.$", done.stderr, re.MULTILINE)
-    assert re.search(r"^embedding images: \d+\.\d\d s$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^embedding images: \d+\.\d\d s \(357 of 357 images, [\d,]+ images/s\)$", done.stderr, re.MULTILINE
+    )
 
 
 def test_a_terminal_gets_bars_and_no_colour_where_none_is_wanted_and_the_same_bytes(

@@ -74,9 +74,7 @@ def test_another_column_keeps_beside_the_first_ones_labels_and_audit(root: Path)
         dataset.values(["ground_truth.label", "audit_suspicion", "audit_status"]),
         (first / "scores.csv").read_bytes(),
     )
-    again = forked_command(
-        *("run", "labels.csv", "--label-column", "Second look", "--weights", "bundled", "-q"), cwd=root
-    )
+    again = forked_command("run", "labels.csv", "--label-column", "Second look", "--weights", "bundled", cwd=root)
     assert again.returncode == 0, again.stderr
     assert "kept beside it, under the audit key 'audit_second_look'" in again.stderr
     dataset.reload()

@@ -142,7 +142,7 @@ def test_what_the_source_leaves_out_reaches_the_result_and_a_strict_audit_refuse
     with pytest.raises(InputError, match=r"3 \.cr2 files left out \(class 'raw': 3\)"):
         audit_one(job(folder, tmp_path, strict=True), Verbosity(True))
     assert not fo.dataset_exists("photos")
-    summary = audit_one(job(folder, tmp_path), Verbosity(True))
+    summary = audit_one(job(folder, tmp_path), Verbosity(True)).summary
     assert (summary.counts.samples, summary.counts.unreadable) == (60, 4)
     assert any("3 .cr2 files left out (class 'raw': 3)" in note for note in summary.notes)
     result = AuditResult.load(tmp_path / "photos" / "audit")

@@ -22,6 +22,7 @@ from audit.config import AuditConfig
 from audit.data.injection import inject_mislabels
 from audit.result import SCORE_MEANINGS
 from integrations.cli import add_subcommands, options_file, run
+from integrations.cli.exit_codes import EXIT_CODES
 from integrations.cli.root import cli
 from tests import ROOT
 
@@ -181,8 +182,14 @@ def test_the_options_file_of_the_guide_is_read(tmp_path: Path) -> None:
     assert len(options_file.read_options_file(file, run.run).audits) == 2
 
 
-def test_the_workflow_of_the_guide_installs_caches_and_has_a_gate() -> None:
-    (workflow,) = blocks(ROOT / "docs" / "guide.md", "yaml")
+def test_the_exit_codes_are_those_of_the_command() -> None:
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", text, flags=re.M)
+    assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
+
+
+def test_the_workflow_installs_caches_and_has_a_gate() -> None:
+    (workflow,) = blocks(ROOT / "docs" / "ci.md", "yaml")
     steps = yaml.safe_load(workflow)["jobs"]["audit"]["steps"]
     commands = [step["run"] for step in steps if "run" in step]
     assert any(command.startswith("pip install") for command in commands)
