@@ -75,6 +75,10 @@ def test_the_panel_lists_kinds_and_goes_from_finding_to_finding(dataset: fo.Data
     assert window.shown_ids() == ids[1:4]
     window.event("toggle_open", only_open=False)
     assert window.shows("1 of 1")
+    window.event("apply", audit_key="audit")
+    assert window.triggered["prompt_user_for_operation"]["operator_uri"] == f"{PLUGIN}/apply_findings"
+    window.event("open_sample", sample=ids[4])
+    assert window.triggered["open_sample"]["id"] == ids[4]
 
 
 def test_decisions_change_nothing_until_they_are_applied_and_all_is_undone(dataset: fo.Dataset) -> None:

@@ -29,6 +29,8 @@ from .operators.operator import MISTAKES, dataset_of
 from .operators.window import FINDINGS_PANEL, PLUGIN
 
 MOST_SAMPLES = 8  # pictures of a finding that are shown side by side
+SILENT = ("apply", "open_sample")
+"""Methods that change nothing of what the panel shows."""
 KEPT = ("audit_key", "kind", "finding", "only_open")
 HELP = """
 **Findings** are faults of the dataset beside single labels: copies, leaks between splits, bad pictures, pictures that
@@ -56,6 +58,13 @@ class FindingsPanel(foo.Panel):
             help_markdown=HELP,
             surfaces="grid",
         )
+
+    def execute(self, ctx: Any) -> Any:
+        """Deal with an event and draw, unless it changes nothing of what the panel shows."""
+        if ctx.params.get("__method__") in SILENT:
+            getattr(self, ctx.params["__method__"])(ctx)
+            return None
+        return super().execute(ctx)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -114,7 +123,8 @@ class FindingsPanel(foo.Panel):
         """Do it, look up what is to be shown, and send the state; a mistake is shown in the panel."""
         state = {name: ctx.panel.state.get(name) for name in KEPT}
         state |= {name: ctx.params[name] for name in KEPT if name in ctx.params} | changes
-        ctx.findings_shown = shown = {"problem": None, "keys": [], "kinds": [], "finding": None, "place": None}
+        shown: dict[str, Any] = {"problem": None, "keys": [], "kinds": [], "finding": None, "place": None}
+        ctx.findings_shown = shown
         with one_at_a_time:
             try:
                 dataset = dataset_of(ctx)
@@ -161,7 +171,7 @@ def _look(dataset: fo.Dataset, state: dict[str, Any], shown: dict[str, Any]) -> 
     ids = [name for name, is_decided in found if not (state["only_open"] and is_decided) or name == state["finding"]]
     if state["finding"] not in ids:
         undecided = [name for name, is_decided in found if not is_decided]
-        state["finding"] = (undecided or ids or [None])[0]
+        state["finding"] = next(iter(undecided or ids), None)
     if state["finding"] is None:
         return
     place = ids.index(state["finding"])

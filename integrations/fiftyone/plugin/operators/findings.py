@@ -13,6 +13,7 @@ from audit.errors import InputError
 from integrations.fiftyone.findings_apply import (
     AppliedDecisions,
     FindingsPlan,
+    Removal,
     apply_findings,
     plan_of_findings,
     removal_tag,
@@ -69,7 +70,7 @@ class ApplyFindings(AuditOperator):
 
     def work(self, ctx: Any, dataset: fo.Dataset) -> dict[str, Any]:
         """Apply."""
-        removal = ctx.params.get("removal") or "tag"
+        removal: Removal = ctx.params.get("removal") or "tag"
         if removal == "delete" and not ctx.params.get("sure"):
             raise InputError("deleting samples cannot be undone; confirm it with the box, or tag them")
         applied = apply_findings(dataset, chosen_key(ctx, dataset), removal, ctx.params.get("by"))
