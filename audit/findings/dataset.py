@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audit.findings import split_classes
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
@@ -55,6 +56,7 @@ def find(audited: Audited) -> Iterator[Finding]:
     yield from _alike(audited, numbers)
     yield from _shifts(audited)
     yield from _shortcuts(audited, numbers)
+    yield from split_classes.find(audited)
 
 
 def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:

@@ -199,6 +199,17 @@ DATASET = (
         precision=_OF_CLASSES,
     ),
     Kind(
+        name="class-in-two",
+        title="Classes in two clusters",
+        meaning="The pictures of a class lie in two clusters, as far apart as two classes are: it may be two classes. "
+        "The samples are those of the smaller cluster.",
+        advice="Look at both clusters; make two classes of them, or keep the class.",
+        decisions=(KEEP,),
+        threshold="The clusters are at least 4 standard deviations apart, and farther than two classes of this dataset "
+        "usually are.",
+        precision=_OF_CLASSES,
+    ),
+    Kind(
         name="split-shift",
         title="Splits that differ",
         meaning="The pictures of a split differ from those of the training split: scores on it tell of other pictures.",

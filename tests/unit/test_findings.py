@@ -359,6 +359,17 @@ def test_classes_that_nothing_tells_apart_are_found() -> None:
     assert [(finding.kind, finding.evidence[:7]) for finding in found] == [("classes-alike", "0 and 1")]
 
 
+def test_a_class_in_two_clusters_is_found_with_the_smaller_one() -> None:
+    x, labels = normal(600, classes=5)
+    numbers = np.array([int(label[-1]) for label in labels])
+    assert [found.kind for found in find_faults(dataset(numbers, x=torch.from_numpy(x)))] == []
+    numbers[(numbers == 4) & (np.arange(600) % 2 == 0)] = 3  # class 3 has half of another class, too
+    (found,) = find_faults(dataset(numbers, x=torch.from_numpy(x)))
+    assert (found.kind, found.classes) == ("class-in-two", ("3",))
+    smaller = np.flatnonzero((numbers == 3) & (labels == "class 4"))
+    assert set(found.samples) == set(smaller.tolist())
+
+
 def test_a_split_of_other_pictures_is_found() -> None:
     random = np.random.default_rng(0)
     x, numbers = torch.from_numpy(random.standard_normal((400, 8))), random.integers(0, 2, 400)
