@@ -140,12 +140,12 @@ def _probabilities(spaces: _Classes, numbers: np.ndarray, audited: Audited) -> n
     scaler = StandardScaler().fit(features)
     features, known = scaler.transform(features), scaler.transform(known)
     both, is_known = np.concatenate([features, known]), np.repeat([0, 1], [len(features), len(known)])
-    fits_a_class = np.ones(len(features))
+    probability = np.zeros(len(features))
     for _ in range(SETTINGS.fits):
+        fits_a_class = 1 - probability
         weights = np.concatenate([fits_a_class / fits_a_class.sum(), np.full(len(known), 1 / len(known))])
         model = LogisticRegression().fit(both, is_known, sample_weight=weights * len(both) / 2)
         probability = _with_share(np.exp(np.clip(model.decision_function(features), -50, 50)))
-        fits_a_class = 1 - probability
     return probability
 
 
