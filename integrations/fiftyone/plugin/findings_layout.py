@@ -12,7 +12,7 @@ from audit.findings.registry import kind_of
 from integrations.fiftyone.findings_store import FindingDecision
 
 from .operators.sentences import counted
-from .panel_parts import FIT, button, columns, even, picture, plain, row
+from .panel_parts import FIT, button, even, picture, plain, row
 
 if TYPE_CHECKING:
     from .findings_panel import FindingsPanel
@@ -158,7 +158,8 @@ class FindingsLayout:
         if not finding.cards:
             box.md("*All its samples were deleted.*", name="finding_gone")
             return
-        line = columns(box, "finding_pictures", min(MOST_COLUMNS, max(2, len(finding.cards))))
+        count = min(MOST_COLUMNS, max(2, len(finding.cards)))
+        line = box.grid("finding_pictures", orientation="horizontal", columns=count, gap=2, componentsProps=even(count))
         for number, card in enumerate(finding.cards):
             cell = line.v_stack(f"finding_sample_{number}", gap=0.5)
             picture(
