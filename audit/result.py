@@ -96,7 +96,8 @@ class AuditResult:
             heat_map (of the regions that cause the sample's influence; None if not requested).
         findings: faults beside single labels (`audit.findings`), one row for each sample of a finding: kind, finding
             (its number, from 0), id (of the sample; None for a finding about classes), detail (what was seen, in a
-            sentence), score (how sure or how strong, 0 to 1), advice (what to do) and worth (what that is worth).
+            sentence), score (how sure or how strong, 0 to 1), advice (what to do), worth (what that is worth), and
+            class and other_class (the labels that it is about; None for a finding about samples).
         controls: copies of the labels with known mislabels (`audit.noise_model.controls`), one row per sample and copy,
             indexed by sample id, without the samples that the audit flags: copy (from 0), kind ('' | 'slip' |
             'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label (the audited

@@ -19,6 +19,7 @@ from audit.summary.summary import Summary
 from audit.summary.surroundings import AuditedDataset, BackboneSummary
 from audit.summary.verified import Verified
 from reports.claims import Claims, claims_of
+from reports.finding_changes import FindingChanges, finding_changes, finding_sentences
 from reports.ranges import Figure, count_phrase, has_wide_count, is_any_number, is_none
 from reports.text import count
 
@@ -137,6 +138,7 @@ class AuditChanges:
         labels: of the common samples.
         suspicion: how well the two rankings agree.
         classes: one entry per label in the second result.
+        findings: beside single labels, one entry per kind.
         settings: the settings that differ.
     """
 
@@ -147,6 +149,7 @@ class AuditChanges:
     labels: LabelChanges
     suspicion: SuspicionAgreement
     classes: list[ClassChanges]
+    findings: list[FindingChanges]
     settings: list[SettingChange]
 
 
@@ -174,6 +177,7 @@ def compare(first: AuditResult, second: AuditResult) -> AuditChanges:
         ),
         suspicion=SuspicionAgreement(_rank_correlation(both)),
         classes=_by_class(both),
+        findings=finding_changes(first, second, dict(zip(both["id_first"], both["id_second"], strict=True))),
         settings=_different_settings(first.summary, second.summary),
     )
 
@@ -232,7 +236,7 @@ def sentences(values: AuditChanges) -> list[str]:
             f"The audits had changed {count(injected[0])} and {count(injected[1])} labels on purpose; "
             "where those differ, so do the flags."
         )
-    said += _verified_sentences(values)
+    said += [*finding_sentences(values.findings), *_verified_sentences(values)]
     if samples.only_first or samples.only_second:
         said.append(
             f"{count(samples.only_first)} samples are only in the first result, "

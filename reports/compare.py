@@ -14,6 +14,7 @@ import pandas as pd
 
 from audit.result import AuditResult
 from reports.changes import compare, flag_groups, headline, matched, sentences
+from reports.finding_changes import FindingChanges
 from reports.galleries import THUMBNAIL_BUDGET
 from reports.history import Run, trend_of
 from reports.page import asset, environment, policy, write_page
@@ -74,6 +75,7 @@ def render_comparison(first: AuditResult, second: AuditResult, runs: Sequence[Ru
             max_pairs=SETTINGS.max_pairs,
             at_first=SETTINGS.shown_at_first,
             totals={name: int(rows.sum()) for name, rows in flag_groups(both).items()},
+            new_findings=_new_findings(values.findings, shelf),
             cells=_cells(both),
             bins=SETTINGS.bins,
             thresholds=(first.summary.threshold, second.summary.threshold),
@@ -115,6 +117,22 @@ class ComparedSample:
     suggested: str
     suspicion_first: float
     suspicion_second: float
+
+
+def _new_findings(
+    changes: list[FindingChanges], shelf: _Thumbnails
+) -> list[tuple[FindingChanges, list[tuple[str, list[str]]]]]:
+    """The kinds of findings, each with its first new ones: what was seen, and the pictures that there are."""
+    return [
+        (
+            change,
+            [
+                (found.detail, [picture for sample in found.samples[:4] if (picture := shelf.of(sample, sample))])
+                for found in change.examples
+            ],
+        )
+        for change in changes
+    ]
 
 
 def _cards(rows: pd.DataFrame, shelf: _Thumbnails) -> list[ComparedSample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from audit.findings.registry import kind_of
 from audit.findings.shown import SETTINGS, shown_findings
 from audit.result import AuditResult
+from audit.summary.counts import Finding as FindingsOfKind
 from audit.summary.counts import LeakedSplit
 from reports.text import share
 
@@ -60,7 +62,8 @@ class FindingRow:
 
 @dataclass(frozen=True)
 class FindingTable:
-    """The findings of one kind: their number, the number of their samples, what they mean, and the first of them."""
+    """The findings of one kind: their number, the number of their samples, what they mean, how many are right, and the
+    first of them."""
 
     title: str
     findings: int
@@ -68,6 +71,7 @@ class FindingTable:
     meaning: str
     advice: str
     threshold: str
+    precision: str
     rows: list[FindingRow]
 
     @property
@@ -99,10 +103,20 @@ def finding_tables(result: AuditResult) -> list[FindingTable]:
                 found.meaning,
                 found.advice,
                 found.threshold,
+                precision_sentence(found),
                 rows,
             )
         )
     return tables
+
+
+def precision_sentence(found: FindingsOfKind) -> str:
+    """Which share of the findings of a kind is right and how that was estimated, or why it is not estimated."""
+    if found.precision_low is None or found.precision_high is None:
+        return found.precision_basis
+    low, high = math.floor(100 * found.precision_low), math.ceil(100 * found.precision_high)
+    percent = f"{low}\u00a0%" if low == high else f"Between {low} and {high}\u00a0%"
+    return f"{percent} of them are estimated to be right. {found.precision_basis}".strip()
 
 
 def _row(members: pd.DataFrame, shelf: _Pictures) -> FindingRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from audit.summary.counts import LeakedSplit
 
 T = TypeVar("T")
+
+KEEP: Final = "keep"
+"""Decide that nothing is wrong: leave the samples as they are."""
+REMOVE: Final = "remove"
+"""Decide to remove the sample; of a group, all but the one that is kept."""
+MERGE: Final = "merge"
+"""Decide that the samples of a group, or two classes, have one label: that of the sample or class that is kept."""
+MOVE: Final = "move"
+"""Decide to move held-out samples into the training split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +38,8 @@ class Kind:
         advice: what to do about it, in a sentence.
         threshold: from where on it is reported, in a sentence; '' where it is counted, not estimated.
         group: a check that `--fail-on` takes it to belong to, where another check finds it; '' for its own.
+        decisions: what a person may decide on it: KEEP, REMOVE, MERGE or MOVE.
+        precision: why no precision is estimated, in a sentence; '' where the check estimates it.
     """
 
     name: str
@@ -37,6 +48,22 @@ class Kind:
     advice: str
     threshold: str = ""
     group: str = ""
+    decisions: tuple[str, ...] = (REMOVE, KEEP)
+    precision: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedPrecision:
+    """Which share of the findings of a kind is right.
+
+    Attributes:
+        low, high: the range of the estimate, 0 to 1.
+        basis: what it was estimated from, in a sentence.
+    """
+
+    low: float
+    high: float
+    basis: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +76,7 @@ class Finding:
         score: how sure or how strong it is, from 0 to 1; 1 where it was counted.
         samples: positions of the samples that have it, the most telling first; none for a fault of classes.
         worth: what acting on it is worth, in a sentence; '' where that is not known.
+        classes: one or two labels that it is about, for a fault of classes; of two that may be one, the larger first.
     """
 
     kind: str
@@ -56,6 +84,7 @@ class Finding:
     score: float = 1.0
     samples: tuple[int, ...] = ()
     worth: str = ""
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +112,7 @@ class Audited:
         progress: is told what is being done.
         columns: filled by checks: score columns (n,) that the result adds to its scores, by name.
         leaks: filled by checks: what copies of training samples do to the head's scores.
+        precisions: filled by checks: how many of the findings of a kind are right, by kind, where it can be estimated.
         made: what checks share, by name; see `once`.
     """
 
@@ -106,6 +136,7 @@ class Audited:
     progress: ProgressCallback = silent
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     leaks: list[LeakedSplit] = field(default_factory=list)
+    precisions: dict[str, EstimatedPrecision] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[Audited], T]) -> T:

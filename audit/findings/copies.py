@@ -35,4 +35,4 @@ def find(audited: Audited) -> Iterator[Finding]:
         for detail in doubtful_names(set(map(str, audited.every_label))):
             yield Finding(kind=CLASS_NAMES, evidence=detail)
     for label in np.setdiff1d(labels, labels[split == "validation"]).tolist():
-        yield Finding(kind=NO_VALIDATION, evidence=f"class {label!r} has no validation sample")
+        yield Finding(kind=NO_VALIDATION, evidence=f"class {label!r} has no validation sample", classes=(str(label),))

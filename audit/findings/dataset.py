@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audit.findings import split_classes
 from audit.findings.contract import Audited, Finding
 from audit.images.traits import Measure
 
@@ -55,6 +56,7 @@ def find(audited: Audited) -> Iterator[Finding]:
     yield from _alike(audited, numbers)
     yield from _shifts(audited)
     yield from _shortcuts(audited, numbers)
+    yield from split_classes.find(audited)
 
 
 def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
@@ -67,6 +69,7 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
             evidence=f"class {audited.classes.tolist()[number]!r} has {counts[number]} samples; "
             f"the largest has {largest}",
             score=float(1 - counts[number] / largest),
+            classes=(str(audited.classes.tolist()[number]),),
         )
     usual = np.median(counts) if len(counts) > 2 else counts.min()
     if largest > SETTINGS.most_times * usual:
@@ -75,6 +78,7 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
             kind="imbalance",
             evidence=f"class {name!r} has {largest} of {len(numbers)} samples; the usual class has {usual:.0f}",
             score=float(1 - usual / largest),
+            classes=(str(name),),
         )
 
 
@@ -95,13 +99,14 @@ def _alike(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     pairs = [(int(a), int(b)) for a, b in np.argwhere(np.triu(told + error < SETTINGS.alike, 1))]
     if len(pairs) > SETTINGS.most_alike * count * (count - 1) / 2:
         return
-    names = audited.classes.tolist()
+    names, sizes = audited.classes.tolist(), np.bincount(numbers, minlength=count)
     for one, other in sorted(pairs, key=lambda pair: told[pair])[: SETTINGS.named]:
         yield Finding(
             kind="classes-alike",
             evidence=f"{names[one]!r} and {names[other]!r} are told apart in {100 * told[one, other]:.0f} % of "
             "balanced cases; chance is 50 %",
             score=float(np.clip(2 - 2 * told[one, other], 0, 1)),
+            classes=tuple(str(names[number]) for number in sorted((one, other), key=lambda number: -sizes[number])),
         )
 
 

@@ -63,7 +63,7 @@ def add_findings(result: AuditResult, audited: Audited, config: AuditConfig, sta
             found += check.made(audited)
     findings = table_of(found, audited.ids)
     scores = result.scores.assign(**audited.columns) if audited.columns else result.scores
-    summary = replace(result.summary, findings=summarise(findings), leaks=tuple(audited.leaks))
+    summary = replace(result.summary, findings=summarise(findings, audited.precisions), leaks=tuple(audited.leaks))
     return replace(result, findings=findings, scores=scores, summary=summary)
 
 

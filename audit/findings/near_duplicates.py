@@ -2,8 +2,9 @@
 
 Candidates are nearest neighbours of embeddings, and pictures with nearly the same perceptual hash. A candidate pair is
 confirmed by aligning the pictures (`audit.findings.alignment`). How well unrelated pictures of a dataset agree differs:
-two photographs hardly ever do, two handwritten digits often. So the threshold comes from neighbours
-that are too far down the list to be copies. Confirmed pairs are joined to groups.
+two photographs hardly ever do, two handwritten digits often. So the threshold comes from neighbours that are too far
+down the list to be copies, and it is lower for pictures with little detail (`audit.findings.detail`). Confirmed pairs
+are joined to groups.
 
 Without pictures, only rows that are nearly the same count as copies.
 """
@@ -20,11 +21,11 @@ import torch
 from audit.compute.matrix import Rows
 from audit.data.exact_copies import Copies
 from audit.findings.alignment import disagreement
-from audit.findings.contract import Audited, Finding
+from audit.findings.contract import Audited, EstimatedPrecision, Finding
+from audit.findings.detail import detail
 from audit.findings.kinds import NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
 from audit.findings.look import leaked_splits
 from audit.findings.neighbours import Neighbours, nearest, same_hash
-from audit.images.traits import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,6 @@ class CopySettings:
     sure: float = 0.3
     # Pairs of unrelated samples from which chance is estimated.
     most_unrelated: int = 1000
-    # On the shorter side; smaller pictures agree by chance, and only exact agreement counts.
-    fewest_pixels: int = 16
-    # Of the limit: that is exact agreement.
-    exact: float = 0.05
     # Of the distance to unrelated neighbours: rows without pictures that are nearer are copies.
     same_row: float = 0.02
     # Labels that a sentence names.
@@ -95,13 +92,37 @@ def _near_pairs(audited: Audited) -> tuple[np.ndarray, np.ndarray]:
     if not len(pairs):
         return _no_pairs(), np.empty(0)
     far = _distances(audited.x, pairs) / np.maximum(usual[pairs].min(1), 1e-6)
-    apart = disagreement(audited.traits.grey, pairs)
-    apart /= _threshold(audited, found)
+    most = _threshold(audited, found) * detail(audited.traits.grey)[pairs].min(1)
+    apart = disagreement(audited.traits.grey, pairs) / np.maximum(most, 1e-6)
     doubt = np.where(apart <= SETTINGS.sure, apart, apart + far / SETTINGS.near)
-    sides = audited.traits.measures[:, [Measure.WIDTH, Measure.HEIGHT]].min(1)
-    doubt[(sides[pairs].min(1) < SETTINGS.fewest_pixels) & (apart > SETTINGS.exact)] = 2
     kept = doubt <= 1
+    alike = (audited.keys[pairs[:, 0]] == audited.keys[pairs[:, 1]]).all(1)
+    if (precision := precision_by_margin(doubt[~alike])) is not None:
+        audited.precisions.update(dict.fromkeys((NEAR_DUPLICATES, NEAR_DUPLICATE_LABELS, NEAR_LEAK), precision))
     return pairs[kept], 1 - doubt[kept] / 2
+
+
+def precision_by_margin(doubt: np.ndarray) -> EstimatedPrecision | None:
+    """How many of the pairs with a doubt of at most 1 are copies; None where there are none.
+
+    Pairs with a doubt of 2 to 8 are taken to be no copies. How their number falls from the upper half of that range to
+    the lower one says how many there are below 1, if it goes on falling like that (a power of the doubt). In truth it
+    falls faster, so the estimate is careful.
+
+    Args:
+        doubt: (p,) of all candidate pairs; 1 is the limit.
+    """
+    from scipy.stats import poisson
+
+    found = int((doubt <= 1).sum())
+    near, far = (int(((doubt > low) & (doubt <= 2 * low)).sum()) for low in (2, 4))
+    if not found:
+        return None
+    growth = max(2.0, (far + 1) / (near + 1))  # of the number, where the doubt doubles
+    wrong = near / (growth**2 - growth)
+    low = 1 - float(poisson.ppf(0.95, wrong)) / found if wrong else 1.0
+    basis = f"Estimated for pairs from the margin to {near + far:,} candidate pairs that are no copies."
+    return EstimatedPrecision(low=max(0.0, low), high=1.0, basis=basis)
 
 
 def _distances(x: Rows, pairs: np.ndarray, block: int = 4096) -> np.ndarray:

@@ -9,14 +9,14 @@ regression on the distances to the classes tells them from the pictures of the d
 fit no class is fitted by likelihood (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). The probabilities
 are then given to the pictures in the order of their rank.
 
-The estimate is conservative. If many pictures of the dataset fit no class, it is too low, because they are compared
-with each other; the rank still holds.
+Pictures that fit no class are among those of the dataset, too. So the distances are to the pictures of each class that
+rank low, and the regression is fitted again with each picture weighted by the probability that it fits a class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,10 @@ class OffTopicSettings:
     most_comparisons: float = 4e8
     # Pictures from which anything is estimated.
     fewest: int = 30
+    # Share of each class that the distances are to: those that rank lowest.
+    compared_with: float = 0.75
+    # Fits of the regression, each with weights from the one before. More are bolder, on clean data too.
+    fits: int = 2
     # Robust standard deviations that one reading may say.
     limit: float = 6.0
 
@@ -74,7 +78,7 @@ def find(audited: Audited) -> Iterator[Finding]:
     spaces = _Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
     own = spaces.similarities(audited.x)
     ranks = _ranks(audited, own[np.arange(n), numbers])
-    likely = np.sort(_probabilities(spaces, own, numbers, audited))
+    likely = np.sort(_probabilities(spaces.without(_odd(ranks, numbers)), numbers, audited))
     probability = np.empty(n)
     probability[np.argsort(ranks, kind="stable")] = likely
     audited.columns[COLUMN] = probability
@@ -116,19 +120,37 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped / (1 - clipped))
 
 
-def _probabilities(spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited) -> np.ndarray:
+def _odd(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """bool (n,): the samples of each class that rank highest, with which no other is compared."""
+    odd = np.zeros(len(ranks), dtype=bool)
+    for number in np.unique(numbers):
+        of_class = numbers == number
+        odd[of_class] = ranks[of_class] > np.quantile(ranks[of_class], SETTINGS.compared_with)
+    return odd
+
+
+def _probabilities(spaces: _Classes, numbers: np.ndarray, audited: Audited) -> np.ndarray:
     """The probability of each sample (n,) that it fits no class."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    random = np.random.default_rng(audited.seed)
-    known = _off_topic(spaces, own, numbers, audited, random)
+    own = spaces.similarities(audited.x)
+    known = _off_topic(spaces, own, numbers, audited, np.random.default_rng(audited.seed))
     features = _features(own, numbers)
     scaler = StandardScaler().fit(features)
     features, known = scaler.transform(features), scaler.transform(known)
-    model = LogisticRegression(class_weight="balanced")
-    model.fit(np.concatenate([features, known]), np.repeat([0, 1], [len(features), len(known)]))
-    odds = np.exp(np.clip(model.decision_function(features), -50, 50))
+    both, is_known = np.concatenate([features, known]), np.repeat([0, 1], [len(features), len(known)])
+    probability = np.zeros(len(features))
+    for _ in range(SETTINGS.fits):
+        fits_a_class = 1 - probability
+        weights = np.concatenate([fits_a_class / fits_a_class.sum(), np.full(len(known), 1 / len(known))])
+        model = LogisticRegression().fit(both, is_known, sample_weight=weights * len(both) / 2)
+        probability = _with_share(np.exp(np.clip(model.decision_function(features), -50, 50)))
+    return probability
+
+
+def _with_share(odds: np.ndarray) -> np.ndarray:
+    """The probabilities (n,) for odds of a half, with the share of the whole that makes these odds likeliest."""
     share = 0.1
     for _ in range(200):
         probability = share * odds / (share * odds + 1 - share)
@@ -139,12 +161,12 @@ def _probabilities(spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audit
 def _off_topic(
     spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited, random: np.random.Generator
 ) -> np.ndarray:
-    """Features (k, 3) of samples that fit no class."""
+    """Features (k, f) of samples that fit no class."""
     n, classes = own.shape
     made = []
-    for number in range(classes) if classes > 2 else ():
+    for number in range(classes):
         others = np.delete(own[numbers == number], number, 1)
-        made.append(_features(others, random.integers(0, classes - 1, len(others))))
+        made.append(_features(others, random.integers(0, classes - 1, len(others)), with_lead=classes > 2))
     one, other = random.integers(0, n, (2, min(n, 1000)))
     one, other = one[numbers[one] != numbers[other]], other[numbers[one] != numbers[other]]
     mixed = spaces.mixtures(audited.x, one, other, random)
@@ -152,15 +174,17 @@ def _off_topic(
     return np.concatenate(made)
 
 
-def _features(similarities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """(n, 3): distance to the given class and to the nearest class, and lead of the nearest; logarithms."""
+def _features(similarities: np.ndarray, numbers: np.ndarray, with_lead: bool | None = None) -> np.ndarray:
+    """(n, f): distance to the given class and to the nearest, and the lead of the nearest one; logarithms.
+
+    Of two classes there is no lead, as a class that is compared with the other one has none.
+    """
     ordered = -np.sort(-similarities, axis=1)
     given = similarities[np.arange(len(similarities)), numbers]
-    lead = ordered[:, 0] - ordered[:, 1] if ordered.shape[1] > 1 else np.zeros(len(ordered))
-    return np.stack(
-        [np.log(np.maximum(1 - given, 0) + 1e-6), np.log(np.maximum(1 - ordered[:, 0], 0) + 1e-6), np.log(lead + 1e-3)],
-        1,
-    )
+    columns = [np.log(np.maximum(1 - near, 0) + 1e-6) for near in (given, ordered[:, 0])]
+    if similarities.shape[1] > 2 if with_lead is None else with_lead:
+        columns.append(np.log(ordered[:, 0] - ordered[:, 1] + 1e-3))
+    return np.stack(columns, 1)
 
 
 @dataclass(frozen=True)
@@ -196,6 +220,14 @@ class _Classes:
             torch.from_numpy(np.flatnonzero(numbers[rows] == number)).to(values.device) for number in range(classes)
         ]
         return cls(rows, torch.nn.functional.normalize(values, dim=1), members, mean, directions)
+
+    def without(self, odd: np.ndarray) -> _Classes:
+        """The same without the samples for which bool (n,) says so, but for classes of which few would be left."""
+        kept = [members[torch.from_numpy(~odd[self.rows[members.cpu().numpy()]])] for members in self.members]
+        members = [
+            some if len(some) > SETTINGS.nearest else all_ for some, all_ in zip(kept, self.members, strict=True)
+        ]
+        return replace(self, members=members)
 
     def similarities(self, x: Tensor, themselves: bool = True, block: int = 512) -> np.ndarray:
         """The mean similarity (n, C) of samples to the nearest of each class; `themselves` if x holds these."""

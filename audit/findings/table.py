@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from audit.findings.contract import Finding
+from audit.findings.contract import EstimatedPrecision, Finding
 from audit.findings.registry import kind_of
 from audit.summary.counts import Finding as FindingsOfKind
 
-COLUMNS = ("kind", "finding", "id", "detail", "score", "advice", "worth")
+COLUMNS = ("kind", "finding", "id", "detail", "score", "advice", "worth", "class", "other_class")
 EXAMPLES = 5  # findings of a kind that the summary names: enough to look at
 _TYPES = {"finding": np.int64, "score": np.float64}
 
@@ -35,16 +35,25 @@ def table_of(found: Iterable[Finding], ids: Sequence[str]) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for number, one in enumerate(ordered):
         members: list[str | None] = [ids[row] for row in one.samples]
+        classes = (*one.classes, None, None)[:2]
         for member in members or [None]:
             advice = kind_of(one.kind).advice
-            rows.append((one.kind, number, member, one.evidence, one.score, advice, one.worth))
+            rows.append((one.kind, number, member, one.evidence, one.score, advice, one.worth, *classes))
     if not rows:
         return no_findings()
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
 
 
-def summarise(findings: pd.DataFrame) -> tuple[FindingsOfKind, ...]:
-    """For each kind that was found: how often, in how many samples, what it means, and a few examples."""
+def summarise(
+    findings: pd.DataFrame, precisions: Mapping[str, EstimatedPrecision] | None = None
+) -> tuple[FindingsOfKind, ...]:
+    """For each kind that was found: how often, in how many samples, what it means, and a few examples.
+
+    Args:
+        findings: as `table_of` makes them.
+        precisions: by kind, where they could be estimated.
+    """
+    known = precisions or {}
     return tuple(
         FindingsOfKind(
             kind=kind,
@@ -55,6 +64,9 @@ def summarise(findings: pd.DataFrame) -> tuple[FindingsOfKind, ...]:
             title=kind_of(kind).title,
             advice=kind_of(kind).advice,
             threshold=kind_of(kind).threshold,
+            precision_low=known[kind].low if kind in known else None,
+            precision_high=known[kind].high if kind in known else None,
+            precision_basis=known[kind].basis if kind in known else kind_of(kind).precision,
         )
         for kind, table in ((kind, findings[findings["kind"] == kind]) for kind in findings["kind"].unique().tolist())
     )

@@ -72,6 +72,12 @@ class Finding(Part):
     """What to do about it, in a sentence."""
     threshold: str = ""
     """From where on it is reported, in a sentence; empty where it is counted, not estimated."""
+    precision_low: Share | None = None
+    """The low end of the estimated share of these findings that are right; null where it cannot be estimated."""
+    precision_high: Share | None = None
+    """The high end of that range."""
+    precision_basis: str = ""
+    """What the precision was estimated from, or why it cannot be, in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)

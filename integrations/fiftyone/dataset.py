@@ -38,6 +38,7 @@ from integrations.fiftyone.fields import (
     declare,
     index_fields,
 )
+from integrations.fiftyone.findings_store import write_findings
 from integrations.fiftyone.given import GivenInputs
 from integrations.fiftyone.label_fields import classification_field, original_field
 from integrations.fiftyone.lock import FAREWELL_SECONDS, audit_lock
@@ -290,6 +291,7 @@ def _write(
         save_views(dataset, audit_key)
         show_fields(dataset, audit_key, label_field)
         keep_overview(dataset, audit_key, overview_of(result))
+        write_findings(dataset, audit_key, result.findings)
         run.state = COMPLETE
         dataset.update_run_config(audit_key, run)
         keep_progress(dataset, audit_key)

@@ -19,6 +19,7 @@ from fiftyone.core.runs import Run, RunConfig
 from audit.errors import InputError
 from integrations.fiftyone.appearance import delete_views, forget_fields, rename_group, save_views
 from integrations.fiftyone.fields import INFO_KEY, audit_fields, drop_indexes, index_fields
+from integrations.fiftyone.findings_store import delete_findings, rename_findings
 
 METHOD = "influence-audit"
 WRITING = "writing"
@@ -89,6 +90,7 @@ class LabelAudit(Run):
         dataset = _root(samples)
         delete_views(dataset, key)
         drop_indexes(dataset, key)
+        delete_findings(dataset, key)
         names = audit_fields(dataset, key)
         if names:
             dataset.delete_sample_fields(names)
@@ -108,6 +110,7 @@ class LabelAudit(Run):
             field.save()
         index_fields(dataset, new_key)
         rename_group(dataset, key, new_key)
+        rename_findings(dataset, key, new_key)
         save_views(dataset, new_key)
 
 

@@ -5,7 +5,7 @@
 Copies: 500 pictures of tiny-imagenet-20, each cropped, resized, recompressed (JPEG 30), mirrored, and made 20 %
 brighter and darker. A pair counts if it holds a planted copy; it is right if both are of one picture. Off-topic: 300
 pictures of tiny-imagenet-20 planted in tables-boats with a random label, and the scrawls of roman-numeral. Bad
-pictures: ten each, made from pictures of tables-boats. Needs the extra `benchmark` and cleanvision.
+pictures: ten each, made from pictures of tables-boats. Needs the extras `benchmark` and `dev`, which has cleanvision.
 """
 
 from __future__ import annotations

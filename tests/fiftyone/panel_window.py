@@ -22,10 +22,12 @@ class Window:
     Args:
         dataset: the one that is open.
         server: the address of a running App; by default events are dealt with in this process.
+        panel: which panel it is.
     """
 
-    def __init__(self, dataset: fo.Dataset, server: str | None = None) -> None:
+    def __init__(self, dataset: fo.Dataset, server: str | None = None, panel: str = PANEL) -> None:
         self.dataset = dataset
+        self.panel = panel
         self.server = server
         self.state: dict[str, Any] = {}
         self.output: dict[str, Any] = {}
@@ -86,10 +88,10 @@ class Window:
         if self.server is None:
             view = None if self.view is None else fo.DatasetView._build(self.dataset, self.view)
             opened = {"dataset": self.dataset, "view": view, "selected": selected, "current_sample": current_sample}
-            result = foo.execute_operator(PANEL, opened, params=params)
+            result = foo.execute_operator(self.panel, opened, params=params)
             return result.executor.to_json()["requests"]
         request = {
-            "operator_uri": PANEL,
+            "operator_uri": self.panel,
             "dataset_name": self.dataset.name,
             "params": params,
             "selected": selected,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from sklearn.datasets import load_digits
 
 import audit
 from audit.errors import InputError
 from audit.findings import Audited, Check, Finding, Kind, neighbours, register, unregister
 from audit.findings.bad_pictures import find as find_bad
 from audit.findings.dataset import find as find_faults
-from audit.findings.near_duplicates import groups_of
+from audit.findings.detail import detail
+from audit.findings.near_duplicates import groups_of, precision_by_margin
 from audit.findings.off_topic import COLUMN
 from audit.findings.registry import check_looked_for
 from audit.images.traits import Traits, traits_of
@@ -244,23 +247,86 @@ def test_a_check_of_ones_own_is_made_and_one_that_fails_leaves_the_others() -> N
 def test_an_approximate_search_finds_the_copies_that_an_exact_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [photograph(seed, seed % 2) for seed in range(80)]
     pictures += [ImageOps.mirror(picture) for picture in pictures[:10]]
-    traits = Traits.of_rows(np.stack([traits_of(picture) for picture in pictures]))
-    x = torch.from_numpy(traits.grey.reshape(len(pictures), -1).astype(np.float64))
-    x[80:] = x[:10] + 1
-    audited = Audited(
-        ids=[str(row) for row in range(90)],
-        labels=np.zeros(90, dtype=int),
-        classes=np.zeros(1, dtype=int),
-        split=np.full(90, "train", dtype=object),
-        keys=np.stack([np.arange(90, dtype=np.uint64)] * 2, 1).view(np.uint8),
-        every_label=np.zeros(1, dtype=int),
-        x=x,
-        traits=traits,
-    )
+    audited = audited_pictures(pictures)
+    audited.x[80:] = audited.x[:10] + 1
     exact = sorted(tuple(group) for group in groups_of(audited).members)
     assert exact == [(row, row + 80) for row in range(10)]
     monkeypatch.setattr(neighbours, "SETTINGS", replace(neighbours.SETTINGS, most_exact=50))
     assert sorted(tuple(group) for group in groups_of(audited).members) == exact
+
+
+def enlarged_digits(side: int, how: Image.Resampling) -> list[Image.Image]:
+    """Scikit-learn's ones, of 8 x 8 pixels, stored larger, and every fourth one a second time, as a strong JPEG."""
+    table = load_digits()
+    ones = [Image.fromarray((15 * pixels).astype(np.uint8)) for pixels in table.images[table.target == 1]]
+    ones = [picture.resize((side, side), how).convert("RGB") for picture in ones]
+    return ones + [Image.open(io.BytesIO(encoded(picture, "JPEG", quality=80))).convert("RGB") for picture in ones[::4]]
+
+
+def audited_pictures(pictures: list[Image.Image]) -> Audited:
+    """Pictures with their shades as embeddings, each of another content."""
+    traits = Traits.of_rows(np.stack([traits_of(picture) for picture in pictures]))
+    n = len(pictures)
+    return Audited(
+        ids=[str(row) for row in range(n)],
+        labels=np.zeros(n, dtype=int),
+        classes=np.zeros(1, dtype=int),
+        split=np.full(n, "train", dtype=object),
+        keys=np.stack([np.arange(n, dtype=np.uint64)] * 2, 1).view(np.uint8),
+        every_label=np.zeros(1, dtype=int),
+        x=torch.from_numpy(traits.grey.reshape(n, -1).astype(np.float64)),
+        traits=traits,
+    )
+
+
+@pytest.mark.parametrize("how", [Image.Resampling.NEAREST, Image.Resampling.BICUBIC], ids=["blocks", "smooth"])
+@pytest.mark.parametrize("side", [28, 64])
+def test_different_digits_are_no_copies_however_large_they_are_stored(side: int, how: Image.Resampling) -> None:
+    pictures = enlarged_digits(side, how)
+    ones = int((load_digits().target == 1).sum())
+    copies = [(row, ones + number) for number, row in enumerate(range(0, ones, 4))]
+    found = sorted(tuple(group.tolist()) for group in groups_of(audited_pictures(pictures)).members)
+    assert set(found) <= set(copies)
+    assert len(found) >= 0.9 * len(copies)
+
+
+def test_short_strokes_on_empty_pages_are_no_copies() -> None:
+    random = np.random.default_rng(0)
+    pages = []
+    for _ in range(60):
+        page = Image.new("RGB", (64, 64), "white")
+        left, top = random.integers(20, 36, 2)
+        ImageDraw.Draw(page).line((left, top, left + random.integers(-2, 3), top + random.integers(10, 15)), "black", 3)
+        pages.append(page)
+    photographs = [photograph(seed, seed % 2) for seed in range(60)]
+    copied = [ImageEnhance.Brightness(photographs[0]).enhance(1.1)]
+    groups = groups_of(audited_pictures([*pages, *photographs, *copied]))
+    assert [group.tolist() for group in groups.members if group.max() >= 60] == [[60, 120]]
+
+
+def test_detail_follows_what_a_picture_holds_and_not_its_size() -> None:
+    sharp = photograph(0, 0)
+    small = sharp.resize((8, 8), Image.Resampling.BOX)
+    page = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(page).line((30, 20, 31, 34), "black", 3)
+    larger = [small.resize((side, side), Image.Resampling.BICUBIC) for side in (28, 64, 200)]
+    of = detail(np.stack([traits_of(picture)[: 24 * 24].reshape(24, 24) for picture in (sharp, page, *larger)]))
+    assert of[0] > 0.6
+    assert of[1] < 0.2
+    assert of[2:].max() < 0.3
+
+
+def test_the_precision_of_copies_follows_from_the_margin_to_other_pairs() -> None:
+    random = np.random.default_rng(0)
+    others = 8 * random.random(20_000) ** (1 / 4)  # their number rises with the fourth power of the doubt
+    wrong = int((others <= 1).sum())
+    copies = random.random(400)
+    precision = precision_by_margin(np.concatenate([others, copies]))
+    assert precision is not None
+    true = 400 / (400 + wrong)
+    assert precision.low <= true <= precision.high
+    assert precision.low > true - 0.05
+    assert precision_by_margin(others[others > 1]) is None
 
 
 def dataset(numbers: np.ndarray, **known: object) -> Audited:
@@ -291,6 +357,17 @@ def test_classes_that_nothing_tells_apart_are_found() -> None:
     prior[numbers < 2, :2] = random.random((200, 2))
     found = list(find_faults(dataset(numbers, prior=prior)))
     assert [(finding.kind, finding.evidence[:7]) for finding in found] == [("classes-alike", "0 and 1")]
+
+
+def test_a_class_in_two_clusters_is_found_with_the_smaller_one() -> None:
+    x, labels = normal(600, classes=5)
+    numbers = np.array([int(label[-1]) for label in labels])
+    assert [found.kind for found in find_faults(dataset(numbers, x=torch.from_numpy(x)))] == []
+    numbers[(numbers == 4) & (np.arange(600) % 2 == 0)] = 3  # class 3 has half of another class, too
+    (found,) = find_faults(dataset(numbers, x=torch.from_numpy(x)))
+    assert (found.kind, found.classes) == ("class-in-two", ("3",))
+    smaller = np.flatnonzero((numbers == 3) & (labels == "class 4"))
+    assert set(found.samples) == set(smaller.tolist())
 
 
 def test_a_split_of_other_pictures_is_found() -> None:

@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
         f"the plugin needs the package influence-audit ({error}); install it into the Python that runs FiftyOne"
     ) from None
 
+from .findings_panel import FindingsPanel
 from .operators import OPERATORS
 from .panel import LabelAuditPanel
 
@@ -23,4 +24,5 @@ def register(plugin: Any) -> None:
     for operator in OPERATORS:
         plugin.register(operator)
     plugin.register(LabelAuditPanel)
+    plugin.register(FindingsPanel)
     shorten_pauses()

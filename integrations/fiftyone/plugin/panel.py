@@ -33,11 +33,11 @@ from .filters import filters_of, wanted_samples
 from .help_text import HELP
 from .operators.inputs import audit_keys
 from .operators.operator import ICON, MISTAKES, dataset_of
-from .operators.window import PANEL, PLUGIN, show_changed_fields
+from .operators.window import FINDINGS_PANEL, PANEL, PLUGIN, show_changed_fields
 from .panel_layout import PanelLayout
 from .shown import CLASSES_SHOWN, class_table, figure_layout, plain_summary
 
-SILENT = ("prompt", "open_sample")
+SILENT = ("prompt", "open_sample", "show_findings")
 """Methods that change nothing of what the panel shows."""
 
 
@@ -116,6 +116,10 @@ class LabelAuditPanel(foo.Panel):
     def open_sample(self, ctx: Any) -> None:
         """Open the sample that a thumbnail shows."""
         ctx.ops.open_sample(id=ctx.params.get("sample"))
+
+    def show_findings(self, ctx: Any) -> None:
+        """Open the panel with the findings beside single labels."""
+        ctx.ops.open_panel(FINDINGS_PANEL, state={"audit_key": ctx.params.get("audit_key")})
 
     def label_by_hand(self, ctx: Any) -> None:
         """Open the sample in the App's own editor of labels."""

@@ -100,6 +100,9 @@ class PanelLayout:
             ]
         for name, label, icon, style in operators:
             button(bar, name, label, icon, self._actions.prompt, style, params={"operator": name})
+        if state.audit_key:
+            of_audit = {"audit_key": state.audit_key}
+            button(bar, "show_findings", "Findings", "rule", self._actions.show_findings, params=of_audit)
 
     def _job(self, panel: types.Object) -> None:
         job = self._state.job

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .audit import AuditLabels, StopAudit
 from .explain import ExplainSample
 from .files import ExportCorrections, MakeReport
+from .findings import ApplyFindings
 from .inject import InjectMislabels
 from .review import (
     AcceptSuggestion,
@@ -36,4 +37,5 @@ OPERATORS = (
     DeleteAudit,
     ReviewSamples,
     StopAudit,
+    ApplyFindings,
 )

@@ -11,6 +11,7 @@ from integrations.fiftyone.appearance import shown_colors, shown_groups
 from integrations.fiftyone.fields import audit_fields
 
 PANEL = "label_audit"
+FINDINGS_PANEL = "label_audit_findings"
 PLUGIN = "@influence-audit/influence-audit"
 
 
