@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def first_rows(name: str, x: np.ndarray, true: np.ndarray, given: np.ndarray) ->
 
 
 def main() -> None:
-    """Measure all cases, and write claims.json and claims.md."""
+    """Measure all cases, and write claims.json and claims.md after each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--reviews", type=int, default=100)
     parser.add_argument("--seeds", default="0")
@@ -79,18 +80,23 @@ def main() -> None:
     chosen = parser.parse_args()
     data_folder()  # ends here where it is missing
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
-    where, sections, kept = machine(), [], {}
-    for make, of_seeds in ((bundled, seeds), *([(efficientnet, [0])] if chosen.efficientnet else [])):
-        title, embed = make()
-        claims: list[Claims] = []
-        for grouped in cases(embed, of_seeds):
-            claims += measure_claims([grouped], chosen.reviews)
-            print(claims[-1].group, claims[-1].case, claims[-1].mistakes, claims[-1].precision, flush=True)
-        sections += [f"## {title}", claims_markdown(claims).rstrip()]
-        kept[title] = [asdict(claim) for claim in claims]
-    (HERE / "claims.json").write_text(json.dumps({"claims": kept, "machine": where}, indent=1) + "\n")
+    backbones = [(bundled(), seeds), *([(efficientnet(), [0])] if chosen.efficientnet else [])]
     intro = INTRODUCTION.format(seeds=chosen.seeds, reviews=chosen.reviews)
-    (HERE / "claims.md").write_text("\n\n".join([intro, *sections, described(where)]) + "\n")
+    where, measured = machine(), {title: list[Claims]() for (title, _), _ in backbones}
+    for (title, embed), of_seeds in backbones:
+        for grouped in cases(embed, of_seeds):
+            measured[title] += measure_claims([grouped], chosen.reviews)
+            last = measured[title][-1]
+            print(last.group, last.case, last.mistakes, last.precision, flush=True)
+            write(intro, measured, where)
+
+
+def write(introduction: str, measured: dict[str, list[Claims]], where: dict[str, Any]) -> None:
+    """Write what is measured so far."""
+    kept = {title: [asdict(claim) for claim in claims] for title, claims in measured.items()}
+    (HERE / "claims.json").write_text(json.dumps({"claims": kept, "machine": where}) + "\n")
+    sections = [f"## {title}\n\n{claims_markdown(claims).rstrip()}" for title, claims in measured.items() if claims]
+    (HERE / "claims.md").write_text("\n\n".join([introduction, *sections, described(where)]) + "\n")
 
 
 if __name__ == "__main__":
