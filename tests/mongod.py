@@ -25,6 +25,14 @@ MONGOD = Path(sysconfig.get_path("purelib")) / "fiftyone" / "db" / "bin" / "mong
 ATTEMPTS = 5  # another process may take a free port before the server does
 
 
+def skip_beside_fiftyones_own_database() -> None:
+    """Leave a test out where FiftyOne would join a database of its own that runs already, of a user's App, say."""
+    from fiftyone.service.util import find_processes_by_args
+
+    if list(find_processes_by_args(["--51-service", "db"])):
+        pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
+
+
 class Mongod:
     """A server whose files outlive it.
 

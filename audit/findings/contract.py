@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
-
 from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from audit.images.traits import Traits
     from audit.summary.counts import LeakedSplit
 

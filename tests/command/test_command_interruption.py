@@ -14,11 +14,11 @@ from pathlib import Path
 import fiftyone as fo
 import psutil
 import pytest
-from fiftyone.service.util import find_processes_by_args
 
 from audit.result import AuditResult
 from tests.command.command_process import COMMAND
 from tests.command.forked_command import forked_command, start_forked
+from tests.mongod import skip_beside_fiftyones_own_database
 from tests.waiting import wait_for_work, wait_until, within
 
 SECONDS = 1.0
@@ -155,8 +155,7 @@ def test_an_interrupted_batch_leaves_a_page_of_what_is_done_and_what_is_not(
 
 
 def test_ctrl_c_while_mongod_starts_leaves_no_mongod(tmp_path: Path) -> None:
-    if list(find_processes_by_args(["--51-service", "db"])):
-        pytest.skip("FiftyOne has its database running on this machine already, and would join it: not tested")
+    skip_beside_fiftyones_own_database()
     own = {"FIFTYONE_DATABASE_URI": "", "FIFTYONE_DATABASE_DIR": str(tmp_path / "database")}
     run = Interrupted((*ARGUMENTS, "--dataset", "never-made"), tmp_path, fresh=True, **own)
     started: list[psutil.Process] = []

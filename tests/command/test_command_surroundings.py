@@ -20,7 +20,7 @@ from integrations.fiftyone.review import EXPORT_COLUMNS
 from integrations.sources.digits import digits
 from tests.command.command_process import COMMAND, command, environment_of
 from tests.command.forked_command import forked_command
-from tests.mongod import MONGOD, Mongod
+from tests.mongod import MONGOD, Mongod, skip_beside_fiftyones_own_database
 from tests.ports import free_port
 
 CLASSES = {"0": "=HYPERLINK(1)", "1": "@SUM(A1)", "2": "カ é"}
@@ -222,6 +222,7 @@ def test_a_server_that_asks_for_a_password_says_so(tmp_path: Path) -> None:
 
 def test_a_mongod_that_ends_at_once_says_why(mongod: Mongod, tmp_path: Path) -> None:
     """Its folder is in use by another one."""
+    skip_beside_fiftyones_own_database()
     variables = {name: value for name, value in os.environ.items() if name != "FIFTYONE_DATABASE_URI"}
     done = subprocess.run(
         [str(COMMAND), "app", "digits"],
