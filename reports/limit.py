@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from audit.errors import InputError
 from audit.findings.kinds import SPLIT_LEAK
 from audit.findings.registry import kinds_named
-from audit.summary.counts import Finding
-from audit.summary.summary import Summary
-from reports.claims import claims_of
-from reports.ranges import Figure
 from reports.text import share
+
+if TYPE_CHECKING:
+    from audit.summary.counts import Finding
+    from audit.summary.summary import Summary
+    from reports.ranges import Figure
 
 Basis = Literal["low", "estimate", "verified"]
 """The share that a limit is compared with: the low end of the range, which holds under every model; the number that the
@@ -29,6 +30,8 @@ _WORDS: dict[Basis, str] = {
 
 def wrong_share(summary: Summary) -> Figure:
     """The share of wrong labels, as it is known."""
+    from reports.claims import claims_of  # not imported for the command's help
+
     return claims_of(summary).mistakes.scaled(1 / max(summary.counts.samples, 1), 1.0)
 
 

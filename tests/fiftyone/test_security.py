@@ -78,7 +78,7 @@ HOSTILE = ("../up", "..", "/etc/passwd", "a/../../b", "a\\..\\b", ".hidden", "a\
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_from_outside_cannot_leave_their_folder(name: str, dataset_name: Names, tmp_path: Path) -> None:
-    from integrations.cli.job import _folder_name, jobs_of
+    from integrations.cli.job import folder_name, jobs_of
     from integrations.fiftyone.background_audit import results_home
     from integrations.fiftyone.importing import _image_folder, image_home
 
@@ -88,7 +88,7 @@ def test_names_from_outside_cannot_leave_their_folder(name: str, dataset_name: N
         jobs_of(options, {}, None)
     assert "\n" not in str(error.value)
     root = tmp_path.resolve()
-    inside = (root / _folder_name(name) / "audit").resolve()
+    inside = (root / folder_name(name) / "audit").resolve()
     assert inside.parent.parent == root
     dataset = SimpleNamespace(name=name if re.search(r"\w", name) else f"{name}x")
     for folder, home in ((results_home(dataset, "audit").parent, None), (_image_folder(dataset), image_home())):  # type: ignore[arg-type]
