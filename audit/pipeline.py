@@ -57,6 +57,7 @@ from audit.stages import (
     hessian_of,
     influence_of,
     inject,
+    nearest,
     trained_head,
 )
 from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
@@ -340,6 +341,9 @@ class _Audit:
                     self._tell("explanation"),
                 ),
             )
+            result.nearest = self.checkpoint.once(
+                "nearest", lambda: nearest(material, found.labels, found.others, result.scores)
+            )
 
     def _correct(self, result: AuditResult, material: Material, found: Scored) -> CorrectionMeasured | None:
         if not found.heads:
@@ -363,7 +367,8 @@ class _Audit:
         """Thumbnails and heat maps for the report."""
         with self.stages.optional("thumbnails", "thumbnails"):
             shown = [*shown_samples(result.scores, result.explanations), *shown_members(result.findings)]
-            result.thumbnails = thumbnails(pictures.samples, shown, result.explanations["neighbour"])
+            beside = [*result.nearest["neighbour"], *result.explanations["neighbour"]]
+            result.thumbnails = thumbnails(pictures.samples, shown, beside)
         if self.config.heat_maps and pictures.backbone is not None:
             with self.stages.optional("heat maps", "heat maps") as step:
                 result.thumbnails["heat_map"] = drawn_heat_maps(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from audit.display import SHOWN_PICTURES, frame_of, html_of, show
 from audit.errors import InputError, WriteError, first_line
+from audit.explain.nearest_table import no_nearest
 from audit.files.result_folder import mark_result_folder, refuse_others_files
 from audit.files.spreadsheet import write_csv
 from audit.files.storage import remove_abandoned, replace_file, whole_file
@@ -63,7 +64,8 @@ SCORE_MEANINGS = {
 }
 """What each column of ``AuditResult.scores`` means, with unit and range; for the report, the App and the README."""
 
-_TABLES = ("scores", "curves", "explanations", "skipped", "findings", "controls", "thumbnails")
+_TABLES = ("scores", "curves", "explanations", "nearest", "skipped", "findings", "controls", "thumbnails")
+_LATER_TABLES = ("nearest",)  # results of earlier versions lack them
 _FILES = ("scores.csv", HEADS_FILE, MANIFEST_FILE, SUMMARY_FILE)
 
 
@@ -98,6 +100,10 @@ class AuditResult:
             (its number, from 0), id (of the sample; None for a finding about classes), detail (what was seen, in a
             sentence), score (how sure or how strong, 0 to 1), advice (what to do), worth (what that is worth), and
             class and other_class (the labels that it is about; None for a finding about samples).
+        nearest: the samples whose pictures are most like those of the most suspicious samples, columns target (id),
+            kind ('given': they have its given label; 'other': they have the likeliest other label), rank (1 is
+            nearest), neighbour (id of a sample of any split) and likeness (cosine of their embeddings around the mean,
+            -1 to 1).
         controls: copies of the labels with known mislabels (`audit.noise_model.controls`), one row per sample and copy,
             indexed by sample id, without the samples that the audit flags: copy (from 0), kind ('' | 'slip' |
             'look-alike'), spiked (the label is a known mislabel), label (in the copy), original_label (the audited
@@ -117,6 +123,7 @@ class AuditResult:
     heads: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     findings: pd.DataFrame = field(default_factory=no_findings)
     controls: pd.DataFrame = field(default_factory=no_controls)
+    nearest: pd.DataFrame = field(default_factory=no_nearest)
 
     @property
     def audited_head(self) -> str:
@@ -242,7 +249,9 @@ class AuditResult:
                 _check_digest(name, found, digests)
                 return found
 
-            tables = {name: pd.read_parquet(io.BytesIO(read(f"{name}.parquet"))) for name in _TABLES}
+            lacking = [name for name in _LATER_TABLES if f"{name}.parquet" not in digests]
+            names = [name for name in _TABLES if name not in lacking]
+            tables = {name: pd.read_parquet(io.BytesIO(read(f"{name}.parquet"))) for name in names}
             heads: dict[str, dict[str, np.ndarray]] = {}
             for key, array in load(read(HEADS_FILE)).items():
                 head, name = key.split(".")

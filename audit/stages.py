@@ -18,6 +18,7 @@ from audit.data.exact_copies import Copies
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
 from audit.explain.influential import influential_samples, suspicious, worst_predicted
+from audit.explain.nearest_suspects import nearest_of_suspects
 from audit.flags.correction import Correction
 from audit.flags.detectors import Evidence
 from audit.head.factors import SecondMoment
@@ -152,6 +153,19 @@ def explain(
     names = (material.ids, material.classes)
     wrong, train = residuals(p, targets), material.rows("train")
     return influential_samples(hessian, z, p, wrong, train, wanted, names, solver, note)
+
+
+def nearest(material: Material, labels: np.ndarray, others: np.ndarray, scores: pd.DataFrame) -> pd.DataFrame:
+    """The samples most like the most suspicious ones (`AuditResult.nearest`).
+
+    Args:
+        material: the samples.
+        labels: (n,) audited class numbers.
+        others: (n,) the likeliest class other than the label.
+        scores: of all samples, by id, in the order of the material.
+    """
+    rows = scores.index.get_indexer(pd.Index(suspects(scores), dtype=object))
+    return nearest_of_suspects(material.x, labels, others, rows, material.ids)
 
 
 def correction_of(

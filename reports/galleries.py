@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from audit.explain.nearest_table import GIVEN, OTHER
 from audit.images.thumbnails import ThumbnailSettings
 from audit.images.thumbnails import suspects as most_suspicious
 from audit.result import AuditResult
@@ -24,7 +25,7 @@ SAMPLES_A_CLASS = 8  # pictures: one row of the page
 MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm them most
 
 MAX_NEIGHBOURS = 100
-"""Number of the most suspicious samples whose cards show training samples beside them."""
+"""Number of the most suspicious samples whose cards show other samples beside them."""
 
 THUMBNAIL_BUDGET = 1_900_000
 """Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB. Where they would be more, all
@@ -109,6 +110,19 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class NearestPictures:
+    """The samples whose pictures are most like a suspect's, as positions in `Galleries.samples`, the nearest first.
+
+    Attributes:
+        given: those with its given label.
+        other: those with the likeliest other label.
+    """
+
+    given: list[int]
+    other: list[int]
+
+
+@dataclass(frozen=True)
 class Galleries:
     """The samples of all galleries. Galleries refer to samples by their position in `samples`.
 
@@ -117,6 +131,7 @@ class Galleries:
     Attributes:
         suspects: the most suspicious samples, by falling suspicion.
         explained: validation samples with their explanations.
+        nearest: what each of the first suspects is compared with, by the suspect's position.
         neighbours: the explanation of each suspect, by the suspect's position.
         neighbours_bounded: whether some suspects have no explanation because the amount of work is limited.
         classes: the galleries of the largest classes.
@@ -128,6 +143,7 @@ class Galleries:
 
     suspects: list[int]
     explained: list[Explained]
+    nearest: dict[int, NearestPictures]
     neighbours: dict[int, Explained]
     neighbours_bounded: bool
     classes: list[ClassGallery]
@@ -149,14 +165,16 @@ def gallery_values(result: AuditResult) -> Galleries:
         suspects = sorted(
             {*suspects, *shelf.put(missed), *shelf.put(unexpected)}, key=lambda place: (shelf.rank(place), place)
         )
+    first = [shelf.samples[place].id for place in suspects[:MAX_NEIGHBOURS]]
+    nearest = _nearest(result, shelf, first)
     explained = _explained(result, shelf, ("validation",))[:MAX_EXPLAINED]
     classes = _classes(result, shelf)
     # Last, so that these are the first to have no picture if the page becomes too large.
-    first = [shelf.samples[place].id for place in suspects[:MAX_NEIGHBOURS]]
     neighbours = {entry.target: entry for entry in _explained(result, shelf, ("flagged", "unflagged"), first)}
     return Galleries(
         suspects=suspects,
         explained=explained,
+        nearest=nearest,
         neighbours=neighbours,
         neighbours_bounded=len(neighbours) < ranked,
         classes=classes,
@@ -283,6 +301,22 @@ def _explained(
         label, predicted = str(group["label"].iloc[0]), str(group["predicted"].iloc[0])
         explained.append(Explained(places[target], label, predicted, helpful, harmful))
     return explained
+
+
+def _nearest(result: AuditResult, shelf: _Shelf, targets: Sequence[str]) -> dict[int, NearestPictures]:
+    """The samples that are compared with each of these, by the target's position; those without any are left out."""
+    known, scored = result.nearest, result.scores.index
+    known = known[known["target"].astype(str).isin(targets) & known["neighbour"].isin(scored)]
+    rows = known[["target", "neighbour"]].to_numpy().ravel()
+    places = dict(zip(unique := pd.unique(rows), shelf.put(result.scores.loc[unique]), strict=True))
+    found = {}
+    for target, group in known.groupby("target", sort=False):
+        of_kind = {
+            kind: [places[neighbour] for neighbour in ranked["neighbour"]]
+            for kind, ranked in group.sort_values("rank", kind="stable").groupby("kind", sort=False)
+        }
+        found[places[target]] = NearestPictures(of_kind.get(GIVEN, []), of_kind.get(OTHER, []))
+    return found
 
 
 def _text(value: Any) -> str | None:

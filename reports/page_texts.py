@@ -54,6 +54,9 @@ WORDS: dict[str, str] = {
     "your_label": "your label",
     "against": "against it",
     "for": "for it",
+    "most_alike": "most alike, labelled",
+    "nearest_of": "Nearest images labelled {label}",
+    "suspect_too": "sample labelled {label}, a suspect too",
     # the gallery
     "any": "any",
     "flagged": "flagged",

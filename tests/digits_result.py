@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, f1_score,
 from sklearn.model_selection import cross_val_predict
 
 from audit.config import AuditConfig
+from audit.explain.nearest_suspects import nearest_of_suspects
 from audit.flags.correction import Correction
 from audit.head.fit import Head, train_head
 from audit.result import AuditResult
@@ -192,7 +193,8 @@ def digits_result(inject: float = 0.1, classes: list[Any] = CLASSES, seed: int =
                 "reason": ["the image cannot be decoded", "no label"],
             }
         ),
-        thumbnails=_thumbnails(digits.images, scores, explanations),
+        nearest=(nearest := nearest_of_suspects(torch.from_numpy(x), given, suggested, rows_of(scores), list(ids))),
+        thumbnails=_thumbnails(digits.images, scores, pd.concat([explanations, nearest])),
     )
 
 
@@ -269,7 +271,15 @@ def many_classes_result(classes: int = 200, samples_a_class: int = 12, seed: int
         ],
         columns=result.explanations.columns[[0, 5, 1, 2, 3, 4, 6, 7]],
     )
+    result.nearest = nearest_of_suspects(
+        torch.from_numpy(rng.normal(size=(n, 8))), label, suggested, rows_of(scores), list(scores.index)
+    )
     return result
+
+
+def rows_of(scores: pd.DataFrame) -> np.ndarray:
+    """Positions of the samples, the most suspicious first."""
+    return np.argsort(-scores["suspicion"].to_numpy(), kind="stable")
 
 
 def _gradients(probabilities: np.ndarray, labels: np.ndarray, x: np.ndarray) -> np.ndarray:

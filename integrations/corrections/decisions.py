@@ -13,7 +13,7 @@ from audit.files.spreadsheet import original
 if TYPE_CHECKING:
     from audit.result import AuditResult
 
-KEPT = ("dismissed", "unsure")
+KEPT = ("dismissed", "unsure", "removed")
 """Statuses that keep the label, whatever else their row says."""
 
 NEW_LABEL = "new_label"
@@ -65,7 +65,7 @@ def decided_in_file(path: Path, result: AuditResult) -> Decided:
     Raises:
         InputError: if the table has no such columns, names a sample that is not in the result, or decides twice.
     """
-    columns = _columns(path)
+    columns = columns_of(path)
     names = [name for name in ("id", "key") if name in columns]
     if NEW_LABEL not in columns or not names:
         raise InputError(
@@ -77,11 +77,11 @@ def decided_in_file(path: Path, result: AuditResult) -> Decided:
     classes = [str(name) for name in result.summary.classes]
     found: dict[str, Decision] = {}
     seen: set[str] = set()
-    for row, label in enumerate(map(_text, columns[NEW_LABEL]), 1):
-        status = _text(columns["status"][row - 1]) if "status" in columns else ""
+    for row, label in enumerate(map(text_of, columns[NEW_LABEL]), 1):
+        status = text_of(columns["status"][row - 1]) if "status" in columns else ""
         if not label and not status:
             continue
-        given = [_text(columns[name][row - 1]) for name in names]
+        given = [text_of(columns[name][row - 1]) for name in names]
         key = next((by_name[name] for name in given if name in by_name), None)
         if key is None:
             raise InputError(
@@ -90,12 +90,12 @@ def decided_in_file(path: Path, result: AuditResult) -> Decided:
         seen.add(key)
         if not label or status in KEPT:
             continue
-        label = _as_class(label, classes)
+        label = as_class(label, classes)
         if key in found and found[key].label != label:
             raise InputError(
                 f"decisions {str(path)!r} give {key!r} two labels, {found[key].label!r} and {label!r}; leave one"
             )
-        by, at = (_text(columns[name][row - 1]) if name in columns else None for name in ("by", "at"))
+        by, at = (text_of(columns[name][row - 1]) if name in columns else None for name in ("by", "at"))
         found[key] = Decision(key, label, f"decided in {path.name}", by or None, at or None)
     return Decided(tuple(found.values()), frozenset(seen))
 
@@ -157,7 +157,12 @@ def accepted_from(result: AuditResult, suspicion: float, decided: Decided) -> tu
     return accepted, expected
 
 
-def _columns(path: Path) -> dict[str, list[Any]]:
+def columns_of(path: Path) -> dict[str, list[Any]]:
+    """The values of each column of a table of decisions.
+
+    Raises:
+        InputError: if it is no table of CSV, JSON or parquet, or cannot be read.
+    """
     from integrations.sources.csv_and_json import is_text_table
     from integrations.sources.table_files import is_parquet, read_columns
 
@@ -166,7 +171,7 @@ def _columns(path: Path) -> dict[str, list[Any]]:
     return read_columns(path)
 
 
-def _as_class(label: str, classes: Sequence[str]) -> str:
+def as_class(label: str, classes: Sequence[str]) -> str:
     """The class that a number means which a spreadsheet wrote in another way, such as 7.0; else the label as it is."""
     if label in classes:
         return label
@@ -177,6 +182,6 @@ def _as_class(label: str, classes: Sequence[str]) -> str:
     return alike[0] if len(alike) == 1 else label
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """A cell as text, '' where it is empty, as it was before export made it safe for spreadsheets."""
     return "" if value is None or value != value else original(str(value).strip())

@@ -21,6 +21,7 @@ from integrations.fiftyone.fields import (
     INJECTED,
     INJECTED_LABEL,
     KEPT_FIELDS,
+    REMOVED,
     STATUS,
     SUGGESTED,
     SUSPICION,
@@ -110,7 +111,14 @@ LEFT_OPEN = AuditView(
     lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)) == UNSURE), key),
 )
 
-REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS, LEFT_OPEN)
+TO_REMOVE = AuditView(
+    "removed",
+    "Samples that a reviewer wants out of the dataset; they are still in it.",
+    "#7F1D1D",
+    lambda dataset, key: most_suspicious_first(dataset.match(F(STATUS.name(key)) == REMOVED), key),
+)
+
+REVIEW_VIEWS = (FLAGGED, TO_REVIEW, CONFIRMED_MISTAKES, DISMISSED_FLAGS, LEFT_OPEN, TO_REMOVE)
 """The views that a review goes through."""
 
 

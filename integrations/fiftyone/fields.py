@@ -19,7 +19,10 @@ CONFIRMED = "confirmed"
 RELABELLED = "relabelled"
 DISMISSED = "dismissed"
 UNSURE = "unsure"
-STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED, UNSURE)
+REMOVED = "removed"
+STATUSES = (UNREVIEWED, CONFIRMED, RELABELLED, DISMISSED, UNSURE, REMOVED)
+OF_LABELS = (CONFIRMED, RELABELLED, DISMISSED)
+"""The statuses that say whether the label is a mistake."""
 WRONG = (CONFIRMED, RELABELLED)
 """The statuses that say that the label is a mistake."""
 

@@ -284,3 +284,31 @@ def test_the_panel_stays_open_when_another_view_is_chosen(reviewing: AppWindow, 
     reviewing.settle()
     assert reviewing.panel.is_visible()
     assert reviewing.panel.locator("[data-cy=review] img").first.is_visible()
+
+
+def test_the_file_that_a_report_saved_is_uploaded_and_taken_back(
+    dataset: fo.Dataset, app_address: str, browser: Browser, tmp_path: Path
+) -> None:
+    """The picture of the form is kept where INFLUENCE_AUDIT_SCREENSHOTS names a folder."""
+    ids = dataset.match({"audit_status": "unreviewed"}).limit(2).values("id")
+    table = tmp_path / "decisions.csv"
+    table.write_text(f"\ufeffid,status\r\n{ids[0]},dismissed\r\n{ids[1]},removed\r\n", encoding="utf-8")
+    folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
+    window = AppWindow(browser, app_address, folder)
+    form = window.operate("Import decisions")
+    form.locator("input[type=file]").set_input_files(table)
+    form.get_by_text("Decisions on 2 samples would be imported").wait_for()
+    window.page.screenshot(path=folder / "app-import.png")
+    window.submit("Import decisions")
+    window.page.get_by_text("Decisions on 2 samples are imported").first.wait_for()
+    assert statuses(dataset, ids) == ["dismissed", "removed"]
+    window.operate("Undo last decision")
+    window.submit("Undo last decision")
+    wait_until(lambda: statuses(dataset, ids) == ["unreviewed", "unreviewed"])
+    assert window.errors == []
+    window.page.close()
+
+
+def statuses(dataset: fo.Dataset, ids: list[str]) -> list[str]:
+    dataset.reload()
+    return dataset.select(ids, ordered=True).values("audit_status")

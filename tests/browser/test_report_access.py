@@ -73,12 +73,17 @@ def test_neighbours_and_the_app_are_one_step_from_a_flagged_sample(
     known = known[(known["target"] == first) & (known["reason"] == "flagged")]
     with OpenedReport(browser, reports["injected"]) as opened:
         page = opened.page
-        assert page.locator("#flagged-gallery .card").first.locator(".closest .picture").count() == 4
+        assert page.locator("#flagged-gallery .card").first.locator(".nearest .picture").count() == 4
+        labels = page.locator("#flagged-gallery .card").first.locator(".nearest .side bdi").all_inner_texts()
+        assert labels == [injected.scores.loc[first, "label"], injected.scores.loc[first, "other_label"]]
+        framed = page.locator("#flagged-gallery .nearest .picture.suspect")
+        assert framed.first.locator("img").get_attribute("alt").endswith("a suspect too")
         page.locator("#flagged-gallery .card").first.click()
         link = page.get_attribute("#sheet a", "href")
         assert link == f"http://localhost:5151/datasets/influence-audit-demo?id={first}"
         shown = page.eval_on_selector_all("#sheet .card", "cards => cards.map(card => card.dataset.sample)")
         assert shown == [
+            *injected.nearest[injected.nearest["target"] == first]["neighbour"],
             *known[known["kind"] == "helpful"]["neighbour"],
             *known[known["kind"] == "harmful"]["neighbour"],
         ]

@@ -51,7 +51,7 @@ INJECTION_FIELDS = {"audit_injected", "audit_injected_label"}
 VIEWS = {
     *("audit: flagged", "audit: most harmful", "audit: most helpful"),
     *("audit: to review", "audit: confirmed mistakes", "audit: dismissed", "audit: findings"),
-    "audit: unsure",
+    *("audit: unsure", "audit: removed"),
 }
 INJECTION_VIEWS = {"audit: injected and missed", "audit: flagged but not injected"}
 
@@ -191,7 +191,7 @@ def test_the_run_says_what_was_done_and_loads_its_view(dataset: fo.Dataset) -> N
     assert (config.label_field, config.state, config.version) == ("ground_truth", "complete", audit.__version__)
     assert config.audit_config["inject"] == 0.3
     counts = to_json(made_up_result(view).summary.counts)
-    unreviewed = {"unreviewed": len(view), "confirmed": 0, "relabelled": 0, "dismissed": 0, "unsure": 0}
+    unreviewed = {"unreviewed": len(view), "confirmed": 0, "relabelled": 0, "dismissed": 0, "unsure": 0, "removed": 0}
     review = {"flagged": counts["flagged"], "reviewed": 0, "statuses": unreviewed, "to_apply": 0}
     review |= {"checked": 0, "found_wrong": 0, "expected_wrong": 0.0, "chance": 0.0}
     kept = {name: config.summary[name] for name in ("counts", "threshold", "detection", "review")}

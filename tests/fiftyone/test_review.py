@@ -56,6 +56,10 @@ def states(dataset: fo.Dataset, ids: list[str]) -> list[tuple[str, str | None]]:
     return list(zip(*view.values(["audit_status", "audit_corrected.label"]), strict=True))
 
 
+def counts(unreviewed: int, **others: int) -> dict[str, int]:
+    return dict.fromkeys(STATUSES, 0) | {"unreviewed": unreviewed} | others
+
+
 # --- deciding -------------------------------------------------------------------------------------------------------
 
 
@@ -74,7 +78,7 @@ def test_each_decision_sets_the_state_and_leaves_the_labels_alone(dataset: fo.Da
     ]
     assert dataset.values("ground_truth.label") == given
     assert review_progress(dataset, "audit").statuses == {
-        **{"unreviewed": 56, "confirmed": 1, "relabelled": 2, "dismissed": 1, "unsure": 0}
+        **{"unreviewed": 56, "confirmed": 1, "relabelled": 2, "dismissed": 1, "unsure": 0, "removed": 0}
     }
 
 
@@ -224,13 +228,13 @@ def test_the_run_says_how_far_the_review_is(dataset: fo.Dataset) -> None:
     dismiss(dataset, "audit", [first])
     accept(dataset, "audit", [second, third])
     assert kept() == asdict(review_progress(dataset, "audit"))
-    assert kept()["statuses"] == {"unreviewed": 57, "confirmed": 0, "relabelled": 2, "dismissed": 1, "unsure": 0}
+    assert kept()["statuses"] == counts(57, relabelled=2, dismissed=1)
     assert kept()["to_apply"] == 2
     apply_corrections(dataset, "audit")
     assert kept()["to_apply"] == 0
     undo_last(dataset, "audit")
     undo_last(dataset, "audit")
-    assert kept()["statuses"] == {"unreviewed": 59, "confirmed": 0, "relabelled": 0, "dismissed": 1, "unsure": 0}
+    assert kept()["statuses"] == counts(59, dismissed=1)
     write_result(dataset, made_up_result(dataset, inject=False, seed=1))
     assert kept() == asdict(review_progress(dataset, "audit"))
     assert kept()["statuses"]["dismissed"] == 1

@@ -204,6 +204,8 @@ def test_images_are_audited_without_the_unlabelled_and_the_unreadable(tmp_path: 
     assert [step.stage for step in steps if step.note] == ["samples", "embedding"]
     assert result.thumbnails["image"].map(lambda content: content[8:12] == b"WEBP").all()
     assert set(result.explanations["target"]) | set(result.explanations["neighbour"]) <= set(result.thumbnails.index)
+    assert len(result.nearest)
+    assert set(result.nearest["neighbour"]) <= set(result.thumbnails.index)
     loaded = audit.AuditResult.load(result.save(tmp_path / "result"))
     pd.testing.assert_frame_equal(loaded.thumbnails, result.thumbnails)
     assert default_cache_dir().is_dir()

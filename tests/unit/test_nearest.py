@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from sklearn.datasets import load_digits
 
+import audit
+from audit.compute.matrix import StoredRows
 from audit.explain.nearest import NearestSamples
+from audit.explain.nearest_suspects import NearestSettings, nearest_of_suspects
 
 IDS = [f"s{number}" for number in range(60)]
 
@@ -51,3 +57,50 @@ def test_in_order_of_likeness_two_kinds_of_pictures_are_not_mixed() -> None:
     assert ordered[-1] == "unknown"
     of_kind = [kinds[IDS.index(sample)] for sample in ordered[:-1]]
     assert of_kind in (sorted(of_kind), sorted(of_kind, reverse=True))
+
+
+def test_in_blocks_the_nearest_of_both_labels_are_the_same(
+    embeddings: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(2)
+    labels, suspects = random.integers(0, 4, 60), random.permutation(60)
+    others = (labels + random.integers(1, 4, 60)) % 4
+    found = NearestSamples(IDS, embeddings, [str(label) for label in labels])
+    settings = NearestSettings(suspects=20, count=5)
+    whole = nearest_of_suspects(torch.from_numpy(embeddings), labels, others, suspects, IDS, settings)
+    assert whole["target"].drop_duplicates().tolist() == [IDS[place] for place in suspects[:20]]
+    lists = whole.groupby(["target", "kind"])["neighbour"].agg(list)
+    for place in suspects[:20]:
+        wanted = (str(labels[place]), str(others[place]))
+        assert [lists[IDS[place], "given"], lists[IDS[place], "other"]] == found.nearest(IDS[place], wanted, 5)
+    monkeypatch.setattr("audit.compute.matrix.BLOCK_BYTES", 7 * 8 * (2 * 8 + 4 * 20))  # 7 rows
+    stored = StoredRows([embeddings[:11], embeddings[11:]], torch.float64, torch.device("cpu"))
+    in_blocks = nearest_of_suspects(stored, labels, others, suspects, IDS, settings)
+    pd.testing.assert_frame_equal(in_blocks, whole, check_exact=False, rtol=1e-12)
+
+
+def test_a_class_of_few_has_few_nearest_samples_and_nothing_suspect_none() -> None:
+    x, labels, others = torch.eye(4), np.array([0, 0, 0, 1]), np.array([1, 1, 1, 0])
+    found = nearest_of_suspects(x, labels, others, np.array([3, 0]), IDS[:4])
+    assert found.groupby(["target", "kind"]).size().to_dict() == {
+        ("s0", "given"): 2,
+        ("s0", "other"): 1,
+        ("s3", "other"): 3,
+    }
+    assert found["likeness"].between(-1, 1).all()
+    assert not len(nearest_of_suspects(x, labels, others, np.array([], dtype=int), IDS[:4]))
+
+
+def test_an_audit_compares_its_most_suspicious_samples() -> None:
+    x, labels = load_digits(n_class=3, return_X_y=True)
+    result = audit.audit_embeddings(x, labels)
+    scores, nearest = result.scores, result.nearest
+    assert nearest["target"].drop_duplicates().tolist() == list(
+        scores.sort_values("suspicion", ascending=False, kind="stable").index[: nearest["target"].nunique()]
+    )
+    for kind, column in (("given", "label"), ("other", "other_label")):
+        of_kind = nearest[nearest["kind"] == kind]
+        of_neighbour = scores.loc[of_kind["neighbour"], "label"].to_numpy()
+        assert (of_neighbour == scores.loc[of_kind["target"], column].to_numpy()).all()
+    assert (nearest["target"] != nearest["neighbour"]).all()
+    pd.testing.assert_frame_equal(audit.audit_embeddings(x, labels).nearest, nearest)

@@ -24,7 +24,7 @@ from reports import verdict
 from reports.acceptance import acceptance_sentences
 from reports.conditions import conditions_of
 from reports.correction import correction_sentence
-from reports.galleries import gallery_values
+from reports.galleries import MAX_NEIGHBOURS, gallery_values
 from reports.html import render_report, write_report
 from reports.index import IndexEntry, write_index
 from reports.known_mislabels import compare_with_known
@@ -434,6 +434,35 @@ def test_galleries_hold_the_right_samples_once(injected: AuditResult) -> None:
     assert len(values.neighbours) == 50
     for position, entry in values.neighbours.items():
         assert [ids[i] for i, _ in entry.harmful] == known["flagged", ids[position], "harmful"]
+
+
+def test_the_first_cards_are_beside_the_nearest_pictures_of_both_labels(injected: AuditResult) -> None:
+    values = gallery_values(injected)
+    assert list(values.nearest) == values.suspects[:MAX_NEIGHBOURS]
+    known = injected.nearest.groupby(["target", "kind"])["neighbour"].agg(list)
+    for position, entry in values.nearest.items():
+        suspect = values.samples[position]
+        for kind, shown, label in (("given", entry.given, suspect.given), ("other", entry.other, suspect.other)):
+            assert [values.samples[place].id for place in shown] == known[suspect.id, kind]
+            assert {values.samples[place].given for place in shown} == {label}
+    assert sum(values.samples[place].thumbnail is None for place in values.nearest) <= 1  # one has none
+
+
+def test_a_result_of_an_earlier_version_has_no_nearest_pictures_and_a_report(
+    injected: AuditResult, tmp_path: Path
+) -> None:
+    folder = injected.save(tmp_path / "result")
+    assert AuditResult.load(folder).nearest.equals(injected.nearest)
+    (folder / "nearest.parquet").unlink()
+    with pytest.raises(InputError, match=r"is damaged \(.*nearest.parquet"):
+        AuditResult.load(folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["blake2b"]["nearest.parquet"]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    old = AuditResult.load(folder)
+    assert gallery_values(old).nearest == {}
+    text = ReportText(render_report(old)).text
+    assert "training images whose labels speak most against the given one" in " ".join(text.split())
 
 
 # -- the threshold slider

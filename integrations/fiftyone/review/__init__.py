@@ -6,7 +6,7 @@ not from the caller. So two windows can review at the same time and lose nothing
 database server, and each of them can be undone.
 
 - `<key>_status`: unreviewed, confirmed (the label is wrong), relabelled (it is wrong, and the right label is known),
-  dismissed (it is right) or unsure (a person looked and could not say).
+  dismissed (it is right), unsure (a person looked and could not say) or removed (the sample is to leave the dataset).
 - `<key>_corrected`: the right label of relabelled samples.
 - `<key>_decisions`: the log.
 - A check of the audit (`check`) is a review of samples that are drawn by chance; `follow` uses its decisions.
@@ -34,10 +34,12 @@ from integrations.fiftyone.review.decide import (
     label_of,
     note_label_by_hand,
     relabel,
+    remove,
     unsure,
 )
 from integrations.fiftyone.review.export import EXPORT_COLUMNS, EXPORT_FORMATS, corrections, export_corrections
 from integrations.fiftyone.review.follow import back_to_model, use_decisions
+from integrations.fiftyone.review.import_decisions import ImportedDecisions, import_decisions
 from integrations.fiftyone.review.log import Decided, corrected_since, decisions, this_user
 from integrations.fiftyone.review.nearest import NearestPictures, NearPicture, nearest_pictures
 from integrations.fiftyone.review.pairs import ClassPair, SheetPicture, class_pairs, contact_sheet
@@ -57,6 +59,7 @@ __all__ = [
     "CheckProgress",
     "ClassPair",
     "Decided",
+    "ImportedDecisions",
     "NearPicture",
     "NearestPictures",
     "Past",
@@ -85,6 +88,7 @@ __all__ = [
     "export_corrections",
     "extend_check",
     "find_check",
+    "import_decisions",
     "keep_progress",
     "kept_progress",
     "label_of",
@@ -92,6 +96,7 @@ __all__ = [
     "next_to_review",
     "note_label_by_hand",
     "relabel",
+    "remove",
     "review_plan",
     "review_progress",
     "sample_cards",

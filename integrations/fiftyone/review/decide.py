@@ -7,9 +7,9 @@ import uuid
 import fiftyone as fo
 
 from audit.errors import InputError
-from integrations.fiftyone.fields import CONFIRMED, DISMISSED, RELABELLED, UNSURE, owner
+from integrations.fiftyone.fields import CONFIRMED, DISMISSED, RELABELLED, REMOVED, UNSURE, owner
 from integrations.fiftyone.label_fields import write_back
-from integrations.fiftyone.review.log import Change, Decided, DecisionLog, SamplesOrIds
+from integrations.fiftyone.review.log import Action, Change, Decided, DecisionLog, SamplesOrIds
 from integrations.fiftyone.review.progress import bring_up_to_date
 from integrations.fiftyone.runs import audit_config
 
@@ -31,7 +31,7 @@ def confirm(
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    return _decide(log, Change("confirm", CONFIRMED, {log.status: {"$ne": CONFIRMED}}), samples, by, seen)
+    return _decide(log, change_to(log, "confirm"), samples, by, seen)
 
 
 def dismiss(
@@ -39,7 +39,7 @@ def dismiss(
 ) -> Decided:
     """Decide that labels are right. Takes the arguments of `confirm`."""
     log = DecisionLog(dataset, audit_key)
-    return _decide(log, Change("dismiss", DISMISSED, {log.status: {"$ne": DISMISSED}}), samples, by, seen)
+    return _decide(log, change_to(log, "dismiss"), samples, by, seen)
 
 
 def unsure(
@@ -50,7 +50,18 @@ def unsure(
     The samples leave the queue. They count neither as right nor as wrong.
     """
     log = DecisionLog(dataset, audit_key)
-    return _decide(log, Change("unsure", UNSURE, {log.status: {"$ne": UNSURE}}), samples, by, seen)
+    return _decide(log, change_to(log, "unsure"), samples, by, seen)
+
+
+def remove(
+    dataset: fo.Dataset, audit_key: str, samples: SamplesOrIds, by: str | None = None, *, seen: str | None = None
+) -> Decided:
+    """Decide that samples do not belong into the dataset. Takes the arguments of `confirm`.
+
+    They get the status 'removed' and leave the queue; nothing is deleted. They count neither as right nor as wrong.
+    """
+    log = DecisionLog(dataset, audit_key)
+    return _decide(log, change_to(log, "remove"), samples, by, seen)
 
 
 def accept(
@@ -92,12 +103,29 @@ def relabel(
     Raises:
         InputError: if the label is blank, or there is no such audit.
     """
-    if not label.strip():
-        raise InputError("the new label is blank; give the name of a class")
     log = DecisionLog(dataset, audit_key)
+    return _decide(log, change_to(log, "relabel", label), samples, by, seen)
+
+
+def change_to(log: DecisionLog, action: Action, label: str | None = None) -> Change:
+    """What a decision writes that does not depend on the sample.
+
+    Args:
+        log: of the audit.
+        action: 'confirm', 'dismiss', 'unsure', 'remove' or 'relabel'.
+        label: the right label, for 'relabel'.
+
+    Raises:
+        InputError: if the label is blank.
+    """
+    if action != "relabel":
+        status = {"confirm": CONFIRMED, "dismiss": DISMISSED, "unsure": UNSURE, "remove": REMOVED}[action]
+        return Change(action, status, {log.status: {"$ne": status}})
+    if label is None or not label.strip():
+        raise InputError("the new label is blank; give the name of a class")
     literal = {"$literal": label.strip()}
     different = {"$expr": {"$not": [log.is_relabelled_to(literal)]}}
-    return _decide(log, Change("relabel", RELABELLED, different, literal), samples, by, seen)
+    return Change("relabel", RELABELLED, different, literal)
 
 
 def label_of(dataset: fo.Dataset, audit_key: str, sample: str) -> str | None:

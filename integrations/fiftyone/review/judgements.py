@@ -85,7 +85,7 @@ def _judgement(row: Mapping[str, Any]) -> Judgement | None:
     # A mislabel that the audit injected is not in the label field, so the log does not name it.
     injected = row.get("injected") if row["of_this_audit"] else None
     judged = entry.get("given") if injected is None else injected
-    if entry["action"] in ("confirm", "unsure"):
+    if entry["action"] in ("confirm", "unsure", "remove"):  # removing a picture says nothing of its label
         decision: Literal["wrong", "unsure"] = "wrong" if entry["action"] == "confirm" else "unsure"
         return Judgement(decision, None, at) if judged == seen else None
     corrected = (entry.get("after") or {}).get("corrected") or {}

@@ -44,7 +44,7 @@ from integrations.fiftyone.runs import audit_config, forget_configs, is_as_read
 if TYPE_CHECKING:
     from pymongo.collection import Collection
 
-Action = Literal["confirm", "dismiss", "accept", "relabel", "unsure", "apply"]
+Action = Literal["confirm", "dismiss", "accept", "relabel", "unsure", "remove", "apply"]
 SamplesOrIds: TypeAlias = SampleCollection | Sequence[str]
 """The samples to decide on: a view, or sample ids."""
 
@@ -52,7 +52,7 @@ _IDS_AT_ONCE = 100_000  # a command to MongoDB holds at most 16 MiB
 
 SETS_STATE = {
     "$or": [
-        {"$in": ["$$entry.action", ["confirm", "dismiss", "accept", "relabel"]]},
+        {"$in": ["$$entry.action", ["confirm", "dismiss", "accept", "relabel", "remove"]]},
         {"$and": [{"$eq": ["$$entry.action", "unsure"]}, {"$eq": ["$$entry.after.status", UNSURE]}]},
     ]
 }
@@ -87,6 +87,19 @@ class Change:
     different: dict[str, Any]
     label: str | dict[str, Any] | None = None
     typed_over: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ImportedFile:
+    """Where decisions were imported from.
+
+    Attributes:
+        name: of the file.
+        batch: id that all decisions of the file get.
+    """
+
+    name: str
+    batch: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,14 @@ class DecisionLog:
             write_concern=journaled
         )
 
-    def decide(self, change: Change, samples: SamplesOrIds, by: str | None, seen: str | None = None) -> Decided:
+    def decide(
+        self,
+        change: Change,
+        samples: SamplesOrIds,
+        by: str | None,
+        seen: str | None = None,
+        imported: ImportedFile | None = None,
+    ) -> Decided:
         """Make a change in those scored samples that are not in its state already.
 
         The log entry records the label at this time or, if the label was edited by hand, the label before the edit.
@@ -162,18 +182,21 @@ class DecisionLog:
             by: who decides; by default the user who runs this process.
             seen: the batch of the decision that the reviewer saw ('' if there was none): samples with another one do
                 not change. None to decide whatever others have decided.
+            imported: the file that the decision is from; None if it is made now.
         """
         ids = object_ids(samples)
-        batch = uuid.uuid4().hex
+        batch = uuid.uuid4().hex if imported is None else imported.batch
         status: str = f"${self.status}" if change.status is None else change.status
         corrected: Any = None if change.label is None else self._corrected(change.label)
         if change.status is None:
             corrected = f"${self.corrected}"
-        typed = {} if change.typed_over is None else {"given": change.typed_over, "by_hand": True}
+        more: dict[str, Any] = {} if change.typed_over is None else {"given": change.typed_over, "by_hand": True}
+        if imported is not None:
+            more["imported_from"] = {"$literal": imported.name}
         entry = self.entry(change.action, batch, by) | {
             "before": self._state(f"${self.status}", f"${self.corrected}"),
             "after": self._state(status, corrected),
-            **typed,
+            **more,
         }
         values = {
             self.status: status,
@@ -315,7 +338,8 @@ def decisions(dataset: fo.Dataset, audit_key: str) -> list[dict[str, Any]]:
     Returns:
         One dict per sample and decision: sample (id), batch, action, by, at (UTC), given (the label at that time),
         before and after (status and corrected label). Undone decisions also have undone_at and undone_by. Edits in the
-        App's own editor have by_hand. Applied corrections have field, label_before and label_after.
+        App's own editor have by_hand, imported decisions imported_from. Applied corrections have field, label_before
+        and label_after.
 
     Raises:
         InputError: if there is no such audit.

@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from integrations.fiftyone.fields import STATUSES, UNREVIEWED, UNSURE, WRONG
+from integrations.fiftyone.fields import OF_LABELS, UNREVIEWED, WRONG
 from integrations.fiftyone.review.log import DecisionLog
 
 EDGES = (0.0, 0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)  # of the bins of suspicion
@@ -93,7 +93,7 @@ def review_plan(dataset: fo.Dataset, audit_key: str) -> ReviewPlan:
     log = DecisionLog(dataset, audit_key)
     rows = log.samples.aggregate(
         [
-            {"$match": {log.status: {"$in": [status for status in STATUSES if status not in (UNREVIEWED, UNSURE)]}}},
+            {"$match": {log.status: {"$in": list(OF_LABELS)}}},
             {
                 "$project": {
                     "suspicion": f"${log.suspicion}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone as fo
 from fiftyone.core.odm import get_db_conn
 
-from integrations.fiftyone.fields import RELABELLED, STATUSES, UNREVIEWED, UNSURE, WRONG
+from integrations.fiftyone.fields import OF_LABELS, RELABELLED, STATUSES, UNREVIEWED, WRONG
 from integrations.fiftyone.review.log import DecisionLog
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _count(log: DecisionLog) -> ReviewProgress:
         if not of.get("flag"):
             continue
         reviewed += count
-        if of["checked"] and of["status"] != UNSURE:
+        if of["checked"] and of["status"] in OF_LABELS:
             checked += count
             found_wrong += count if of["status"] in WRONG else 0
             expected += group["expected"]

@@ -18,12 +18,16 @@ from integrations.fiftyone.review.progress import bring_up_to_date
 
 @dataclass(frozen=True)
 class Undone:
-    """What was undone: the kind of decision, who had made it, on how many samples, and the id of one of them."""
+    """What was undone: the kind of decision, who had made it, on how many samples, and the id of one of them.
+
+    Decisions of several kinds that were imported together are undone together: `imported_from` then names the file.
+    """
 
     action: Action
     by: str
     count: int
     sample: str
+    imported_from: str | None = None
 
 
 def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None, *, batch: str | None = None) -> Undone | None:
@@ -61,7 +65,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None, *, bat
     if applied:
         write_back(dataset, last["field"])
     bring_up_to_date(log)
-    return Undone(last["action"], last["by"], count, last["sample"]) if count else None
+    return Undone(last["action"], last["by"], count, last["sample"], last.get("imported_from")) if count else None
 
 
 def _last_decision(log: DecisionLog, by: str | None, batch: str | None) -> dict[str, Any] | None:

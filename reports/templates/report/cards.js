@@ -45,10 +45,34 @@ function fullCard(sample) {
   return [picture(sample), element("span", { class: "text" }, [
     change(sample),
     element("span", { class: "meter", title: say("suspicion_of", { value: precise(sample.suspicion) }) }, [element("span", { class: "track" }, [bar])]),
-    closest(sample),
+    nearestOf(sample) ?? closest(sample),
     badge(sample),
     sample.heat_map === null ? null : element("span", { class: "chip own" }, [words.heat_map]),
   ])];
+}
+
+// The pictures most like it: of the given class, and of the class that it is suggested to be.
+function nearestOf(sample) {
+  const found = galleries.nearest[samples.indexOf(sample)];
+  if (!found || galleries.thumbnails.length === 0) return null;
+  const side = (positions, label, kind) => {
+    const shown = positions.map((position) => samples[position]).filter((each) => each.thumbnail !== null).slice(0, 2);
+    if (!shown.length) return null;
+    return element("span", { class: "side" }, [...shown.map(besidePicture), name(label, kind)]);
+  };
+  const sides = [side(found.given, sample.given, "given"), side(found.other, sample.other, "suggested")];
+  if (sides.every((each) => each === null)) return null;
+  return element("span", { class: "closest nearest" }, [element("span", { class: "title" }, [words.most_alike]), ...sides]);
+}
+
+// A picture beside another one is framed where its own label is suspect.
+function besidePicture(sample) {
+  const node = picture(sample);
+  if (!isFlagged(sample)) return node;
+  node.classList.add("suspect");
+  node.title = say("suspect_too", { label: named(sample.given) });
+  if (node.firstElementChild.tagName === "IMG") node.firstElementChild.alt = node.title;
+  return node;
 }
 
 // Training pictures that speak most against the label and for it: first those of the suggested and of the given class.
@@ -70,7 +94,10 @@ function closest(sample) {
 function compactCard(sample, influence) {
   return [picture(sample), element("span", { class: "text" }, [
     element("span", { class: "labels" }, [name(sample.given, "given")]),
-    element("span", { class: "facts" }, [element("span", {}, [signed(influence)]), element("span", {}, [isFlagged(sample) ? words.flagged : ""])]),
+    element("span", { class: "facts" }, [
+      ...(influence === undefined ? [] : [element("span", {}, [signed(influence)])]),
+      element("span", {}, [isFlagged(sample) ? words.flagged : ""]),
+    ]),
   ])];
 }
 

@@ -36,6 +36,15 @@ function neighbourGrid(pairs) {
     pairs.map(([position, influence]) => card(position, list, compactCard(samples[position], influence))));
 }
 
+function nearestGrids(position) {
+  const found = galleries.nearest[position];
+  if (!found) return [];
+  const { given, other } = samples[position];
+  return [[found.given, given], [found.other, other]].filter(([positions]) => positions.length).map(([positions, label]) => element("div", { class: "neighbours" }, [
+    element("h3", {}, [say("nearest_of", { label: named(label) })]), neighbourGrid(positions.map((each) => [each])),
+  ]));
+}
+
 function startExplained() {
   const container = document.getElementById("explained-list");
   if (!container) return;

@@ -65,6 +65,7 @@ function showSheet() {
       element("div", { class: "sheet-decision" }, [decisionButtons(sample), labelChoice(sample)]),
     ]),
     ...link,
+    ...nearestGrids(position),
     ...neighbours,
   ]));
 }

@@ -6,6 +6,7 @@ from .audit import AuditLabels, StopAudit
 from .explain import ExplainSample
 from .files import ExportCorrections, MakeReport
 from .findings import ApplyFindings
+from .import_decisions import ImportDecisions
 from .inject import InjectMislabels
 from .review import (
     AcceptSuggestion,
@@ -38,4 +39,5 @@ OPERATORS = (
     ReviewSamples,
     StopAudit,
     ApplyFindings,
+    ImportDecisions,
 )

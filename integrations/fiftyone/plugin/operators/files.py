@@ -121,7 +121,15 @@ def path_to_write(ctx: Any, folder: Path, default: str) -> Path:
     Raises:
         InputError: if a path given in the App is outside the folder.
     """
-    given = ctx.params.get("path") or default
+    return path_in_folder(ctx, folder, ctx.params.get("path") or default)
+
+
+def path_in_folder(ctx: Any, folder: Path, given: str) -> Path:
+    """The path that a name means in a folder: within it if called from the App, anywhere from Python.
+
+    Raises:
+        InputError: if a path given in the App is outside the folder.
+    """
     path = (folder / Path(given).expanduser()).resolve()
     if in_app(ctx) and not path.is_relative_to(folder.resolve()):
         raise InputError(f"file {given!r} is outside of {str(folder)!r}; give a name in it, and move the file later")

@@ -177,7 +177,8 @@ class UndoLastDecision(AuditOperator):
         undone = review.undo_last(dataset, chosen_key(ctx, dataset), ctx.params.get("by"))
         ctx.ops.notify(undone_said(undone), variant="info")
         refresh(ctx)
-        return {"action": None, "by": None, "count": 0, "sample": None} if undone is None else asdict(undone)
+        none = dict.fromkeys(("action", "by", "sample", "imported_from")) | {"count": 0}
+        return asdict(undone) if undone else none
 
 
 class ApplyCorrections(AuditOperator):

@@ -10,6 +10,7 @@ VERBS = {
     "accept": "relabelled as suggested",
     "relabel": "relabelled",
     "unsure": "left open",
+    "remove": "marked for removal",
     "apply": "corrected in the label field",
 }
 
@@ -34,4 +35,6 @@ def undone_said(undone: Undone | None) -> str:
     """What was undone, in a sentence."""
     if undone is None:
         return "There is no decision to undo."
+    if undone.imported_from is not None:
+        return f"Undone: decisions on {counted(undone.count, 'sample')}, imported from {undone.imported_from!r}."
     return f"Undone: {counted(undone.count, 'sample')} {VERBS[undone.action]} by {undone.by}."

@@ -6,6 +6,7 @@ export const VERBS = {
   confirm: "confirmed the mistake",
   dismiss: "dismissed the flag",
   relabel: "relabelled it",
+  remove: "marked it for removal",
   unsure: "could not say",
 };
 
