@@ -47,7 +47,7 @@ def take_demo(folder: Path, environment: dict[str, str]) -> None:
     browser_path = next(path for name in BROWSERS if (path := shutil.which(name)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_OPTIONS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1500})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto((result / "report.html").as_uri())
         page.wait_for_load_state("load")
         page.screenshot(path=HERE / "report.png")

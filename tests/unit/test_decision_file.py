@@ -27,7 +27,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = np.flatnonzero(numbers < 3)[:200]
     result = audit.audit_embeddings(images[rows], numbers[rows].astype(str), config=AuditConfig(device="cpu"))
     folder = result.save(tmp_path_factory.mktemp("drawn") / "result")
-    verify(folder, size=20)
+    verify(str(folder), size=20)
     return folder
 
 
@@ -115,7 +115,7 @@ def test_mistakes_are_told_in_a_line(
     path.write_bytes(made if isinstance(made, bytes) else made.to_csv(index=False).encode())
     before = (drawn / "summary.json").read_bytes()
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        verify(drawn, decisions=str(path))
+        verify(str(drawn), decisions=str(path))
     assert "\n" not in str(error.value)
     assert (drawn / "summary.json").read_bytes() == before
 
@@ -136,7 +136,7 @@ def test_options_that_do_not_fit_are_told_in_a_line(
     drawn: Path, arguments: dict[str, str | int | bool], message: str
 ) -> None:
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        verify(drawn, **arguments)
+        verify(str(drawn), **arguments)
     assert "\n" not in str(error.value)
 
 
@@ -146,7 +146,7 @@ def test_texts_that_a_spreadsheet_would_run_come_back_as_they_are(tmp_path: Path
     names = np.array(["=1+1", "a;b,c", "line\nbreak"], dtype=object)
     result = audit.audit_embeddings(images[rows], names[numbers[rows]], config=AuditConfig(device="cpu"))
     folder = result.save(tmp_path / "result")
-    verify(folder, size=15)
+    verify(str(folder), size=15)
     read = read_decision_file(folder / "verification.csv")
     assert read["label"].tolist() == [result.scores["label"][name] for name in read.index]
     assert set(read["label"]) == set(names)
