@@ -35,11 +35,13 @@ def test_a_reviewer_decides_on_a_finding_and_applies_it(
         app.press("Findings")
         panel = app.page.locator(FINDINGS).first
         panel.get_by_text("6 findings").wait_for()
+        app.settle()  # the App draws the table again when all of the panel is there, and loses a click until then
         panel.get_by_text("Near-duplicates in one class", exact=True).first.click()
         panel.get_by_text("3 images labelled '0' are copies").wait_for()
         screenshot(app, "findings-copies")
         panel.get_by_role("button", name="Keep only this").nth(1).click()
         panel.get_by_text("2 images labelled '0' are copies").wait_for()
+        app.settle()
         panel.get_by_role("button", name="Apply 1 decision").click()
         app.form().get_by_text("2 samples to remove.").wait_for()
         screenshot(app, "findings-apply")
