@@ -117,7 +117,7 @@ def decided_in_fiftyone(result: AuditResult) -> Decided:
     connect()
     from integrations.fiftyone.columns import keys_of as keys_in
     from integrations.fiftyone.read import load_dataset
-    from integrations.fiftyone.review import corrections
+    from integrations.fiftyone.review.export import corrections
 
     dataset = load_dataset(source.dataset)
     keys = keys_in(dataset)
