@@ -21,13 +21,17 @@ from tests.waiting import wait_until
 
 IMPORTED = [
     "audit.pipeline",
+    "audit.images.torchvision_backbones",
     "reports.html",
+    "integrations.cli.run",
+    "integrations.pipeline",
     "pyarrow.parquet",
     "sklearn.datasets",
     "sklearn.linear_model",
     "plotly.graph_objects",
     # what FiftyOne imports before it connects
     *("cv2", "cryptography.x509", "matplotlib.pyplot", "mongoengine", "motor", "pydash", "pymongo", "strawberry"),
+    *("IPython.display", "plotly.express", "requests", "eta.core.image", "sse_starlette", "setuptools"),
 ]
 SECONDS = 600
 
