@@ -55,8 +55,9 @@ notebook: setup ## run docs/notebook.ipynb, and keep what its cells show
 	@$(BIN)/python -m tests.pictures.notebook
 
 .PHONY: bench
-bench: setup ## measure the influence engine and the App (tests/benchmarks)
+bench: setup ## measure the influence engine, the whole audit and the App (tests/benchmarks)
 	@$(BIN)/python -W ignore -m tests.benchmarks.influence
+	@$(BIN)/python -W ignore -m tests.benchmarks.whole_audit
 	@$(BIN)/python -W ignore -m tests.benchmarks.app
 	@$(BIN)/python -W ignore -m tests.benchmarks.scale
 
