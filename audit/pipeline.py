@@ -30,7 +30,7 @@ from audit.findings.registry import NONE
 from audit.findings.shown import shown_members
 from audit.flags.detectors import Evidence, suspicion_of
 from audit.flags.threshold import Flags, choose_flags
-from audit.head.fit import Head
+from audit.head.fit import Head, TrainingFeatures
 from audit.head.hessian import HeadHessian
 from audit.head.standardise import Standardiser
 from audit.images.embedding import Workers
@@ -59,6 +59,7 @@ from audit.stages import (
     inject,
     nearest,
     trained_head,
+    training_features,
 )
 from audit.summary.correction import CORRECTION_PARTS, CorrectionMeasured
 from audit.summary.estimates import Acceptance
@@ -230,17 +231,23 @@ class _Audit:
     def _score(self, material: Material) -> Scored:
         given = material.numbers
         copies = copies_of(material, given)
-        heads = {} if material.x is None else {"given": self._head("head", material, given)}
+        heads: dict[str, Head] = {}
+        features = None
+        if material.x is not None:
+            with self.stages.stage("head"):
+                features = training_features(material)
+                heads["given"] = self._head("head", material, given, features)
         labels = given
         if self.config.inject:
-            labels = self._injected(material, given, copies, heads.get("given"))
-            if heads:
-                heads["corrupted"] = self._head("head-corrupted", material, labels)
+            labels = self._injected(material, given, copies, heads.get("given"), features)
+            if features is not None:
+                with self.stages.stage("head"):
+                    heads["corrupted"] = self._head("head-corrupted", material, labels, features)
         diagnosis, controls = self._diagnosis(material, labels, copies)
         hessian, influence = None, None
-        if heads:
+        if features is not None:
             audited = heads["corrupted" if self.config.inject else "given"]
-            hessian, influence = self._influence(material, labels, audited, diagnosis)
+            hessian, influence = self._influence(material, labels, audited, features, diagnosis)
         evidence = evidence_of(labels, influence, diagnosis)
         counted, flags, acceptance = self._flags(evidence, controls, diagnosis, copies, material)
         return Scored(
@@ -249,10 +256,10 @@ class _Audit:
         )
 
     def _influence(
-        self, material: Material, labels: np.ndarray, head: Head, diagnosis: Diagnosis
+        self, material: Material, labels: np.ndarray, head: Head, features: TrainingFeatures, diagnosis: Diagnosis
     ) -> tuple[HeadHessian, Influence]:
         with self.stages.stage("influence"):
-            hessian = hessian_of(material.x, head, material, self.config)
+            hessian = hessian_of(head, features, self.config)
             # Without the validation labels: a few hundred of these, right ones too, would say more of themselves than
             # of the loss.
             expected = None if self.config.validation_trusted else diagnosis.prior
@@ -264,16 +271,22 @@ class _Audit:
             )
         return hessian, influence
 
-    def _head(self, name: str, material: Material, labels: np.ndarray) -> Head:
-        with self.stages.stage("head"):
-            return self.checkpoint.once(name, lambda: trained_head(material.x, labels, material, self.config))
+    def _head(self, name: str, material: Material, labels: np.ndarray, features: TrainingFeatures) -> Head:
+        return self.checkpoint.once(name, lambda: trained_head(labels, material, features, self.config))
 
-    def _injected(self, material: Material, given: np.ndarray, copies: Copies, head: Head | None) -> np.ndarray:
+    def _injected(
+        self,
+        material: Material,
+        given: np.ndarray,
+        copies: Copies,
+        head: Head | None,
+        features: TrainingFeatures | None,
+    ) -> np.ndarray:
         """Class numbers (n,) with mislabels."""
         influence = None
-        if self.config.inject_strategy == "most-influential" and head is not None:
+        if self.config.inject_strategy == "most-influential" and head is not None and features is not None:
             with self.stages.stage("influence"):
-                hessian = hessian_of(material.x, head, material, self.config)
+                hessian = hessian_of(head, features, self.config)
                 made = influence_of(
                     material.x, given, head, hessian, material, self.config, None, self._tell("influence")
                 )

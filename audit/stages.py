@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +17,17 @@ from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
 from audit.data.injection import inject_mislabels
 from audit.data.samples import MINIMUM_PER_CLASS
+from audit.errors import ConvergenceError
 from audit.explain.influential import influential_samples, suspicious, worst_predicted
 from audit.explain.nearest_suspects import nearest_of_suspects
-from audit.flags.correction import Correction
+from audit.flags.correction import Arm, Correction, Trained
 from audit.flags.detectors import Evidence
 from audit.head.factors import SecondMoment
-from audit.head.fit import Head, probabilities, residuals, targets_of, train_head
+from audit.head.fit import Head, TrainingFeatures, probabilities, residuals, targets_of, train_head
+from audit.head.fit_together import LEFT_OUT
 from audit.head.hessian import HeadHessian
 from audit.head.recipe import train_head_by_recipe
-from audit.head.retrain import retrained_head
+from audit.head.retrain import Relabelling, retrained_heads
 from audit.head.stable import StableSolver
 from audit.images.thumbnails import suspects
 from audit.influence.engine import Influence, Labelled
@@ -38,14 +40,20 @@ from audit.noise_model.given_predictions import GivenPredictions
 from audit.noise_model.model import Diagnosis, NoiseModel
 from audit.noise_model.predictions_alone import PredictionsModel
 from audit.progress import ProgressCallback
+from audit.summary.correction import UntrainedHead
 
 
-def trained_head(x: Rows, labels: np.ndarray, material: Material, config: AuditConfig) -> Head:
+def training_features(material: Material) -> TrainingFeatures:
+    """The features of the train split."""
+    return TrainingFeatures.of(select_rows(material.x, torch.from_numpy(material.rows("train"))))
+
+
+def trained_head(labels: np.ndarray, material: Material, features: TrainingFeatures, config: AuditConfig) -> Head:
     """The head trained on the train split, and tuned on the validation split."""
-    parts = _parts(x, labels, material.rows("train"), material.rows("validation"))
+    parts = _parts(material.x, labels, material.rows("train"), material.rows("validation"))
     if config.trainer == "adam":
         return _by_recipe(parts, material, config)
-    return train_head(*parts, classes=len(material.classes), l2=config.l2)
+    return train_head(*parts, classes=len(material.classes), l2=config.l2, features=features)
 
 
 Parts = tuple[Rows, Tensor, Rows, Tensor]
@@ -96,10 +104,10 @@ def inject(
     return labels
 
 
-def hessian_of(x: Rows, head: Head, material: Material, config: AuditConfig) -> HeadHessian:
+def hessian_of(head: Head, features: TrainingFeatures, config: AuditConfig) -> HeadHessian:
     """The Hessian of the head's training objective."""
-    z = head.features(select_rows(x, torch.from_numpy(material.rows("train"))))
-    return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping)
+    z = features.z
+    return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping, moment=features.moment)
 
 
 def influence_of(
@@ -188,14 +196,11 @@ def correction_of(
         moment: the factorised second moment of the features that it was trained on; None to compute it.
         config: the settings.
     """
-    x = material.x
+    x, by_recipe = material.x, config.trainer == "adam"
 
     def train(labels: np.ndarray, rows: np.ndarray, l2: float | None) -> Head:
         kept = (np.intersect1d(material.rows(name), rows) for name in ("train", "validation"))
-        parts = _parts(x, labels, *kept)
-        if config.trainer == "adam":
-            return _by_recipe(parts, material, config)
-        return retrained_head(head, *parts, l2=config.l2 if l2 is None else l2, moment=moment)
+        return _by_recipe(_parts(x, labels, *kept), material, config)
 
     return Correction(
         labels,
@@ -207,7 +212,27 @@ def correction_of(
         predict=lambda made, rows: predicted(made, x, rows),
         original=material.numbers if config.inject else None,
         seed=config.seed,
+        train_all=None if by_recipe else lambda arms: _retrained(arms, material, head, moment, config.l2),
     )
+
+
+def _retrained(
+    arms: Sequence[Arm], material: Material, head: Head, moment: SecondMoment | None, l2: float | None
+) -> list[Trained]:
+    """The heads of all arms, with this L2 penalty if it is given."""
+    x = material.x
+    places = [material.rows(name) for name in ("train", "validation")]
+    relabellings = []
+    for arm in arms:
+        codes = np.full(len(material.ids), LEFT_OUT)
+        codes[arm.rows] = arm.labels[arm.rows]
+        trained_on, held_out = (torch.from_numpy(codes[rows]).to(x.device) for rows in places)
+        near = arm.near
+        penalty, start = (l2, None) if near is None else (near.l2, near.weight)
+        relabellings.append(Relabelling(trained_on, held_out, penalty, start))
+    parts = (select_rows(x, torch.from_numpy(rows)) for rows in places)
+    made = retrained_heads(head, *parts, relabellings, moment)
+    return [UntrainedHead(error=str(one)) if isinstance(one, ConvergenceError) else one for one in made]
 
 
 def copies_of(material: Material, labels: np.ndarray) -> Copies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,25 @@ def _losses(z: Rows, targets: Rows, weight: Tensor) -> tuple[Tensor]:
     return (out,)
 
 
+@dataclass(frozen=True)
+class TrainingFeatures:
+    """The features (n, D) of the samples that heads are trained on, and what turns embeddings into such features."""
+
+    standardiser: Standardiser
+    z: Any
+
+    @classmethod
+    def of(cls, x: Rows) -> TrainingFeatures:
+        """The features of embeddings x (n, d), standardised by their own mean and scale."""
+        standardiser = Standardiser.fit(x)
+        return cls(standardiser, standardiser(x))
+
+    @cached_property
+    def moment(self) -> SecondMoment:
+        """The factorised second moment of z, computed once for the head, its Hessian and the heads after correction."""
+        return SecondMoment.of(self.z)
+
+
 def train_head(
     x: Rows,
     labels: Tensor,
@@ -142,6 +161,7 @@ def train_head(
     l2: float | None = None,
     weight_tolerance: float = WEIGHT_TOLERANCE,
     path_settings: PathSettings = PathSettings(),
+    features: TrainingFeatures | None = None,
 ) -> Head:
     """Train a head to convergence, its L2 chosen by validation loss unless given.
 
@@ -152,11 +172,12 @@ def train_head(
         l2: λ; None to choose it from 1 to 1e-7 (`strongest_as_good`).
         weight_tolerance: how far from the optimum it may end, in double precision.
         path_settings: how L2 is chosen.
+        features: of x; None to compute them.
     """
-    standardiser = Standardiser.fit(x)
-    z, z_validation = standardiser(x), standardiser(x_validation)
+    features = features or TrainingFeatures.of(x)
+    standardiser, z, moment = features.standardiser, features.z, features.moment
+    z_validation = standardiser(x_validation)
     targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
-    moment = SecondMoment.of(z)
     path: list[tuple[float, float]] = []
     initial = None
     if l2 is None:
@@ -232,9 +253,8 @@ def choose_l2(
     weight = None
     best, rises = math.inf, 0
     for l2 in settings.penalties:
-        tolerance = max(settings.gradient_norm, math.sqrt(2 * l2 * settings.excess_loss))
         try:
-            weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=tolerance, moment=moment)
+            weight, _ = fit_softmax(z, targets, l2, initial=weight, tolerance=settings.tolerance(l2), moment=moment)
         except ConvergenceError:
             if not path:
                 raise

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -118,6 +118,10 @@ class HeadHessian:
         """H v for v (k, C, D), in v's precision: two passes over z, no per-sample gradient."""
         (curved,) = total(_curved, (self.z, self.p, self.w), v)
         return self.ridge * v + curved.to(v) / self.n
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """An approximate H⁻¹ v for v (k, C, D), by K-FAC."""
+        return self.kfac.solve(v)
 
     @cached_property
     def kfac(self) -> KroneckerFactors:
@@ -338,10 +342,20 @@ def _add_symmetric_product(out: Tensor, z: Tensor, a: Tensor) -> None:
         out[start:stop, start:].addmm_(z[:, start:stop].T, scaled[:, start:])
 
 
+class Curvature(Protocol):
+    """Anything that multiplies with a matrix, and knows an approximate inverse."""
+
+    def product(self, v: Tensor) -> Tensor:
+        """H v for v (k, C, D)."""
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """An approximate H⁻¹ v for v (k, C, D)."""
+
+
 def conjugate_gradients(
-    hessian: HeadHessian,
+    hessian: Curvature,
     b: Tensor,
-    tolerance: float,
+    tolerance: float | Tensor,
     max_iterations: int,
     precondition: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
@@ -350,9 +364,9 @@ def conjugate_gradients(
     Args:
         hessian: H.
         b: right-hand sides (k, C, D).
-        tolerance: relative residual to reach for each.
+        tolerance: relative residual to reach for each: one for all, or (k,).
         max_iterations: most steps.
-        precondition: applies an approximate H⁻¹; None for K-FAC.
+        precondition: applies an approximate H⁻¹; None for the Hessian's own.
 
     Returns:
         S (k, C, D) with ‖B − H S‖ ≤ tolerance · ‖B‖ for each right-hand side unless the steps ran out, and the steps.
@@ -364,7 +378,7 @@ def conjugate_gradients(
     def along(scale: Tensor, v: Tensor) -> Tensor:
         return scale[:, None, None] * v
 
-    precondition = precondition or hessian.kfac.solve
+    precondition = precondition or hessian.precondition
     x = torch.zeros_like(b)
     r = b.clone()
     d, rs = x, None

@@ -1,17 +1,22 @@
-"""A head trained again on corrected labels, starting from the head at hand; it is used for its predictions only."""
+"""Heads trained again on corrected labels, starting from the head at hand; they are used for their predictions only.
+
+The labellings are of the same samples. So all heads are fitted together, and each pass over the features serves all.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from audit.compute.matrix import Rows
+from audit.compute.matrix import Rows, to_memory
 from audit.errors import ConvergenceError
 from audit.head.factors import SecondMoment
-from audit.head.fit import Head, cross_entropy, fit_softmax, targets_of
-from audit.head.settings import PathSettings
+from audit.head.fit import Head
+from audit.head.fit_together import LEFT_OUT, Problem, fit_together, mean_losses
+from audit.head.settings import PathSettings, TogetherSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,21 +27,40 @@ class RetrainSettings:
     step: float = math.sqrt(10)
     # Most penalties that are tried.
     tries: int = 6
-    # How exactly each is fitted, and what counts as a gain.
+    # How exactly each is fitted, and what counts as a gain; and the share of that tolerance for the penalty that is
+    # chosen, whose predictions are reported.
     path: PathSettings = field(default_factory=PathSettings)
+    last: float = 0.2
+    # How the fits approach their optimum.
+    fit: TogetherSettings = field(default_factory=TogetherSettings)
 
 
-def retrained_head(
+@dataclass(frozen=True)
+class Relabelling:
+    """Other labels of the samples that the head at hand was trained on and tuned on.
+
+    Attributes:
+        labels: (n,) class numbers to train on, LEFT_OUT for samples that are not used.
+        held_out: (m,) class numbers for the choice of L2, likewise.
+        l2: λ; None to choose it.
+        start: W (C, D) to start from; None for that of the head at hand.
+    """
+
+    labels: Tensor
+    held_out: Tensor
+    l2: float | None = None
+    start: Tensor | None = None
+
+
+def retrained_heads(
     before: Head,
     x: Rows,
-    labels: Tensor,
     x_validation: Rows,
-    labels_validation: Tensor,
-    l2: float | None = None,
+    relabellings: Sequence[Relabelling],
     moment: SecondMoment | None = None,
     settings: RetrainSettings = RetrainSettings(),
-) -> Head:
-    """A head for other labels of nearly the same samples, within a few steps of the head at hand.
+) -> list[Head | ConvergenceError]:
+    """A head for each labelling of nearly the same samples, within a few steps of the head at hand.
 
     It keeps the standardised features of the head before. Unless L2 is given, the search goes from the penalty before
     to weaker ones, or else to stronger ones, for as long as the held-out loss falls by more than chance. Each fit
@@ -44,43 +68,109 @@ def retrained_head(
 
     Args:
         before: a head trained with 'newton'.
-        x, labels: (n, d) embeddings and (n,) class numbers to train on.
-        x_validation, labels_validation: (m, d) and (m,), for the choice of L2.
-        l2: λ; None to choose it.
-        moment: the factorised second moment of the features that `before` was trained on, for preconditioning.
+        x: (n, d) embeddings of the training samples.
+        x_validation: (m, d), for the choice of L2.
+        relabellings: one for each head.
+        moment: the factorised second moment of the features of x, for preconditioning.
         settings: how L2 is chosen.
 
-    Raises:
-        ConvergenceError: if the gradient norm is not reached with the given penalty, or with the one before.
+    Returns:
+        The heads. In the place of one whose gradient norm is not reached with the given penalty, or with the one
+        before, is the error that says so.
     """
-    z, z_validation = before.features(x), before.features(x_validation)
-    classes = len(before.weight)
-    targets, held_out = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
+    z, z_validation = (before.features(rows).float() for rows in (x, x_validation))
+    z_validation = to_memory(z_validation)
     moment = moment or SecondMoment.of(z)
-
-    def fitted(penalty: float, start: Tensor) -> Head:
-        exact = math.sqrt(2 * penalty * settings.path.excess_loss)
-        tolerance = max(settings.path.gradient_norm, exact)
-        weight, norm = fit_softmax(z, targets, penalty, initial=start, tolerance=tolerance, moment=moment)
-        return Head(weight, before.standardiser, penalty, "newton", norm)
-
-    head = fitted(l2 or before.l2, before.weight)
-    if l2 is not None:
-        return head
-    loss = cross_entropy(z_validation, head.weight, held_out)
-    path = [(head.l2, loss)]
-    for factor in (1 / settings.step, settings.step):
-        while len(path) < settings.tries:
+    outcomes: list[Head | ConvergenceError] = [ConvergenceError("")] * len(relabellings)
+    searches = {place: _search(one, before, settings) for place, one in enumerate(relabellings)}
+    asked: dict[int, list[_Asked]] = {place: next(search) for place, search in searches.items()}
+    while asked:
+        flat = [(place, one) for place, of_search in asked.items() for one in of_search]
+        problems = [
+            Problem(relabellings[place].labels, one.l2, one.start, one.exactness * settings.path.tolerance(one.l2))
+            for place, one in flat
+        ]
+        fits = fit_together(z, problems, moment, settings.fit)
+        held_out = [relabellings[place].held_out for place, _ in flat]
+        losses = mean_losses(z_validation, held_out, [fit.weight for fit in fits])
+        answers: dict[int, list[_Tried]] = {place: [] for place in asked}
+        for (place, one), fit, loss in zip(flat, fits, losses, strict=True):
+            answers[place].append(_Tried(one.l2, fit.weight, fit.norm, loss, fit.error))
+        asked = {}
+        for place, tried in answers.items():
             try:
-                tried = fitted(head.l2 * factor, head.weight)
-            except ConvergenceError:
+                asked[place] = searches[place].send(tried)
+            except StopIteration as ended:
+                outcomes[place] = _head_of(ended.value, before)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A fit that a search asks for: its penalty, W (C, D) to start from, and the share of the usual tolerance."""
+
+    l2: float
+    start: Tensor
+    exactness: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A fit: its penalty, W (C, D), the gradient norm there, the held-out loss (nats), and why it failed, or None."""
+
+    l2: float
+    weight: Tensor
+    norm: float
+    loss: float
+    error: ConvergenceError | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The fit that a search has chosen, and the penalties it has tried with their held-out losses."""
+
+    fit: _Tried
+    path: list[tuple[float, float]]
+
+
+_Search = Generator[list[_Asked], list[_Tried], _Found]
+
+
+def _search(of: Relabelling, before: Head, settings: RetrainSettings) -> _Search:
+    """Asks for fits until it has found the penalty."""
+    start = before.weight if of.start is None else of.start
+    if of.l2 is not None:
+        (only,) = yield [_Asked(of.l2, start, settings.last)]
+        return _Found(only, [])
+    (first,) = yield [_Asked(before.l2, start)]
+    if first.error:
+        return _Found(first, [])
+    chance = settings.path.chance_gain / max(1, int((of.held_out != LEFT_OUT).sum()))
+    path = [(first.l2, first.loss)]
+    best = first
+    for factor in (1 / settings.step, settings.step):
+        start = best.weight
+        while len(path) < settings.tries:
+            (tried,) = yield [_Asked(best.l2 * factor, start)]
+            if tried.error:
                 break  # with less of a penalty it would be harder still
-            path.append((tried.l2, cross_entropy(z_validation, tried.weight, held_out)))
+            path.append((tried.l2, tried.loss))
             # A stronger penalty is as good where its loss is the least but for chance; a weaker one has to gain more.
-            chance = settings.path.chance_gain / len(z_validation)
-            if path[-1][1] > (min(found for _, found in path) + chance if factor > 1 else loss - chance):
+            least = min(loss for _, loss in path)
+            if tried.loss > (least + chance if factor > 1 else best.loss - chance):
                 break
-            head, loss = tried, path[-1][1]
-        if head.l2 < path[0][0]:
+            # W moves about as far from one penalty to the next.
+            best, start = tried, 2 * tried.weight - best.weight.to(tried.weight)
+        if best.l2 < first.l2:
             break  # weaker was better, and stronger is not
-    return replace(head, l2_path=path)
+    (last,) = yield [_Asked(best.l2, best.weight, settings.last)]
+    return _Found(best if last.error else last, path)
+
+
+def _head_of(found: _Found, before: Head) -> Head | ConvergenceError:
+    fit = found.fit
+    if fit.error:
+        return fit.error
+    return replace(
+        before, weight=fit.weight.to(before.weight), l2=fit.l2, gradient_norm=fit.norm, curve=[], l2_path=found.path
+    )

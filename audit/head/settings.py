@@ -8,6 +8,7 @@ like this:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -47,6 +48,24 @@ class PathSettings:
     chance_gain: float = 0.5
     # Most samples that the search uses, evenly spaced; and most held-out samples.
     samples: int = 50_000
+
+    def tolerance(self, l2: float) -> float:
+        """The gradient norm at which a fit with the penalty λ ends."""
+        return max(self.gradient_norm, math.sqrt(2 * l2 * self.excess_loss))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TogetherSettings:
+    """How several heads on the same features are fitted together, each from a start near its optimum."""
+
+    # Most steps of Newton's method, and most halvings of a step.
+    steps: int = 50
+    halvings: int = 20
+    # Largest relative residual to which a step is solved, and most conjugate-gradient steps within it.
+    residual: float = 0.1
+    cg_steps: int = 100
+    # Most probabilities (samples × classes × heads) that are kept in memory: 256 MiB.
+    held_numbers: int = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
