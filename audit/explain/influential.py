@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.errors import ConvergenceError
+from audit.head.common_space import solve_in_common_space
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
@@ -42,19 +43,21 @@ class ExplanationSettings:
     validation_neighbours: int = 6
     suspect_neighbours: int = 3
     # Relative residual of the solutions. It finds the same strongest neighbours as 1e-8.
-    residual: float = 1e-2
+    residual: float = 4e-3
     # Most samples that are solved for at once, and most numbers (samples × classes). With wider rows, a block holds so
     # few rows that memory limits the speed.
-    at_once: int = 64
-    row_width: int = 65_536
+    at_once: int = 128
+    row_width: int = 8192
     # FLOP that explanations may take in any case: about 15 seconds on a CPU, and on a GPU.
     cpu_flop: float = 2e12
     cuda_flop: float = 2e14
     # Products with the Hessian that explanations may take, where that is more. The rest of an audit of 100,000 samples
     # with 512 features and 100 classes takes the time of about 1200.
     products: int = 1000
-    # Conjugate-gradient steps that a solution is first assumed to take; later ones are taken from what was needed.
-    cg_steps: int = 16
+    # Products with the Hessian that a solution is first assumed to take; later ones are taken from what was needed.
+    cg_steps: int = 10
+    # How many times as long an operation of the factor takes as one of a product with the Hessian.
+    factor_slowness: float = 1.5
     # Largest factor of the Hessian in single precision, in bytes. Computing it takes twice as much memory.
     factor_bytes: int = 2**29
 
@@ -140,7 +143,8 @@ def influential_samples(
         The table `AuditResult.explanations`.
     """
     ids, classes = names
-    method, _, _ = plan(hessian, solver, sum(len(group.rows) for group in wanted), settings)
+    targets = _in_turn(wanted)
+    method, _, _ = plan(hessian, solver, len(targets), settings)
     work = _Work.of(hessian, method, settings)
     left, cost = work.bound - work.first, work.per_sample
     widest = math.ceil(settings.row_width / hessian.classes)
@@ -148,30 +152,52 @@ def influential_samples(
     solve = _solver(hessian, method, note, settings.residual)
     z_train, residuals_train = hessian.single.z, select_rows(residuals, torch.from_numpy(train)).float()
     own = pd.Index(train).get_indexer(np.arange(len(z)))  # position among the training samples, or -1
-    records: list[tuple[object, ...]] = []
+    found: list[tuple[_Target, list[tuple[object, ...]]]] = []
+    while len(found) < len(targets):
+        fewest = max(0, len(wanted) - len(found))  # at least one of each group
+        some = targets[len(found) :][: min(at_once, max(int(left / cost), fewest))]
+        if not some:
+            break
+        part = torch.tensor([target.row for target in some])
+        p_part = p[part]
+        truth = torch.cat([target.group.targets[torch.tensor([target.row])] for target in some])
+        values, products = solve((p_part - truth).double()[:, :, None] * z[part].double()[:, None, :])
+        influence = inner_products(z_train, residuals_train, values)
+        cost = work.per_sample + (products - work.products) * work.product
+        left -= len(some) * cost
+        for place, (target, row) in enumerate(zip(some, influence, strict=True)):
+            if own[target.row] >= 0:
+                row[own[target.row]] = 0  # a training sample does not explain itself
+            labels = [classes[int(judged[place].argmax())] for judged in (truth, p_part)]
+            records: list[tuple[object, ...]] = [
+                (ids[target.row], target.reason, kind, rank, ids[train[at]], value, *labels)
+                for kind, rank, at, value in _ranked(row, target.group.count)
+            ]
+            found.append((target, records))
+    found.sort(key=lambda pair: pair[0].order)
+    return pd.DataFrame([record for _, records in found for record in records], columns=list(COLUMNS))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A sample to explain: its position, its group, why it is explained, and its place in the table."""
+
+    row: int
+    group: Wanted
+    reason: str
+    order: int
+
+
+def _in_turn(wanted: Sequence[Wanted]) -> list[_Target]:
+    """All samples to explain: the first of each group, then the others, those that matter most first."""
+    groups: list[list[_Target]] = []
     for group in wanted:
-        start = 0
-        while start < len(group.rows):
-            affordable = max(int(left / cost), 0 if start else 1)  # at least one of each group
-            rows = group.rows[start : start + min(at_once, affordable)]
-            if not len(rows):
-                break
-            part = torch.from_numpy(rows)
-            p_part, truth = p[part], group.targets[part]
-            values, steps = solve((p_part - truth).double()[:, :, None] * z[part].double()[:, None, :])
-            influence = inner_products(z_train, residuals_train, values)
-            cost = work.per_sample + (steps - work.steps) * work.product
-            left -= len(rows) * cost
-            for place, row in enumerate(influence):
-                if own[rows[place]] >= 0:
-                    row[own[rows[place]]] = 0  # a training sample does not explain itself
-                labels = [classes[int(judged[place].argmax())] for judged in (truth, p_part)]
-                for kind, rank, at, value in _ranked(row, group.count):
-                    records.append(
-                        (ids[rows[place]], group.reason[start + place], kind, rank, ids[train[at]], value, *labels)
-                    )
-            start += len(rows)
-    return pd.DataFrame(records, columns=list(COLUMNS))
+        start = sum(map(len, groups))
+        pairs = zip(group.rows.tolist(), group.reason, strict=True)
+        groups.append([_Target(row, group, reason, start + place) for place, (row, reason) in enumerate(pairs)])
+    return [target for of_group in groups for target in of_group[:1]] + [
+        target for of_group in groups for target in of_group[1:]
+    ]
 
 
 def _ranked(influence: Tensor, count: int) -> Iterator[tuple[str, int, int, float]]:
@@ -209,14 +235,14 @@ def plan(
 class _Work:
     """FLOP: the bound on all of them, the work before the first sample, that for each sample, and that of a product.
 
-    A sample is assumed to need `steps` steps with a product with the Hessian each.
+    A sample is assumed to need so many `products` with the Hessian.
     """
 
     bound: float
     first: float
     per_sample: float
     product: float
-    steps: int
+    products: int
 
     @classmethod
     def of(cls, hessian: HeadHessian, method: str, settings: ExplanationSettings) -> _Work:
@@ -228,24 +254,30 @@ class _Work:
             return cls(bound, 0.0, settings.cg_steps * product + ranking, product, settings.cg_steps)
         size = float((hessian.classes - 1) * hessian.features)
         applied = 2 * size**2 + 4 * hessian.parameters * hessian.features
-        return cls(bound, hessian.factor_flop, applied + ranking, product, 0)
+        return cls(bound, settings.factor_slowness * hessian.factor_flop, applied + ranking, product, 0)
 
 
 def _solver(
     hessian: HeadHessian, method: str, note: Callable[[str], None], residual: float
-) -> Callable[[Tensor], tuple[Tensor, int]]:
-    """Solves H S = B for B (k, C, D) to a relative residual: S, and the steps of conjugate gradients."""
+) -> Callable[[Tensor], tuple[Tensor, float]]:
+    """Solves H S = B for B (k, C, D) to a relative residual: S, and the products with H for each."""
     stable = StableSolver(hessian, method, note)
 
-    def to_tolerance(b: Tensor) -> tuple[Tensor, int]:
+    def to_tolerance(b: Tensor) -> tuple[Tensor, float]:
         solution = stable.solve(b, residual)
         return solution.values, solution.iterations
 
+    def together(b: Tensor) -> tuple[Tensor, float]:
+        try:
+            return solve_in_common_space(hessian.single, b, residual)
+        except ConvergenceError:  # an ill-conditioned Hessian, for which there are other means
+            return to_tolerance(b)
+
     if method != "cholesky":
-        return to_tolerance
+        return together
     precise: bool | None = None
 
-    def by_factor(b: Tensor) -> tuple[Tensor, int]:
+    def by_factor(b: Tensor) -> tuple[Tensor, float]:
         nonlocal precise
         if precise is None:  # a float32 factor may be too rough: check it on the first few right-hand sides
             precise = _is_precise(hessian, b[:8], residual)
