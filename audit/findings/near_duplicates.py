@@ -25,7 +25,8 @@ from audit.findings.contract import Audited, EstimatedPrecision, Finding
 from audit.findings.detail import detail
 from audit.findings.kinds import NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
 from audit.findings.look import leaked_splits
-from audit.findings.neighbours import Neighbours, nearest, same_hash
+from audit.findings.neighbours import Neighbours, same_hash
+from audit.findings.off_topic import neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def groups_of(audited: Audited) -> Groups:
 
 def _near_pairs(audited: Audited) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (p, 2) of near-duplicates, and how sure each is (p,)."""
-    found = nearest(audited.x)
+    found = neighbours(audited)
     usual = found.distances[:, -1]
     ratio = found.distances / np.maximum(usual[:, None], 1e-6)
     if audited.traits is None:

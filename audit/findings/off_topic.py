@@ -24,6 +24,9 @@ from torch import Tensor
 
 from audit.findings.contract import Audited, Finding
 from audit.findings.kinds import FITS_NO_CLASS
+from audit.findings.neighbours import SETTINGS as NEIGHBOURS
+from audit.findings.neighbours import Neighbours, nearest
+from audit.noise_model.votes import largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class OffTopicSettings:
 
 
 SETTINGS = OffTopicSettings()
+BLOCK = 512  # samples that are compared with all others at once
 COLUMN = "fits_no_class"
 EITHER_COLUMN = "wrong_for_any_reason"
 
@@ -71,28 +75,68 @@ WEIGHTS = Weights()
 
 def find(audited: Audited) -> Iterator[Finding]:
     """Pictures that fit no class with a probability of at least `likely`; adds the score columns to the audit."""
-    n = len(audited.ids)
-    if audited.x is None or audited.prior is None or audited.suspicion is None or n < SETTINGS.fewest:
+    if not _can_be_compared(audited):
         return
+    assert audited.suspicion is not None
+    n = len(audited.ids)
     numbers = np.searchsorted(audited.classes, audited.labels)
-    spaces = _Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
-    own = spaces.similarities(audited.x)
-    ranks = _ranks(audited, own[np.arange(n), numbers])
-    likely = np.sort(_probabilities(spaces.without(_odd(ranks, numbers)), numbers, audited))
+    compared = audited.once("compared", _compared)
+    likely = np.sort(_probabilities(compared.spaces, compared.to_classes, numbers, audited))
     probability = np.empty(n)
-    probability[np.argsort(ranks, kind="stable")] = likely
+    probability[np.argsort(compared.ranks, kind="stable")] = likely
     audited.columns[COLUMN] = probability
     audited.columns[EITHER_COLUMN] = 1 - (1 - audited.suspicion) * (1 - probability)
-    names = audited.classes.tolist()
+    names, to_label = audited.classes.tolist(), compared.to_label
     for row in np.flatnonzero(probability >= SETTINGS.likely):
         yield Finding(
             kind=FITS_NO_CLASS,
-            evidence=f"unlike the pictures labelled {names[numbers[row]]!r} (similarity {own[row, numbers[row]]:.2f}, "
-            f"usually {np.median(own[numbers == numbers[row], numbers[row]]):.2f}) and of every other class; "
+            evidence=f"unlike the pictures labelled {names[numbers[row]]!r} (similarity {to_label[row]:.2f}, "
+            f"usually {np.median(to_label[numbers == numbers[row]]):.2f}) and of every other class; "
             f"probability {probability[row]:.2f}",
             score=float(np.clip(probability[row], 0, 1)),
             samples=(int(row),),
         )
+
+
+def neighbours(audited: Audited) -> Neighbours:
+    """The nearest neighbours of each sample: from the comparison of all samples that this check makes, if it does."""
+    compared = audited.once("compared", _compared) if _can_be_compared(audited) else None
+    if compared is None or compared.neighbours is None:
+        return nearest(audited.x)
+    return compared.neighbours
+
+
+def _can_be_compared(audited: Audited) -> bool:
+    known = audited.x is not None and audited.prior is not None and audited.suspicion is not None
+    return known and len(audited.ids) >= SETTINGS.fewest
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """All samples, compared with each other.
+
+    Attributes:
+        spaces: the samples of each class that rank low, with which others are compared.
+        to_label: (n,) similarity to the samples with the same label.
+        ranks: (n,) how unlike every class each sample is.
+        to_classes: (n, C) similarity to each class of `spaces`.
+        neighbours: of each sample; None if each was compared with some of the samples only.
+    """
+
+    spaces: _Classes
+    to_label: np.ndarray
+    ranks: np.ndarray
+    to_classes: np.ndarray
+    neighbours: Neighbours | None
+
+
+def _compared(audited: Audited) -> _Compared:
+    numbers = np.searchsorted(audited.classes, audited.labels)
+    spaces = _Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
+    to_label = spaces.within(audited.x, numbers)
+    ranks = _ranks(audited, to_label)
+    spaces = spaces.without(_odd(ranks, numbers))
+    return _Compared(spaces, to_label, ranks, *spaces.similarities(audited.x))
 
 
 def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
@@ -129,12 +173,11 @@ def _odd(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return odd
 
 
-def _probabilities(spaces: _Classes, numbers: np.ndarray, audited: Audited) -> np.ndarray:
-    """The probability of each sample (n,) that it fits no class."""
+def _probabilities(spaces: _Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited) -> np.ndarray:
+    """The probability of each sample (n,) that it fits no class, from its similarity to each class (n, C)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    own = spaces.similarities(audited.x)
     known = _off_topic(spaces, own, numbers, audited, np.random.default_rng(audited.seed))
     features = _features(own, numbers)
     scaler = StandardScaler().fit(features)
@@ -170,7 +213,7 @@ def _off_topic(
     one, other = random.integers(0, n, (2, min(n, 1000)))
     one, other = one[numbers[one] != numbers[other]], other[numbers[one] != numbers[other]]
     mixed = spaces.mixtures(audited.x, one, other, random)
-    made.append(_features(spaces.similarities(mixed, themselves=False), random.integers(0, classes, len(mixed))))
+    made.append(_features(spaces.similarities(mixed, themselves=False)[0], random.integers(0, classes, len(mixed))))
     return np.concatenate(made)
 
 
@@ -185,6 +228,13 @@ def _features(similarities: np.ndarray, numbers: np.ndarray, with_lead: bool | N
     if similarities.shape[1] > 2 if with_lead is None else with_lead:
         columns.append(np.log(ordered[:, 0] - ordered[:, 1] + 1e-3))
     return np.stack(columns, 1)
+
+
+def _without_themselves(similar: Tensor, columns: np.ndarray) -> Tensor:
+    """Similarities (k, m) with none of a sample to itself, which is in one of the columns (k,), or in none (-1)."""
+    among = np.flatnonzero(columns >= 0)
+    similar[among, columns[among]] = -torch.inf
+    return similar
 
 
 @dataclass(frozen=True)
@@ -229,22 +279,56 @@ class _Classes:
         ]
         return replace(self, members=members)
 
-    def similarities(self, x: Tensor, themselves: bool = True, block: int = 512) -> np.ndarray:
-        """The mean similarity (n, C) of samples to the nearest of each class; `themselves` if x holds these."""
-        found = np.zeros((len(x), len(self.members)))
-        place = {row: number for number, row in enumerate(self.rows.tolist())} if themselves else {}
-        for start in range(0, len(x), block):
-            unit = torch.nn.functional.normalize(x[slice(start, min(start + block, len(x)))].float(), dim=1)
-            similar = unit @ self.unit.T
-            for row in range(len(unit)):
-                if (own := place.get(start + row)) is not None:
-                    similar[row, own] = -1.0
-            for number, members in enumerate(self.members):
-                if len(members) > 1:
-                    of_class = similar[:, members]
-                    nearest = of_class.topk(min(SETTINGS.nearest, len(members) - 1), dim=1).values
-                    found[start : start + len(unit), number] = nearest.mean(1).cpu().numpy()
+    def within(self, x: Tensor, numbers: np.ndarray) -> np.ndarray:
+        """The mean similarity (n,) of samples with class numbers (n,) to the nearest with the same one."""
+        found, places = np.zeros(len(numbers)), self._places(len(numbers))
+        for number, members in enumerate(self.members):
+            count, own_unit = self._count(members), self.unit[members]
+            column = np.full(len(self.rows) + 1, -1)  # of a sample among the members, by its place; the last is none
+            column[members.cpu().numpy()] = np.arange(len(members))
+            rows = np.flatnonzero(numbers == number) if count else np.empty(0, dtype=int)
+            for start in range(0, len(rows), BLOCK):
+                some = rows[start : start + BLOCK]
+                unit = torch.nn.functional.normalize(x[torch.from_numpy(some)].float(), dim=1)
+                similar = _without_themselves(unit @ own_unit.T, column[places[some]])
+                found[some] = similar.topk(count, dim=1).values.mean(1).cpu().numpy()
         return found
+
+    def similarities(self, x: Tensor, themselves: bool = True) -> tuple[np.ndarray, Neighbours | None]:
+        """The mean similarity (n, C) of samples to the nearest of each class; `themselves` if x holds these.
+
+        If they are compared with each other, their nearest neighbours come with it.
+        """
+        n = len(x)
+        found, places = np.zeros((n, len(self.members))), self._places(n if themselves else 0)
+        everyone = themselves and len(self.rows) == n
+        count = min(NEIGHBOURS.nearest, n - 1) if everyone else 0
+        rows_of, distances = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
+        for start in range(0, n, BLOCK):
+            part = slice(start, min(start + BLOCK, n))
+            similar = torch.nn.functional.normalize(x[part].float(), dim=1) @ self.unit.T
+            if themselves:
+                similar = _without_themselves(similar, places[part])
+            for number, members in enumerate(self.members):
+                if of_class := self._count(members):
+                    near = largest(similar[:, members], of_class)[0]
+                    found[part, number] = near.mean(1).cpu().numpy()
+            if count:
+                near, which = largest(similar, count)
+                rows_of[part], distances[part] = which.cpu().numpy(), (1 - near).clamp_min(0).cpu().numpy()
+        return found, Neighbours(rows_of, distances) if everyone else None
+
+    def _places(self, n: int) -> np.ndarray:
+        """The place (n,) of each sample among those that others are compared with, -1 if it is none of them."""
+        places = np.full(n, -1)
+        if n:
+            places[self.rows] = np.arange(len(self.rows))
+        return places
+
+    @staticmethod
+    def _count(members: Tensor) -> int:
+        """With how many samples of a class each sample is compared."""
+        return max(0, min(SETTINGS.nearest, len(members) - 1))
 
     def mixtures(self, x: Tensor, one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> Tensor:
         """Embeddings (k, d) that have each principal component from one of two samples."""

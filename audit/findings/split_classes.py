@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from audit.findings.contract import Audited, Finding
+from audit.head.factors import eigh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +103,7 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     order = random.permutation(len(values))
     first, second = order[: len(order) // 2], order[len(order) // 2 :]
     middle = values[first].mean(0)
-    directions = np.linalg.svd(values[first] - middle, full_matrices=False)[2][
-        : min(SETTINGS.directions, len(first) // 4)
-    ]
-    reduced = (values - middle) @ directions.T
+    reduced = (values - middle) @ _directions(values[first] - middle, min(SETTINGS.directions, len(first) // 4))
     centres, part = _two_means(reduced[first], random)
     nothing = _Split(0.0, np.zeros(len(values), dtype=bool))
     if not 1 < part.sum() < len(part) - 1:
@@ -121,13 +119,25 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     return _Split(float((high.mean() - low.mean()) / np.sqrt((low.var() + high.var()) / 2 + 1e-12)), places >= border)
 
 
+def _directions(centred: np.ndarray, count: int) -> np.ndarray:
+    """The leading principal directions (d, count) of values (n, d), from the smaller of their two moments."""
+    wide = torch.from_numpy(centred)
+    few = len(wide) < wide.shape[1]
+    vectors = eigh((wide @ wide.T if few else wide.T @ wide).double())[1][:, -count:].to(wide)
+    if few:
+        vectors = torch.nn.functional.normalize(wide.T @ vectors, dim=0)
+    directions: np.ndarray = vectors.numpy()
+    return directions
+
+
 def _two_means(values: np.ndarray, random: np.random.Generator, rounds: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Two centres (2, k) of values (n, k), and which values are nearer to the second: the best of some beginnings."""
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     for _ in range(SETTINGS.beginnings):
         centres = values[random.choice(len(values), 2, replace=False)]
         for _ in range(rounds):
-            part = ((values - centres[1]) ** 2).sum(1) < ((values - centres[0]) ** 2).sum(1)
+            apart = centres[1] - centres[0]
+            part = values @ apart > centres.mean(0) @ apart
             if part.all() or not part.any():
                 break
             centres = np.stack([values[~part].mean(0), values[part].mean(0)])
