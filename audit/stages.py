@@ -226,12 +226,12 @@ def _retrained(
     for arm in arms:
         codes = np.full(len(material.ids), LEFT_OUT)
         codes[arm.rows] = arm.labels[arm.rows]
-        trained_on, held_out = (torch.from_numpy(codes[rows]).to(x.device) for rows in places)
+        labels, labels_held_out = (torch.from_numpy(codes[rows]).to(x.device) for rows in places)
         near = arm.near
         penalty, start = (l2, None) if near is None else (near.l2, near.weight)
-        relabellings.append(Relabelling(trained_on, held_out, penalty, start))
-    parts = (select_rows(x, torch.from_numpy(rows)) for rows in places)
-    made = retrained_heads(head, *parts, relabellings, moment)
+        relabellings.append(Relabelling(labels, labels_held_out, penalty, start))
+    trained_on, held_out = (select_rows(x, torch.from_numpy(rows)) for rows in places)
+    made = retrained_heads(head, trained_on, held_out, relabellings, moment)
     return [UntrainedHead(error=str(one)) if isinstance(one, ConvergenceError) else one for one in made]
 
 

@@ -169,11 +169,9 @@ def influential_samples(
             if own[target.row] >= 0:
                 row[own[target.row]] = 0  # a training sample does not explain itself
             labels = [classes[int(judged[place].argmax())] for judged in (truth, p_part)]
-            records: list[tuple[object, ...]] = [
-                (ids[target.row], target.reason, kind, rank, ids[train[at]], value, *labels)
-                for kind, rank, at, value in _ranked(row, target.group.count)
-            ]
-            found.append((target, records))
+            ranked = _ranked(row, target.group.count)
+            of_target = (ids[target.row], target.reason)
+            found.append((target, [(*of_target, *kind, ids[train[at]], value, *labels) for *kind, at, value in ranked]))
     found.sort(key=lambda pair: pair[0].order)
     return pd.DataFrame([record for _, records in found for record in records], columns=list(COLUMNS))
 

@@ -175,8 +175,7 @@ def train_head(
         features: of x; None to compute them.
     """
     features = features or TrainingFeatures.of(x)
-    standardiser, z, moment = features.standardiser, features.z, features.moment
-    z_validation = standardiser(x_validation)
+    z, moment, z_validation = features.z, features.moment, features.standardiser(x_validation)
     targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     path: list[tuple[float, float]] = []
     initial = None
@@ -202,7 +201,7 @@ def train_head(
 
     goal = weight_tolerance * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
     weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal)
-    return Head(weight, standardiser, l2, "newton", gradient_norm, curve, path)
+    return Head(weight, features.standardiser, l2, "newton", gradient_norm, curve, path)
 
 
 def strongest_as_good(

@@ -85,17 +85,9 @@ def retrained_heads(
     searches = {place: _search(one, before, settings) for place, one in enumerate(relabellings)}
     asked: dict[int, list[_Asked]] = {place: next(search) for place, search in searches.items()}
     while asked:
-        flat = [(place, one) for place, of_search in asked.items() for one in of_search]
-        problems = [
-            Problem(relabellings[place].labels, one.l2, one.start, one.exactness * settings.path.tolerance(one.l2))
-            for place, one in flat
-        ]
-        fits = fit_together(z, problems, moment, settings.fit)
-        held_out = [relabellings[place].held_out for place, _ in flat]
-        losses = mean_losses(z_validation, held_out, [fit.weight for fit in fits])
-        answers: dict[int, list[_Tried]] = {place: [] for place in asked}
-        for (place, one), fit, loss in zip(flat, fits, losses, strict=True):
-            answers[place].append(_Tried(one.l2, fit.weight, fit.norm, loss, fit.error))
+        flat = [(relabellings[place], one) for place, of_search in asked.items() for one in of_search]
+        found = iter(_fitted(flat, z, z_validation, moment, settings))
+        answers = {place: [next(found) for _ in of_search] for place, of_search in asked.items()}
         asked = {}
         for place, tried in answers.items():
             try:
@@ -103,6 +95,25 @@ def retrained_heads(
             except StopIteration as ended:
                 outcomes[place] = _head_of(ended.value, before)
     return outcomes
+
+
+def _fitted(
+    asked: Sequence[tuple[Relabelling, _Asked]],
+    z: Rows,
+    z_validation: Rows,
+    moment: SecondMoment,
+    settings: RetrainSettings,
+) -> list[_Tried]:
+    """The fits that are asked for, on features z (n, D), with their losses on z_validation (m, D)."""
+    problems = [
+        Problem(of.labels, one.l2, one.start, one.exactness * settings.path.tolerance(one.l2)) for of, one in asked
+    ]
+    fits = fit_together(z, problems, moment, settings.fit)
+    losses = mean_losses(z_validation, [of.held_out for of, _ in asked], [fit.weight for fit in fits])
+    return [
+        _Tried(one.l2, fit.weight, fit.norm, loss, fit.error)
+        for (_, one), fit, loss in zip(asked, fits, losses, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
