@@ -8,7 +8,7 @@ arXiv 1703.04730, with the sign turned, as for the averaged influence).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,10 @@ class Explainer:
         row = influence_on_targets(self._solver, z[:1], residuals[:1], z[1:], residuals[1:])[0]
         return [(place, float(row[place])) for place in helpful_and_harmful(row, count)[1].tolist()]
 
+    def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
+        """What the head predicts for embeddings (m, d): probabilities (m, C) of the classes."""
+        return self._predict(embeddings)[1].numpy()
+
     def _predict(self, embeddings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.from_numpy(np.asarray(embeddings)).to(torch.float64)
         return self._head.features(x), self._head.probabilities(x)
@@ -167,6 +171,15 @@ class ResultExplainer:
     def nearest(self) -> NearestSamples:
         """Which samples are most like one, among those whose images can be read."""
         return NearestSamples(list(self._readable.index), self._embeddings, list(self._readable["label"]))
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of `head_probabilities`."""
+        return list(self._classes)
+
+    def head_probabilities(self, samples: Sequence[str]) -> np.ndarray:
+        """What the audited head predicts: probabilities (m, C) of the classes, for m samples of `nearest`."""
+        return self._explainer.probabilities(self._embeddings[[self._places[sample] for sample in samples]])
 
     def explain(self, sample_id: str, count: int, same_class: bool = False) -> pd.DataFrame:
         """The training samples that speak for and against the label of a sample that was audited.

@@ -15,6 +15,7 @@ from fiftyone.core.utils import to_slug
 
 from audit.errors import InputError
 from integrations.fiftyone.appearance import FLAGGED
+from integrations.fiftyone.plugin_install import PANEL
 from integrations.fiftyone.read import load_collection
 from integrations.fiftyone.runs import METHOD
 
@@ -27,6 +28,8 @@ def open_app(
     ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the App until interrupted (Ctrl+C), open on the flagged samples of the dataset's newest audit.
+
+    The panel 'Label audit' is beside the grid. In a dataset without an audit it opens the form of one.
 
     The App serves any file that this user can read to whoever reaches the address: leave it on this machine.
 
@@ -49,7 +52,7 @@ def open_app(
     # Otherwise the server reads and registers every plugin anew at each request, twice: 0.1 s of CPU time a decision.
     os.environ.setdefault("FIFTYONE_PLUGINS_CACHE_ENABLED", "true")
     chatter.setLevel(logging.WARNING)  # how to tunnel to another machine, and that a session was launched
-    session = fo.launch_app(view, address=address, port=free, remote=not browser)
+    session = fo.launch_app(view, spaces=side_by_side(), address=address, port=free, remote=not browser)
     chatter.setLevel(level)
     try:
         path = f"datasets/{quote(dataset_name)}" + (f"?view={to_slug(view.name)}" if view.name else "")
@@ -71,6 +74,13 @@ def opening_view(dataset_name: str) -> SampleCollection:
         if dataset.has_saved_view(flagged):
             return dataset.load_saved_view(flagged)
     return dataset
+
+
+def side_by_side() -> fo.Space:
+    """The grid, and the panel 'Label audit' beside it."""
+    grid = fo.Space(children=[fo.Panel(type="Samples", pinned=True)])
+    panel = fo.Space(children=[fo.Panel(type=PANEL)])
+    return fo.Space(children=[grid, panel], orientation="horizontal")
 
 
 def _free_port(address: str, port: int, tried: int = 20) -> int:

@@ -14,6 +14,7 @@ from audit.errors import InputError
 from audit.findings.kinds import BAD_PICTURES, DUPLICATE_LABELS, DUPLICATES, LEAKS, OFF_TOPIC, SPLIT_LEAK
 from integrations.fiftyone.fields import (
     ALL_FIELDS,
+    DECIDED,
     DISMISSED,
     FINDINGS,
     FLAG,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from audit.findings.contract import Kind
 
 EXTREMES = 100  # samples in each of the views 'most harmful' and 'most helpful'
-ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6"}
+ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6", DECIDED: "#0E7490"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
 GIVEN_COLOR = "#3B82F6"  # of the label field, which is shown beside them
 
@@ -243,7 +244,7 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
     """Group the audit's fields at the top of the sidebar, and show suspicion and suggestion on the images. What is
     kept for the review's own sake is in a closed group at the end: the App shows every field in some group.
 
-    What is shown on the images, and in which color, is set the first time only; afterwards it is the user's choice.
+    What is shown on the images, and in which color, is set when a field is new; afterwards it is the user's choice.
     """
     config = dataset.app_config
     names = audit_fields(dataset, key)
@@ -258,16 +259,16 @@ def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:
             if not group.paths:  # a default group that was there for our fields alone
                 groups.remove(group)
     ours = next((group for group in groups if group.name == group_name(key)), None)
-    first_time = ours is None
     if ours is None:
         ours = fo.SidebarGroupDocument(name=group_name(key), expanded=True)
         groups.insert(next((i + 1 for i, group in enumerate(groups) if group.name == "tags"), 0), ours)
     kept = [field.name(key) for field in KEPT_FIELDS if field.name(key) in names]
+    new = set(names).difference(ours.paths)
     ours.paths = [name for name in names if name not in kept]
     _keep_last(groups, kept_group_name(key), kept)
     config.sidebar_groups = groups
-    if first_time:
-        colors = {field.name(key): color for field, color in ON_IMAGES.items() if field.name(key) in names}
+    colors = {field.name(key): color for field, color in ON_IMAGES.items() if field.name(key) in new}
+    if colors:
         _activate(dataset, list(colors))
         _color(dataset, {label_field: GIVEN_COLOR, **colors})
     dataset.save()

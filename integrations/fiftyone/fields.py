@@ -98,7 +98,14 @@ DECISIONS = AuditField(
     "decisions", fo.ListField, "Every review decision on the sample: what, who, when, before and after.", fo.DictField
 )
 
-REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS)
+DECIDED = AuditField(
+    "decided",
+    fo.StringField,
+    "What a person decided, as the grid shows it: '→ label' for a new label, wrong, right, unsure or remove; empty "
+    "where nobody decided.",
+)
+
+REVIEW_FIELDS = (STATUS, CORRECTED, ORIGINAL, DECISIONS, DECIDED)
 """What review writes; an audit declares them empty, so that windows that review at once need not."""
 
 MODEL_SUSPICION = AuditField(
@@ -126,8 +133,8 @@ INDEXED = (SUSPICION, STATUS, FLAG)
 """What the panel and the App filter and sort by; the queue of unreviewed samples has an index of its own."""
 
 ALL_FIELDS = (
-    *(SUSPICION, SUGGESTED, FLAG, STATUS, CORRECTED, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT, FINDINGS),
-    *(FITS_NO_CLASS, INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS, *MODEL_FIELDS),
+    *(SUSPICION, SUGGESTED, FLAG, STATUS, DECIDED, CORRECTED, INFLUENCE, SELF_INFLUENCE, LOO_PROBABILITY, SPLIT),
+    *(FINDINGS, FITS_NO_CLASS, INJECTED, INJECTED_LABEL, HEAT_MAP, ORIGINAL, DECISIONS, *MODEL_FIELDS),
 )
 """All of them, in the order in which the App's sidebar shows them: what a reviewer looks at first comes first."""
 

@@ -49,11 +49,17 @@ def kind_of(field: fo.Field | None) -> Kind | None:
 
 
 def label_fields(dataset: fo.Dataset) -> list[str]:
-    """The fields of a dataset whose labels can be audited: classifications first, then lists of them, then text."""
+    """The fields of a dataset whose labels can be audited: classifications first, then lists of them, then text.
+
+    A copy is left out: an audit of the field that it follows brings it up to date.
+    """
     fields = {
         name: kind
         for name, field in dataset.get_field_schema().items()
-        if (kind := kind_of(field)) is not None and owner(field) is None and name not in NO_LABELS
+        if (kind := kind_of(field)) is not None
+        and owner(field) is None
+        and name not in NO_LABELS
+        and _original_of(field) is None
     }
     order = (Kind.CLASSIFICATION, Kind.LIST, Kind.TEXT)
     return sorted(fields, key=lambda name: order.index(fields[name]))

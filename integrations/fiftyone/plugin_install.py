@@ -11,6 +11,7 @@ import fiftyone.plugins as fop
 from audit.errors import InputError
 
 PLUGIN = "@influence-audit/influence-audit"
+PANEL = "label_audit"
 SOURCE = Path(__file__).parent / "plugin"
 
 

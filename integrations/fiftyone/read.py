@@ -69,23 +69,40 @@ def read_samples(dataset_or_view: SampleCollection, label_field: str = "ground_t
     Raises:
         InputError: if there are no samples, they are not images, or the field does not hold one label for each.
     """
-    if isinstance(dataset_or_view, PatchesView | ClipsView | FramesView):
-        raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
-    name = root_of(dataset_or_view).name
+    check_whole_images(dataset_or_view)
     _check_label_field(dataset_or_view, label_field)
     if not dataset_or_view:
         raise InputError(f"there are no samples to audit in {_name(dataset_or_view)}; choose another view")
-    if dataset_or_view.media_type != fo.core.media.IMAGE:
-        raise InputError(
-            f"dataset {name!r} holds {dataset_or_view.media_type} samples; an audit needs images "
-            "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
-        )
+    check_images(dataset_or_view)
     ids, filepaths, tags = dataset_or_view.values(["id", "filepath", "tags"])
     labels = read_labels(dataset_or_view, label_field)
     if all(label is None for label in labels):
         raise InputError(f"label field {label_field!r} holds no labels in {_name(dataset_or_view)}; label some first")
     splits = [_split_of(sample_tags or ()) for sample_tags in tags]
     return Samples(ids, filepaths, labels, splits if any(splits) else None)
+
+
+def check_whole_images(collection: SampleCollection) -> None:
+    """Refuse a view of parts of images or videos.
+
+    Raises:
+        InputError: if it is one.
+    """
+    if isinstance(collection, PatchesView | ClipsView | FramesView):
+        raise InputError("a view of patches, clips or frames cannot be audited; give one of whole images")
+
+
+def check_images(collection: SampleCollection) -> None:
+    """Refuse samples that are no images.
+
+    Raises:
+        InputError: if they are none.
+    """
+    if collection.media_type != fo.core.media.IMAGE:
+        raise InputError(
+            f"dataset {root_of(collection).name!r} holds {collection.media_type} samples; an audit needs images "
+            "(of a grouped dataset, give the view `select_group_slices(...)` of one image slice)"
+        )
 
 
 def load_dataset(name: str) -> fo.Dataset:
@@ -118,11 +135,11 @@ def _check_label_field(collection: SampleCollection, label_field: str) -> None:
         kind = getattr(field, "document_type", type(field)).__name__
         raise InputError(
             f"field {label_field!r} of dataset {root_of(collection).name!r} is a {kind}; an audit needs a "
-            f"Classification, and it has: {names}{_conversion(root_of(collection).name, label_field, field)}"
+            f"Classification, and it has: {names}{conversion(root_of(collection).name, label_field, field)}"
         )
 
 
-def _conversion(dataset: str, label_field: str, field: fo.Field) -> str:
+def conversion(dataset: str, label_field: str, field: fo.Field) -> str:
     """How to convert a field with numbers, or with lists of one text, into a label field; '' for other fields.
 
     Of detections, it is how to make pictures of their boxes.

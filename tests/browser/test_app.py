@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ import pytest
 
 from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
+from integrations.fiftyone.plugin.panel_layout import LEAST_CHECKED
 from integrations.fiftyone.review import decisions, this_user, undo_last
 from tests.browser.app_window import AppWindow, served
 from tests.fiftyone.made_up import made_up_result
@@ -64,6 +65,11 @@ def test_the_app_opens_on_the_flagged_samples(
     page.wait_for_selector("canvas[canvas-loaded=true]")
     assert page.get_by_text("audit: flagged").first.is_visible()
     assert page.get_by_text(f"{len(flagged)} samples").first.is_visible()
+    panel = page.locator("[data-cy='panel-content-label_audit']")
+    panel.locator("[data-cy=review] img").first.wait_for()  # beside the grid, without a click
+    start = panel.locator("[data-cy=start]")
+    start.wait_for()
+    assert [line[:3] for line in start.inner_text().splitlines()] == ["1. ", "2. ", "3. "]
     page.screenshot(path=folder / "app-flagged.png")
     assert page.locator("[data-cy='sidebar-group-label audit (audit)-field']").is_visible()
     for field in (FIELDS | INJECTION_FIELDS) - {"audit_decisions"}:
@@ -94,6 +100,51 @@ def standing(dataset: fo.Dataset) -> list[dict[str, Any]]:
 
 def path_of(source: str) -> str:
     return unquote(source.split("filepath=", 1)[1])
+
+
+def test_a_dataset_without_an_audit_opens_the_form_and_a_running_audit_can_be_stopped(
+    dataset_name: Callable[[str], str], browser: Browser, tmp_path: Path
+) -> None:
+    """The pictures are kept where INFLUENCE_AUDIT_SCREENSHOTS names a folder."""
+    new = sixty_digits(dataset_name("not audited"))
+    fields = list(new.get_field_schema())
+    folder = Path(os.environ.get("INFLUENCE_AUDIT_SCREENSHOTS", tmp_path))
+    with served(new.name, tmp_path / "console.log") as address:
+        window = AppWindow(browser, address, folder)
+        form = window.form()
+        form.get_by_text("Label field").first.wait_for()
+        window.settle()
+        window.page.screenshot(path=folder / "app-new.png")
+        form.get_by_text("More settings").click()
+        form.locator("input[value='auto']").fill("bundled")
+        window.settle()
+        form.get_by_role("button", name="Audit labels", exact=True).first.click()
+        stop = window.page.get_by_role("button", name="Stop the audit").first
+        stop.wait_for()
+        window.page.screenshot(path=folder / "app-stop.png")
+        stop.click()
+        window.sees("audit 'audit' was stopped; nothing was written")
+        window.page.reload()  # the form is offered once, and not again and again
+        window.panel.get_by_text("No audit yet").wait_for()
+        window.settle()
+        assert not window.page.locator("[data-cy=operators-prompt-modal]").count()
+    new.reload()
+    assert (new.list_runs(), list(new.get_field_schema())) == ([], fields)
+
+
+def test_ten_decisions_come_before_a_judgement_on_the_audit(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    flagged = len(dataset.match(fo.ViewField("audit_flag") == True))  # noqa: E712
+    assert flagged >= LEAST_CHECKED
+    judgement = reviewing.panel.get_by_text("decided on since the audit")
+    for number in range(1, LEAST_CHECKED):
+        reviewing.decide("D")
+        reviewing.sees(f"{number} / {flagged} reviewed")
+    assert not judgement.count()
+    reviewing.decide("D")
+    judgement.first.wait_for()
+    assert f"Of {LEAST_CHECKED} flags decided on" in judgement.first.inner_text()
+    reviewing.page.keyboard.press("Shift+U")
+    judgement.first.wait_for(state="hidden")
 
 
 def test_each_key_decides_on_the_picture_that_was_on_screen(reviewing: AppWindow, dataset: fo.Dataset) -> None:

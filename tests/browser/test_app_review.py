@@ -78,9 +78,9 @@ def test_a_reviewer_goes_from_a_flag_to_a_corrected_label(
 
 def review(app: AppWindow, dataset: fo.Dataset) -> None:
     """The whole way, from opening the dataset to the report after the second audit."""
+    form = app.form()  # a dataset without an audit opens it
+    app.settle()
     app.picture("dataset")
-
-    form = app.operate("Audit labels")
     form.get_by_text("More settings").click()
     form.get_by_text("Backbone weights:").wait_for()
     form.locator("input[value='auto']").fill("bundled")
@@ -117,6 +117,8 @@ def review(app: AppWindow, dataset: fo.Dataset) -> None:
     app.settle()
 
     app.sees("nearest are labelled")
+    for number in (1, 2, 3):  # each class with its probability
+        app.panel.get_by_role("button", name=re.compile(rf"^{number}.*\s·\s[01]\.\d\d$")).first.wait_for()
     app.press("Why is it suspect?")
     app.panel.get_by_text("Training samples that speak").first.wait_for()
     app.panel.get_by_role("button", name="Audit again").first.scroll_into_view_if_needed()

@@ -44,6 +44,7 @@ FIELDS = {
     "audit_corrected",
     "audit_original",
     "audit_decisions",
+    "audit_decided",
     "audit_findings",
     "audit_fits_no_class",
 }

@@ -16,9 +16,10 @@ def cards(state: Any) -> list[tuple[str, str]]:
     """Numbers, each with what it is.
 
     Args:
-        state: of the panel: summary, progress, class_sizes, suspects, threshold, own_threshold and class_label.
+        state: of the panel: summary, progress, class_sizes, suspects, threshold, own_threshold, class_label and
+            hide_injected.
     """
-    if state.class_label is None and state.threshold == state.own_threshold:
+    if state.class_label is None and state.threshold == state.own_threshold and not state.hide_injected:
         samples = state.summary.get("counts", {}).get("samples", 0)
         shown = [(f"{samples:,}", "samples"), (f"{state.progress['flagged']:,}", "flagged")]
         return shown + (modelled_cards(state.summary) or verified_cards(state.summary))
@@ -39,6 +40,7 @@ def slider_label(state: Any) -> str:
     """What the slider shows: the threshold, and how many samples are at or above it."""
     count = suspects_shown(state).count
     of_class = "" if state.class_label is None else f" of class {state.class_label}"
+    of_class += ", injected ones hidden" if state.hide_injected else ""
     return f"Show suspicion of at least {state.threshold:.2f}: {counted(count, 'sample')}{of_class}"
 
 
@@ -50,7 +52,7 @@ def _cards_at_the_slider(state: Any) -> list[tuple[str, str]]:
     shown = [(f"{size:,}", whose), (f"{found.count:,}", f"at or above {state.threshold:.2f}")]
     if not found.count:
         return shown
-    verified = None if label is not None else _verified_share(state.summary, found.count)
+    verified = None if label is not None or state.hide_injected else _verified_share(state.summary, found.count)
     if verified is not None:
         return [*shown, (verified, "of these wrong, verified")]
     shown.append((f"{found.expected_wrong:,.0f}", "of these expected to be wrong, modelled"))

@@ -10,6 +10,7 @@ KEPT = (
     "check_last",
     "checking",
     "class_label",
+    "hide_injected",
     "label_field",
     "only_unreviewed",
     "sample",

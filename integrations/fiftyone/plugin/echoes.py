@@ -40,6 +40,7 @@ def _shows_what_is(ctx: Any, state: dict[str, Any]) -> bool:
         return False
     if not dataset.has_run(state["audit_key"]):
         return False
-    now = (state.get("threshold"), state.get("class_label"), bool(state.get("only_unreviewed")))
+    hidden = (bool(state.get("only_unreviewed")), bool(state.get("hide_injected")))
+    now = (state.get("threshold"), state.get("class_label"), *hidden)
     filters = filters_of(ctx.view, dataset, state["audit_key"], state.get("label_field") or "")
-    return now[1:] == (None, False) if filters is None else filters == now
+    return now[1:] == (None, False, False) if filters is None else filters == now

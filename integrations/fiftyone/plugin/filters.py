@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
-from integrations.fiftyone.fields import INJECTED_LABEL, STATUS, SUSPICION, UNREVIEWED
+from integrations.fiftyone.fields import INJECTED, INJECTED_LABEL, STATUS, SUSPICION, UNREVIEWED
 
 from .check import is_blind
 
+NOT_INJECTED = {"$ne": True}
 
-def wanted_samples(
-    dataset: fo.Dataset, key: str, label_field: str, threshold: float, class_label: str | None, only_unreviewed: bool
-) -> dict[str, Any]:
-    """Which samples threshold, class and status leave: a filter that can be read in the App's view bar."""
-    wanted: dict[str, Any] = {SUSPICION.name(key): {"$gte": threshold}}
-    if only_unreviewed:
+
+class Filters(NamedTuple):
+    """What the panel shows in the grid.
+
+    Attributes:
+        threshold: the lowest suspicion.
+        class_label: the audited label; None for any.
+        only_unreviewed: whether decided samples are left out.
+        hide_injected: whether samples whose label the audit changed on purpose are left out.
+    """
+
+    threshold: float
+    class_label: str | None = None
+    only_unreviewed: bool = False
+    hide_injected: bool = False
+
+
+def wanted_samples(dataset: fo.Dataset, key: str, label_field: str, filters: Filters) -> dict[str, Any]:
+    """Which samples the filters leave: a filter that can be read in the App's view bar."""
+    wanted: dict[str, Any] = {SUSPICION.name(key): {"$gte": filters.threshold}}
+    if filters.only_unreviewed:
         wanted[STATUS.name(key)] = UNREVIEWED
-    if class_label is not None:
+    if filters.hide_injected:
+        wanted[INJECTED.name(key)] = NOT_INJECTED
+    if filters.class_label is not None:
         given, injected = f"{label_field}.label", INJECTED_LABEL.name(key)
         if dataset.has_field(injected):
-            wanted["$or"] = [{f"{injected}.label": class_label}, {injected: None, given: class_label}]
+            wanted["$or"] = [{f"{injected}.label": filters.class_label}, {injected: None, given: filters.class_label}]
         else:
-            wanted[given] = class_label
+            wanted[given] = filters.class_label
     return wanted
 
 
-def filters_of(
-    view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: str
-) -> tuple[float, str | None, bool] | None:
-    """Threshold, class and whether only unreviewed samples are shown, of a view that the panel made; else None."""
+def filters_of(view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field: str) -> Filters | None:
+    """The filters of a view that the panel made; None of any other view."""
     first = _first_match(view)
     found = first.filter if first is not None and isinstance(first.filter, dict) else {}
     threshold = found.get(SUSPICION.name(key))
@@ -39,8 +55,8 @@ def filters_of(
         return None
     injected = (found.get("$or") or [{}])[0]
     label = found.get(f"{label_field}.label", injected.get(f"{INJECTED_LABEL.name(key)}.label"))
-    filters = (float(threshold["$gte"]), label, STATUS.name(key) in found)
-    return filters if wanted_samples(dataset, key, label_field, *filters) == found else None
+    filters = Filters(float(threshold["$gte"]), label, STATUS.name(key) in found, INJECTED.name(key) in found)
+    return filters if wanted_samples(dataset, key, label_field, filters) == found else None
 
 
 def _first_match(view: fo.DatasetView) -> fo.Match | None:

@@ -21,6 +21,8 @@ from integrations.fiftyone.background_audit import (
     forget_job,
     running_jobs,
 )
+from integrations.fiftyone.fields import INJECTED
+from integrations.fiftyone.label_fields import original_field
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.overview import Overview, audit_overview, version_of
 from integrations.fiftyone.runs import COMPLETE, as_read, audit_config
@@ -29,7 +31,7 @@ from .by_hand import look_at_hand, open_editor, resume_hand
 from .check import DECIDING, EVENTS, leave, look_at_check, show_check, show_check_of_view, shown_check
 from .draft import Draft
 from .echoes import is_echo
-from .filters import filters_of, wanted_samples
+from .filters import Filters, filters_of, wanted_samples
 from .help_text import HELP
 from .operators.inputs import audit_keys
 from .operators.operator import ICON, MISTAKES, dataset_of
@@ -37,6 +39,8 @@ from .operators.window import FINDINGS_PANEL, PANEL, PLUGIN, show_changed_fields
 from .panel_layout import PanelLayout
 from .shown import CLASSES_SHOWN, class_table, figure_layout, plain_summary
 
+_offered: set[str] = set()
+"""Datasets without an audit for which the form was opened."""
 SILENT = ("prompt", "open_sample", "show_findings")
 """Methods that change nothing of what the panel shows."""
 
@@ -77,6 +81,7 @@ class LabelAuditPanel(foo.Panel):
     def on_load(self, ctx: Any) -> None:
         """Show the newest audit, or the one that the panel was opened for; its filters are those of the grid."""
         self._guarded(ctx, self._load, threshold_of=None)
+        self._offer_audit(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Start again on the new dataset."""
@@ -108,10 +113,15 @@ class LabelAuditPanel(foo.Panel):
         shown = (ctx.params.get("filters") or {}).get("only_unreviewed", ctx.panel.state.only_unreviewed)
         self._guarded(ctx, self._filter, only_unreviewed=not shown)
 
+    def toggle_injected(self, ctx: Any) -> None:
+        """Leave out the samples whose label the audit changed on purpose, or show them again."""
+        shown = (ctx.params.get("filters") or {}).get("hide_injected", ctx.panel.state.hide_injected)
+        self._guarded(ctx, self._hide_injected, not shown)
+
     def show_all(self, ctx: Any) -> None:
         """Take the panel's filters off the grid."""
         ctx.ops.clear_view()
-        self._guarded(ctx, self._count, class_label=None, only_unreviewed=False)
+        self._guarded(ctx, self._count, class_label=None, only_unreviewed=False, hide_injected=False)
 
     def open_sample(self, ctx: Any) -> None:
         """Open the sample that a thumbnail shows."""
@@ -139,7 +149,7 @@ class LabelAuditPanel(foo.Panel):
         key = ctx.params.get("audit_key") or state.audit_key
         given = {"audit_key": key} if key else {}
         if name == "audit_labels" and key:  # again: its scores are made anew, and its decisions are kept
-            given |= {"label_field": state.label_field, "replace": True}
+            given |= {"label_field": original_field(dataset_of(ctx), state.label_field), "replace": True}
         if ctx.params.get("sample"):
             given["samples"] = ctx.params["sample"]
         ctx.prompt(f"{PLUGIN}/{name}", params=given, on_success=self.changed)
@@ -196,6 +206,14 @@ class LabelAuditPanel(foo.Panel):
             state.send()
             state.problem = str(mistake)
 
+    def _offer_audit(self, ctx: Any) -> None:
+        """Open the form of an audit where a dataset has none: once in the App's process, and never over a mistake."""
+        state = ctx.label_audit
+        if state.audit_key or state.job or state.problem or ctx.dataset.name in _offered:
+            return
+        _offered.add(ctx.dataset.name)
+        ctx.prompt(f"{PLUGIN}/audit_labels", on_success=self.changed)
+
     def _bring_up_to_date(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Look in the dataset for what this event has not looked for.
 
@@ -224,10 +242,10 @@ class LabelAuditPanel(foo.Panel):
         state.shown = None  # the browser has nothing of it yet, or what it had before
         state.label_field = audit_config(dataset, state.audit_key).label_field
         filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
-        state.class_label, state.only_unreviewed = (None, False) if filters is None else filters[1:]
+        state.class_label, state.only_unreviewed, state.hide_injected = (filters or Filters(0.0))[1:]
         self._show_audit(ctx, dataset, state)
-        if filters is not None and filters != (state.threshold, state.class_label, state.only_unreviewed):
-            state.threshold, state.class_label, state.only_unreviewed = filters
+        if filters is not None and filters != _filters_in(state):
+            self._take_filters(state, filters)
             self._show_audit(ctx, dataset, state)
         resume_hand(ctx, dataset, state)
         self._count(ctx, dataset, state)
@@ -254,13 +272,15 @@ class LabelAuditPanel(foo.Panel):
 
     def _show_numbers(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
         """The numbers at the slider's place."""
-        state.suspects = review.suspects_by_class(dataset, state.audit_key, state.threshold)
+        state.suspects = review.suspects_by_class(dataset, state.audit_key, state.threshold, bool(state.hide_injected))
         state.class_sizes = {row.label: row.samples for row in overview.classes}
         state.own_threshold = overview.threshold
-        place = f"{state.threshold_of} {state.threshold}"
+        state.has_injected = dataset.has_field(INJECTED.name(state.audit_key))
+        place = f"{state.threshold_of} {state.threshold} {bool(state.hide_injected)}"
         if state.shown is None or state.table_at != place:
             flagged = {label: found.count for label, found in state.suspects.items()}
-            ctx.panel.data.classes = class_table(overview, None if state.threshold == overview.threshold else flagged)
+            is_audits = state.threshold == overview.threshold and not state.hide_injected
+            ctx.panel.data.classes = class_table(overview, None if is_audits else flagged)
         state.table_at = place
 
     def _count(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
@@ -282,17 +302,22 @@ class LabelAuditPanel(foo.Panel):
             self._filter(ctx, dataset, state)
 
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
-        filters = (state.threshold, state.class_label, bool(state.only_unreviewed))
-        shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, *filters))
+        shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, _filters_in(state)))
         ctx.ops.set_view(view=most_suspicious_first(shown, state.audit_key))
+
+    def _hide_injected(self, ctx: Any, dataset: fo.Dataset, state: Draft, hide: bool) -> None:
+        state.hide_injected = hide
+        self._show_audit(ctx, dataset, state)
+        self._filter(ctx, dataset, state)
 
     def _look_at_view(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Take the filters from the view: the state may be from before the panel itself set it."""
         filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
-        if filters is None:
-            state.class_label, state.only_unreviewed = None, False
-            return
-        state.threshold, state.class_label, state.only_unreviewed = filters
+        self._take_filters(state, filters or Filters(state.threshold))
+
+    @staticmethod
+    def _take_filters(state: Draft, filters: Filters) -> None:
+        state.threshold, state.class_label, state.only_unreviewed, state.hide_injected = filters
 
     def _look_at_jobs(self, ctx: Any, dataset: fo.Dataset, state: Draft, reload: bool = True) -> None:
         """Show a running audit; once it has ended, show what came of it and load it."""
@@ -316,3 +341,7 @@ class LabelAuditPanel(foo.Panel):
     def render(self, ctx: Any) -> types.Property:
         """Lay out what the state says."""
         return PanelLayout(self, ctx.label_audit).whole()
+
+
+def _filters_in(state: Draft) -> Filters:
+    return Filters(state.threshold, state.class_label, bool(state.only_unreviewed), bool(state.hide_injected))

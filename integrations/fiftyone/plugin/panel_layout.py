@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .panel import LabelAuditPanel
 
 POLL_MILLISECONDS = 2000
-FILTERS = ("audit_key", "threshold", "threshold_of", "class_label", "only_unreviewed")
+FILTERS = ("audit_key", "threshold", "threshold_of", "class_label", "only_unreviewed", "hide_injected")
 TABLE = {  # only names of classes may be broken anywhere
     "minWidth": 0,
     "& th, & td": {"px": 1, "overflowWrap": "break-word"},
@@ -28,7 +28,9 @@ SLIDER_COLOR = "#ff6d04"  # the App's own
 NO_AUDIT = """
 ##### No audit yet
 
-*Audit labels* finds labels that are probably wrong. It leaves your labels as they are.
+1. *Audit labels* opens a form: choose the field with your labels.
+2. The audit finds the labels that are probably wrong. It leaves your labels as they are.
+3. The grid then shows these pictures, and this panel asks about one after the other.
 """
 
 
@@ -145,6 +147,7 @@ class PanelLayout:
             version=state.threshold_of,
             threshold=state.threshold,
             class_label=state.class_label,
+            hide_injected=bool(state.hide_injected),
             label_field=state.label_field,
             classes=state.classes,
             confused=state.confused,
@@ -176,6 +179,9 @@ class PanelLayout:
         filters = row(panel, "filter_row")
         label = "Show reviewed too" if state.only_unreviewed else "Only unreviewed"
         button(filters, "only_unreviewed", label, "filter_alt", self._actions.toggle_unreviewed, params=self._drawn)
+        if state.has_injected:
+            label = "Show injected too" if state.hide_injected else "Hide injected"
+            button(filters, "hide_injected", label, "science", self._actions.toggle_injected, params=self._drawn)
         button(filters, "show_all", "Show all samples", "clear_all", self._actions.show_all, params=self._drawn)
         if state.class_label is not None:
             filters.md(f"class **{plain(state.class_label)}**", name="class_shown", componentsProps=FIT)

@@ -24,16 +24,21 @@ from pymongo.write_concern import WriteConcern
 from audit.errors import InputError
 from integrations.fiftyone.appearance import save_views, show_fields
 from integrations.fiftyone.fields import (
+    CONFIRMED,
     CORRECTED,
+    DECIDED,
     DECISIONS,
+    DISMISSED,
     FLAG,
     INJECTED_LABEL,
     ORIGINAL,
     RELABELLED,
+    REMOVED,
     REVIEW_FIELDS,
     STATUS,
     SUGGESTED,
     SUSPICION,
+    UNREVIEWED,
     UNSURE,
     AuditField,
     declare,
@@ -63,6 +68,10 @@ JUDGES = {"$or": [SETS_STATE, {"$eq": ["$$entry.action", "unsure"]}]}
 
 STANDS = {"$eq": [{"$ifNull": ["$$entry.undone_at", None]}, None]}
 """Whether an entry of the log was not undone."""
+
+
+BADGES = {CONFIRMED: "wrong", DISMISSED: "right", UNSURE: "unsure", REMOVED: "remove"}
+"""What the grid shows of a decision, by status; of a new label it is '→ label'."""
 
 
 def entries_of(log: str, condition: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +148,7 @@ class DecisionLog:
         self.corrected = CORRECTED.name(key)
         self.original = ORIGINAL.name(key)
         self.decisions = DECISIONS.name(key)
+        self.badge = badge_stage(key)
         self.suggested = SUGGESTED.name(key)
         self.suspicion = SUSPICION.name(key)
         self.flag = FLAG.name(key)
@@ -211,8 +221,8 @@ class DecisionLog:
         count = 0
         for start in range(0, len(ids), _IDS_AT_ONCE):
             part = {"_id": {"$in": ids[start : start + _IDS_AT_ONCE]}, self.status: {"$ne": None}}
-            update = self.samples.update_many({"$and": [part, change.different, *as_seen]}, [{"$set": values}])
-            count += update.modified_count
+            those = {"$and": [part, change.different, *as_seen]}
+            count += self.samples.update_many(those, [{"$set": values}, self.badge]).modified_count
         return Decided(change.action, count, len(ids) - count, batch if count else None)
 
     def entry(self, action: Action, batch: str, by: str | None) -> dict[str, Any]:
@@ -285,6 +295,14 @@ def this_user() -> str:
         return "unknown"
 
 
+def badge_stage(key: str) -> dict[str, Any]:
+    """The stage of an update that lets the field that the grid shows follow status and corrected label."""
+    new_label = {"$concat": ["→ ", {"$ifNull": [f"${CORRECTED.name(key)}.label", "–"]}]}
+    branches = [{"case": {"$eq": [f"${STATUS.name(key)}", status]}, "then": text} for status, text in BADGES.items()]
+    branches.append({"case": {"$eq": [f"${STATUS.name(key)}", RELABELLED]}, "then": new_label})
+    return {"$set": {DECIDED.name(key): {"$switch": {"branches": branches, "default": None}}}}
+
+
 def _declare_where_missing(dataset: fo.Dataset, key: str, label_field: str) -> None:
     """Add the fields and views of a review to an audit that an older version made."""
     schema = dataset.get_field_schema()
@@ -304,6 +322,8 @@ def _declare_where_missing(dataset: fo.Dataset, key: str, label_field: str) -> N
     declare(dataset, key, REVIEW_FIELDS)
     save_views(dataset, key)
     show_fields(dataset, key, label_field)
+    decided = {STATUS.name(key): {"$nin": [None, UNREVIEWED]}}
+    get_db_conn()[dataset._sample_collection_name].update_many(decided, [badge_stage(key)])
 
 
 def object_ids(samples: SamplesOrIds) -> list[ObjectId]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fiftyone.core.collections import SampleCollection
 
-from integrations.fiftyone.fields import UNREVIEWED
+from integrations.fiftyone.fields import INJECTED, UNREVIEWED
 from integrations.fiftyone.review.log import DecisionLog, object_ids
 
 
@@ -19,11 +19,13 @@ class QueueFilter:
         threshold: the lowest suspicion.
         label: the audited label; None for any.
         without: ids of samples that are left out.
+        hide_injected: whether samples whose label the audit changed on purpose are left out.
     """
 
     threshold: float = 0.0
     label: str | None = None
     without: tuple[str, ...] = ()
+    hide_injected: bool = False
 
 
 def waiting(log: DecisionLog, wanted: QueueFilter) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def waiting(log: DecisionLog, wanted: QueueFilter) -> dict[str, Any]:
     condition: dict[str, Any] = {log.status: UNREVIEWED, log.suspicion: {"$gte": wanted.threshold}}
     if wanted.without:
         condition["_id"] = {"$nin": object_ids(wanted.without)}
+    if wanted.hide_injected:
+        condition[INJECTED.name(log.key)] = {"$ne": True}
     if wanted.label is not None:
         condition["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
     return condition

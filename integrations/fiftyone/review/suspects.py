@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import fiftyone as fo
 
+from integrations.fiftyone.fields import INJECTED
 from integrations.fiftyone.overview import version_of
 from integrations.fiftyone.review.log import DecisionLog
 
@@ -27,32 +29,43 @@ class Suspects:
     expected_wrong: float
 
 
-_found: OrderedDict[tuple[str, str, str, float], dict[str, Suspects]] = OrderedDict()
+_found: OrderedDict[tuple[str, str, str, float, bool], dict[str, Suspects]] = OrderedDict()
 _looking = Lock()
 
 
-def suspects_by_class(dataset: fo.Dataset, audit_key: str, threshold: float) -> dict[str, Suspects]:
+def suspects_by_class(
+    dataset: fo.Dataset, audit_key: str, threshold: float, hide_injected: bool = False
+) -> dict[str, Suspects]:
     """The samples at or above a suspicion, by the label that was audited; classes without any are left out.
+
+    Args:
+        dataset: the audited dataset.
+        audit_key: of the audit.
+        threshold: the lowest suspicion.
+        hide_injected: whether samples whose label the audit changed on purpose are left out.
 
     Raises:
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    place = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key), threshold)
+    place = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key), threshold, hide_injected)
     with _looking:
         if place not in _found:
-            _found[place] = _suspects(log, threshold)
+            _found[place] = _suspects(log, threshold, hide_injected)
             while len(_found) > KEPT:
                 _found.popitem(last=False)
         _found.move_to_end(place)
         return _found[place]
 
 
-def _suspects(log: DecisionLog, threshold: float) -> dict[str, Suspects]:
+def _suspects(log: DecisionLog, threshold: float, hide_injected: bool) -> dict[str, Suspects]:
     suspicion = f"${log.suspicion}"
+    wanted: dict[str, Any] = {log.suspicion: {"$gte": threshold}}
+    if hide_injected:
+        wanted[INJECTED.name(log.key)] = {"$ne": True}
     groups = log.samples.aggregate(
         [
-            {"$match": {log.suspicion: {"$gte": threshold}}},
+            {"$match": wanted},
             {"$group": {"_id": log.label_of_audit, "n": {"$sum": 1}, "expected": {"$sum": suspicion}}},
         ],
         allowDiskUse=True,

@@ -61,7 +61,7 @@ def undo_last(dataset: fo.Dataset, audit_key: str, by: str | None = None, *, bat
     elif last["action"] != "unsure" or last["after"]["status"] == UNSURE:  # in a check it left the state as it was
         values = _state_without(log, batch)
     values |= {log.decisions: _log_with_undone(log, batch, by), "last_modified_at": "$$NOW"}
-    count = log.samples.update_many(standing, [{"$set": values}]).modified_count
+    count = log.samples.update_many(standing, [{"$set": values}, log.badge]).modified_count
     if applied:
         write_back(dataset, last["field"])
     bring_up_to_date(log)

@@ -17,11 +17,12 @@ from audit.progress import Step
 from integrations.fiftyone.appearance import FLAGGED, check_view_names
 from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job, stop_job
 from integrations.fiftyone.fields import check_audit_key
+from integrations.fiftyone.label_fields import original_field
 from integrations.fiftyone.read import read_samples
 from integrations.fiftyone.score_writing import STAGE
 
 from .given import given_inputs, given_of, settings_of
-from .inputs import audit_keys, check_samples, label_field_input, target_collection_input
+from .inputs import audit_keys, check_samples, default_label_field, label_field_input, target_collection_input
 from .operator import MISTAKES, AuditOperator, dataset_of, refuse
 from .settings import audit_config_of, settings_inputs
 from .window import PANEL, in_app, show_changed_fields
@@ -148,29 +149,21 @@ class AuditLabels(AuditOperator):
 
 
 def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> None:
+    """The audit's key: that of the newest audit of these labels, which is then audited again; else a free one."""
     keys = audit_keys(dataset)
-    taken = {*keys, *dataset.list_runs()}
-    free = next(name for number in range(1, len(taken) + 2) if (name := _numbered(number)) not in taken)
-    key = ctx.params.get("audit_key") or free
+    again = _audit_of(dataset, keys, ctx.params.get("label_field"))
+    proposed = again or _free_key(dataset)
+    key = ctx.params.get("audit_key") or proposed
     prop = inputs.str(
         "audit_key",
-        default=free,
+        default=proposed,
         required=True,
         label="Audit key",
         description="The audit's fields are called <key>_suspicion, <key>_flag, ... Two audits live side by side "
         "under two keys.",
     )
     if key in keys:
-        replaces = inputs.bool(
-            "replace",
-            default=False,
-            label=f"Replace audit {key!r}",
-            description="Scores and flags are made anew; decisions of reviewers are kept.",
-            view=types.CheckboxView(),
-        )
-        if not ctx.params.get("replace"):
-            replaces.invalid = True
-            replaces.error_message = _key_taken(dataset, key)
+        _replace_input(ctx, dataset, inputs, key, is_proposed=key == again)
         return
     try:
         check_audit_key(dataset, key, ctx.params.get("label_field") or "")
@@ -180,6 +173,37 @@ def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> Non
     except InputError as error:
         prop.invalid = True
         prop.error_message = str(error)
+
+
+def _replace_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object, key: str, is_proposed: bool) -> None:
+    """Say that the audit under this key is made again, and ask for it where the form has not proposed that."""
+    if is_proposed:
+        text = f"Dataset {dataset.name!r} has an audit {key!r} of these labels: they are audited again. "
+        text += f"To keep that audit as it is, type another key, for example {_free_key(dataset)!r}."
+        inputs.view("again", types.Notice(label=text))
+    replaces = inputs.bool(
+        "replace",
+        default=is_proposed,
+        label=f"Replace audit {key!r}",
+        description="Scores and flags are made anew; decisions of reviewers are kept.",
+        view=types.CheckboxView(),
+    )
+    if not ctx.params.get("replace", is_proposed):
+        replaces.invalid = True
+        replaces.error_message = _key_taken(dataset, key)
+
+
+def _audit_of(dataset: fo.Dataset, keys: list[str], label_field: str | None) -> str | None:
+    """The newest audit of a field's labels, or of any where the form has not asked for the field yet."""
+    field = label_field or default_label_field(dataset)
+    wanted = None if field is None else original_field(dataset, field)
+    audited = {key: original_field(dataset, dataset.get_run_info(key).config.label_field) for key in keys}
+    return next((key for key in keys if audited[key] == wanted), None)
+
+
+def _free_key(dataset: fo.Dataset) -> str:
+    taken = {*audit_keys(dataset), *dataset.list_runs()}
+    return next(name for number in range(1, len(taken) + 2) if (name := _numbered(number)) not in taken)
 
 
 def _numbered(number: int) -> str:

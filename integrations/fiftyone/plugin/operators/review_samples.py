@@ -173,7 +173,9 @@ def plan(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
 
 
 def _filter(ctx: Any, without: tuple[str, ...] = ()) -> review.QueueFilter:
-    return review.QueueFilter(float(ctx.params.get("threshold") or 0.0), ctx.params.get("class_label"), without)
+    params = ctx.params
+    threshold, hide_injected = float(params.get("threshold") or 0.0), bool(params.get("hide_injected"))
+    return review.QueueFilter(threshold, params.get("class_label"), without, hide_injected)
 
 
 def _documents(dataset: fo.Dataset, samples: list[str]) -> list[dict[str, Any]]:

@@ -9,10 +9,11 @@ import fiftyone as fo
 
 from integrations.fiftyone.appearance import shown_colors, shown_groups
 from integrations.fiftyone.fields import audit_fields
+from integrations.fiftyone.plugin_install import PANEL, PLUGIN
 
-PANEL = "label_audit"
+__all__ = ["FINDINGS_PANEL", "PANEL", "PLUGIN", "in_app", "is_view_of", "refresh", "show_changed_fields"]
+
 FINDINGS_PANEL = "label_audit_findings"
-PLUGIN = "@influence-audit/influence-audit"
 
 
 def in_app(ctx: Any) -> bool:

@@ -30,7 +30,7 @@ export function Decisions({ state, selected, opened, texts }) {
   return h(
     Fragment,
     null,
-    h(LabelChoice, { card: current, isOff: many > 0, decideOn, confused: texts.confused }),
+    h(LabelChoice, { card: current, isOff: many > 0, decideOn, queue }),
     h(
       Box,
       { sx: { display: "flex", flexWrap: "wrap", gap: 1 } },
@@ -83,7 +83,7 @@ export function decideOn(action, label = null) {
 // The decision of the key of a class: 0 for the likeliest one.
 export function decideFor(number) {
   const { current } = queue.state;
-  const choice = current && likeliest(current, queue.confused)[number];
+  const choice = current && likeliest(current, queue)[number];
   if (choice) decideOn(...decisionFor(current, choice.label));
 }
 

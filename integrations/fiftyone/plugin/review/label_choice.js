@@ -5,16 +5,20 @@ const { Autocomplete, Box, Button, TextField } = window.__mui__;
 const BUTTONS = 3;
 const CUT = { overflow: "hidden", textOverflow: "ellipsis" };
 
-// At most three classes, the likeliest first: the suggested and the given one with their probabilities, then the one
-// that the given class is most often taken for (by its name, from `confused`).
-export function likeliest({ given, suggested, probability, suspicion }, confused = {}) {
+// At most three classes with their probabilities: the likelier of the suggested and the given one, the other of the two,
+// then what comes next. That is known once the nearest pictures are, and takes an empty place: no button changes its
+// class. Where there are no nearest pictures, it is the class that the given one is most often taken for (by its name,
+// from `confused`), without a probability.
+export function likeliest({ sample, given, suggested, probability, suspicion }, { explanations, confused }) {
   const found = new Map();
   if (suggested) found.set(suggested, probability);
   if (given && suspicion !== null) found.set(given, 1 - suspicion);
-  const other = confused?.[given];
-  if (other && !found.has(other)) found.set(other, null);
-  const classes = [...found].map(([label, share]) => ({ label, share, isGiven: label === given }));
-  return classes.sort((one, two) => (two.share ?? -1) - (one.share ?? -1)).slice(0, BUTTONS);
+  const first = [...found].sort(([, one], [, two]) => (two ?? -1) - (one ?? -1));
+  const nearest = explanations.nearest.get(sample);
+  const taken = confused?.[given];
+  const next = nearest?.others ?? (nearest && taken ? [[taken, null]] : []);
+  const classes = [...first, ...next.filter(([label]) => !found.has(label))].slice(0, BUTTONS);
+  return classes.map(([label, share]) => ({ label, share, isGiven: label === given }));
 }
 
 // What a class means as a decision: the given one dismisses the flag, the suggested one accepts the suggestion.
@@ -24,8 +28,8 @@ export function decisionFor(card, label) {
 }
 
 // Their places are the same for every sample, so that nothing moves under the pointer.
-export function LabelChoice({ card, isOff, decideOn, confused }) {
-  const classes = card && card.suspicion !== null ? likeliest(card, confused) : [];
+export function LabelChoice({ card, isOff, decideOn, queue }) {
+  const classes = card && card.suspicion !== null ? likeliest(card, queue) : [];
   const button = ({ label, share, isGiven }, number) =>
     h(
       Button,

@@ -21,6 +21,12 @@ const KEYS =
   "Keys: Shift + A accept, C confirm, D dismiss, S unsure, U undo, N next, Z zoom, L another label; " +
   "1 to 3 the likeliest classes";
 
+const START = [
+  "Look at the picture: is the given label wrong? Below are the pictures most like it.",
+  "Shift + A takes the suggested label, Shift + D keeps the given one, Shift + S leaves it open.",
+  "Your labels change only when you choose 'Apply'. Shift + U takes a decision back.",
+];
+
 // A value of the App's state; nothing while it is being computed.
 function useValue(state, otherwise) {
   const loadable = useRecoilValueLoadable(state);
@@ -28,7 +34,7 @@ function useValue(state, otherwise) {
 }
 
 export function ReviewPanel({ schema }) {
-  const { audit_key, threshold, class_label, version, ...texts } = schema.view;
+  const { audit_key, threshold, class_label, hide_injected, version, ...texts } = schema.view;
   const state = useSyncExternalStore(queue.subscribe, queue.snapshot);
   const dataset_name = useValue(fos.datasetName, null);
   const view = useValue(fos.view, []);
@@ -40,7 +46,8 @@ export function ReviewPanel({ schema }) {
 
   useEffect(() => {
     if (!dataset_name || !audit_key) return;
-    queue.follow({ dataset_name, view, filters, extended }, { audit_key, threshold, class_label, version });
+    const wanted = { audit_key, threshold, class_label, hide_injected, version };
+    queue.follow({ dataset_name, view, filters, extended }, wanted);
   });
   useEffect(() => {
     if (opened) queue.open(opened);
@@ -61,6 +68,7 @@ export function ReviewPanel({ schema }) {
   return h(
     Box,
     { "data-cy": "review", sx: { display: "flex", flexDirection: "column", gap: 1.5 } },
+    state.start && h(Start),
     h(Reviewed, { progress: state.progress }),
     h(
       Box,
@@ -77,6 +85,12 @@ export function ReviewPanel({ schema }) {
     h(Batches, { state }),
     h(Plan, { state })
   );
+}
+
+function Start() {
+  const close = () => queue.set({ start: false });
+  const line = (text, place) => h(Box, { key: place }, `${place + 1}. ${text}`);
+  return h(Alert, { "data-cy": "start", severity: "info", icon: false, onClose: close }, START.map(line));
 }
 
 function OneByOne({ state, selected, opened, texts }) {

@@ -11,7 +11,7 @@ const LEAST_BROUGHT_BACK = 1000; // the same for a sample that comes back in fro
 const RELOAD_AFTER = 5000; // milliseconds without a decision, before a grid that depends on them is loaded again
 const NOTHING = {
   ...{ current: null, ahead: [], loading: true, complete: false, progress: null, outcome: null },
-  ...{ pairs: null, sheet: null, plan: null },
+  ...{ pairs: null, sheet: null, plan: null, start: null },
 };
 
 class Queue {
@@ -78,7 +78,9 @@ class Queue {
 
   showFirst({ cards, complete, progress }) {
     const [current, ...ahead] = cards;
-    this.set({ ahead, complete, loading: false, progress });
+    // What to do is said until the reviewer closes it, where nobody has decided yet: nothing moves at the first decision.
+    const start = this.state.start ?? isUntouched(progress);
+    this.set({ ahead, complete, loading: false, progress, start });
     this.show(current ?? null);
   }
 
@@ -314,6 +316,8 @@ class Queue {
   }
 }
 
+const isUntouched = ({ statuses }) =>
+  Object.entries(statuses).every(([status, count]) => status === "unreviewed" || !count);
 const plain = ({ action, label, samples, seen }) => ({ action, label, samples, seen });
 
 export const queue = new Queue();
