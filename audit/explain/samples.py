@@ -173,6 +173,11 @@ class ResultExplainer:
         return NearestSamples(list(self._readable.index), self._embeddings, list(self._readable["label"]))
 
     @property
+    def embedded(self) -> tuple[list[str], np.ndarray]:
+        """The ids of the samples whose images can be read, and their embeddings (n, d)."""
+        return list(self._readable.index), self._embeddings
+
+    @property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of `head_probabilities`."""
         return list(self._classes)

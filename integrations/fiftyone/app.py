@@ -78,9 +78,9 @@ def opening_view(dataset_name: str) -> SampleCollection:
 
 def side_by_side() -> fo.Space:
     """The grid, and the panel 'Label audit' beside it."""
-    grid = fo.Space(children=[fo.Panel(type="Samples", pinned=True)])
-    panel = fo.Space(children=[fo.Panel(type=PANEL)])
-    return fo.Space(children=[grid, panel], orientation="horizontal")
+    panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type=PANEL)
+    sides = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
+    return fo.Space(children=sides, orientation="horizontal")
 
 
 def _free_port(address: str, port: int, tried: int = 20) -> int:

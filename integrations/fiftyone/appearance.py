@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from audit.findings.contract import Kind
 
+MADE_IN_PANEL = "What filters of the panel 'Label audit' showed."
 EXTREMES = 100  # samples in each of the views 'most harmful' and 'most helpful'
 ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6", DECIDED: "#0E7490"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
@@ -235,9 +236,15 @@ def save_views(dataset: fo.Dataset, key: str) -> None:
 
 def delete_views(dataset: fo.Dataset, key: str) -> None:
     """Delete the audit's views and no others."""
-    for view in VIEWS:
-        if dataset.has_saved_view(view.name(key)):
-            dataset.delete_saved_view(view.name(key))
+    ours = {view.name(key) for view in VIEWS}
+    for name in dataset.list_saved_views():
+        if name in ours or is_made_in_panel(dataset, key, name):
+            dataset.delete_saved_view(name)
+
+
+def is_made_in_panel(dataset: fo.Dataset, key: str, name: str) -> bool:
+    """Whether a saved view is what filters of the panel showed of an audit."""
+    return name.startswith(f"{key}: ") and dataset.get_saved_view_info(name)["description"] == MADE_IN_PANEL
 
 
 def show_fields(dataset: fo.Dataset, key: str, label_field: str) -> None:

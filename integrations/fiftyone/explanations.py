@@ -163,6 +163,15 @@ def explain_in_background(
         raise
 
 
+def explainer_of(dataset: fo.Dataset, audit_key: str, progress: ProgressCallback = silent) -> ResultExplainer:
+    """What explains samples of an audit, once it is prepared.
+
+    Raises:
+        InputError: if there is no such audit, its result no longer exists, or it was made without images.
+    """
+    return _explainer(result_folder(dataset, audit_key), progress)
+
+
 def _explain(
     folder: Path, sample_id: str, progress: ProgressCallback = silent, sides: tuple[str, ...] = PARTS
 ) -> tuple[pd.DataFrame, _Judgement]:

@@ -20,6 +20,7 @@ from audit.errors import InputError
 from integrations.fiftyone.appearance import delete_views, forget_fields, rename_group, save_views
 from integrations.fiftyone.fields import INFO_KEY, audit_fields, drop_indexes, index_fields
 from integrations.fiftyone.findings_store import delete_findings, rename_findings
+from integrations.fiftyone.map_run import delete_map, rename_map
 
 METHOD = "influence-audit"
 WRITING = "writing"
@@ -91,6 +92,7 @@ class LabelAudit(Run):
         delete_views(dataset, key)
         drop_indexes(dataset, key)
         delete_findings(dataset, key)
+        delete_map(dataset, key)
         names = audit_fields(dataset, key)
         if names:
             dataset.delete_sample_fields(names)
@@ -111,6 +113,7 @@ class LabelAudit(Run):
         index_fields(dataset, new_key)
         rename_group(dataset, key, new_key)
         rename_findings(dataset, key, new_key)
+        rename_map(dataset, key, new_key)
         save_views(dataset, new_key)
 
 

@@ -50,7 +50,7 @@ def why_no_labels(dataset: fo.Dataset) -> str:
     needs = "an audit needs one label for each picture: a Classification, Classifications of one, or text"
     found = unread_label_fields(dataset)
     if not found:
-        return f"dataset {dataset.name!r} has no field with classifications; {needs}, so label some images first"
+        return f"dataset {dataset.name!r} has no field with classifications; label some images first ({needs})"
     first, *others = found
     also = f" (also unread: {', '.join(repr(one.name) for one in others[:5])})" if others else ""
     return (

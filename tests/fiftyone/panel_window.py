@@ -61,7 +61,10 @@ class Window:
 
     def ask(self, do: str, **params: Any) -> dict[str, Any]:
         """What the review in the browser is answered, for the audit, the filters and the view of this window."""
-        filters = {name: self.state.get(name) for name in ("audit_key", "threshold", "class_label", "hide_injected")}
+        filters = {
+            name: self.state.get(name)
+            for name in ("audit_key", "threshold", "class_label", "hide_injected", "suggested")
+        }
         params = {"do": do, **filters, **params}
         if self.server is None:
             view = None if self.view is None else fo.DatasetView._build(self.dataset, self.view)

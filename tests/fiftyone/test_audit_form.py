@@ -129,10 +129,10 @@ def test_what_is_not_offered_beside_other_labels_is_said(dataset_name: Names) ->
         boxes=box,
         width=lambda number: number,
     )
-    about = form(dataset)["label_field"]["description"]
+    about = said(form(dataset)["label_field"])
     assert "'boxes' (Detections)" in about
     assert "width" not in about
 
 
 def test_a_dataset_of_nothing_is_explained(dataset_name: Names) -> None:
-    assert "so label some images first" in said(form(without_labels(dataset_name("no labels"))))
+    assert "label some images first" in said(form(without_labels(dataset_name("no labels"))))

@@ -230,7 +230,8 @@ def test_the_sidebar_gets_a_group_and_keeps_the_others(dataset: fo.Dataset) -> N
     assert groups["labels"] == ["ground_truth"]
     assert "source_id" in groups["primitives"]
     active = dataset.app_config.active_fields
-    assert list(active.paths) == ["ground_truth", "audit_suspicion", "audit_suggested", "audit_injected_label"]
+    shown = ["audit_suspicion", "audit_suggested", "audit_injected_label", "audit_decided"]
+    assert list(active.paths) == ["ground_truth", *shown]
     active.paths = ["ground_truth"]
     dataset.save()
     write_result(dataset, made_up_result(dataset))

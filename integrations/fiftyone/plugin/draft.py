@@ -15,6 +15,7 @@ KEPT = (
     "only_unreviewed",
     "sample",
     "shown",
+    "suggested",
     "table_at",
     "threshold",
     "threshold_of",

@@ -41,6 +41,6 @@ def _shows_what_is(ctx: Any, state: dict[str, Any]) -> bool:
     if not dataset.has_run(state["audit_key"]):
         return False
     hidden = (bool(state.get("only_unreviewed")), bool(state.get("hide_injected")))
-    now = (state.get("threshold"), state.get("class_label"), *hidden)
+    now = (state.get("threshold"), state.get("class_label"), *hidden, state.get("suggested"))
     filters = filters_of(ctx.view, dataset, state["audit_key"], state.get("label_field") or "")
-    return now[1:] == (None, False, False) if filters is None else filters == now
+    return now[1:] == (None, False, False, None) if filters is None else filters == now

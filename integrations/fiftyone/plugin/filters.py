@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection
 
-from integrations.fiftyone.fields import INJECTED, INJECTED_LABEL, STATUS, SUSPICION, UNREVIEWED
+from integrations.fiftyone.fields import INJECTED, INJECTED_LABEL, STATUS, SUGGESTED, SUSPICION, UNREVIEWED
 
 from .check import is_blind
 
@@ -22,12 +22,14 @@ class Filters(NamedTuple):
         class_label: the audited label; None for any.
         only_unreviewed: whether decided samples are left out.
         hide_injected: whether samples whose label the audit changed on purpose are left out.
+        suggested: the suggested label; None for any.
     """
 
     threshold: float
     class_label: str | None = None
     only_unreviewed: bool = False
     hide_injected: bool = False
+    suggested: str | None = None
 
 
 def wanted_samples(dataset: fo.Dataset, key: str, label_field: str, filters: Filters) -> dict[str, Any]:
@@ -37,6 +39,8 @@ def wanted_samples(dataset: fo.Dataset, key: str, label_field: str, filters: Fil
         wanted[STATUS.name(key)] = UNREVIEWED
     if filters.hide_injected:
         wanted[INJECTED.name(key)] = NOT_INJECTED
+    if filters.suggested is not None:
+        wanted[f"{SUGGESTED.name(key)}.label"] = filters.suggested
     if filters.class_label is not None:
         given, injected = f"{label_field}.label", INJECTED_LABEL.name(key)
         if dataset.has_field(injected):
@@ -55,7 +59,8 @@ def filters_of(view: fo.DatasetView, dataset: fo.Dataset, key: str, label_field:
         return None
     injected = (found.get("$or") or [{}])[0]
     label = found.get(f"{label_field}.label", injected.get(f"{INJECTED_LABEL.name(key)}.label"))
-    filters = Filters(float(threshold["$gte"]), label, STATUS.name(key) in found, INJECTED.name(key) in found)
+    hidden = (STATUS.name(key) in found, INJECTED.name(key) in found)
+    filters = Filters(float(threshold["$gte"]), label, *hidden, found.get(f"{SUGGESTED.name(key)}.label"))
     return filters if wanted_samples(dataset, key, label_field, filters) == found else None
 
 

@@ -24,6 +24,7 @@ from integrations.fiftyone.background_audit import (
 from integrations.fiftyone.fields import INJECTED
 from integrations.fiftyone.label_fields import original_field
 from integrations.fiftyone.lock import one_at_a_time
+from integrations.fiftyone.map_run import EMBEDDINGS_PANEL, has_map
 from integrations.fiftyone.overview import Overview, audit_overview, version_of
 from integrations.fiftyone.runs import COMPLETE, as_read, audit_config
 
@@ -41,7 +42,7 @@ from .shown import CLASSES_SHOWN, class_table, figure_layout, plain_summary
 
 _offered: set[str] = set()
 """Datasets without an audit for which the form was opened."""
-SILENT = ("prompt", "open_sample", "show_findings")
+SILENT = ("prompt", "open_sample", "show_findings", "show_map")
 """Methods that change nothing of what the panel shows."""
 
 
@@ -98,7 +99,7 @@ class LabelAuditPanel(foo.Panel):
 
     def choose_audit(self, ctx: Any) -> None:
         """Another audit was chosen."""
-        self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None)
+        self._guarded(ctx, self._load, audit_key=ctx.params.get("value"), class_label=None, suggested=None)
 
     def move_threshold(self, ctx: Any) -> None:
         """The slider was moved: the grid follows."""
@@ -107,6 +108,11 @@ class LabelAuditPanel(foo.Panel):
     def choose_class(self, ctx: Any) -> None:
         """A row of the table was clicked: show its class, or all of them again."""
         self._guarded(ctx, self._choose_class, ctx.params.get("row"))
+
+    def choose_pair(self, ctx: Any) -> None:
+        """A cell of the class matrix was clicked: show its samples, or all of them again."""
+        pair = (ctx.params.get("given"), ctx.params.get("suggested"))
+        self._guarded(ctx, self._choose_pair, pair)
 
     def toggle_unreviewed(self, ctx: Any) -> None:
         """Show reviewed samples too, or only the others."""
@@ -121,7 +127,7 @@ class LabelAuditPanel(foo.Panel):
     def show_all(self, ctx: Any) -> None:
         """Take the panel's filters off the grid."""
         ctx.ops.clear_view()
-        self._guarded(ctx, self._count, class_label=None, only_unreviewed=False, hide_injected=False)
+        self._guarded(ctx, self._take_off_filters)
 
     def open_sample(self, ctx: Any) -> None:
         """Open the sample that a thumbnail shows."""
@@ -130,6 +136,14 @@ class LabelAuditPanel(foo.Panel):
     def show_findings(self, ctx: Any) -> None:
         """Open the panel with the findings beside single labels."""
         ctx.ops.open_panel(FINDINGS_PANEL, state={"audit_key": ctx.params.get("audit_key")})
+
+    def show_map(self, ctx: Any) -> None:
+        """Show the map of the audit's pictures in FiftyOne's panel, or the form that makes it."""
+        key = ctx.params["audit_key"]
+        if ctx.dataset is not None and ctx.dataset.has_run(key) and has_map(ctx.dataset, key):
+            ctx.ops.open_panel(EMBEDDINGS_PANEL, layout="horizontal")
+            return
+        ctx.prompt(f"{PLUGIN}/map_pictures", params={"audit_key": key})
 
     def label_by_hand(self, ctx: Any) -> None:
         """Open the sample in the App's own editor of labels."""
@@ -160,8 +174,10 @@ class LabelAuditPanel(foo.Panel):
 
     def changed(self, ctx: Any) -> None:
         """An operator is done that was started from here, or that changed fields."""
-        key, changes = ctx.params.get("audit_key"), {"checking": False} if ctx.params.get("leave_check") else {}
-        self._guarded(ctx, self._load, **changes, **({"audit_key": key, "class_label": None} if key else {}))
+        changes: dict[str, Any] = {"checking": False} if ctx.params.get("leave_check") else {}
+        if key := ctx.params.get("audit_key"):
+            changes |= {"audit_key": key, "class_label": None, "suggested": None}
+        self._guarded(ctx, self._load, **changes)
 
     # --- how ------------------------------------------------------------------------------------------------------
 
@@ -242,7 +258,7 @@ class LabelAuditPanel(foo.Panel):
         state.shown = None  # the browser has nothing of it yet, or what it had before
         state.label_field = audit_config(dataset, state.audit_key).label_field
         filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
-        state.class_label, state.only_unreviewed, state.hide_injected = (filters or Filters(0.0))[1:]
+        self._take_filters(state, (filters or Filters(0.0))._replace(threshold=state.threshold))
         self._show_audit(ctx, dataset, state)
         if filters is not None and filters != _filters_in(state):
             self._take_filters(state, filters)
@@ -298,8 +314,14 @@ class LabelAuditPanel(foo.Panel):
     def _choose_class(self, ctx: Any, dataset: fo.Dataset, state: Draft, row: int | None) -> None:
         names = [found.label for found in audit_overview(dataset, state.audit_key).classes[:CLASSES_SHOWN]]
         if row is not None and 0 <= row < len(names):
-            state.class_label = None if names[row] == state.class_label else names[row]
+            is_shown = names[row] == state.class_label and state.suggested is None
+            state.class_label, state.suggested = None if is_shown else names[row], None
             self._filter(ctx, dataset, state)
+
+    def _choose_pair(self, ctx: Any, dataset: fo.Dataset, state: Draft, pair: tuple[str | None, str | None]) -> None:
+        is_shown = pair == (state.class_label, state.suggested)
+        state.class_label, state.suggested = (None, None) if is_shown else pair
+        self._filter(ctx, dataset, state)
 
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, _filters_in(state)))
@@ -310,6 +332,10 @@ class LabelAuditPanel(foo.Panel):
         self._show_audit(ctx, dataset, state)
         self._filter(ctx, dataset, state)
 
+    def _take_off_filters(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
+        self._take_filters(state, Filters(state.threshold))
+        self._count(ctx, dataset, state)
+
     def _look_at_view(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         """Take the filters from the view: the state may be from before the panel itself set it."""
         filters = filters_of(ctx.view, dataset, state.audit_key, state.label_field)
@@ -317,7 +343,8 @@ class LabelAuditPanel(foo.Panel):
 
     @staticmethod
     def _take_filters(state: Draft, filters: Filters) -> None:
-        state.threshold, state.class_label, state.only_unreviewed, state.hide_injected = filters
+        for name, value in filters._asdict().items():
+            setattr(state, name, value)
 
     def _look_at_jobs(self, ctx: Any, dataset: fo.Dataset, state: Draft, reload: bool = True) -> None:
         """Show a running audit; once it has ended, show what came of it and load it."""
@@ -344,4 +371,5 @@ class LabelAuditPanel(foo.Panel):
 
 
 def _filters_in(state: Draft) -> Filters:
-    return Filters(state.threshold, state.class_label, bool(state.only_unreviewed), bool(state.hide_injected))
+    hidden = (bool(state.only_unreviewed), bool(state.hide_injected))
+    return Filters(state.threshold, state.class_label, *hidden, state.suggested)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone.operators import types
 
+from integrations.fiftyone.review import this_user
+
 from .cards import cards, slider_label
 from .check_layout import CheckLayout, check_row
 from .claims_shown import accepting, too_little
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from .panel import LabelAuditPanel
 
 POLL_MILLISECONDS = 2000
-FILTERS = ("audit_key", "threshold", "threshold_of", "class_label", "only_unreviewed", "hide_injected")
+FILTERS = ("audit_key", "threshold", "threshold_of", "class_label", "only_unreviewed", "hide_injected", "suggested")
 TABLE = {  # only names of classes may be broken anywhere
     "minWidth": 0,
     "& th, & td": {"px": 1, "overflowWrap": "break-word"},
@@ -105,6 +107,7 @@ class PanelLayout:
         if state.audit_key:
             of_audit = {"audit_key": state.audit_key}
             button(bar, "show_findings", "Findings", "rule", self._actions.show_findings, params=of_audit)
+            button(bar, "show_map", "Map", "scatter_plot", self._actions.show_map, params=of_audit)
 
     def _job(self, panel: types.Object) -> None:
         job = self._state.job
@@ -148,8 +151,10 @@ class PanelLayout:
             threshold=state.threshold,
             class_label=state.class_label,
             hide_injected=bool(state.hide_injected),
+            suggested=state.suggested,
             label_field=state.label_field,
             classes=state.classes,
+            user=this_user(),
             confused=state.confused,
             accepting=accepting(state.summary),
             # Decisions on drawn samples say better how far to trust the flags.
@@ -184,7 +189,8 @@ class PanelLayout:
             button(filters, "hide_injected", label, "science", self._actions.toggle_injected, params=self._drawn)
         button(filters, "show_all", "Show all samples", "clear_all", self._actions.show_all, params=self._drawn)
         if state.class_label is not None:
-            filters.md(f"class **{plain(state.class_label)}**", name="class_shown", componentsProps=FIT)
+            pair = "" if state.suggested is None else f" → **{plain(state.suggested)}**"
+            filters.md(f"class **{plain(state.class_label)}**{pair}", name="class_shown", componentsProps=FIT)
 
     def _histogram_layout(self) -> dict[str, Any] | None:
         """The report's, which marks the audit's own threshold, with a line where the slider is."""

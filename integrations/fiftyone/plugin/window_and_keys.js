@@ -4,7 +4,7 @@
   const PLUGIN = "@influence-audit/influence-audit";
   // @fiftyone/operators
   const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__;
-  const { sidebarGroupsDefinition, useRefresh, view } = window.__fos__; // @fiftyone/state
+  const { sidebarGroupsDefinition, useRefresh, useSetView, view, viewName } = window.__fos__; // @fiftyone/state
   const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
   const { PluginComponentType, registerComponent } = window.__fop__; // @fiftyone/plugins
   const GRID = "fiftyone-spaces"; // the panels beside the grid
@@ -64,6 +64,17 @@
     }
   }
   registerOperator(ShowChangedFields, PLUGIN);
+
+  // The App's own operator shows only views that were saved before the page was loaded.
+  class ShowNamedView extends Operator {
+    get config() {
+      return new OperatorConfig({ name: "show_named_view", label: "Show a named view", unlisted: true });
+    }
+    async execute({ state, params: { slug } }) {
+      state.set(viewName, slug);
+    }
+  }
+  registerOperator(ShowNamedView, PLUGIN);
 
   // Decisions were made elsewhere, by an operator for example: the review looks at them.
   class LookAgain extends Operator {

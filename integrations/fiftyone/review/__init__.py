@@ -26,6 +26,7 @@ from integrations.fiftyone.review.check import (
     start_check,
 )
 from integrations.fiftyone.review.check_progress import DECISIONS_BETWEEN_LOOKS, CheckProgress, check_progress
+from integrations.fiftyone.review.class_matrix import ClassMatrix, class_matrix
 from integrations.fiftyone.review.decide import (
     accept,
     apply_corrections,
@@ -47,6 +48,13 @@ from integrations.fiftyone.review.plan import ReviewPlan, YieldBin, review_plan
 from integrations.fiftyone.review.progress import ReviewProgress, keep_progress, kept_progress, review_progress
 from integrations.fiftyone.review.queue import QueueFilter, next_to_review, upcoming
 from integrations.fiftyone.review.suspects import Suspects, suspects_by_class
+from integrations.fiftyone.review.team import (
+    Agreement,
+    Team,
+    agreement,
+    give_second_opinion,
+    second_opinions,
+)
 from integrations.fiftyone.review.undo import Undone, undo_last
 
 __all__ = [
@@ -54,9 +62,11 @@ __all__ = [
     "DECISIONS_BETWEEN_LOOKS",
     "EXPORT_COLUMNS",
     "EXPORT_FORMATS",
+    "Agreement",
     "Check",
     "CheckDecision",
     "CheckProgress",
+    "ClassMatrix",
     "ClassPair",
     "Decided",
     "ImportedDecisions",
@@ -70,12 +80,15 @@ __all__ = [
     "SheetPicture",
     "StandingDecision",
     "Suspects",
+    "Team",
     "Undone",
     "YieldBin",
     "accept",
+    "agreement",
     "apply_corrections",
     "back_to_model",
     "check_progress",
+    "class_matrix",
     "class_pairs",
     "confirm",
     "contact_sheet",
@@ -88,6 +101,7 @@ __all__ = [
     "export_corrections",
     "extend_check",
     "find_check",
+    "give_second_opinion",
     "import_decisions",
     "keep_progress",
     "kept_progress",
@@ -100,6 +114,7 @@ __all__ = [
     "review_plan",
     "review_progress",
     "sample_cards",
+    "second_opinions",
     "start_check",
     "suspects_by_class",
     "this_user",

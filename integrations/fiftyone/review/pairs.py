@@ -52,16 +52,20 @@ def class_pairs(samples: SampleCollection, audit_key: str, wanted: QueueFilter) 
     Raises:
         InputError: if there is no such audit.
     """
-    log = DecisionLog(samples._dataset, audit_key)
+    return pair_counts(samples, DecisionLog(samples._dataset, audit_key), wanted)[:PAIRS_SHOWN]
+
+
+def pair_counts(samples: SampleCollection, log: DecisionLog, wanted: QueueFilter) -> list[ClassPair]:
+    """All class pairs of samples without a decision, the most frequent first. See `class_pairs`."""
     found = samples._aggregate(
         post_pipeline=[
             {"$match": {"$and": [waiting(log, wanted), _other_label(log)]}},
             {"$group": {"_id": {"given": log.audited_label, "suggested": f"${log.suggested}.label"}, "n": {"$sum": 1}}},
             {"$sort": {"n": -1, "_id": 1}},
-            {"$limit": PAIRS_SHOWN},
         ]
     )
-    return [ClassPair(row["_id"]["given"], row["_id"]["suggested"], row["n"]) for row in found]
+    pairs = [ClassPair(row["_id"].get("given"), row["_id"]["suggested"], row["n"]) for row in found]
+    return [pair for pair in pairs if pair.given is not None]
 
 
 def contact_sheet(

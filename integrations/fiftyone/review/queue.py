@@ -9,35 +9,50 @@ from fiftyone.core.collections import SampleCollection
 
 from integrations.fiftyone.fields import INJECTED, UNREVIEWED
 from integrations.fiftyone.review.log import DecisionLog, object_ids
+from integrations.fiftyone.review.team import Team, is_part_of, waits_for_second
 
 
 @dataclass(frozen=True)
 class QueueFilter:
-    """Which unreviewed samples are in a queue.
+    """Which samples are in a queue.
 
     Attributes:
         threshold: the lowest suspicion.
         label: the audited label; None for any.
         without: ids of samples that are left out.
         hide_injected: whether samples whose label the audit changed on purpose are left out.
+        suggested: the suggested label; None for any.
+        team: the place of the reviewer among several; None if one reviews all samples.
     """
 
     threshold: float = 0.0
     label: str | None = None
     without: tuple[str, ...] = ()
     hide_injected: bool = False
+    suggested: str | None = None
+    team: Team | None = None
 
 
 def waiting(log: DecisionLog, wanted: QueueFilter) -> dict[str, Any]:
-    """The filter, in the database's language, for the unreviewed samples of a queue."""
-    condition: dict[str, Any] = {log.status: UNREVIEWED, log.suspicion: {"$gte": wanted.threshold}}
+    """The filter, in the database's language, for the samples of a queue that wait for a decision."""
+    conditions: list[dict[str, Any]] = [{log.suspicion: {"$gte": wanted.threshold}}]
     if wanted.without:
-        condition["_id"] = {"$nin": object_ids(wanted.without)}
+        conditions.append({"_id": {"$nin": object_ids(wanted.without)}})
     if wanted.hide_injected:
-        condition[INJECTED.name(log.key)] = {"$ne": True}
+        conditions.append({INJECTED.name(log.key): {"$ne": True}})
+    if wanted.suggested is not None:
+        conditions.append({f"{log.suggested}.label": wanted.suggested})
     if wanted.label is not None:
-        condition["$expr"] = {"$eq": [log.audited_label, {"$literal": wanted.label}]}
-    return condition
+        conditions.append({"$expr": {"$eq": [log.audited_label, {"$literal": wanted.label}]}})
+    return {"$and": [_of_team(log, wanted.team), *conditions]}
+
+
+def _of_team(log: DecisionLog, team: Team | None) -> dict[str, Any]:
+    undecided: dict[str, Any] = {log.status: UNREVIEWED}
+    if team is None:
+        return undecided
+    own = undecided if team.reviewers == 1 else undecided | {"$expr": is_part_of(team)}
+    return {"$or": [own, waits_for_second(log, team)]} if team.second else own
 
 
 def upcoming(

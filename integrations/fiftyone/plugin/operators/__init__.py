@@ -8,6 +8,7 @@ from .files import ExportCorrections, MakeReport
 from .findings import ApplyFindings
 from .import_decisions import ImportDecisions
 from .inject import InjectMislabels
+from .map_pictures import MapPictures
 from .review import (
     AcceptSuggestion,
     ApplyCorrections,
@@ -40,4 +41,5 @@ OPERATORS = (
     StopAudit,
     ApplyFindings,
     ImportDecisions,
+    MapPictures,
 )

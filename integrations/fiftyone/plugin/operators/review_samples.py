@@ -7,7 +7,7 @@ answer here is data only: nothing in it changes the panel, the view or the page.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import fiftyone as fo
@@ -17,6 +17,7 @@ from fiftyone.operators import types
 from audit.errors import InputError
 from integrations.fiftyone import review
 from integrations.fiftyone.explanations import Neighbour, explain_in_background
+from integrations.fiftyone.fields import UNREVIEWED
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.runs import as_read, audit_config
 from integrations.fiftyone.small_pictures import small_picture
@@ -69,7 +70,7 @@ def queue(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     count = min(AT_ONCE, int(params.get("count") or 0))
     limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
     found = review.upcoming(limits, key, wanted, params.get("after"), count) if count else []
-    cards = [asdict(card) for card in review.sample_cards(dataset, key, [*named, *found])]
+    cards = _cards(dataset, key, [*named, *found], wanted.team)
     return {"cards": cards, "complete": count > len(found), **_progress(dataset, key)}
 
 
@@ -79,12 +80,11 @@ def decide(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     A decision on one sample says which decision the reviewer saw on it. Where another one was made meanwhile, nothing
     changes, and the answer has the sample's card.
     """
-    outcomes = []
+    outcomes, team = [], _team(ctx)
     for wanted in ctx.params["decisions"]:
         samples, seen = wanted["samples"], wanted.get("seen")
-        label = {"label": wanted.get("label") or ""} if wanted["action"] == "relabel" else {}
         try:
-            decided = DECISIONS[wanted["action"]](dataset, key, samples, seen=seen, **label)
+            decided = _decide(dataset, key, wanted, team)
         except InputError as mistake:
             outcomes.append({"error": str(mistake)})
             continue
@@ -98,14 +98,24 @@ def decide(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     return {"outcomes": outcomes, "documents": _documents(dataset, changed), **_kept_progress(dataset, key)}
 
 
+def _decide(dataset: fo.Dataset, key: str, wanted: dict[str, Any], team: review.Team | None) -> review.Decided:
+    by, action = None if team is None else team.reviewer, wanted["action"]
+    if wanted.get("second_opinion") and by is not None:
+        (sample,) = wanted["samples"]
+        return review.give_second_opinion(dataset, key, sample, (action, wanted.get("label")), by, wanted.get("seen"))
+    label = {"label": wanted.get("label") or ""} if action == "relabel" else {}
+    return DECISIONS[action](dataset, key, wanted["samples"], by=by, seen=wanted.get("seen"), **label)
+
+
 def undo(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     """Take back the decision `batch`, or else the last one of the person who runs the App."""
     batch = ctx.params.get("batch")
-    undone = review.undo_last(dataset, key, None if batch else review.this_user(), batch=batch)
-    cards = review.sample_cards(dataset, key, [undone.sample]) if undone else []
+    team = _team(ctx)
+    by = review.this_user() if team is None else team.reviewer
+    undone = review.undo_last(dataset, key, None if batch else by, batch=batch)
     return {
         "text": undone_said(undone),
-        "cards": [asdict(card) for card in cards],
+        "cards": _cards(dataset, key, [undone.sample], team) if undone else [],
         "documents": _documents(dataset, [undone.sample] if undone else []),
         **_kept_progress(dataset, key),
     }
@@ -166,6 +176,19 @@ def sheet(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     return {"total": total, "cards": [asdict(picture) for picture in pictures]}
 
 
+def matrix(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """The samples that view and filters leave, without those of the matrix itself, by given and suggested class."""
+    limits = queue_of(ctx.view, dataset, key, audit_config(dataset, key).label_field)
+    wanted = replace(_filter(ctx), label=None, suggested=None)
+    return asdict(review.class_matrix(limits, key, wanted))
+
+
+def agreement(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """How often reviewers agreed, with the view of the samples on which they did not."""
+    found = review.agreement(dataset, key)
+    return asdict(found) | {"view": dataset.select(list(found.differing))._serialize()}
+
+
 def plan(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
     """What is left of the review, in words and by suspicion."""
     found = review.review_plan(dataset, key)
@@ -175,7 +198,29 @@ def plan(ctx: Any, dataset: fo.Dataset, key: str) -> dict[str, Any]:
 def _filter(ctx: Any, without: tuple[str, ...] = ()) -> review.QueueFilter:
     params = ctx.params
     threshold, hide_injected = float(params.get("threshold") or 0.0), bool(params.get("hide_injected"))
-    return review.QueueFilter(threshold, params.get("class_label"), without, hide_injected)
+    suggested, team = params.get("suggested"), _team(ctx)
+    return review.QueueFilter(threshold, params.get("class_label"), without, hide_injected, suggested, team)
+
+
+def _team(ctx: Any) -> review.Team | None:
+    """The reviewer's place among several, where one was given."""
+    given = ctx.params.get("team")
+    if not given:
+        return None
+    reviewer = str(given.get("reviewer") or "").strip() or review.this_user()
+    number, reviewers = int(given.get("number") or 1), int(given.get("reviewers") or 1)
+    return review.Team(reviewer, number, reviewers, float(given.get("second") or 0.0))
+
+
+def _cards(dataset: fo.Dataset, key: str, samples: list[str], team: review.Team | None) -> list[dict[str, Any]]:
+    """What is known of samples. Of one that waits for a second opinion, it does not say what the first one was."""
+    second = set() if team is None else review.second_opinions(dataset, key, samples, team)
+    cards = []
+    for card in review.sample_cards(dataset, key, samples):
+        is_second = card.sample in second
+        blind = replace(card, status=UNREVIEWED, corrected=None, history=()) if is_second else card
+        cards.append(asdict(blind) | {"second_opinion": is_second})
+    return cards
 
 
 def _documents(dataset: fo.Dataset, samples: list[str]) -> list[dict[str, Any]]:
@@ -198,6 +243,6 @@ def _told(progress: review.ReviewProgress) -> dict[str, Any]:
 
 
 ANSWERS: dict[str, Callable[[Any, fo.Dataset, str], dict[str, Any]]] = {
-    answer.__name__: answer for answer in (queue, decide, undo, pairs, sheet, plan)
+    answer.__name__: answer for answer in (queue, decide, undo, pairs, sheet, matrix, agreement, plan)
 }
 """What the browser asks, by the name in its param `do`."""

@@ -3,9 +3,11 @@
 import { Batches, batches, Sheet } from "./batches.js";
 import { Decisions, Said } from "./decisions.js";
 import { Explanation } from "./explanation.js";
+import { ClassMatrix, matrix } from "./matrix.js";
 import { Plan } from "./plan.js";
 import { queue } from "./queue.js";
 import { Sample } from "./sample.js";
+import { Team, useTeam } from "./team.js";
 import { ago, counted, number, percent, VERBS } from "./words.js";
 
 const { createElement: h, Fragment, useEffect, useSyncExternalStore } = window.React;
@@ -34,7 +36,7 @@ function useValue(state, otherwise) {
 }
 
 export function ReviewPanel({ schema }) {
-  const { audit_key, threshold, class_label, hide_injected, version, ...texts } = schema.view;
+  const { audit_key, threshold, class_label, hide_injected, suggested, version, ...texts } = schema.view;
   const state = useSyncExternalStore(queue.subscribe, queue.snapshot);
   const dataset_name = useValue(fos.datasetName, null);
   const view = useValue(fos.view, []);
@@ -43,10 +45,11 @@ export function ReviewPanel({ schema }) {
   const selected = [...useValue(fos.selectedSamples, [])].map((one) => (Array.isArray(one) ? one[0] : one));
   const opened = useValue(fos.nullableModalSampleId, null);
   const updateGrid = fos.useUpdateSamples();
+  const [team, setTeam] = useTeam(dataset_name);
 
   useEffect(() => {
     if (!dataset_name || !audit_key) return;
-    const wanted = { audit_key, threshold, class_label, hide_injected, version };
+    const wanted = { audit_key, threshold, class_label, hide_injected, suggested, version, team };
     queue.follow({ dataset_name, view, filters, extended }, wanted);
   });
   useEffect(() => {
@@ -61,7 +64,11 @@ export function ReviewPanel({ schema }) {
     queue.selected = selected;
     queue.confused = texts.confused;
     queue.onChanged = (documents) => updateGrid(documents.map((document) => [document._id, document]));
-    queue.onFollowed = queue.onUndone = () => batches.refresh();
+    queue.onFollowed = queue.onUndone = () => {
+      batches.refresh();
+      matrix.refresh();
+    };
+    queue.onSaved = () => matrix.refreshSoon();
     queue.onQuiet = () => executeOperator("reload_samples");
   });
 
@@ -83,7 +90,9 @@ export function ReviewPanel({ schema }) {
     ),
     h(Found, { progress: state.progress, texts }),
     h(Batches, { state }),
-    h(Plan, { state })
+    h(ClassMatrix, { state, class_label, suggested }),
+    h(Plan, { state }),
+    h(Team, { state, team, setTeam, user: texts.user })
   );
 }
 

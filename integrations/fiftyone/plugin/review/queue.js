@@ -11,7 +11,7 @@ const LEAST_BROUGHT_BACK = 1000; // the same for a sample that comes back in fro
 const RELOAD_AFTER = 5000; // milliseconds without a decision, before a grid that depends on them is loaded again
 const NOTHING = {
   ...{ current: null, ahead: [], loading: true, complete: false, progress: null, outcome: null },
-  ...{ pairs: null, sheet: null, plan: null, start: null },
+  ...{ pairs: null, sheet: null, plan: null, matrix: null, agreement: null, start: null },
 };
 
 class Queue {
@@ -185,7 +185,8 @@ class Queue {
     if (!this.isOnScreen() || this.state.conflict) return this.ignore();
     this.decidedAt.set(current.sample, ++this.decisions);
     const seen = current.decision?.batch ?? "";
-    this.waiting.push({ ...this.target(), action, label, samples: [current.sample], seen, card: current });
+    const { second_opinion } = current;
+    this.waiting.push({ ...this.target(), action, label, samples: [current.sample], seen, second_opinion, card: current });
     this.set({ outcome: null, problem: null, ahead: ahead.slice(1), loading: !ahead.length && !this.state.complete });
     this.show(ahead[0] ?? null);
     this.send();
@@ -202,7 +203,8 @@ class Queue {
   // Decide although somebody else has decided meanwhile.
   replace({ action, label, card }) {
     const seen = card.decision?.batch ?? "";
-    this.waiting.push({ ...this.target(), action, label, samples: [card.sample], seen, card });
+    const second_opinion = card.second_opinion; // of the card that the reviewer sees now
+    this.waiting.push({ ...this.target(), action, label, samples: [card.sample], seen, second_opinion, card });
     this.next();
     return this.send();
   }
@@ -237,6 +239,7 @@ class Queue {
         return;
       }
     }
+    this.onSaved?.();
     this.reloadLater();
   }
 
@@ -255,7 +258,8 @@ class Queue {
   // Decisions name their samples: they need no view, which may be long.
   askToDecide(batch) {
     const [{ dataset_name, audit_key }] = batch;
-    return ask({ dataset_name }, { do: "decide", audit_key, decisions: batch.map(plain) }, true);
+    const { team } = this.filters;
+    return ask({ dataset_name }, { do: "decide", audit_key, team, decisions: batch.map(plain) }, true);
   }
 
   take(decision, outcome) {
@@ -318,6 +322,6 @@ class Queue {
 
 const isUntouched = ({ statuses }) =>
   Object.entries(statuses).every(([status, count]) => status === "unreviewed" || !count);
-const plain = ({ action, label, samples, seen }) => ({ action, label, samples, seen });
+const plain = ({ action, label, samples, seen, second_opinion }) => ({ action, label, samples, seen, second_opinion });
 
 export const queue = new Queue();

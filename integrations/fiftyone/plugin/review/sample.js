@@ -48,6 +48,7 @@ function Facts({ card }) {
   return h(
     Box,
     { sx: { fontSize: 15, lineHeight: 1.6, overflowWrap: "anywhere", overflowY: "auto", minWidth: 0 } },
+    card.second_opinion && h(Box, { sx: { color: "warning.main" } }, "second opinion: decide for yourself"),
     row("given", given ?? "–", injected ? ` (changed on purpose; your label is ${label ?? "–"})` : ""),
     row("suggested", suggested ?? "–", probability === null ? "" : ` (score ${probability.toFixed(2)})`),
     row("suspicion", suspicion > 0.995 && suspicion < 1 ? "above 0.995" : suspicion.toFixed(3)),
