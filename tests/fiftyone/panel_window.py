@@ -53,7 +53,7 @@ class Window:
                     self.output = params["output"]
                 case "notify":
                     self.said.append(params["message"])
-                case "set_view":
+                case "set_view" | "@influence-audit/influence-audit/show_named_view":
                     self.view = params["view"]
                 case "clear_view":
                     self.view = None

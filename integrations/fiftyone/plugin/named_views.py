@@ -16,20 +16,20 @@ from integrations.fiftyone.appearance import MADE_IN_PANEL, is_made_in_panel
 from .filters import Filters
 from .operators.window import PLUGIN
 
-KEPT = 12  # of an audit; the windows that are open show some of them
+KEPT = 8  # of an audit; the windows that are open show some of them
 LONGEST = 90  # characters of a name
 
 
 def name_of(key: str, filters: Filters) -> str:
-    """A name for the samples that the filters leave."""
-    words = [f"suspicion {filters.threshold:.4g} and above"]
+    """A short name for the samples that the filters leave: the App shows some 25 characters of it."""
+    words = [f"≥ {filters.threshold:.4g}"]
     if filters.class_label is not None:
         other = "" if filters.suggested is None else f" → {filters.suggested}"
         words.append(filters.class_label + other)
     if filters.only_unreviewed:
         words.append("undecided")
     if filters.hide_injected:
-        words.append("without injected")
+        words.append("not injected")
     return f"{key}: {', '.join(words)}"
 
 

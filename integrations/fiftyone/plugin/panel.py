@@ -34,6 +34,7 @@ from .draft import Draft
 from .echoes import is_echo
 from .filters import Filters, filters_of, wanted_samples
 from .help_text import HELP
+from .named_views import show_view
 from .operators.inputs import audit_keys
 from .operators.operator import ICON, MISTAKES, dataset_of
 from .operators.window import FINDINGS_PANEL, PANEL, PLUGIN, show_changed_fields
@@ -141,7 +142,7 @@ class LabelAuditPanel(foo.Panel):
         """Show the map of the audit's pictures in FiftyOne's panel, or the form that makes it."""
         key = ctx.params["audit_key"]
         if ctx.dataset is not None and ctx.dataset.has_run(key) and has_map(ctx.dataset, key):
-            ctx.ops.open_panel(EMBEDDINGS_PANEL, layout="horizontal")
+            ctx.ops.open_panel(EMBEDDINGS_PANEL, layout="vertical")
             return
         ctx.prompt(f"{PLUGIN}/map_pictures", params={"audit_key": key})
 
@@ -325,7 +326,7 @@ class LabelAuditPanel(foo.Panel):
 
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, _filters_in(state)))
-        ctx.ops.set_view(view=most_suspicious_first(shown, state.audit_key))
+        show_view(ctx, dataset, state.audit_key, _filters_in(state), most_suspicious_first(shown, state.audit_key))
 
     def _hide_injected(self, ctx: Any, dataset: fo.Dataset, state: Draft, hide: bool) -> None:
         state.hide_injected = hide

@@ -4,7 +4,7 @@
   const PLUGIN = "@influence-audit/influence-audit";
   // @fiftyone/operators
   const { executeOperator, Operator, OperatorConfig, registerOperator, usePanelEvent } = window.__foo__;
-  const { sidebarGroupsDefinition, useRefresh, useSetView, view, viewName } = window.__fos__; // @fiftyone/state
+  const { sidebarGroupsDefinition, useRefresh, view, viewName } = window.__fos__; // @fiftyone/state
   const { useSpaceNodes } = window.__fosp__; // @fiftyone/spaces
   const { PluginComponentType, registerComponent } = window.__fop__; // @fiftyone/plugins
   const GRID = "fiftyone-spaces"; // the panels beside the grid

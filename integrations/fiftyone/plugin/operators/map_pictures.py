@@ -49,5 +49,5 @@ class MapPictures(AuditOperator):
         ctx.ops.notify(f"The map of audit {key!r} is the brain run {brain_key!r}.", variant="success")
         if in_app(ctx):
             ctx.ops.reload_dataset()
-            ctx.ops.open_panel(EMBEDDINGS_PANEL, layout="horizontal")
+            ctx.ops.open_panel(EMBEDDINGS_PANEL, layout="vertical")
         return {"brain_key": brain_key}

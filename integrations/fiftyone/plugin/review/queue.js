@@ -8,7 +8,7 @@ import { ask } from "./server.js";
 const CARDS = 40; // samples that are known beyond that, so that a slow answer does not hold up the reviewer
 const LEAST_ON_SCREEN = 50; // milliseconds before a decision counts
 const LEAST_BROUGHT_BACK = 1000; // the same for a sample that comes back in front of another one
-const RELOAD_AFTER = 5000; // milliseconds without a decision, before a grid that depends on them is loaded again
+const RELOAD_AFTER = 2500; // milliseconds without a decision, before the grid is loaded again
 const NOTHING = {
   ...{ current: null, ahead: [], loading: true, complete: false, progress: null, outcome: null },
   ...{ pairs: null, sheet: null, plan: null, matrix: null, agreement: null, start: null },
@@ -243,11 +243,10 @@ class Queue {
     this.reloadLater();
   }
 
-  // The grid shows what was decided without this; but a view of the unreviewed samples has to be made anew.
+  // Only then does the App draw the badges of samples that are on screen already, and make a view of undecided samples
+  // anew. The grid stays where it is scrolled to.
   reloadLater() {
     clearTimeout(this.reloading);
-    const { view, filters } = this.context;
-    if (!JSON.stringify([view, filters]).includes(`${this.filters.audit_key}_status`)) return;
     this.reloading = setTimeout(() => this.onQuiet?.(), RELOAD_AFTER);
   }
 
