@@ -180,7 +180,7 @@ class ResultExplainer:
     @property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of `head_probabilities`."""
-        return list(self._classes)
+        return [str(label) for label in self._classes]
 
     def head_probabilities(self, samples: Sequence[str]) -> np.ndarray:
         """What the audited head predicts: probabilities (m, C) of the classes, for m samples of `nearest`."""

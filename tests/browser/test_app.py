@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from integrations.fiftyone import write_result
 from integrations.fiftyone.app import opening_view
 from integrations.fiftyone.plugin.panel_layout import LEAST_CHECKED
 from integrations.fiftyone.review import decisions, this_user, undo_last
-from tests.browser.app_window import AppWindow, served
+from tests.browser.app_window import GRID_IMAGES, AppWindow, served
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.test_fiftyone import FIELDS, INJECTION_FIELDS
 from tests.sixty_digits import sixty_digits
@@ -281,6 +282,35 @@ def test_a_class_pair_is_decided_on_a_contact_sheet_and_taken_back(reviewing: Ap
     reviewing.panel.get_by_role("button", name=f"All are {suggested} ({shown})").wait_for()
     reviewing.press("Back")
     reviewing.panel.locator("[data-cy=review] img").first.wait_for()
+
+
+def test_a_decided_sample_has_a_badge_and_the_log_has_the_reviewers_name(
+    reviewing: AppWindow, dataset: fo.Dataset
+) -> None:
+    reviewing.press(f"Reviewer: {this_user()}")
+    team = reviewing.panel.locator("[data-cy=team]").first
+    team.get_by_label("Reviewer", exact=True).fill("Ada")
+    reviewing.page.keyboard.press("Enter")
+    team.get_by_role("button", name="Hide").click()
+    reviewing.panel.get_by_role("button", name="Reviewer: Ada").wait_for()
+    reviewing.decide("D")
+    wait_until(lambda: len(standing(dataset)) == 1)
+    assert standing(dataset)[0]["by"] == "Ada"
+    reviewing.page.locator(GRID_IMAGES).filter(has_text="right").first.wait_for()
+
+
+def test_a_cell_of_the_class_matrix_shows_its_samples_in_the_grid(reviewing: AppWindow, dataset: fo.Dataset) -> None:
+    reviewing.press("Class matrix")
+    cell = reviewing.panel.locator("[data-cy=matrix] button:not([disabled])").first
+    cell.wait_for()
+    count = int(cell.inner_text())
+    cell.click()
+    reviewing.page.wait_for_function(f"document.querySelectorAll('{GRID_IMAGES}').length == {count}")
+    reviewing.panel.get_by_text(re.compile("^class .* → ")).first.wait_for()
+    assert "view=audit-" in reviewing.page.url  # a view with a name
+    reviewing.panel.locator("[data-cy=matrix] button[aria-pressed=true]").first.click()
+    reviewing.panel.get_by_text(re.compile("^class .* → ")).first.wait_for(state="hidden")
+    reviewing.press("Hide matrix")
 
 
 def test_the_wheel_zooms_the_picture_and_the_key_does(reviewing: AppWindow, dataset: fo.Dataset) -> None:
