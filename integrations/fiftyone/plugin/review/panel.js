@@ -26,7 +26,7 @@ const KEYS =
 const START = [
   "Look at the picture: is the given label wrong? Below are the pictures most like it.",
   "Shift + A takes the suggested label, Shift + D keeps the given one, Shift + S leaves it open.",
-  "Your labels change only when you choose 'Apply'. Shift + U takes a decision back.",
+  "Your labels stay as they are until you press the button 'Apply'. Shift + U takes a decision back.",
 ];
 
 // A value of the App's state; nothing while it is being computed.

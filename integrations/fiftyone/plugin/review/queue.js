@@ -78,7 +78,7 @@ class Queue {
 
   showFirst({ cards, complete, progress }) {
     const [current, ...ahead] = cards;
-    // What to do is said until the reviewer closes it, where nobody has decided yet: nothing moves at the first decision.
+    // Where nobody has decided yet, what to do is said until the reviewer closes it: nothing moves at a decision.
     const start = this.state.start ?? isUntouched(progress);
     this.set({ ahead, complete, loading: false, progress, start });
     this.show(current ?? null);
@@ -186,7 +186,8 @@ class Queue {
     this.decidedAt.set(current.sample, ++this.decisions);
     const seen = current.decision?.batch ?? "";
     const { second_opinion } = current;
-    this.waiting.push({ ...this.target(), action, label, samples: [current.sample], seen, second_opinion, card: current });
+    const made = { action, label, samples: [current.sample], seen, second_opinion, card: current };
+    this.waiting.push({ ...this.target(), ...made });
     this.set({ outcome: null, problem: null, ahead: ahead.slice(1), loading: !ahead.length && !this.state.complete });
     this.show(ahead[0] ?? null);
     this.send();

@@ -109,7 +109,11 @@ function Agreement({ agreement: { both, agreed, differing, view } }) {
   return h(
     Fragment,
     null,
-    h(Text, null, `Two reviewers decided on ${counted(both, "sample")} and agree on ${agreed} (${percent(agreed / both)}).`),
+    h(
+      Text,
+      null,
+      `Two reviewers decided on ${counted(both, "sample")} and agree on ${agreed} (${percent(agreed / both)}).`
+    ),
     differing.length > 0 &&
       h(Box, null, h(Small, { onClick: show }, `Show where they differ (${differing.length})`))
   );
