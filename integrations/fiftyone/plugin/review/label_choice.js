@@ -7,8 +7,8 @@ const CUT = { overflow: "hidden", textOverflow: "ellipsis" };
 
 // At most three classes with their probabilities: the likelier of the suggested and the given one, the other of the
 // two, then what comes next. That is known once the nearest pictures are, and takes an empty place: no button changes
-// its class. Where there are no nearest pictures, it is the class that the given one is most often taken for (by its name,
-// from `confused`), without a probability.
+// its class. Where there are no nearest pictures, it is the class that the given one is most often taken for (by its
+// name, from `confused`), without a probability.
 export function likeliest({ sample, given, suggested, probability, suspicion }, { explanations, confused }) {
   const found = new Map();
   if (suggested) found.set(suggested, probability);
