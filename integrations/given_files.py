@@ -18,8 +18,9 @@ from audit.data.given import Given
 from audit.data.predictions import read_file
 from audit.data.samples import Samples
 from audit.errors import InputError, first_line
+from integrations.given_names import check_file
+from integrations.given_names import is_file_name as is_file_name
 
-FILE_SUFFIXES = (".npy", ".parquet")
 ID_COLUMNS = ("id", "sample_id", "source_id", "filepath", "file_path", "file_name", "filename", "file", "path", "image")
 """Columns of a table that name samples, the first that there is."""
 
@@ -95,17 +96,6 @@ def _distinct(names: Sequence[str]) -> dict[str, int]:
             repeated.add(name)
         places[name] = place
     return {name: place for name, place in places.items() if name not in repeated}
-
-
-def is_file_name(text: str) -> bool:
-    """Whether a text names a file of embeddings or predictions, and not a field."""
-    return Path(text).suffix.lower() in FILE_SUFFIXES
-
-
-def check_file(path: Path, option: str) -> None:
-    """Refuse a file that does not exist, before anything is computed."""
-    if not path.is_file():
-        raise InputError(f"{option} {str(path)!r}: there is no such file; give a .npy or .parquet file, or a field")
 
 
 def given_in_files(samples: Samples, embeddings: Sequence[str], predictions: str | None) -> Given:

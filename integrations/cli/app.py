@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from integrations.cli.first_line import FirstLine
 from integrations.cli.result_place import dataset_of
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.fiftyone.database import connect
@@ -24,7 +25,9 @@ def open_dataset(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open the FiftyOne App on the flagged samples of a dataset. Ctrl+C ends it."""
+    begin = FirstLine(f"starting the App on {dataset!r}")
     dataset = dataset_of(dataset)
+    begin()
     ctx.obj.release()
     quieten_fiftyone()
     connect()

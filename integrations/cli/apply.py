@@ -10,6 +10,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import say
+from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli, quieten_fiftyone
 
@@ -47,10 +48,13 @@ def apply(
     hard_link: Annotated[
         bool, typer.Option("--hard-link", help="For a folder of images: link the files, and do not copy them.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write the corrected labels in the source's own form, with a log of what changed (OUTPUT.log.csv)."""
     quieten_fiftyone()
-    result = result_folder(what)
+    begin = FirstLine(f"applying decisions on {what!r}", quiet)
+    result = result_folder(what, begin)
+    begin()
     from audit.result import AuditResult
     from integrations.corrections.corrected import corrected_source
     from integrations.corrections.output import check_output

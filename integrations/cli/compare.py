@@ -9,6 +9,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import print_json, standard_output_for_json
+from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.job import COMPARISON_FILE
 from integrations.cli.outputs import check_page, open_page
 from integrations.cli.result_place import RESULT_HELP, result_folder
@@ -41,9 +42,14 @@ def compare(
         bool,
         typer.Option("--json", help="Print the comparison as JSON on standard output, all else on standard error."),
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write an HTML page about what changed between two results: after corrections, with another backbone or seed."""
-    folders = _folders(results or [], history)
+    begin = FirstLine(f"comparing {_named(results or [], history)}", quiet)
+    folders = _folders(results or [], history, begin)
+    path = output or (folders[1] if results or history is None else history) / COMPARISON_FILE
+    check_page(path)
+    begin()
     from audit.result import AuditResult
     from audit.summary.parts import to_json
     from integrations.history import History
@@ -54,8 +60,6 @@ def compare(
 
     first, second = (AuditResult.load(folder) for folder in folders)
     runs = read_beside(folders[1]).runs or (() if history is None else History(history).trend_of(second))
-    path = output or (folders[1] if results or history is None else history) / COMPARISON_FILE
-    check_page(path)
     values = compared(first, second)
     write_comparison(first, second, path, runs)
     with standard_output_for_json(as_json):
@@ -67,8 +71,17 @@ def compare(
         open_page(path)
 
 
-def _folders(results: list[str], history: Path | None) -> tuple[Path, Path]:
-    """The folders of the former and the newer result.
+def _named(results: list[str], history: Path | None) -> str:
+    """What is compared, in words."""
+    if len(results) > 1:
+        return " and ".join(map(repr, results))
+    if results:
+        return f"{results[0]!r} and the run before it"
+    return f"the last two runs of {str(history)!r}"
+
+
+def _folders(results: list[str], history: Path | None, begin: FirstLine) -> tuple[Path, Path]:
+    """The folders of the former and the newer result; `begin` is called before what takes time.
 
     Raises:
         InputError: if they are not named, and no history has them.
@@ -76,16 +89,18 @@ def _folders(results: list[str], history: Path | None) -> tuple[Path, Path]:
     if len(results) > 2:
         raise InputError(f"compare takes two results, and {len(results)} were given; leave the others out")
     if len(results) == 2:
-        return result_folder(results[0]), result_folder(results[1])
+        return result_folder(results[0], begin), result_folder(results[1], begin)
+    if not results and history is None:
+        raise InputError("no result was given; name two, or give --history for the last two runs")
+    newer = result_folder(results[0], begin) if results else None
+    begin()
     from audit.result import AuditResult
     from integrations.history import History
     from reports.beside_result import read_beside
 
-    if not results:
-        if history is None:
-            raise InputError("no result was given; name two, or give --history for the last two runs")
+    if newer is None:
+        assert history is not None  # as one of the two is given
         return History(history).last_two()
-    newer = result_folder(results[0])
     beside = read_beside(newer)
     if history is not None or not beside.history:
         if history is None:

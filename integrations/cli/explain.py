@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audit.errors import InputError
 from integrations.cli.exit_codes import print_json, standard_output_for_json
+from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.outputs import check_file, check_page, is_heat_map, open_page
 from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli
@@ -60,28 +62,32 @@ def explain(
             dir_okay=False,
         ),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Show which training samples speak for and against a sample's label, and which validation samples it harms."""
-    from audit.errors import InputError
-    from audit.result import AuditResult
-
     for option, wanted in (("--heat-map", heat_map), ("--page", page), ("--open", open), ("--json", as_json)):
         if sample is None and wanted:
             raise InputError(f"{option} is of one sample; give its id, too")
     if sample is None and matrix is None:
         raise InputError("no sample was given; give its id, or --matrix FILE.npy")
-    folder = result_folder(what)
+    begin = FirstLine(f"explaining {what!r}" if sample is None else f"explaining {sample!r} of {what!r}", quiet)
+    folder = result_folder(what, begin)
     page = page or (folder / PAGE_FILE if open else None)
     if heat_map is not None:
         check_file(heat_map, is_heat_map, "heat map", "--heat-map")
     if page is not None:
         check_page(page, "--page")
+    begin()
+    from audit.result import AuditResult
+
     result = AuditResult.load(folder)
     with standard_output_for_json(as_json):
         if sample is not None:
-            _explain_sample(result, _identified(result.scores, sample), count, Outputs(heat_map, page, open, as_json))
+            _explain_sample(
+                result, _identified(result.scores, sample), count, Outputs(heat_map, page, open, as_json, quiet)
+            )
         if matrix is not None:
-            _write_matrix(result, matrix)
+            _write_matrix(result, matrix, quiet)
 
 
 @dataclass(frozen=True)
@@ -93,22 +99,24 @@ class Outputs:
         page: an HTML file; None for none.
         open: whether the page is opened.
         json: whether it is printed as JSON.
+        quiet: whether progress is not shown.
     """
 
     heat_map: Path | None
     page: Path | None
     open: bool
     json: bool
+    quiet: bool = False
 
 
-def _write_matrix(result: AuditResult, path: Path) -> None:
+def _write_matrix(result: AuditResult, path: Path, quiet: bool) -> None:
     from rich.console import Console
 
     from audit.explain.matrix import influence_matrix
     from audit.explain.matrix_file import ids_path
-    from integrations.cli.terminal import StageDisplay
+    from integrations.cli.terminal import StageDisplay, Verbosity
 
-    with StageDisplay(Console(stderr=True)) as display:
+    with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:
         values = influence_matrix(result, to=path, progress=display)
     rows, columns = values.shape
     print(f"matrix: {path.resolve()}: {rows} validation samples (rows) × {columns} training samples (columns)")
@@ -121,10 +129,10 @@ def _explain_sample(result: AuditResult, sample_id: str, count: int, outputs: Ou
 
     from audit.explain.samples import ResultExplainer
     from audit.summary.parts import to_json
-    from integrations.cli.terminal import StageDisplay
+    from integrations.cli.terminal import StageDisplay, Verbosity
     from reports.explained import explained_sample, write_explanation
 
-    with StageDisplay(Console(stderr=True)) as display:
+    with StageDisplay(Console(stderr=True), Verbosity(outputs.quiet)) as display:
         explainer = ResultExplainer(result, display)
     explained = explained_sample(result, sample_id, list(_groups(explainer, sample_id, count, result.scores)))
     _print(Console(stderr=outputs.json), explained)
@@ -163,8 +171,6 @@ def _identified(scores: pd.DataFrame, sample: str) -> str:
     Raises:
         InputError: if there is none or there are several.
     """
-    from audit.errors import InputError
-
     if sample in scores.index:
         return sample
     ends = [isinstance(path, str) and path.endswith(sample) for path in scores["filepath"]]

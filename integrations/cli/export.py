@@ -10,6 +10,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import say
+from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.outputs import check_file, is_export, is_tasks
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.cli.standard_streams import write_bytes
@@ -86,18 +87,24 @@ def export(
     audit_key: Annotated[
         str, typer.Option(help="For a FiftyOne dataset: the audit whose review is exported.")
     ] = "audit",
+    quiet: Quiet = False,
 ) -> None:
     """Write flagged samples or review decisions as a table."""
+    begin = FirstLine(f"exporting from {what!r}", quiet)
     if push_column:
-        _push_columns(what, output, bool(kind or every or to))
+        _push_columns(what, output, bool(kind or every or to), begin)
     elif to is not None:
-        _make_tasks(what, to, output, bool(kind or every))
+        _make_tasks(what, to, output, bool(kind or every), begin)
     else:
-        _write_table(what, output, kind, every, audit_key)
+        _write_table(what, output, _checked_format(kind, output), every, audit_key, begin)
 
 
-def _write_table(what: str, output: Path | None, kind: str | None, every: bool, audit_key: str) -> None:
-    """Flagged samples or review decisions as a table."""
+def _checked_format(kind: str | None, output: Path | None) -> str:
+    """The format of the table, by --format or the file's suffix.
+
+    Raises:
+        InputError: if there is no such format, or it or the file cannot be written.
+    """
     chosen = kind or (output.suffix.lower().removeprefix(".") if output is not None else "csv")
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is unknown; give --format with one of {', '.join(FORMATS)}")
@@ -105,8 +112,15 @@ def _write_table(what: str, output: Path | None, kind: str | None, every: bool, 
         raise InputError("parquet cannot be written to standard output; name a file with --output")
     if output is not None:
         check_file(output, lambda start: is_export(start, output), "export")
-    table = _table_of(what, chosen, every, audit_key)
-    content = _writer(chosen)(table)
+    return chosen
+
+
+def _write_table(
+    what: str, output: Path | None, kind: str, every: bool, audit_key: str, begin: Callable[[], None]
+) -> None:
+    """Flagged samples or review decisions as a table; `begin` is called before what takes time."""
+    table = _table_of(what, kind, every, audit_key, begin)
+    content = _writer(kind)(table)
     if output is None:
         write_bytes(content)
         return
@@ -114,12 +128,14 @@ def _write_table(what: str, output: Path | None, kind: str | None, every: bool, 
     say(f"{len(table)} samples: {output.resolve()}")
 
 
-def _table_of(what: str, kind: str, every: bool, audit_key: str) -> pd.DataFrame:
+def _table_of(what: str, kind: str, every: bool, audit_key: str, begin: Callable[[], None]) -> pd.DataFrame:
     """The table of a result folder, or of a dataset's review."""
     if not Path(what).is_dir():
         if every or kind == CLEANLAB:
             raise InputError(f"{what!r} is no result folder, which --all and --format cleanlab need; leave them out")
+        begin()
         return _of_review(what.removeprefix(FIFTYONE_PREFIX), audit_key)
+    begin()
     from audit.result import AuditResult
     from reports.acceptance import acceptance_sentences
 
@@ -131,10 +147,11 @@ def _table_of(what: str, kind: str, every: bool, audit_key: str) -> pd.DataFrame
     return table
 
 
-def _push_columns(what: str, output: Path | None, other_form: bool) -> None:
+def _push_columns(what: str, output: Path | None, other_form: bool, begin: Callable[[], None]) -> None:
     """The audited dataset with scores as columns."""
     if other_form or output is None or not Path(what).is_dir():
         raise InputError("--push-column stands alone; give `influence-audit export RESULT --push-column -o FOLDER`")
+    begin()
     from audit.result import AuditResult
     from integrations.corrections.saved import save_with_scores
 
@@ -142,7 +159,7 @@ def _push_columns(what: str, output: Path | None, other_form: bool) -> None:
     say(f"dataset with {', '.join(columns)}: {output.resolve()}")
 
 
-def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> None:
+def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool, begin: Callable[[], None]) -> None:
     """Tasks for an annotation tool."""
     if tool not in TOOLS:
         raise InputError(f"tool {tool!r} is unknown; give --to with one of {', '.join(TOOLS)}")
@@ -151,6 +168,11 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> 
     if not Path(what).is_dir() or output is None:
         lacks = "an --output" if Path(what).is_dir() else f"a result folder, and {what!r} is none"
         raise InputError(f"--to {tool} needs {lacks}; give `influence-audit export RESULT --to {tool} -o OUTPUT`")
+    if tool == CVAT:
+        _check_new_folder(output)
+    else:
+        check_file(output, is_tasks, "tasks")
+    begin()
     from audit.result import AuditResult
 
     result = AuditResult.load(what)
@@ -158,8 +180,6 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> 
         from integrations.annotation.cvat import write_cvat
         from integrations.corrections.output import whole_folder
 
-        if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-            raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
         with whole_folder(output) as folder:
             count = write_cvat(result, folder)
         say(f"{count} pictures and their annotations (CVAT for images 1.1): {output.resolve()}")
@@ -167,12 +187,16 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool) -> 
     from integrations.annotation.label_studio import as_json, label_studio_configuration, label_studio_tasks
 
     tasks = label_studio_tasks(result)
-    check_file(output, is_tasks, "tasks")
     write_file(output, as_json(tasks))
     configuration = output.with_name(f"{output.stem}-configuration.xml")
     write_file(configuration, label_studio_configuration(result.summary.classes).encode())
     say(f"{len(tasks)} tasks: {output.resolve()}")
     say(f"labelling configuration: {configuration.resolve()}")
+
+
+def _check_new_folder(output: Path) -> None:
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
 
 
 def _of_result(result: AuditResult, every: bool, as_issues: bool) -> pd.DataFrame:

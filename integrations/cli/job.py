@@ -88,7 +88,7 @@ class AuditJob:
         Raises:
             InputError: before anything is computed.
         """
-        from integrations.given_files import check_file, is_file_name
+        from integrations.given_names import check_file, is_file_name
 
         named = [("--embeddings", one) for one in self.embeddings]
         named += [("--predictions", self.predictions)] if self.predictions else []
@@ -110,7 +110,7 @@ class AuditJob:
 
     def source_order(self, source: Source) -> list[str] | None:
         """What the source calls its samples, in its order; None if no file needs it, or it is a FiftyOne dataset."""
-        from integrations.given_files import is_file_name
+        from integrations.given_names import is_file_name
         from integrations.sources import ImportedSource
 
         texts = [*self.embeddings, self.predictions or ""]

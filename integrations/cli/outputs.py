@@ -106,12 +106,12 @@ def is_page(start: bytes) -> bool:
 
 def is_heat_map(start: bytes) -> bool:
     """Whether a file begins like a heat map: a small WebP picture."""
-    from audit.images.heat_map import OVERLAY_SIDE
-
     if start[:4] != b"RIFF" or start[8:12] != b"WEBP":
         return False
     if start[12:16] != b"VP8 ":
         return False
+    from audit.images.heat_map import OVERLAY_SIDE
+
     width, height = (int.from_bytes(start[place : place + 2], "little") & 0x3FFF for place in (26, 28))
     return max(width, height) <= OVERLAY_SIDE
 

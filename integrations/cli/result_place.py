@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,12 +22,13 @@ RESULT_NAME = "RESULT"
 _MOST_NAMED = 6
 
 
-def result_folder(text: str) -> Path:
+def result_folder(text: str, before_search: Callable[[], None] | None = None) -> Path:
     """The result folder that a user means.
 
     Args:
         text: a folder with a result, a folder above exactly one, or a dataset's name: results are looked for in
             `audit-results`, among those that the App made, and where FiftyOne says that an audit was saved.
+        before_search: called before FiftyOne is asked, which takes seconds; None for nothing.
 
     Raises:
         InputError: if there is none, or there are several.
@@ -36,7 +37,11 @@ def result_folder(text: str) -> Path:
     if path.is_dir() and not text.startswith(FIFTYONE_PREFIX):
         return _only(text, list(_below(path))) if not (path / SUMMARY_FILE).is_file() else path
     name = text.removeprefix(FIFTYONE_PREFIX)
-    found = list(_of_dataset(name)) or list(_in_fiftyone(name))
+    found = list(_of_dataset(name))
+    if not found and problem_of("fiftyone") is None:
+        if before_search is not None:
+            before_search()
+        found = list(_in_fiftyone(name))
     if not found:
         raise InputError(
             f"{text!r} holds no complete audit result: it is no folder, and no dataset of this name has one; give the "
@@ -95,8 +100,6 @@ def _of_dataset(name: str) -> Iterator[Path]:
 
 def _in_fiftyone(name: str) -> Iterator[Path]:
     """The results of a FiftyOne dataset, where FiftyOne says that they were saved."""
-    if problem_of("fiftyone") is not None:
-        return
     from integrations.cli.root import quieten_fiftyone
     from integrations.fiftyone.database import DatabaseError, connect
 

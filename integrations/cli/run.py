@@ -18,6 +18,7 @@ from audit.extras import require, require_backbone, require_engine
 from audit.findings.registry import check_looked_for
 from integrations.cli.early_checks import check_computing, check_environment, check_former, with_flags
 from integrations.cli.exit_codes import ExitCode, say, standard_output_for_json
+from integrations.cli.first_line import FirstLine
 from integrations.cli.interruption import Interruption
 from integrations.cli.job import INDEX_FILE, AuditJob, jobs_of
 from integrations.cli.options import ADVANCED, COMMON, Output, Quiet, Verbose, takes_settings
@@ -341,13 +342,15 @@ def _carry_out(jobs: list[AuditJob], order: Order, limit: Limit, interruption: I
         check_page(jobs[0].root / INDEX_FILE)
         if order.places[0] is not None:
             raise InputError(f"--since names one former result, and {len(jobs)} audits are asked for; use --history")
+    doing = "planning the" if order.dry_run else "starting the"
+    begin = FirstLine(f"{doing} audit of {', '.join(dict.fromkeys(job.source for job in jobs))}", verbosity.quiet)
+    if not all(job.uses_backbone for job in jobs):
+        begin()  # a table is read to know whether it has images
     in_fiftyone = any(job.in_fiftyone and job.table_without_images() is None for job in jobs)
     if in_fiftyone and not order.dry_run:
         require_fiftyone()
         check_server()
-    if not verbosity.quiet:
-        sources = ", ".join(dict.fromkeys(job.source for job in jobs))
-        say(f"influence-audit {__version__}: {'planning the' if order.dry_run else 'starting the'} audit of {sources}")
+    begin()
     if order.dry_run:
         from integrations.cli.dry_run import show_plans
 

@@ -11,6 +11,7 @@ import typer
 
 from audit.errors import InputError
 from integrations.cli.exit_codes import print_json, say, standard_output_for_json
+from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.result_place import RESULT_HELP, RESULT_NAME, result_folder
 from integrations.cli.root import cli, quieten_fiftyone
 
@@ -67,10 +68,9 @@ def verify(
     classes: Classes = False,
     reset: Reset = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check an audit with a few decisions: write a sheet of drawn pictures, and read back what a person decided."""
-    from audit.result import AuditResult
-
     given = [
         name for name, value in (("--decisions", decisions), ("--fiftyone", fiftyone), ("--reset", reset)) if value
     ]
@@ -78,7 +78,11 @@ def verify(
         raise InputError(f"{given[0]} and {given[1]} exclude each other; give one of them")
     if given and (size is not None or seed is not None):
         raise InputError(f"--size and --seed draw a sample, and {given[0]} needs none; leave them out")
-    folder = result_folder(what)
+    begin = FirstLine(f"checking the audit of {what!r}", quiet)
+    folder = result_folder(what, begin)
+    begin()
+    from audit.result import AuditResult
+
     result = AuditResult.load(folder)
     with standard_output_for_json(as_json):
         if reset:

@@ -90,7 +90,7 @@ def test_json_is_json_in_any_encoding(folder: Path, audited: subprocess.Complete
 
 
 def test_a_reader_that_has_gone_leaves_the_exit_code(folder: Path, audited: subprocess.CompletedProcess[str]) -> None:
-    line = f"'{COMMAND}' export out --all | head -n 1; echo ${{PIPESTATUS[0]}}"
+    line = f"'{COMMAND}' export out --all -q | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment_of({}), capture_output=True, text=True)
     assert done.stdout.splitlines()[0].startswith("id,filepath")
     assert done.stdout.splitlines()[-1] == "0"
