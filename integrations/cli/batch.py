@@ -171,6 +171,7 @@ def _perform(
     job: AuditJob, verbosity: Verbosity, judging: Judging, taken: set[Path], scheduler: str | None
 ) -> tuple[Audited, Judge]:
     """Open the source, audit it, and write FiftyOne and the report; adds the result's folder to `taken`."""
+    judging = replace(judging, named=(job.source, job.label_field, job.audit_key))
     with ExitStack() as opened:
         display = opened.enter_context(StageDisplay(Console(stderr=True), verbosity))
         workers = opened.enter_context(_workers(scheduler, display, job.in_fiftyone))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.errors import WriteError
@@ -15,7 +15,7 @@ from integrations.cli.outputs import check_file
 from reports.conditions import Condition
 
 SCHEMA = 1
-NAME = "influence-audit"
+NAME, KIND = "influence-audit", "influence-audit-conditions"
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
 
@@ -66,7 +66,7 @@ def write_outputs(audits: Sequence[JudgedAudit], junit: Path | None, conditions:
     Raises:
         WriteError: if one cannot be written.
     """
-    for path, content_of in ((junit, junit_xml), (conditions, _json_bytes)):
+    for path, content_of in ((junit, junit_xml), (conditions, json_bytes)):
         if path is None:
             continue
         try:
@@ -82,7 +82,7 @@ def as_json(audits: Sequence[JudgedAudit]) -> JsonObject:
     failed = "fail" in states or any(audit.error for audit in audits)
     return {
         "schema": SCHEMA,
-        "kind": "influence-audit-conditions",
+        "kind": KIND,
         "state": "fail" if failed else "warn" if "warn" in states else "pass",
         "audits": [to_json(audit) for audit in audits],
     }
@@ -115,7 +115,46 @@ def junit_xml(audits: Sequence[JudgedAudit]) -> bytes:
     return content
 
 
-def _json_bytes(audits: Sequence[JudgedAudit]) -> bytes:
+def read_audits(path: Path) -> list[JudgedAudit]:
+    """The audits of a file that `--conditions` wrote.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError: if it cannot be read, or is another file.
+    """
+    content = json.loads(path.read_bytes())
+    if content["kind"] != KIND:
+        raise ValueError(f"{str(path)!r} is no {KIND}")
+    audits = content["audits"]
+    return [
+        JudgedAudit(**each | {"conditions": tuple(Condition(**one) for one in each["conditions"])}) for each in audits
+    ]
+
+
+def renewed_junit(content: bytes, audit: JudgedAudit) -> bytes | None:
+    """JUnit's XML with the suite of one audit made anew; None where it is another file, or has no suite of it.
+
+    Args:
+        content: as `junit_xml` wrote it.
+        audit: judged again; how long it took is kept.
+    """
+    from junitparser import JUnitXml
+
+    if not _is_junit(content):
+        return None
+    document = JUnitXml.fromstring(content)
+    found = next((number for number, suite in enumerate(document) if suite.name == _text(audit.name)), None)
+    if found is None:
+        return None
+    seconds = list(document)[found].time
+    (suite,) = JUnitXml.fromstring(junit_xml([replace(audit, seconds=float(seconds or 0.0))]))
+    document._elem[found] = suite._elem
+    document.update_statistics()
+    renewed: bytes = document.tostring()
+    return renewed
+
+
+def json_bytes(audits: Sequence[JudgedAudit]) -> bytes:
+    """The document as the bytes of a file."""
     return json.dumps(as_json(audits), indent=1, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
@@ -128,4 +167,4 @@ def _is_junit(start: bytes) -> bool:
 
 
 def _is_conditions(start: bytes) -> bool:
-    return b'"influence-audit-conditions"' in start
+    return f'"{KIND}"'.encode() in start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from integrations.cli.conditions_file import JudgedAudit, check_outputs, write_o
 from integrations.cli.exit_codes import ExitCode, say
 from integrations.cli.job import SUMMARY_FILE
 from integrations.history import History
-from reports.beside_result import BesideResult
+from reports.beside_result import BesideResult, JudgedBy
 from reports.conditions import NEW_FLAGS, RELIABILITY, UNREADABLE, Condition, conditions_of
 from reports.history import Run, run_of
 from reports.limit import Limit
@@ -39,6 +39,7 @@ class Judging:
         history: the folder of the history; None for none.
         junit: the file for the conditions in JUnit's XML; None for none.
         conditions: the file for the conditions in JSON; None for none.
+        named: source, label field and audit key of one audit, as the user gave them.
     """
 
     limit: Limit = field(default_factory=Limit)
@@ -46,6 +47,7 @@ class Judging:
     history: Path | None = None
     junit: Path | None = None
     conditions: Path | None = None
+    named: tuple[str, str | None, str] = ("", None, "")
 
     def check(self) -> None:
         """Refuse files that are not ours before anything is computed.
@@ -72,11 +74,12 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class _Former:
+class FormerResult:
     """A former result, as far as its flags are concerned."""
 
     scores: pd.DataFrame
     created: str
+    folder: Path
 
 
 @dataclass
@@ -96,14 +99,14 @@ class Judge:
     conditions: list[Condition] = field(default_factory=list)
     new: NewFlags | None = None
     problem: WriteError | None = None
-    _former: _Former | None = None
+    _former: FormerResult | None = None
 
     def __post_init__(self) -> None:
         if self.judging.since is not None:
-            self._former = _former_in(self.judging.since)
+            self._former = former_in(self.judging.since)
         elif self.judging.limit.new_flags is not None or self.judging.history is not None:
             with suppress(InputError):  # whatever is there is replaced
-                self._former = _former_in(self.replaced)
+                self._former = former_in(self.replaced)
 
     def before_report(self, result: AuditResult, folder: Path) -> BesideResult:
         """Judge a result, and add it to the history; what its report shows beside it."""
@@ -112,7 +115,23 @@ class Judge:
             self.new = new_flags(self._former.scores, self._former.created, result.scores)
         self.conditions = conditions_of(result.summary, self.judging.limit, self.new)
         history = "" if self.judging.history is None else str(self.judging.history.resolve())
-        return BesideResult(tuple(self.conditions) if self.judging.is_asked else (), tuple(runs), history)
+        if not self.judging.is_asked:
+            return BesideResult((), tuple(runs), history)
+        return BesideResult(tuple(self.conditions), tuple(runs), history, self._judged_by(folder))
+
+    def _judged_by(self, folder: Path) -> JudgedBy:
+        """What is needed to judge the result in a folder again."""
+        judging, former = self.judging, self._former
+        return JudgedBy(
+            judging.limit,
+            *judging.named,
+            former=""
+            if former is None or former.folder.resolve() == folder.resolve()
+            else str(former.folder.resolve()),
+            former_created="" if former is None else former.created,
+            junit="" if judging.junit is None else str(judging.junit.resolve()),
+            conditions="" if judging.conditions is None else str(judging.conditions.resolve()),
+        )
 
     def _keep(self, result: AuditResult, folder: Path) -> list[Run]:
         """Add the result to the history, if there is one; the trend up to and with it."""
@@ -122,6 +141,7 @@ class Judge:
         run = run_of(result.summary, None)
         former = self._former if self.judging.since is not None else _last_of(history, run) or self._former
         if former is not None:
+            self._former = former
             self.new = new_flags(former.scores, former.created, result.scores)
         run = run_of(result.summary, self.new, decisions=_decisions(result.summary), result=str(folder.resolve()))
         try:
@@ -131,7 +151,7 @@ class Judge:
             return [*history.trend(run.name), run]
 
 
-def _former_in(folder: Path) -> _Former | None:
+def former_in(folder: Path) -> FormerResult | None:
     """A former result in a folder; None where there is none.
 
     Raises:
@@ -145,19 +165,19 @@ def _former_in(folder: Path) -> _Former | None:
         return None
     try:
         created = json.loads((folder / SUMMARY_FILE).read_bytes())["created"]
-        return _Former(pd.read_parquet(folder / "scores.parquet"), created)
+        return FormerResult(pd.read_parquet(folder / "scores.parquet"), created, folder)
     except Exception as error:
         raise InputError(
             f"the former result in {str(folder)!r} cannot be read ({type(error).__name__}); give another with --since"
         ) from None
 
 
-def _last_of(history: History, run: Run) -> _Former | None:
+def _last_of(history: History, run: Run) -> FormerResult | None:
     """The last kept result of the same audit."""
     for former in reversed(history.trend(run.name)):
         if former.kept:
             with suppress(InputError):
-                return _former_in(history.folder / former.kept)
+                return former_in(history.folder / former.kept)
     return None
 
 
@@ -176,24 +196,26 @@ def _decisions(summary: Summary) -> int | None:
     return sum(number for status, number in statuses.items() if status != "unreviewed")
 
 
-def exit_code_of_audit(summary: Summary, limit: Limit, conditions: Sequence[Condition] = ()) -> ExitCode:
-    """The exit code of an audit that is done; prints what is not accepted.
+def exit_code_of_audit(
+    summary: Summary, limit: Limit, conditions: Sequence[Condition] = (), tell: Callable[[str], None] = say
+) -> ExitCode:
+    """The exit code of an audit that is done; tells what is not accepted, a line each.
 
     Raises:
         InputError: if the share of wrong labels is to be the verified one, and nothing is verified.
     """
     above = limit.is_exceeded(summary)
     if above:
-        say(limit.sentence(summary))
+        tell(limit.sentence(summary))
     found = limit.unaccepted(summary)
     for kind in found:
-        say(f"{(kind.title or kind.kind).lower()}: {kind.findings}, and --fail-on allows none; {kind.examples[0]}")
+        tell(f"{(kind.title or kind.kind).lower()}: {kind.findings}, and --fail-on allows none; {kind.examples[0]}")
     unmade = [failure for failure in summary.failed_stages if failure.stage == "findings"] if limit.kinds else []
     for failure in unmade:
-        say(f"--fail-on cannot judge this audit: {failure.reason}")
+        tell(f"--fail-on cannot judge this audit: {failure.reason}")
     others = [each for each in conditions if each.state == "fail" and each.name in _OTHERS]
     for condition in others:
-        say(
+        tell(
             f"{condition.name.lower()}: {condition.sentence.rstrip('.')}; {_OTHERS[condition.name]} asked for "
             f"{condition.asked}"
         )

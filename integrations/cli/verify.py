@@ -219,15 +219,18 @@ def _reset(result: AuditResult, folder: Path) -> AuditResult:
 
 
 def _write(result: AuditResult, folder: Path) -> None:
-    """The result, its report and its Markdown."""
+    """The result, its conditions, its report and its Markdown."""
     import pandas as pd
 
     from audit.images.thumbnails import missing_thumbnails
+    from integrations.cli.judged_again import judge_again
     from integrations.pipeline import write_reports
 
     if len(more := missing_thumbnails(result.scores, result.explanations, result.thumbnails)):
         result.thumbnails = pd.concat([result.thumbnails, more])
     result.save(folder)
+    for line in judge_again(result, folder):
+        print(line)
     _, problem = write_reports(result, folder)
     if problem is not None:
         raise problem
