@@ -28,7 +28,7 @@ SIDE = 24  # pixels of the grey copy: enough to align two pictures, and less tha
 MOST_SIDE = 256  # pixels of the longer side on which brightness is measured
 BLUR_SIDE = 64  # and sharpness
 LAPLACIAN = ImageFilter.Kernel((3, 3), (-1, -1, -1, -1, 8, -1, -1, -1, -1), 1, 128)
-VERSION = 2  # raised when a trait is computed differently, so that no cache mixes versions
+VERSION = 3  # raised when a trait is computed differently, so that no cache mixes versions
 
 
 class Measure(IntEnum):
@@ -103,8 +103,10 @@ def _sharpness(picture: Image.Image) -> tuple[float, float]:
 
 
 def _colour(picture: Image.Image) -> float:
-    pixels = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), dtype=np.int16)
-    return float((pixels.max(2) - pixels.min(2)).mean())
+    """Mean difference of the channels over all pixels: a small coloured mark on a grey picture is colour."""
+    red, green, blue = (np.asarray(channel) for channel in picture.split())
+    largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float((largest - smallest).mean())
 
 
 class _Width:
