@@ -19,7 +19,8 @@ from reports.class_table import MAX_TABLE_ROWS, class_rows
 from reports.conditions import Condition, conditions_of
 from reports.correction import ARMS, correction_texts
 from reports.findings import finding_tables, leak_sentences
-from reports.galleries import Galleries, ShownSample, gallery_values
+from reports.first_cards import first_cards
+from reports.galleries import gallery_values
 from reports.history import Run, trend_of
 from reports.known_mislabels import Comparison, compare_with_known
 from reports.next_steps import RESULT_FOLDER, app_command, next_steps, run_again
@@ -41,9 +42,6 @@ REPORT_FILE = "report.html"
 
 WORST_CLASSES = 8
 """Classes that the table shows at first, those with most wrong labels; the others are in a fold."""
-
-STATIC_CARDS = 10
-"""Flagged samples that are in the page for readers without JavaScript."""
 
 
 def write_report(
@@ -161,14 +159,9 @@ def _figures_and_data(result: AuditResult, known: Comparison | None) -> dict[str
         "app": f"/datasets/{quote(source.dataset, safe='')}" if source and source.in_fiftyone else None,
     }
     drawn = {plot.name: {"alt": plot.alt, "svg": figure_svg(plot.draw(result, theme="light"))} for plot in plots}
-    return {"galleries": galleries, "plots": drawn, "page": page, "first_cards": _first_cards(galleries)}
+    return {"galleries": galleries, "plots": drawn, "page": page, "first_cards": first_cards(galleries)}
 
 
-def _first_cards(galleries: Galleries) -> list[tuple[ShownSample, str | None]]:
-    """The first flagged samples with their pictures, for readers without JavaScript."""
-    shown = [galleries.samples[place] for place in galleries.suspects if galleries.samples[place].flag][:STATIC_CARDS]
-    pictures = galleries.thumbnails
-    return [(sample, None if sample.thumbnail is None else pictures[sample.thumbnail]) for sample in shown]
 
 
 def _title(result: AuditResult) -> str:

@@ -217,6 +217,12 @@ def test_without_javascript_the_first_flags_and_the_plots_are_there(
     assert cards.count() == 10
     assert page.locator("#flagged-gallery img").count() >= 9
     assert injected.flagged["label"].iloc[0] in cards.first.inner_text()
+    nearest = cards.first.locator(".nearest .picture img")
+    assert nearest.count() == 4
+    assert cards.first.locator(".nearest .side bdi").all_inner_texts() == [
+        injected.flagged["label"].iloc[0],
+        injected.flagged["other_label"].iloc[0],
+    ]
     assert page.locator("[data-figure=given_by_suggested] .cells rect").count() > 0
     assert "Without JavaScript" in page.inner_text("noscript")
     context.close()
