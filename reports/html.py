@@ -162,8 +162,6 @@ def _figures_and_data(result: AuditResult, known: Comparison | None) -> dict[str
     return {"galleries": galleries, "plots": drawn, "page": page, "first_cards": first_cards(galleries)}
 
 
-
-
 def _title(result: AuditResult) -> str:
     """What was audited and when, for the window and for the name of a printed file."""
     source, day = result.summary.source, result.summary.created[:10]

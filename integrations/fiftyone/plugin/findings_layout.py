@@ -9,7 +9,7 @@ from fiftyone.operators import types
 
 from audit.findings.contract import KEEP, MERGE, MOVE, REMOVE
 from audit.findings.registry import kind_of
-from integrations.fiftyone.findings_store import FindingDecision
+from integrations.fiftyone.findings_store import KeptFinding
 
 from .operators.sentences import counted
 from .panel_parts import FIT, button, even, picture, plain, row
@@ -46,18 +46,9 @@ class ShownSample:
 
 
 @dataclass(frozen=True)
-class ShownFinding:
-    """A finding as the panel shows it: a `KeptFinding`, its first samples, and how many of all are still there."""
+class ShownFinding(KeptFinding):
+    """A finding as the panel shows it, with its first samples, and how many of all are still there."""
 
-    id: str
-    kind: str
-    detail: str
-    score: float
-    worth: str
-    samples: tuple[str, ...]
-    classes: tuple[str, ...]
-    decision: FindingDecision | None
-    applied: bool
     cards: tuple[ShownSample, ...]
     there: int
 

@@ -7,7 +7,6 @@ button says which finding it was drawn for, because the browser may send a state
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import fiftyone as fo
@@ -205,7 +204,7 @@ def shown_finding(dataset: fo.Dataset, audit_key: str, finding: KeptFinding) -> 
         )
         for sample in first
     )
-    return ShownFinding(**asdict(finding) | {"decision": finding.decision}, cards=cards, there=len(there))
+    return ShownFinding(**vars(finding), cards=cards, there=len(there))
 
 
 def _choose_kind(ctx: Any, dataset: fo.Dataset, state: dict[str, Any]) -> None:
