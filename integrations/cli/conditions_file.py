@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from audit.errors import WriteError
@@ -145,10 +145,12 @@ def renewed_junit(content: bytes, audit: JudgedAudit) -> bytes | None:
     found = next((number for number, suite in enumerate(document) if suite.name == _text(audit.name)), None)
     if found is None:
         return None
-    seconds = list(document)[found].time
-    (suite,) = JUnitXml.fromstring(junit_xml([replace(audit, seconds=float(seconds or 0.0))]))
+    times = [suite.time for suite in document]
+    (suite,) = JUnitXml.fromstring(junit_xml([audit]))
     document._elem[found] = suite._elem
     document.update_statistics()
+    for suite, seconds in zip(document, times, strict=True):
+        suite.time = seconds  # which the statistics take from the cases
     renewed: bytes = document.tostring()
     return renewed
 
