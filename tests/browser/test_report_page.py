@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from audit.result import AuditResult
-from tests.browser.report_page import PHONE, OpenedReport
+from reports.html import write_report
+from tests.browser.report_page import DESKTOP, PHONE, OpenedReport
 
 # -- in a browser
 
@@ -225,6 +228,7 @@ def test_without_javascript_the_first_flags_and_the_plots_are_there(
     ]
     assert page.locator("[data-figure=given_by_suggested] .cells rect").count() > 0
     assert "Without JavaScript" in page.inner_text("noscript")
+    assert not page.locator("[data-copy]").first.is_visible()
     context.close()
 
 
@@ -241,3 +245,28 @@ def test_class_gallery_follows_its_choice(browser: Any, reports: dict[str, Path]
             "#explained-list > .explained > div:first-child .card", "cards => cards.map(card => card.dataset.sample)"
         )
         assert shown == list(targets)
+
+
+LONG = ["Ubiquitous_" + letter * 289 for letter in "abc"]
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_class_names_of_300_characters_fit_every_page(
+    browser: Any, plain: AuditResult, tmp_path: Path, javascript: bool
+) -> None:
+    names = dict(zip(plain.summary.classes, [*LONG, *plain.summary.classes[len(LONG) :]], strict=True))
+    columns = ["label", "suggested_label", "other_label"]
+    scores = plain.scores.assign(**{column: plain.scores[column].map(names) for column in columns})
+    summary = replace(plain.summary, classes=tuple(names.values()))
+    path = write_report(replace(plain, scores=scores, summary=summary), tmp_path / "long.html")
+    for viewport in (DESKTOP, PHONE):
+        context = browser.new_context(viewport=viewport, java_script_enabled=javascript)
+        page = context.new_page()
+        page.goto(path.as_uri())
+        widest = page.locator("html").evaluate("root => root.scrollWidth") if javascript else None
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+        with Image.open(tmp_path / "page.png") as picture:
+            assert picture.width == viewport["width"] == (widest or viewport["width"])
+        was = page.locator("#flagged-gallery .was").all()
+        assert max(box["height"] for each in was if (box := each.bounding_box()) is not None) < 40
+        context.close()

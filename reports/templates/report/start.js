@@ -17,6 +17,7 @@ function startTheme() {
 
 function startCopy() {
   for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
     button.addEventListener("click", async () => {
       const code = button.previousElementSibling;
       try {
