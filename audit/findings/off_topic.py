@@ -6,8 +6,9 @@ suspicious, and the head depends on having seen it. Each of these is put on a ro
 **Probability.** The share and the scores of such pictures come from pictures that are known to fit no class: those of
 each class, compared with the other classes only, and mixtures of two pictures of different classes. A logistic
 regression on the distances to the classes tells them from the pictures of the dataset, and the share of pictures that
-fit no class is fitted by likelihood (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). The probabilities
-are then given to the pictures in the order of their rank.
+fit no class is fitted by likelihood (Saerens, Latinne & Decaestecker, Neural Computation 14, 2002). The log-odds of a
+picture are the mean of two: of its own by the regression, and of the one that has its place if all are put in the order
+of the rank. Distances alone miss what the head knows; the rank alone takes wrong labels for pictures that fit no class.
 
 Pictures that fit no class are among those of the dataset, too. So the distances are to the pictures of each class that
 rank low, and the regression is fitted again with each picture weighted by the probability that it fits a class.
@@ -81,9 +82,10 @@ def find(audited: Audited) -> Iterator[Finding]:
     n = len(audited.ids)
     numbers = np.searchsorted(audited.classes, audited.labels)
     compared = audited.once("compared", _compared)
-    likely = np.sort(_probabilities(compared.spaces, compared.to_classes, numbers, audited))
-    probability = np.empty(n)
-    probability[np.argsort(compared.ranks, kind="stable")] = likely
+    by_distance = _log_odds(_probabilities(compared.spaces, compared.to_classes, numbers, audited))
+    by_rank = np.empty(n)
+    by_rank[np.argsort(compared.ranks, kind="stable")] = np.sort(by_distance)
+    probability = 1 / (1 + np.exp(-(by_distance + by_rank) / 2))
     audited.columns[COLUMN] = probability
     audited.columns[EITHER_COLUMN] = 1 - (1 - audited.suspicion) * (1 - probability)
     names, to_label = audited.classes.tolist(), compared.to_label
