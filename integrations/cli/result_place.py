@@ -34,14 +34,19 @@ def result_folder(text: str, before_search: Callable[[], None] | None = None) ->
         InputError: if there is none, or there are several.
     """
     path = Path(text)
-    if path.is_dir() and not text.startswith(FIFTYONE_PREFIX):
-        return _only(text, list(_below(path))) if not (path / SUMMARY_FILE).is_file() else path
+    is_folder = path.is_dir() and not text.startswith(FIFTYONE_PREFIX)
+    if is_folder and (within := _results_in(path)):
+        return _only(text, within)
+    if is_folder and path.name != text:
+        return path  # reading it says what it lacks
     name = text.removeprefix(FIFTYONE_PREFIX)
     found = list(_of_dataset(name))
     if not found and problem_of("fiftyone") is None:
         if before_search is not None:
             before_search()
         found = list(_in_fiftyone(name))
+    if not found and is_folder:
+        return path  # reading it says what it lacks
     if not found:
         raise InputError(
             f"{text!r} holds no complete audit result: it is no folder, and no dataset of this name has one; give the "
@@ -56,8 +61,8 @@ def dataset_of(text: str) -> str:
     Raises:
         InputError: if the folder's audit did not write into FiftyOne.
     """
-    if not Path(text).is_dir() or text.startswith(FIFTYONE_PREFIX):
-        return text.removeprefix(FIFTYONE_PREFIX)
+    if text.startswith(FIFTYONE_PREFIX) or not _results_in(Path(text)):
+        return text.removeprefix(FIFTYONE_PREFIX)  # a folder of images may have the name of its dataset
     folder = result_folder(text)
     with suppress(OSError, ValueError, LookupError, TypeError):
         source = json.loads((folder / SUMMARY_FILE).read_bytes())["source"]
@@ -68,13 +73,16 @@ def dataset_of(text: str) -> str:
 
 def _only(text: str, found: list[Path]) -> Path:
     """The only one of the folders."""
-    if not found:
-        return Path(text)  # reading it says what it lacks
     if len(found) > 1:
         names = ", ".join(str(folder) for folder in found[:_MOST_NAMED])
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         raise InputError(f"{text!r} has {len(found)} results; give one of {names}{more}")
     return found[0]
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """The folder itself where it holds a result, or else the results below it; none where it is no folder."""
+    return [folder] if (folder / SUMMARY_FILE).is_file() else list(_below(folder))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -139,3 +139,16 @@ def test_a_result_is_found_by_its_folder_or_by_the_datasets_name(
         result_folder("nowhere")
     assert dataset_of("anything") == dataset_of("fiftyone:anything") == "anything"
     assert dataset_of(str(saved)) == "influence-audit-demo"
+
+
+def test_a_folder_of_images_with_the_datasets_name_does_not_hide_its_result(
+    plain: AuditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("integrations.cli.result_place.problem_of", lambda extra: "not asked")
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    assert dataset_of("pictures") == "pictures"
+    assert result_folder("pictures") == Path("pictures")  # and reading it says that it holds no result
+    saved = plain.save(tmp_path / "audit-results" / "pictures" / "audit")
+    assert result_folder("pictures").resolve() == saved
+    assert result_folder("./pictures/cat") == Path("pictures/cat")
