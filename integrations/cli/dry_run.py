@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 from rich.console import Console
@@ -28,45 +27,18 @@ from rich.console import Console
 from audit.compute.memory import check_fits, free_memory
 from audit.config import NO_BACKBONE, SPLITS, AuditConfig
 from audit.data.samples import Samples, content_key, image_bytes
-from audit.explain.influential import ExplanationSettings
-from audit.explain.influential import plan as plan_of_explanations
-from audit.head.hessian import HeadHessian
+from audit.findings.registry import NONE
 from audit.images.backbone import Backbone
 from audit.images.embedding import EmbeddingCache, cache_folder, embed
 from audit.images.load_backbone import load_backbone
-from audit.pipeline import audit_embeddings
 from audit.progress import Step
-from integrations.cli.dry_run_pictures import seconds_for_pictures
+from integrations.cli.dry_run_embeddings import SETTINGS, audit_seconds, factor_bytes, seconds_alone
+from integrations.cli.dry_run_pictures import looks_at_pictures, most_shown, seconds_for_pictures
 from integrations.cli.dry_run_samples import AuditedPart, audited_part, read_source
 from integrations.cli.exit_codes import print_json
 from integrations.cli.job import AuditJob
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import REPORT_FILE
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimateSettings:
-    """How the estimates are made."""
-
-    # Samples of the two small audits of simulated embeddings, and most classes. With more classes than these, time
-    # grows with their number.
-    audited: tuple[int, int] = (256, 1024)
-    classes: int = 32
-    # Features of embeddings that were given, whose file is not read.
-    features: int = 512
-    # Distance between the means of two simulated classes, in standard deviations.
-    distance: float = 6.0
-    # Share of the simulated labels that are wrong, so that some samples are flagged, explained and corrected.
-    wrong_share: float = 0.1
-    # Seconds for writing the fields, the thumbnail and the report of one sample, known from other audits.
-    writing_seconds: float = 1.5e-3
-    # Numbers (float64) that an audit holds at its peak for each feature and each class of a sample.
-    copies: int = 8
-    # Bytes that the network holds at its peak for each pixel of a batch: 40 times the pixel's three numbers in float32.
-    pixel_bytes: int = 4 * 3 * 40
-
-
-SETTINGS = EstimateSettings()
 
 
 @dataclass(frozen=True)
@@ -206,24 +178,29 @@ def _cost(
 ) -> _Cost:
     """The cost with a backbone; without one, of given embeddings of a usual length, or of predictions `alone`."""
     started = time.time() - _process_began()
-    cached, pace, side, looking = 1.0, 1.0, 0, 0.0
+    cached, pace, side = 1.0, 1.0, 0
     n, d, c = len(audited.labels), 0 if alone else SETTINGS.features, len(set(audited.labels))
     if backbone is not None:
         cached = _cached_share(images, backbone, config)
         pace = _images_per_second(images, backbone, config.batch_size)
         side, d = backbone.image_size, backbone.features
-        looking = seconds_for_pictures(images, config, n)
     check_fits(n, c, torch.device("cpu") if backbone is None else backbone.device)
+    if alone:
+        seconds = seconds_alone(n, c, config)
+    else:  # findings are measured on pictures where there are any, after all that these need is imported
+        looks = looks_at_pictures(images, config)
+        seconds = audit_seconds(n, d, c, config.replace(findings=NONE) if looks else config)
+        seconds += seconds_for_pictures(images, config, n, most_shown(n, c)) if backbone is not None else 0.0
     resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _Cost(
         cached_share=cached,
         images_per_second=pace,
         embedding_seconds=n * (1 - cached) / pace,
-        audit_seconds=looking + (_seconds_alone(n, c, config) if alone else _audit_seconds(n, d, c, config)),
+        audit_seconds=seconds,
         start_and_write_seconds=started + n * SETTINGS.writing_seconds,
         memory_bytes=resident
         + 8 * SETTINGS.copies * n * (d + c)
-        + (0.0 if alone else _factor_bytes(n, d, c, config))
+        + (0.0 if alone else factor_bytes(n, d, c, config))
         + SETTINGS.pixel_bytes * min(n, config.batch_size) * side**2,
     )
 
@@ -258,89 +235,6 @@ def _images_per_second(images: Sequence[Any], backbone: Backbone, batch_size: in
 def _process_began() -> float:
     """When this process was started (seconds since 1970)."""
     return psutil.Process().create_time()
-
-
-def _audit_seconds(n: int, d: int, c: int, config: AuditConfig) -> float:
-    """Seconds for all that follows on embeddings (n, d) of c classes, apart from writing, by small audits."""
-    tried = min(c, SETTINGS.classes)
-    sizes = [max(4 * tried, size) for size in SETTINGS.audited]
-    first = _try_audit(60, d, 3, config)[0]  # what is imported and prepared once
-    if n <= sizes[1]:
-        found = [_try_audit(n, d, tried, config)]
-        rest, slope = found[0][0], 0.0
-    else:
-        found = [_try_audit(size, d, tried, config) for size in sizes]
-        slope = max(0.0, found[1][0] - found[0][0]) / (sizes[1] - sizes[0])
-        rest = found[1][0] + slope * (n - sizes[1])
-    seconds, size, explained = found[-1][1], min(n, sizes[1]), found[-1][2]
-    work, tried_work = (
-        _explanation_work(samples, d, classes, config, count)
-        for samples, classes, count in ((n, c, _most_explained(n)), (size, tried, explained))
-    )
-    return first + rest * c / tried + seconds * work / tried_work
-
-
-def _seconds_alone(n: int, c: int, config: AuditConfig) -> float:
-    """Seconds of an audit of n samples by predictions alone, by a small one; its time grows with the samples."""
-    size = min(n, SETTINGS.audited[1])
-    generator = np.random.default_rng(0)
-    true = np.arange(size) % c
-    labels = np.where(generator.random(size) < SETTINGS.wrong_share, (true + 1) % c, true)
-    predictions = SETTINGS.distance * np.eye(c)[true] + generator.normal(size=(size, c))
-    alike = config.replace(
-        backbone=NO_BACKBONE, use_splits=False, strict=False, heat_maps=0, scope="head", predictions_in_sample=False
-    )
-    began = time.perf_counter()
-    audit_embeddings(None, labels, config=alike, predictions=predictions)
-    return (time.perf_counter() - began) * n / size
-
-
-def _try_audit(n: int, d: int, c: int, config: AuditConfig) -> tuple[float, float, int]:
-    """Seconds of an audit of simulated embeddings without explanations, seconds for these, and their number."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(n) % c
-    means = SETTINGS.distance * generator.normal(size=(c, d)) / np.sqrt(2 * d)
-    x = generator.normal(size=(n, d)) + means[labels]
-    wrong = generator.random(n) < SETTINGS.wrong_share
-    labels = np.where(wrong, (labels + 1) % c, labels)
-    with tempfile.TemporaryDirectory() as folder:
-        alike = dataclasses.replace(
-            config,
-            cache_dir=folder,
-            use_splits=False,
-            strict=False,
-            heat_maps=0,
-            scope="head",
-            backbone="resnet18",
-            predictions_in_sample=False,
-            engine="exact" if config.scope == "model" else config.engine,
-        )
-        began = time.perf_counter()
-        result = audit_embeddings(x, labels, config=alike)
-        seconds = time.perf_counter() - began
-    explaining = result.summary.timings["explanation"]
-    return seconds - explaining, explaining, result.explanations["target"].nunique()
-
-
-def _most_explained(n: int) -> int:
-    """How many samples an audit of n would explain at most."""
-    return min(ExplanationSettings.suspects, n) + ExplanationSettings.validation_samples
-
-
-def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:
-    """A Hessian that only has the right shape: all its rows are the same one."""
-    train = max(1, int(n * config.train_size))
-    return HeadHessian(torch.zeros(1, 1).expand(train, d + 1), torch.zeros(1, 1).expand(train, c), 1.0)
-
-
-def _explanation_work(n: int, d: int, c: int, config: AuditConfig, count: int) -> float:
-    return plan_of_explanations(_head_of(n, d, c, config), config.solver, count)[2]
-
-
-def _factor_bytes(n: int, d: int, c: int, config: AuditConfig) -> float:
-    """Bytes of the factor of the head's Hessian, and of its copy while it is computed."""
-    method = plan_of_explanations(_head_of(n, d, c, config), config.solver, _most_explained(n))[0]
-    return 2 * 4 * ((c - 1) * (d + 1.0)) ** 2 if method == "cholesky" else 0.0
 
 
 def _show(console: Console, plan: Plan) -> None:

@@ -17,7 +17,7 @@ from integrations.given_files import given_in_files
 from integrations.sources import FiftyOneSource, Source
 from integrations.sources.labelled_images import LabelledImages
 
-MEASURED_IMAGES = 64  # that are embedded to measure the backbone's speed
+MEASURED_IMAGES = 128  # that are embedded and looked at to measure the speed
 
 
 @dataclass(frozen=True)
