@@ -29,7 +29,7 @@ from audit.data.left_out import (
     of_rare_classes,
 )
 from audit.data.samples import MINIMUM_PER_CLASS, Samples, auditable_classes, is_missing
-from audit.data.split import check_validation, own_split, stratified_split
+from audit.data.split import check_validation, note_trust, split_samples
 from audit.errors import InputError
 from audit.extras import require_engine
 from audit.findings.registry import NONE
@@ -181,7 +181,7 @@ def _material(
     predictions = given.probabilities(rows, every_label, classes)
     with stages.stage("split", len(labels)):
         split = split_samples(labels, splits, config)
-        _note_trust(split, splits, config, stages)
+        note_trust(split, splits, config, stages)
     return Material(
         ids,
         [listed.filepaths[row] for row in rows],
@@ -309,7 +309,7 @@ def _through_backbone(
     with stages.stage("split", len(labels)):
         own = audited.splits if config.use_splits else None
         split = split_samples(labels, own, config)
-        _note_trust(split, own, config, stages)
+        note_trust(split, own, config, stages)
     return Material(
         list(audited.ids),
         [_path(image) for image in audited.images],
@@ -388,25 +388,6 @@ def _of_auditable_classes(
         )
     left_out.add(RARE_CLASS, {int(rows[place]): reason for place, reason in rare.items()})
     return np.isin(labels, classes), classes
-
-
-def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
-    """The split (n,) of labelled samples: their own where given or asked for, else a seeded stratified one."""
-    sizes = (config.train_size, config.validation_size, config.test_size)
-    if splits is not None or config.use_splits:
-        return own_split(splits, labels, sizes, config.seed)
-    return stratified_split(labels, sizes, config.seed)
-
-
-def _note_trust(split: np.ndarray, own: Any, config: AuditConfig, stages: Stages) -> None:
-    """Note that trusted validation samples were drawn at random; injected mislabels do not touch them."""
-    if config.validation_trusted and not config.inject and (own is None or "validation" not in set(own)):
-        stages.note(
-            "split",
-            f"the labels of {(split == 'validation').sum()} randomly drawn validation samples are treated as correct "
-            "(--validation-trusted), so none of them is flagged; to trust only samples that you have checked, put "
-            "them into a validation split of your own (--use-splits, or validation= from Python)",
-        )
 
 
 def _path(image: Any) -> str | None:

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from audit.config import SPLITS
+from audit.config import SPLITS, AuditConfig
 from audit.errors import InputError
+from audit.progress import Stages
+
+
+def split_samples(labels: np.ndarray, splits: Any, config: AuditConfig) -> np.ndarray:
+    """The split (n,) of labelled samples: their own where given or asked for, else a seeded stratified one."""
+    sizes = (config.train_size, config.validation_size, config.test_size)
+    if splits is not None or config.use_splits:
+        return own_split(splits, labels, sizes, config.seed)
+    return stratified_split(labels, sizes, config.seed)
+
+
+def note_trust(split: np.ndarray, own: Any, config: AuditConfig, stages: Stages) -> None:
+    """Note that trusted validation samples were drawn at random; injected mislabels do not touch them."""
+    if config.validation_trusted and not config.inject and (own is None or "validation" not in set(own)):
+        stages.note(
+            "split",
+            f"the labels of {(split == 'validation').sum()} randomly drawn validation samples are treated as correct "
+            "(--validation-trusted), so none of them is flagged; to trust only samples that you have checked, put "
+            "them into a validation split of your own (--use-splits, or validation= from Python)",
+        )
 
 
 def stratified_split(labels: np.ndarray, sizes: tuple[float, float, float], seed: int) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 
 from audit.config import AuditConfig
 from audit.data.samples import auditable_classes
+from audit.data.split import split_samples
 from audit.errors import InputError
-from audit.inputs import split_samples
 from integrations.cli.job import AuditJob
 from integrations.given_files import given_in_files
 from integrations.sources import FiftyOneSource, Source
