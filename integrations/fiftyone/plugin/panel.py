@@ -111,9 +111,8 @@ class LabelAuditPanel(foo.Panel):
         self._guarded(ctx, self._choose_class, ctx.params.get("row"))
 
     def choose_pair(self, ctx: Any) -> None:
-        """A cell of the class matrix was clicked: show its samples, or all of them again."""
-        pair = (ctx.params.get("given"), ctx.params.get("suggested"))
-        self._guarded(ctx, self._choose_pair, pair)
+        """A cell of the class matrix was clicked: show its samples, or those of all pairs, where it names none."""
+        self._guarded(ctx, self._filter, class_label=ctx.params.get("given"), suggested=ctx.params.get("suggested"))
 
     def toggle_unreviewed(self, ctx: Any) -> None:
         """Show reviewed samples too, or only the others."""
@@ -318,11 +317,6 @@ class LabelAuditPanel(foo.Panel):
             is_shown = names[row] == state.class_label and state.suggested is None
             state.class_label, state.suggested = None if is_shown else names[row], None
             self._filter(ctx, dataset, state)
-
-    def _choose_pair(self, ctx: Any, dataset: fo.Dataset, state: Draft, pair: tuple[str | None, str | None]) -> None:
-        is_shown = pair == (state.class_label, state.suggested)
-        state.class_label, state.suggested = (None, None) if is_shown else pair
-        self._filter(ctx, dataset, state)
 
     def _filter(self, ctx: Any, dataset: fo.Dataset, state: Draft) -> None:
         shown = dataset.match(wanted_samples(dataset, state.audit_key, state.label_field, _filters_in(state)))

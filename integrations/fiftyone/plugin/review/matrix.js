@@ -83,7 +83,8 @@ function Cell({ given, other, count, most, isCurrent, isChosen, choose }) {
       disabled: !count && !isChosen,
       title: `${given} → ${other}: ${number(count)}${isCurrent ? " (the sample on screen)" : ""}`,
       "aria-pressed": isChosen,
-      onClick: () => choose({ given, suggested: other }),
+      // It says what it wants: what the server takes to be shown may be of a moment ago.
+      onClick: () => choose(isChosen ? {} : { given, suggested: other }),
       style: {
         ...{ height: CELL - 8, padding: 0, border: 0, borderRadius: 3, outline, outlineOffset: -1, fontSize: 12 },
         ...{ background: count ? `rgba(46, 139, 87, ${share})` : "transparent", color: "inherit" },
