@@ -235,7 +235,7 @@ class _Audit:
         features = None
         if material.x is not None:
             with self.stages.stage("head"):
-                features = training_features(material)
+                features = training_features(material, self.config)
                 heads["given"] = self._head("head", material, given, features)
         labels = given
         if self.config.inject:

@@ -29,6 +29,7 @@ from audit.head.hessian import HeadHessian
 from audit.head.recipe import train_head_by_recipe
 from audit.head.retrain import Relabelling, retrained_heads
 from audit.head.stable import StableSolver
+from audit.head.standardise import Standardiser
 from audit.images.thumbnails import suspects
 from audit.influence.engine import Influence, Labelled
 from audit.influence.make_engine import make_engine
@@ -43,9 +44,10 @@ from audit.progress import ProgressCallback
 from audit.summary.correction import UntrainedHead
 
 
-def training_features(material: Material) -> TrainingFeatures:
-    """The features of the train split."""
-    return TrainingFeatures.of(select_rows(material.x, torch.from_numpy(material.rows("train"))))
+def training_features(material: Material, config: AuditConfig) -> TrainingFeatures:
+    """The features of the train split; the original recipe takes embeddings as they are."""
+    x = select_rows(material.x, torch.from_numpy(material.rows("train")))
+    return TrainingFeatures.of(x, Standardiser.unchanged(x) if config.trainer == "adam" else None)
 
 
 def trained_head(labels: np.ndarray, material: Material, features: TrainingFeatures, config: AuditConfig) -> Head:

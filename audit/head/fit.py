@@ -141,9 +141,9 @@ class TrainingFeatures:
     z: Any
 
     @classmethod
-    def of(cls, x: Rows) -> TrainingFeatures:
-        """The features of embeddings x (n, d), standardised by their own mean and scale."""
-        standardiser = Standardiser.fit(x)
+    def of(cls, x: Rows, standardiser: Standardiser | None = None) -> TrainingFeatures:
+        """The features of embeddings x (n, d), standardised by their own mean and scale unless it is said how."""
+        standardiser = standardiser or Standardiser.fit(x)
         return cls(standardiser, standardiser(x))
 
     @cached_property

@@ -29,8 +29,7 @@ def train_head_by_recipe(
 
     It does not converge; the gradient norm that is returned says how far from it.
     """
-    zero = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
-    standardiser = Standardiser(zero, torch.ones_like(zero))
+    standardiser = Standardiser.unchanged(x)
     z, z_validation = standardiser(x), standardiser(x_validation)
     targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     generator = torch.Generator().manual_seed(seed)

@@ -41,6 +41,12 @@ class Standardiser:
         constant = scale <= 1e-6 * torch.maximum(mean.abs(), scale).clamp_min(torch.finfo(x.dtype).tiny)
         return cls(mean, torch.where(constant, torch.ones_like(scale), scale))
 
+    @classmethod
+    def unchanged(cls, x: Rows) -> Standardiser:
+        """Leaves x (n, d) as it is, and only appends the constant."""
+        zero = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+        return cls(zero, torch.ones_like(zero))
+
     def __call__(self, x: Rows) -> Any:
         """z (n, d + 1); read when it is asked for where x is not in memory."""
         return derive(self._features, x, width=x.shape[1] + 1)
