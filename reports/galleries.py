@@ -27,8 +27,9 @@ MAX_EXPLAINED = 12  # samples shown with the training samples that help and harm
 MAX_NEIGHBOURS = 100
 """Number of the most suspicious samples whose cards show other samples beside them."""
 
-THUMBNAIL_BUDGET = 1_900_000
-"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB. Where they would be more, all
+THUMBNAIL_BUDGET = 1_850_000
+"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB, also with those that the page
+holds twice for readers without JavaScript. Where they would be more, all
 but the first ones are made smaller; the last galleries lose their pictures first."""
 
 
