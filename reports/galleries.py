@@ -28,9 +28,9 @@ MAX_NEIGHBOURS = 100
 """Number of the most suspicious samples whose cards show other samples beside them."""
 
 THUMBNAIL_BUDGET = 1_850_000
-"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB, also with those that the page
-holds twice for readers without JavaScript. Where they would be more, all
-but the first ones are made smaller; the last galleries lose their pictures first."""
+"""Largest number of bytes of thumbnails in a report, so that its file stays under 4 MB, also with those that are in the
+page twice, for readers without JavaScript. Where they would be more, all but the first ones are made smaller; the last
+galleries lose their pictures first."""
 
 
 @dataclass(frozen=True, kw_only=True)
