@@ -7,6 +7,7 @@ App's server, as the browser sends them. Lines that are not named keep the figur
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import statistics
@@ -180,7 +181,7 @@ def table(results: dict[str, Any]) -> str:
             continue
         found = dict(results[name])
         where = found.pop("machine")
-        rows += [f"## {name}", "", str(job.__doc__), "", "| figure | value |", "|---|---|"]
+        rows += [f"## {name}", "", inspect.cleandoc(str(job.__doc__)), "", "| figure | value |", "|---|---|"]
         rows += [f"| {figure.replace('_', ' ')} | {_shown(value)} |" for figure, value in found.items()]
         rows += ["", f"{where['date']}, {where['system']}, fiftyone {fo.__version__}", ""]
     return "\n".join(rows)

@@ -84,7 +84,7 @@ def audited_digits(name: str, folder: Path, count: int = SAMPLES, wrong: int = F
 
 
 def review() -> dict[str, Any]:
-    """Keys in the panel with explanations on: the wait for the next picture, and CPU time per decision.
+    """Keys on 10,000 samples and 1,000 flags, explanations on: the wait for the next picture, CPU time per decision.
 
     The nearest pictures are there for each sample. Influence is on, too; it is asked for where a reviewer stays on a
     sample for longer than these keys do.
