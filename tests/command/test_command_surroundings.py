@@ -235,7 +235,7 @@ def test_a_mongod_that_ends_at_once_says_why(mongod: Mongod, tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    _, line = done.stderr.splitlines()  # the first says what it is about to do
     assert line.startswith("failed: FiftyOne's own MongoDB does not start (mongod ended: ")
     assert "Another mongod instance is already running" in line
     assert "set FIFTYONE_DATABASE_DIR to another folder, or set FIFTYONE_DATABASE_URI" in line
