@@ -14,7 +14,7 @@ from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.outputs import check_file, is_export, is_tasks
 from integrations.cli.root import cli, quieten_fiftyone
 from integrations.cli.standard_streams import write_bytes
-from integrations.corrections.output import write_file
+from integrations.corrections.output import check_new_folder, write_file
 from integrations.fiftyone.database import connect
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool, beg
         lacks = "an --output" if Path(what).is_dir() else f"a result folder, and {what!r} is none"
         raise InputError(f"--to {tool} needs {lacks}; give `influence-audit export RESULT --to {tool} -o OUTPUT`")
     if tool == CVAT:
-        _check_new_folder(output)
+        check_new_folder(output)
     else:
         check_file(output, is_tasks, "tasks")
     begin()
@@ -192,11 +192,6 @@ def _make_tasks(what: str, tool: str, output: Path | None, other_form: bool, beg
     write_file(configuration, label_studio_configuration(result.summary.classes).encode())
     say(f"{len(tasks)} tasks: {output.resolve()}")
     say(f"labelling configuration: {configuration.resolve()}")
-
-
-def _check_new_folder(output: Path) -> None:
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
 
 
 def _of_result(result: AuditResult, every: bool, as_issues: bool) -> pd.DataFrame:

@@ -56,6 +56,16 @@ def check_output(output: Path, log: Path, source: Corrected) -> None:
         raise InputError(f"output {str(output)!r} exists and is no output of this command; give another, or remove it")
 
 
+def check_new_folder(output: Path) -> None:
+    """Refuse a folder that holds anything, and a file.
+
+    Raises:
+        InputError: if it is one.
+    """
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
+
+
 def write_file(path: Path, content: bytes, option: str = "--output") -> None:
     """Write a file whole or not at all, and make its folder.
 

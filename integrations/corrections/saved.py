@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.errors import InputError
 from integrations.corrections.decisions import keys_of
-from integrations.corrections.output import whole_folder
+from integrations.corrections.output import check_new_folder, whole_folder
 
 if TYPE_CHECKING:
     from audit.result import AuditResult
@@ -39,8 +39,7 @@ def save_with_scores(result: AuditResult, output: Path) -> list[str]:
             f"--push-column needs a Hugging Face dataset that was saved to disk, and this result is of "
             f"{source.source if source else 'arrays'}; use --all -o scores.parquet"
         )
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise InputError(f"output {str(output)!r} exists; give the name of a new folder")
+    check_new_folder(output)
     import datasets
 
     loaded = datasets.load_from_disk(place)

@@ -12,18 +12,14 @@ import pytest
 from fiftyone.operators.executor import Executor
 
 from integrations.fiftyone.label_fields import COPY_OF, label_fields
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from tests.fiftyone.panel_window import opened
 from tests.sixty_digits import audited_digits, sixty_digits
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 Names = Callable[[str], str]
 AUDIT = f"{PLUGIN}/audit_labels"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 def form(dataset: fo.Dataset, **params: Any) -> dict[str, Any]:

@@ -6,24 +6,18 @@ import json
 from collections.abc import Callable
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import pytest
 
 from integrations.fiftyone import write_result
-from integrations.fiftyone.plugin_install import install_plugin
 from integrations.fiftyone.review import check_progress, decisions, find_check, start_check
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 TELLING = ("suspicion", "suggested", "flagged", "influence", "neighbour", "status")
 """Words of the review that a reviewer does not see before a decision."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from integrations.fiftyone import write_result
 from integrations.fiftyone.findings_apply import apply_findings, plan_of_findings
 from integrations.fiftyone.findings_decide import decide_finding, finding_decisions, undo_last_finding
 from integrations.fiftyone.findings_store import KeptFinding, findings_collection, kept_findings, kind_counts
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from tests.digits_with_findings import FOUND, digits_with_findings, result_with
 from tests.fiftyone.panel_window import Window
+
+pytestmark = pytest.mark.usefixtures("plugin_installed")
 
 PANEL = f"{PLUGIN}/label_audit_findings"
 LEAK, DUPLICATES, OTHER_LABELS, DARK, ALIKE = (
@@ -27,12 +29,6 @@ LEAK, DUPLICATES, OTHER_LABELS, DARK, ALIKE = (
     "dark",
     "classes-alike",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 @pytest.fixture

@@ -15,19 +15,15 @@ from audit.config import AuditConfig
 from audit.errors import InputError
 from integrations.fiftyone.background_audit import audit_in_app, results_home
 from integrations.fiftyone.embedding_map import make_map, principal_plane
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from integrations.fiftyone.review import QueueFilter, class_matrix, dismiss
 from integrations.fiftyone.review.class_matrix import CLASSES_SHOWN
 from tests.fiftyone.panel_window import opened
 from tests.sixty_digits import audited_digits, sixty_digits
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 Names = Callable[[str], str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 @pytest.fixture

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import pytest
 
 from integrations.fiftyone.plugin.named_views import KEPT
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from tests.fiftyone.panel_window import opened
 from tests.sixty_digits import audited_digits
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 SHOW = f"{PLUGIN}/show_named_view"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 @pytest.fixture

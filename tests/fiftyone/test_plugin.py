@@ -37,7 +37,7 @@ from integrations.fiftyone.background_audit import (
 )
 from integrations.fiftyone.fields import audit_fields
 from integrations.fiftyone.importing import import_images
-from integrations.fiftyone.plugin_install import PLUGIN, SOURCE, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN, SOURCE
 from integrations.fiftyone.review import decisions, review_progress
 from integrations.sources.digits import digits
 from integrations.sources.labelled_images import LabelledImages
@@ -47,6 +47,8 @@ from tests.fiftyone.panel_window import Window
 from tests.forking import run_script
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 SETTINGS = {"weights": "bundled", "device": "cpu", "image_size": 32}
 
 
@@ -54,11 +56,6 @@ def import_digits(name: str) -> fo.Dataset:
     listed = list(digits(["0", "1", "2"]))[:120]
     import_images(LabelledImages("digits", "digits", len(listed), lambda: iter(listed)), name)
     return fo.load_dataset(name)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
 
 
 @pytest.fixture(scope="module")

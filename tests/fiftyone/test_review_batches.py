@@ -12,7 +12,7 @@ import pytest
 from fiftyone import ViewField as F
 from PIL import Image
 
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from integrations.fiftyone.review import (
     QueueFilter,
     apply_corrections,
@@ -35,11 +35,7 @@ from integrations.fiftyone.small_pictures import SIDE, small_picture
 from tests.fiftyone.panel_window import opened
 from tests.sixty_digits import audited_digits
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
+pytestmark = pytest.mark.usefixtures("plugin_installed")
 
 
 @pytest.fixture

@@ -10,16 +10,12 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone import ViewField as F
 
-from integrations.fiftyone.plugin_install import PLUGIN, install_plugin
+from integrations.fiftyone.plugin_install import PLUGIN
 from integrations.fiftyone.review import confirm, decisions
 from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
+pytestmark = pytest.mark.usefixtures("plugin_installed")
 
 
 @pytest.fixture

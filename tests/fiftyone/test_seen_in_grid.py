@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
 from integrations.fiftyone import write_result
-from integrations.fiftyone.plugin_install import install_plugin
 from integrations.fiftyone.review import accept, confirm, dismiss, relabel, remove, undo_last, unsure
 from integrations.fiftyone.review.nearest import share_rest
 from tests.fiftyone.made_up import made_up_result
 from tests.fiftyone.panel_window import opened
 from tests.sixty_digits import audited_digits, sixty_digits
 
+pytestmark = pytest.mark.usefixtures("plugin_installed")
+
 Names = Callable[[str], str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
 
 
 @pytest.fixture

@@ -7,20 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import pytest
 
 from audit.errors import InputError
-from integrations.fiftyone.plugin_install import install_plugin
 from integrations.fiftyone.review import QueueFilter, Team, agreement, confirm, decisions, dismiss, undo_last, upcoming
 from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install_plugin()
-    foo.OperatorRegistry()
+pytestmark = pytest.mark.usefixtures("plugin_installed")
 
 
 @pytest.fixture
