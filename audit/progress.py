@@ -84,9 +84,19 @@ class Stages:
             name: of the stage.
             product: what the result lacks without it, as the user knows it: 'explanations'.
         """
+        with self.part(name, product), self.stage(name) as step:
+            yield step
+
+    @contextmanager
+    def part(self, name: str, product: str) -> Iterator[None]:
+        """A part of a stage that is timed as a whole: if it fails, that is reported and recorded, as by `optional`.
+
+        Args:
+            name: of the stage.
+            product: what the result lacks without this part, as the user knows it.
+        """
         try:
-            with self.stage(name) as step:
-                yield step
+            yield
         except Exception as error:  # whatever it is, scores and flags are there already
             failure = failed_stage(name, product, error)
             self.failed.append(failure)

@@ -108,6 +108,7 @@ class Audited:
         traits: grey copies and measures of the pictures; None where no backbone looked at pictures.
         is_right: tells for rows (k,) whether the head predicts their given label, bool (k,); None without a head.
         files: (n,) paths of the images, None where a sample is no file.
+        asked: names of the kinds that the chosen checks find, so that checks share what others need anyway.
         seed: of everything that is random.
         progress: is told what is being done.
         columns: filled by checks: score columns (n,) that the result adds to its scores, by name.
@@ -132,6 +133,7 @@ class Audited:
     traits: Traits | None = None
     is_right: Callable[[np.ndarray], np.ndarray] | None = None
     files: list[str | None] | None = None
+    asked: frozenset[str] = frozenset()
     seed: int = 0
     progress: ProgressCallback = silent
     columns: dict[str, np.ndarray] = field(default_factory=dict)

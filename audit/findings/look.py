@@ -53,13 +53,13 @@ def add_findings(result: AuditResult, audited: Audited, config: AuditConfig, sta
         result: with scores and flags.
         audited: what the checks look at.
         config: says which checks are chosen.
-        stages: which times the checks and records failures.
+        stages: which records failures, and times the stage that this is.
     """
+    chosen = [check for name in check_names(config.findings, "findings") if not (check := checks()[name]).always]
+    audited = replace(audited, asked=frozenset(kind.name for check in chosen for kind in check.kinds))
     found = _always(audited)
-    for name in check_names(config.findings, "findings"):
-        if (check := checks()[name]).always:
-            continue
-        with stages.optional("findings", f"findings about {name.replace('-', ' ')}"):
+    for check in chosen:
+        with stages.part("findings", f"findings about {check.name.replace('-', ' ')}"):
             found += check.made(audited)
     findings = table_of(found, audited.ids)
     scores = result.scores.assign(**audited.columns) if audited.columns else result.scores

@@ -21,12 +21,12 @@ import torch
 from audit.compute.matrix import Rows
 from audit.data.exact_copies import Copies
 from audit.findings.alignment import disagreement
+from audit.findings.comparison import neighbours
 from audit.findings.contract import Audited, EstimatedPrecision, Finding
 from audit.findings.detail import detail
 from audit.findings.kinds import NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
 from audit.findings.look import leaked_splits
 from audit.findings.neighbours import Neighbours, same_hash
-from audit.findings.off_topic import neighbours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,256 @@
+"""The comparison of all samples with each other, made once for all checks, and only as far as they need it.
+
+Two checks look at similarities of embeddings: that for pictures that fit no class needs the similarity of each sample
+to each class, and that for copies needs the nearest neighbours of each sample. One pass over all pairs gives both.
+Where only one of the checks was chosen, only its part is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audit.findings.contract import Audited
+from audit.findings.kinds import FITS_NO_CLASS, NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
+from audit.findings.neighbours import SETTINGS as NEIGHBOURS
+from audit.findings.neighbours import Neighbours, nearest
+from audit.noise_model.votes import largest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """With how many others a sample is compared, and what makes it unlike every class."""
+
+    # Pictures of a class that tell how far the class is.
+    nearest: int = 5
+    # Pictures with which each is compared.
+    most_compared: int = 20_000
+    # Pictures with which each is compared at least.
+    fewest_compared: int = 1000
+    # In all, so that a million pictures take half a minute.
+    most_comparisons: float = 4e8
+    # Pictures from which anything is estimated.
+    fewest: int = 30
+    # Share of each class that the distances are to: those that rank lowest.
+    compared_with: float = 0.75
+    # Robust standard deviations that one reading may say.
+    limit: float = 6.0
+
+
+SETTINGS = ComparisonSettings()
+BLOCK = 512  # samples that are compared with all others at once
+OF_COPIES = frozenset({NEAR_DUPLICATES, NEAR_DUPLICATE_LABELS, NEAR_LEAK})  # kinds that need nearest neighbours
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each reading counts for the rank. Chosen on three datasets with known off-topic pictures."""
+
+    far_from_label: float = 0.5
+    in_doubt: float = 1.0
+    suspicious: float = 1.0
+    self_influence: float = 0.5
+    improbable: float = 0.5
+
+
+WEIGHTS = Weights()
+
+
+def neighbours(audited: Audited) -> Neighbours:
+    """The nearest neighbours of each sample, from the comparison with the classes where that is made anyway."""
+    if FITS_NO_CLASS in audited.asked and can_be_compared(audited) and len(audited.ids) <= SETTINGS.most_compared:
+        found = compared(audited).neighbours
+        if found is not None:
+            return found
+    return audited.once("neighbours", lambda audited: nearest(audited.x))
+
+
+def can_be_compared(audited: Audited) -> bool:
+    """Whether enough is known of the samples, and of enough of them, to compare them with the classes."""
+    known = audited.x is not None and audited.prior is not None and audited.suspicion is not None
+    return known and len(audited.ids) >= SETTINGS.fewest
+
+
+def compared(audited: Audited) -> Compared:
+    """Each sample compared with each class, once for all checks; `can_be_compared` says whether that is possible."""
+    return audited.once("compared", _compared)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All samples, compared with the samples of each class.
+
+    Attributes:
+        spaces: the samples of each class that rank low, with which others are compared.
+        to_label: (n,) similarity to the samples with the same label.
+        ranks: (n,) how unlike every class each sample is.
+        to_classes: (n, C) similarity to each class of `spaces`.
+        neighbours: of each sample; None if no check needs them, or each was compared with some of the samples only.
+    """
+
+    spaces: Classes
+    to_label: np.ndarray
+    ranks: np.ndarray
+    to_classes: np.ndarray
+    neighbours: Neighbours | None
+
+
+def _compared(audited: Audited) -> Compared:
+    numbers = np.searchsorted(audited.classes, audited.labels)
+    spaces = Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
+    to_label = spaces.within(audited.x, numbers)
+    ranks = _ranks(audited, to_label)
+    spaces = spaces.without(_odd(ranks, numbers))
+    wanted = bool(OF_COPIES & audited.asked)
+    return Compared(spaces, to_label, ranks, *spaces.similarities(audited.x, neighbours=wanted))
+
+
+def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
+    """How unlike every class each sample is, (n,); `to_label` is its similarity to its own label's samples (n,)."""
+    prior = np.clip(np.asarray(audited.prior, dtype=np.float64), 1e-12, 1)
+    readings = [
+        (WEIGHTS.far_from_label, np.log(np.maximum(1 - to_label, 1e-6))),
+        (WEIGHTS.in_doubt, np.log(-(prior * np.log(prior)).sum(1) + 1e-6)),
+        (WEIGHTS.suspicious, log_odds(np.asarray(audited.suspicion))),
+    ]
+    if audited.self_influence is not None:
+        readings.append((WEIGHTS.self_influence, np.log(np.maximum(audited.self_influence, 0) + 1e-9)))
+    if audited.loo_probability is not None:
+        readings.append((WEIGHTS.improbable, log_odds(1 - audited.loo_probability)))
+    total = np.zeros(len(prior))
+    for weight, reading in readings:
+        middle = np.median(reading)
+        scale = 1.4826 * np.median(np.abs(reading - middle)) + 1e-9
+        total += weight * np.clip((reading - middle) / scale, -SETTINGS.limit, SETTINGS.limit)
+    return total
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """The logarithms of the odds for probabilities, 0 to 1."""
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+def _odd(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """bool (n,): the samples of each class that rank highest, with which no other is compared."""
+    odd = np.zeros(len(ranks), dtype=bool)
+    for number in np.unique(numbers):
+        of_class = numbers == number
+        odd[of_class] = ranks[of_class] > np.quantile(ranks[of_class], SETTINGS.compared_with)
+    return odd
+
+
+def _without_themselves(similar: Tensor, columns: np.ndarray) -> Tensor:
+    """Similarities (k, m) with none of a sample to itself, which is in one of the columns (k,), or in none (-1)."""
+    among = np.flatnonzero(columns >= 0)
+    similar[among, columns[among]] = -torch.inf
+    return similar
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The samples of each class, with which others are compared.
+
+    Attributes:
+        rows: (m,) positions of the samples.
+        unit: float32 (m, d), their embeddings at length 1.
+        members: for each class, positions among those.
+        mean: (d,) of the embeddings.
+        directions: (d, d) principal directions, as columns.
+    """
+
+    rows: np.ndarray
+    unit: Tensor
+    members: list[Tensor]
+    mean: Tensor
+    directions: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, numbers: np.ndarray, classes: int, seed: int) -> Classes:
+        """At most `most_compared` samples (n, d) with class numbers (n,)."""
+        rows = np.arange(len(numbers))
+        most = min(SETTINGS.most_compared, max(SETTINGS.fewest_compared, int(SETTINGS.most_comparisons / len(rows))))
+        if len(rows) > most:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+        values = x[torch.from_numpy(rows)].float()
+        mean = values.mean(0)
+        centred = (values - mean).double()  # in single precision, equal eigenvalues may not converge
+        directions = torch.linalg.eigh(centred.T @ centred)[1].float()
+        members = [
+            torch.from_numpy(np.flatnonzero(numbers[rows] == number)).to(values.device) for number in range(classes)
+        ]
+        return cls(rows, torch.nn.functional.normalize(values, dim=1), members, mean, directions)
+
+    def without(self, odd: np.ndarray) -> Classes:
+        """The same without the samples for which bool (n,) says so, but for classes of which few would be left."""
+        kept = [members[torch.from_numpy(~odd[self.rows[members.cpu().numpy()]])] for members in self.members]
+        members = [
+            some if len(some) > SETTINGS.nearest else all_ for some, all_ in zip(kept, self.members, strict=True)
+        ]
+        return replace(self, members=members)
+
+    def within(self, x: Tensor, numbers: np.ndarray) -> np.ndarray:
+        """The mean similarity (n,) of samples with class numbers (n,) to the nearest with the same one."""
+        found, places = np.zeros(len(numbers)), self._places(len(numbers))
+        for number, members in enumerate(self.members):
+            count, own_unit = self._count(members), self.unit[members]
+            column = np.full(len(self.rows) + 1, -1)  # of a sample among the members, by its place; the last is none
+            column[members.cpu().numpy()] = np.arange(len(members))
+            rows = np.flatnonzero(numbers == number) if count else np.empty(0, dtype=int)
+            for start in range(0, len(rows), BLOCK):
+                some = rows[start : start + BLOCK]
+                unit = torch.nn.functional.normalize(x[torch.from_numpy(some)].float(), dim=1)
+                similar = _without_themselves(unit @ own_unit.T, column[places[some]])
+                found[some] = similar.topk(count, dim=1).values.mean(1).cpu().numpy()
+        return found
+
+    def similarities(
+        self, x: Tensor, themselves: bool = True, neighbours: bool = False
+    ) -> tuple[np.ndarray, Neighbours | None]:
+        """The mean similarity (n, C) of samples to the nearest of each class.
+
+        Args:
+            x: embeddings (n, d) of the samples.
+            themselves: whether these are the samples that the classes were taken from.
+            neighbours: whether the nearest neighbours of each sample are wanted, too; they are found only if the
+                samples are compared with all of them.
+        """
+        n = len(x)
+        found, places = np.zeros((n, len(self.members))), self._places(n if themselves else 0)
+        wanted = neighbours and themselves and len(self.rows) == n
+        count = min(NEIGHBOURS.nearest, n - 1) if wanted else 0
+        rows_of, distances = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
+        for start in range(0, n, BLOCK):
+            part = slice(start, min(start + BLOCK, n))
+            similar = torch.nn.functional.normalize(x[part].float(), dim=1) @ self.unit.T
+            if themselves:
+                similar = _without_themselves(similar, places[part])
+            for number, members in enumerate(self.members):
+                if of_class := self._count(members):
+                    near = largest(similar[:, members], of_class)[0]
+                    found[part, number] = near.mean(1).cpu().numpy()
+            if count:
+                near, which = largest(similar, count)
+                rows_of[part], distances[part] = which.cpu().numpy(), (1 - near).clamp_min(0).cpu().numpy()
+        return found, Neighbours(rows_of, distances) if wanted else None
+
+    def _places(self, n: int) -> np.ndarray:
+        """The place (n,) of each sample among those that others are compared with, -1 if it is none of them."""
+        places = np.full(n, -1)
+        if n:
+            places[self.rows] = np.arange(len(self.rows))
+        return places
+
+    @staticmethod
+    def _count(members: Tensor) -> int:
+        """With how many samples of a class each sample is compared."""
+        return max(0, min(SETTINGS.nearest, len(members) - 1))
+
+    def mixtures(self, x: Tensor, one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> Tensor:
+        """Embeddings (k, d) that have each principal component from one of two samples."""
+        first, second = ((x[torch.from_numpy(rows)].float() - self.mean) @ self.directions for rows in (one, other))
+        chosen = torch.from_numpy(random.random(first.shape) < 0.5).to(first.device)
+        return torch.where(chosen, first, second) @ self.directions.T + self.mean
