@@ -1,15 +1,18 @@
 """Findings beside single labels, against cleanlab's Datalab and cleanvision on the same pictures and embeddings.
 
-    INFLUENCE_AUDIT_DATA=FOLDER python -m tests.benchmarks.findings
+    INFLUENCE_AUDIT_DATA=FOLDER python -m tests.benchmarks.findings [--part NAME]
 
 Copies: 500 pictures of tiny-imagenet-20, each cropped, resized, recompressed (JPEG 30), mirrored, and made 20 %
 brighter and darker. A pair counts if it holds a planted copy; it is right if both are of one picture. Off-topic: 300
-pictures of tiny-imagenet-20 planted in tables-boats with a random label, and the scrawls of roman-numeral. Bad
-pictures: ten each, made from pictures of tables-boats. Needs the extras `benchmark` and `dev`, which has cleanvision.
+pictures of tiny-imagenet-20 planted in tables-boats with a random label, and the scrawls of roman-numeral. Stated
+probabilities of off-topic pictures: eleven sets (`tests.benchmarks.off_topic`). Bad pictures: ten each, made from
+pictures of tables-boats. --part measures one of these and keeps what is known of the others. Needs the extras
+`benchmark` and `dev`, which has cleanvision.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import json
@@ -30,7 +33,8 @@ from audit.findings.near_duplicates import groups_of
 from audit.images.embedding import embed
 from audit.images.load_backbone import load_backbone
 from audit.images.traits import TraitNotes
-from tests.benchmarks.data import data_set
+from tests.benchmarks.off_topic import as_table, measure_probabilities
+from tests.benchmarks.pictures import files_of, read
 
 SEED, COPIED, OFF_TOPIC, OF_EACH = 0, 500, 300, 10
 HERE = Path(__file__).parent
@@ -82,23 +86,6 @@ PEER_NAMES = {
     "odd-size": "odd_size",
     "grey": "grayscale",
 }
-
-
-def read(name: str) -> tuple[list[Image.Image], pd.DataFrame]:
-    """The pictures of a development set, and its other columns."""
-    files = sorted(data_set(name).glob("*.parquet"))
-    table = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
-    pictures = [Image.open(io.BytesIO(image["bytes"])).convert("RGB") for image in table["image"]]
-    return pictures, table.drop(columns="image")
-
-
-def files_of(pictures: Iterable[Image.Image], folder: Path) -> list[str]:
-    """The pictures as PNG files."""
-    paths = []
-    for row, picture in enumerate(pictures):
-        paths.append(str(folder / f"{row}.png"))
-        picture.save(paths[-1])
-    return paths
 
 
 def described(paths: list[str], labels: np.ndarray) -> Audited:
@@ -221,14 +208,33 @@ def measure_bad(folder: Path) -> dict[str, dict[str, float]]:
     return result
 
 
+PARTS: dict[str, Callable[[Path], dict[str, dict[str, float]]]] = {
+    "copies": measure_copies,
+    "off-topic": measure_off_topic,
+    "off-topic-probabilities": measure_probabilities,
+    "bad-pictures": measure_bad,
+}
+
+
 def main() -> None:
-    """Measure, and write findings.json."""
-    measured: dict[str, object] = {"date": date.today().isoformat(), "seed": SEED, "threads": torch.get_num_threads()}
-    for name, measure in (("copies", measure_copies), ("off-topic", measure_off_topic), ("bad pictures", measure_bad)):
+    """Measure, and write findings.json; print the table of docs/benchmarks.md."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this one; can be given several times")
+    file = HERE / "findings.json"
+    known = json.loads(file.read_text(encoding="utf-8"))
+    for name in parser.parse_args().part or PARTS:
         with tempfile.TemporaryDirectory() as folder:
-            measured[name] = measure(Path(folder))
-        print(name, json.dumps(measured[name], indent=1), flush=True)
-    (HERE / "findings.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+            results = PARTS[name](Path(folder))
+        known[name] = {
+            "date": date.today().isoformat(),
+            "seed": SEED,
+            "threads": torch.get_num_threads(),
+            "results": results,
+        }
+        print(name, json.dumps(known[name], indent=1), flush=True)
+        file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    if "off-topic-probabilities" in known:
+        print(as_table(known["off-topic-probabilities"]["results"]))
 
 
 if __name__ == "__main__":
