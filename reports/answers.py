@@ -113,7 +113,7 @@ def _what_first(summary: Summary) -> str:
         check = f"Check {pictures_to_check(summary.counts.samples)} pictures that chance draws"
         return f"{check}; then {review}." if review else f"{check}."
     if review:
-        return f"{review[:1].upper()}{review[1:]}, most suspicious first."
+        return f"{review[:1].upper()}{review[1:]}{', most suspicious first' if flagged > 1 else ''}."
     return "Nothing needs a review. Audit again when the labels change."
 
 

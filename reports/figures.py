@@ -32,6 +32,7 @@ from reports.figure_style import (
 )
 from reports.flagged_scores import FlaggedScores
 from reports.known_mislabels import Comparison, compare_with_known
+from reports.most_confused import most_confused
 from reports.text import threshold
 
 MAX_CLASSES = 20
@@ -229,7 +230,7 @@ def confusion(result: AuditResult, head: str = "given", theme: Theme = "light") 
     heads = result.summary.heads
     assert heads is not None  # the figure is drawn for results with heads
     counts = confusions(result, heads.by_name[head].test)
-    return _confusion(result, counts, _most_confused(counts), theme)
+    return _confusion(result, counts, most_confused(counts, MAX_CLASSES), theme)
 
 
 def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme = "light") -> go.Figure:
@@ -241,7 +242,7 @@ def confusion_corrected(result: AuditResult, head: str = "before", theme: Theme 
     assert isinstance(chosen, RetrainedHead)
     on = correction.measured_on[0].name
     counts = confusions(result, chosen.quality[on])
-    return _confusion(result, counts, _most_confused(confusions(result, before.quality[on])), theme)
+    return _confusion(result, counts, most_confused(confusions(result, before.quality[on]), MAX_CLASSES), theme)
 
 
 def confusions(result: AuditResult, quality: HeadQuality) -> csr_array:
@@ -268,14 +269,14 @@ def _confusion(result: AuditResult, counts: csr_array, chosen: np.ndarray, theme
 def given_by_suggested(result: AuditResult, theme: Theme = "light") -> go.Figure:
     """Matrix of the flagged samples by given label and suggested label."""
     counts, classes = _suggestions(result), result.summary.classes
-    chosen = _most_confused(counts)
+    chosen = most_confused(counts, MAX_CLASSES)
     palette = PALETTES[theme]
     return _matrix(counts, chosen, classes, palette, rows="given label", columns="suggested label", by_count=True)
 
 
 def confused_classes(result: AuditResult) -> np.ndarray:
     """Positions of the classes that `given_by_suggested` shows."""
-    return _most_confused(_suggestions(result))
+    return most_confused(_suggestions(result), MAX_CLASSES)
 
 
 def _suggestions(result: AuditResult) -> csr_array:
@@ -327,14 +328,6 @@ def _matrix(
     figure.update_xaxes(title=columns, constrain="domain", tickangle=-45 if len(names) > 2 else 0, **ticks)
     figure.update_yaxes(title=rows, autorange="reversed", **ticks)
     return figure
-
-
-def _most_confused(counts: csr_array, limit: int = MAX_CLASSES) -> np.ndarray:
-    classes = counts.shape[0]
-    if classes <= limit:
-        return np.arange(classes)
-    ranked = np.argsort(2 * counts.diagonal() - counts.sum(axis=0) - counts.sum(axis=1), kind="stable")
-    return np.sort(ranked[:limit])
 
 
 def _groups(flagged: FlaggedScores, palette: Palette, flagged_apart: bool) -> list[tuple[str, pd.DataFrame, str]]:

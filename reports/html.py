@@ -43,6 +43,9 @@ REPORT_FILE = "report.html"
 WORST_CLASSES = 8
 """Classes that the table shows at first, those with most wrong labels; the others are in a fold."""
 
+FIRST_SKIPPED = 20
+"""Skipped samples that the table shows at first; the others are in a fold."""
+
 
 def write_report(
     result: AuditResult | str | Path,
@@ -134,6 +137,7 @@ def _tables(result: AuditResult) -> dict[str, object]:
         "worst_classes": WORST_CLASSES,
         "pairs": flagged_pairs(result)[: LIMITS["pairs_listed"]],
         "skipped": _skipped(result),
+        "first_skipped": FIRST_SKIPPED,
         "findings": finding_tables(result),
         "leaks": leak_sentences(result.summary.leaks),
         "settings": [(name, value, help_of(name)) for name, value in summary.config.to_dict().items()],

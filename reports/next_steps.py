@@ -117,9 +117,10 @@ def _review(summary: Summary, mark: Mark) -> NextStep:
     if summary.detection is not None:
         own = f"; {mark('false_positive', count(summary.detection.false_positive))} of them carry your own labels"
     flagged = mark("flagged_samples", count_samples(summary.counts.flagged))
+    order = ", most suspicious first" if summary.counts.flagged > 1 else ""
     return NextStep(
         "Review what was flagged",
-        f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}, most suspicious first{own}. A flag is "
+        f"Look at the {flagged} below{' or in the FiftyOne App' if app else ''}{order}{own}. A flag is "
         f"a reason to look, not a proof. {' '.join(acceptance_sentences(summary))} "
         + ("The App's panel Label audit keeps your decisions and applies the corrections. " if app else "")
         + "The flagged samples also come as a table.",

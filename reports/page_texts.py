@@ -35,6 +35,7 @@ WORDS: dict[str, str] = {
     "samples_many": "{number} samples",
     # pairs of classes
     "no_pair": wrong_labels_by_class.NO_PAIR,
+    "one_flag": wrong_labels_by_class.ONE_FLAG,
     "most_flags": wrong_labels_by_class.MOST_FLAGS,
     "frequent_flags": wrong_labels_by_class.FREQUENT_FLAGS,
     # the threshold

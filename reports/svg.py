@@ -198,8 +198,8 @@ def _grid(area: _Area, figure: go.Figure, turned: bool) -> Markup:
         if turned:
             parts.append(
                 Markup(
-                    '<svg x="{}" y="{}" overflow="visible"><text transform="rotate(-45)" text-anchor="end">{}</text>'
-                    "</svg>"
+                    '<svg x="{}" y="{}" overflow="visible">'
+                    '<text class="turned" transform="rotate(-45)" text-anchor="end">{}</text></svg>'
                 ).format(x, foot + 14, text)
             )
         else:

@@ -28,9 +28,10 @@ SHORT = 40
 """Characters of a class name in a sentence."""
 
 NO_PAIR = "No pair of classes stands out among the flags."
+ONE_FLAG = "The only flag is {given} → {other}."
 MOST_FLAGS = "Most flags are {pairs}."
 FREQUENT_FLAGS = "The most frequent flags are {pairs}."
-"""What is said of the pairs: where none stands out, where these are all pairs, and where there are more."""
+"""What is said of the pairs: none stands out, there is one flag, these are all pairs, and there are more."""
 
 
 def most_affected_classes(result: AuditResult, mark: Mark = unmarked) -> str:
@@ -66,6 +67,8 @@ def pairs_in_words(pairs: list[tuple[str, str, int]], flagged: int) -> str:
     named = pairs[:PAIRS]
     if sum(number for _, _, number in named) < STANDS_OUT * flagged:
         return NO_PAIR
+    if flagged == 1:
+        return ONE_FLAG.format(given=_isolated(named[0][0]), other=_isolated(named[0][1]))
     listed = [f"{_isolated(given)} → {_isolated(other)} ({count(number)})" for given, other, number in named]
     text = f"{', '.join(listed[:-1])} and {listed[-1]}" if len(listed) > 1 else listed[0]
     return (MOST_FLAGS if len(named) == len(pairs) else FREQUENT_FLAGS).format(pairs=text)

@@ -42,7 +42,7 @@ class DatasetSettings:
     errors: float = 3.0
     # Cross-validation.
     folds: int = 5
-    # Small classes and pairs of classes that are named.
+    # Pairs of classes that are named.
     named: int = 20
 
 
@@ -63,17 +63,17 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     counts = np.bincount(numbers, minlength=len(audited.classes))
     largest = counts.max()
     small = np.flatnonzero((counts < SETTINGS.fewest) | (counts < SETTINGS.smallest_share * largest))
-    for number in small[np.argsort(counts[small], kind="stable")][: SETTINGS.named]:
+    names = audited.classes.tolist()
+    for number in small[np.argsort(counts[small], kind="stable")]:
         yield Finding(
             kind="small-class",
-            evidence=f"class {audited.classes.tolist()[number]!r} has {counts[number]} samples; "
-            f"the largest has {largest}",
+            evidence=f"class {names[number]!r} has {counts[number]} samples; the largest has {largest}",
             score=float(1 - counts[number] / largest),
-            classes=(str(audited.classes.tolist()[number]),),
+            classes=(str(names[number]),),
         )
     usual = np.median(counts) if len(counts) > 2 else counts.min()
     if largest > SETTINGS.most_times * usual:
-        name = audited.classes.tolist()[counts.argmax()]
+        name = names[counts.argmax()]
         yield Finding(
             kind="imbalance",
             evidence=f"class {name!r} has {largest} of {len(numbers)} samples; the usual class has {usual:.0f}",
@@ -100,12 +100,14 @@ def _alike(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     if len(pairs) > SETTINGS.most_alike * count * (count - 1) / 2:
         return
     names, sizes = audited.classes.tolist(), np.bincount(numbers, minlength=count)
+    others = f"{len(pairs)} pairs are alike; the {SETTINGS.named} most alike are named"
     for one, other in sorted(pairs, key=lambda pair: told[pair])[: SETTINGS.named]:
         yield Finding(
             kind="classes-alike",
             evidence=f"{names[one]!r} and {names[other]!r} are told apart in {100 * told[one, other]:.0f} % of "
             "balanced cases; chance is 50 %",
             score=float(np.clip(2 - 2 * told[one, other], 0, 1)),
+            worth=others if len(pairs) > SETTINGS.named else "",
             classes=tuple(str(names[number]) for number in sorted((one, other), key=lambda number: -sizes[number])),
         )
 

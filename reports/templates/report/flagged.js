@@ -96,6 +96,7 @@ function showConfused() {
   const list = document.getElementById("confused-pairs");
   document.getElementById("confused-empty").hidden = now.flagged > 0;
   document.getElementById("confused-panel").hidden = now.pairs.length === 0;
+  document.getElementById("confused-plot").hidden = now.flagged === 0;
   list.replaceChildren(...now.pairs.slice(0, page.limits.pairs_listed).map((pair) => {
     const button = element("button", { type: "button" }, [
       name(pair.given, "given"), " → ", name(pair.other, "suggested"), element("span", { class: "muted number" }, [` ${whole(pair.number)}`]),

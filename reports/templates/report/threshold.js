@@ -51,6 +51,7 @@ function inWords(pairs) {
   const first = pairs.slice(0, page.limits.pairs);
   if (!now.flagged) return "";
   if (sum(first.map((pair) => pair.number)) < page.limits.stands_out * now.flagged) return words.no_pair;
+  if (now.flagged === 1) return say("one_flag", { given: isolated(first[0].given), other: isolated(first[0].other) });
   const listed = first.map((pair) => `${isolated(pair.given)} → ${isolated(pair.other)} (${whole(pair.number)})`);
   const text = listed.length > 1 ? `${listed.slice(0, -1).join(", ")} and ${listed.at(-1)}` : listed[0];
   return say(first.length === pairs.length ? "most_flags" : "frequent_flags", { pairs: text });
