@@ -7,14 +7,12 @@ on its own part of the embeddings, and this process adds them up.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -23,19 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from audit.compute.matrix import (
-    DerivedRows,
-    RemoteRows,
-    Rows,
-    SelectedRows,
-    StoredRows,
-    derive,
-    hold,
-    positions,
-    select_rows,
-)
+from audit.compute.matrix import Rows, StoredRows
 from audit.config import AuditConfig
 from audit.data.samples import Samples
 from audit.errors import InputError
@@ -47,41 +34,24 @@ from audit.progress import ProgressCallback, Step
 
 try:
     import dask
-    from dask.sizeof import sizeof
-    from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
-    from distributed.client import ClosedClientError, FutureCancelledError, FuturesCancelledError
-    from distributed.comm.core import CommClosedError
+    from distributed import Client, LocalCluster, get_worker
 except ImportError:
     require("dask", "an audit on Dask workers")
     raise
 
-LOST = (
-    CommClosedError,
-    ClosedClientError,
-    FutureCancelledError,
-    FuturesCancelledError,
-    asyncio.CancelledError,
-    OSError,
-)
-DOUBTFUL = (CommClosedError, FutureCancelledError, FuturesCancelledError)  # the end of a worker raises these, too
+from integrations.dask_rows import DaskRows, finished, lost_is_an_error  # names the missing extra, too
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaskSettings:
-    """How work is divided among workers, and how long they and the scheduler are waited for."""
+    """How work is divided among workers, and how long the scheduler is waited for."""
 
     # Images in a shard: the work that is repeated when a worker dies.
     shard_images: int = 1024
     # Parts of the embeddings on each worker.
     parts_per_worker: int = 2
-    # How often a failed task is tried again.
-    retries: int = 2
     # Seconds to connect to a scheduler, and to close the connection.
     connect_seconds: float = 10.0
-    # Seconds between two checks that the scheduler is still connected.
-    check_seconds: float = 2.0
-    # Seconds, at most, until Dask's client notices that it has lost the scheduler.
-    notice_seconds: float = 10.0
 
 
 SETTINGS = DaskSettings()
@@ -169,7 +139,7 @@ class DaskWorkers:
         weights = backbone.weights if config.weights == "auto" else config.weights
         spec = (backbone.name, weights, backbone.image_size, config.device, backbone.precision)
         cache = str(Path(config.cache_dir or default_cache_dir()).resolve())
-        with _lost_is_an_error(self.client):
+        with lost_is_an_error(self.client):
             shards = [
                 self.client.submit(
                     _embed_shard,
@@ -186,7 +156,7 @@ class DaskWorkers:
             start_of = {future.key: start for future, start in zip(outcomes, starts, strict=True)}
             found: dict[int, Embedded] = {}
             done = 0
-            for future in _finished(self.client, outcomes):
+            for future in finished(self.client, outcomes):
                 start = start_of[future.key]
                 found[start] = future.result()
                 done += min(step, len(samples) - start)
@@ -220,125 +190,16 @@ class DaskWorkers:
         count = parts or SETTINGS.parts_per_worker * self._count()
         edges = [round(part * len(x) / count) for part in range(count + 1)]
         slices = [slice(start, stop) for start, stop in pairwise(edges)]
-        with _lost_is_an_error(self.client):
+        with lost_is_an_error(self.client):
             futures = self.client.scatter([x[rows] for rows in slices], broadcast=True, hash=False)
         return DaskRows(self.client, futures, [rows.stop - rows.start for rows in slices], x.shape[1], x.dtype)
 
     def _count(self) -> int:
-        with _lost_is_an_error(self.client):
+        with lost_is_an_error(self.client):
             workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise InputError(f"the Dask scheduler {self.client.scheduler.address} has no workers; start one or more")
         return workers
-
-
-class DaskRows(RemoteRows):
-    """Rows in parts, each a matrix of rows on some worker.
-
-    Args:
-        client: whose workers hold them.
-        parts: futures of matrices (n_i, width).
-        sizes: n_i.
-        width: numbers a row.
-        dtype: of the rows.
-    """
-
-    def __init__(
-        self, client: Client, parts: Sequence[Future], sizes: Sequence[int], width: int, dtype: torch.dtype
-    ) -> None:
-        self.client, self.parts, self.sizes = client, list(parts), list(sizes)
-        self.shape = (sum(sizes), width)
-        self.dtype, self.device = dtype, torch.device("cpu")
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        places = positions(rows, len(self))
-        order = torch.argsort(places, stable=True)
-        taken = self.select(places[order])
-        found = torch.cat(taken._gather(taken._submit([taken], before=[_in_memory])))
-        out = torch.empty_like(found)
-        out[order] = found
-        return out
-
-    def float(self) -> DaskRows:
-        """The same in single precision."""
-        return self._like(self._submit([self], before=[_single]), self.shape[1], torch.float32)
-
-    def derive(self, function: Callable[..., Tensor], sources: Sequence[Rows], width: int, hold: bool) -> DaskRows:
-        """What follows from the rows of sources, on the workers."""
-        parts = self._submit(sources, before=[_derived, function, width, hold])
-        return self._like(parts, width, sources[0].dtype)
-
-    def select(self, places: Tensor) -> DaskRows:
-        """Rows at rising positions."""
-        edges = np.concatenate([[0], np.cumsum(self.sizes)])
-        cuts = np.searchsorted(places.cpu().numpy(), edges)
-        own = [
-            places[start:stop].cpu() - first for start, stop, first in zip(cuts, cuts[1:], edges.tolist(), strict=False)
-        ]
-        with _lost_is_an_error(self.client):
-            parts = [
-                self.client.submit(select_rows, part, local, pure=False)
-                for part, local in zip(self.parts, own, strict=True)
-            ]
-        return DaskRows(self.client, parts, [len(local) for local in own], self.shape[1], self.dtype)
-
-    def total(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
-        """The sums over parts of what the function makes of each, in double precision."""
-        sums = self._gather(self._submit(sources, before=[function], after=common))
-        return tuple(torch.stack([part.double() for part in column]).sum(0) for column in zip(*sums, strict=True))
-
-    def map_rows(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
-        """What the function makes of each part, brought here and joined in order."""
-        found = self._gather(self._submit(sources, before=[function], after=common))
-        return tuple(torch.cat(column) for column in zip(*found, strict=True))
-
-    def _like(self, parts: Sequence[Future], width: int, dtype: torch.dtype) -> DaskRows:
-        return DaskRows(self.client, parts, self.sizes, width, dtype)
-
-    def _submit(self, sources: Sequence[Any], before: Sequence[Any], after: Sequence[Any] = ()) -> list[Future]:
-        """before[0] on every part: of the rest of `before`, the part's pieces of the sources, and `after`."""
-        cut = [self._pieces(source) for source in sources]
-        with _lost_is_an_error(self.client):
-            return [
-                self.client.submit(*before, *pieces, *after, pure=False, retries=SETTINGS.retries)
-                for pieces in zip(*cut, strict=True)
-            ]
-
-    def _pieces(self, source: Any) -> Sequence[Any]:
-        """The pieces of a source, one for each part of these rows."""
-        if source is None:
-            return [None] * len(self.parts)
-        if isinstance(source, DaskRows):
-            assert source.sizes == self.sizes
-            return source.parts
-        edges = np.concatenate([[0], np.cumsum(self.sizes)]).tolist()
-        return [_cut(source, slice(start, stop)) for start, stop in pairwise(edges)]
-
-    def _gather(self, futures: Sequence[Future]) -> list[Any]:
-        with _lost_is_an_error(self.client):
-            for _ in _finished(self.client, futures):
-                pass
-            return list(self.client.gather(list(futures)))
-
-
-def _cut(rows: Rows, part: slice) -> Rows:
-    """A piece of rows of this process, to send to a worker; of derived rows, the same piece of their sources."""
-    if isinstance(rows, DerivedRows):
-        return DerivedRows(rows.function, [_cut(source, part) for source in rows.sources], rows.shape[1], rows.dtype)
-    return rows[part]
-
-
-def _in_memory(rows: Rows) -> Tensor:
-    return rows[slice(0, len(rows))]
-
-
-def _single(rows: Rows) -> Rows:
-    return rows.float()
-
-
-def _derived(function: Callable[..., Tensor], width: int, held: bool, *sources: Rows) -> Rows:
-    made = derive(function, *sources, width=width)
-    return hold(made) if held else made
 
 
 def _embed_shard(
@@ -371,56 +232,3 @@ def _outcome(shard: tuple[np.ndarray, Embedded]) -> Embedded:
 
 def _joined(*shards: tuple[np.ndarray, Embedded]) -> StoredRows:
     return StoredRows([values for values, _ in shards], torch.float64, torch.device("cpu"))
-
-
-def _finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
-    """Futures in the order in which they finish. Dask's own iterator never ends if the scheduler is lost."""
-    waiting = set(futures)
-    while waiting:
-        if client.status != "running":
-            raise CommClosedError
-        with suppress(TimeoutError):
-            done, waiting = wait(waiting, timeout=SETTINGS.check_seconds, return_when="FIRST_COMPLETED")
-            yield from done
-
-
-@contextmanager
-def _lost_is_an_error(client: Client) -> Iterator[None]:
-    """Raise an InputError, in one line, if workers or the scheduler are lost for good."""
-    try:
-        yield
-    except KilledWorker as error:
-        raise InputError(
-            f"{error.allowed_failures + 1} Dask workers died of the same piece of work (memory?); start workers with "
-            "more memory, and run the same command again: finished embeddings are kept"
-        ) from None
-    except LOST as error:
-        deadline = time.monotonic() + SETTINGS.notice_seconds
-        # The connection may break some time before the client notices that it has lost the scheduler.
-        while isinstance(error, DOUBTFUL) and client.status == "running" and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if client.status == "running":
-            raise
-        raise InputError(
-            "the Dask scheduler was lost; start it again, and run the same command again: finished embeddings are kept"
-        ) from None
-
-
-@sizeof.register(StoredRows)
-def _(rows: StoredRows) -> int:
-    return sum(part.nbytes for part in rows.parts)
-
-
-@sizeof.register(DerivedRows)
-def _(rows: DerivedRows) -> int:
-    return sum(sizeof(source) for source in rows.sources)
-
-
-@sizeof.register(SelectedRows)
-def _(rows: SelectedRows) -> int:
-    return sizeof(rows.rows)
-
-
-@sizeof.register(Tensor)
-def _(rows: Tensor) -> int:
-    return rows.nbytes

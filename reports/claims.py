@@ -101,8 +101,8 @@ def too_little(summary: Summary) -> str:
     sizes = _class_sizes(summary)
     small = sum(size < SETTINGS.small_class for size in sizes)
     if small * 2 > len(sizes):
-        which = "All" if small == len(sizes) else f"{small} of"
-        return f"{which} {len(sizes)} classes have fewer than {SETTINGS.small_class} samples."
+        which = "All" if small == len(sizes) else f"{small:,} of"
+        return f"{which} {len(sizes):,} classes have fewer than {SETTINGS.small_class} samples."
     return ""
 
 

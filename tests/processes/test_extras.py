@@ -231,7 +231,7 @@ for package in (audit, integrations, reports):
     modules = tuple({module.partition(".")[0] for extra in EXTRAS.values() for module in extra.modules})
     done = python_without((*modules, "fiftyone"), code, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["integrations.cleanlab", "integrations.dask"]
+    assert done.stdout.split() == ["integrations.cleanlab", "integrations.dask", "integrations.dask_rows"]
 
 
 def test_an_extra_that_does_not_fit_its_neighbours_is_refused_with_the_reason(tmp_path: Path) -> None:
