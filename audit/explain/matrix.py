@@ -21,7 +21,8 @@ from audit.config import AuditConfig
 from audit.data.arrays import embedding_parts, rows_of
 from audit.errors import InputError
 from audit.explain.audited import AuditedImages, audited_head
-from audit.explain.matrix_file import checked_path, written
+from audit.explain.matrix_file import written
+from audit.explain.matrix_path import checked_path
 from audit.head.fit import probabilities, residuals, targets_of
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver

@@ -136,8 +136,8 @@ def cautions(
     small = int((class_sizes < settings.small_class).sum())
     if small:
         found.append(
-            f"{small:,} of {len(class_sizes):,} classes have fewer than {settings.small_class} samples. That is too few "
-            "for reliable suspicions and suggestions."
+            f"{small:,} of {len(class_sizes):,} classes have fewer than {settings.small_class} samples. That is too "
+            "few for reliable suspicions and suggestions."
         )
     if count.mistakes.told and controls.slip_auroc < settings.hardly_told:
         found.append(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audit.errors import InputError
+from audit.explain.matrix_path import checked_path, ids_path
 from integrations.cli.exit_codes import print_json, standard_output_for_json
 from integrations.cli.first_line import FirstLine, Quiet
 from integrations.cli.outputs import check_file, check_page, is_heat_map, open_page
@@ -73,10 +74,7 @@ def explain(
     begin = FirstLine(f"explaining {what!r}" if sample is None else f"explaining {sample!r} of {what!r}", quiet)
     folder = result_folder(what, begin)
     page = page or (folder / PAGE_FILE if open else None)
-    if heat_map is not None:
-        check_file(heat_map, is_heat_map, "heat map", "--heat-map")
-    if page is not None:
-        check_page(page, "--page")
+    _check_outputs(heat_map, page, matrix)
     begin()
     from audit.result import AuditResult
 
@@ -88,6 +86,16 @@ def explain(
             )
         if matrix is not None:
             _write_matrix(result, matrix, quiet)
+
+
+def _check_outputs(heat_map: Path | None, page: Path | None, matrix: Path | None) -> None:
+    """Refuse files that cannot be written, before anything slow."""
+    if heat_map is not None:
+        check_file(heat_map, is_heat_map, "heat map", "--heat-map")
+    if page is not None:
+        check_page(page, "--page")
+    if matrix is not None:
+        checked_path(matrix)
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,6 @@ def _write_matrix(result: AuditResult, path: Path, quiet: bool) -> None:
     from rich.console import Console
 
     from audit.explain.matrix import influence_matrix
-    from audit.explain.matrix_file import ids_path
     from integrations.cli.terminal import StageDisplay, Verbosity
 
     with StageDisplay(Console(stderr=True), Verbosity(quiet)) as display:

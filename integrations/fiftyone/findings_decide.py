@@ -40,15 +40,27 @@ class UndoneFinding:
     deleted: int = 0
 
 
+@dataclass(frozen=True)
+class Reviewer:
+    """Who decides on findings, and what they saw when they did.
+
+    Attributes:
+        name: of the person; None for the user who runs this process.
+        seen: the batch of the decision that they saw ('' if there was none): where another one stands, nothing changes.
+            None to decide whatever others have decided.
+    """
+
+    name: str | None = None
+    seen: str | None = None
+
+
 def decide_finding(
     dataset: fo.Dataset,
     audit_key: str,
     findings: str | Sequence[str],
     action: str,
     kept: str | None = None,
-    by: str | None = None,
-    *,
-    seen: str | None = None,
+    reviewer: Reviewer | None = None,
 ) -> int:
     """Decide on findings; samples and labels change only when the decisions are applied.
 
@@ -58,9 +70,7 @@ def decide_finding(
         findings: the id of a finding, or several ids.
         action: one of those that the kind of the finding allows.
         kept: of one finding: id of the sample of a group, or the class, that stays; by default the first of it.
-        by: who decides; by default the user who runs this process.
-        seen: the batch of the decision that the reviewer saw ('' if there was none): where another one stands, nothing
-            changes. None to decide whatever others have decided.
+        reviewer: who decides, and what they saw; by default the user who runs this process, whatever others decided.
 
     Returns:
         On how many findings the decision changed.
@@ -69,16 +79,24 @@ def decide_finding(
         InputError: if a finding is gone, its kind has no such decision, or the sample or class is not part of it.
     """
     audit_config(dataset, audit_key)
+    reviewer = reviewer or Reviewer()
     names = [findings] if isinstance(findings, str) else list(findings)
     if kept is not None and len(names) > 1:
         raise InputError(f"kept={kept!r} names a sample of one finding, and there are {len(names)}; decide one by one")
-    entry = {"action": action, "by": by or this_user(), "batch": uuid.uuid4().hex, "at": _now(), "undone_at": None}
+    entry = {
+        "action": action,
+        "by": reviewer.name or this_user(),
+        "batch": uuid.uuid4().hex,
+        "at": _now(),
+        "undone_at": None,
+    }
     entries = {}
     for name in dict.fromkeys(names):
         finding = kept_finding(dataset, audit_key, name)
         if finding.applied:
             raise InputError(f"the decision on this finding was applied ({finding.detail}); undo that first")
         entries[name] = entry | {"kept": _kept_of(finding, action, kept)}
+    seen = reviewer.seen
     as_seen: dict[str, Any] = {} if seen is None else {"decision.batch": seen} if seen else {"decision": None}
     changed = 0
     for name, made in entries.items():

@@ -13,7 +13,7 @@ from audit.errors import InputError
 from audit.findings import Finding
 from integrations.fiftyone import write_result
 from integrations.fiftyone.findings_apply import apply_findings, plan_of_findings
-from integrations.fiftyone.findings_decide import decide_finding, finding_decisions, undo_last_finding
+from integrations.fiftyone.findings_decide import Reviewer, decide_finding, finding_decisions, undo_last_finding
 from integrations.fiftyone.findings_store import KeptFinding, findings_collection, kept_findings, kind_counts
 from integrations.fiftyone.plugin_install import PLUGIN
 from tests.digits_with_findings import FOUND, digits_with_findings, result_with
@@ -178,7 +178,7 @@ def test_only_what_fits_the_kind_can_be_decided(dataset: fo.Dataset) -> None:
 
 
 def test_decisions_survive_the_next_audit_and_follow_the_audits_name(dataset: fo.Dataset) -> None:
-    decide_finding(dataset, "audit", found_of(dataset, DARK)[0].id, "keep", by="ana")
+    decide_finding(dataset, "audit", found_of(dataset, DARK)[0].id, "keep", reviewer=Reviewer("ana"))
     write_result(dataset, result_with(dataset))  # finds nothing
     dataset.reload()
     assert kind_counts(dataset, "audit") == []

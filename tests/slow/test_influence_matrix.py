@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 import audit
 from audit import AuditConfig, AuditResult, InputError
 from audit.data.samples import Samples
-from audit.explain.matrix_file import ID_COLUMNS, ids_path
+from audit.explain.matrix_path import ID_COLUMNS, ids_path
 
 
 @pytest.fixture(scope="module")

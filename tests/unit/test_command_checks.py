@@ -15,6 +15,7 @@ from audit.progress import Step
 from audit.result import AuditResult
 from integrations.cli.early_checks import check_computing, check_environment, torchvision_names, with_flags
 from integrations.cli.exit_codes import one_line
+from integrations.cli.explain import explain
 from integrations.cli.result_place import dataset_of, result_folder
 from integrations.cli.terminal import StageDisplay, Verbosity
 from tests.one_line import one_line as of_error
@@ -152,3 +153,24 @@ def test_a_folder_of_images_with_the_datasets_name_does_not_hide_its_result(
     saved = plain.save(tmp_path / "audit-results" / "pictures" / "audit")
     assert result_folder("pictures").resolve() == saved
     assert result_folder("./pictures/cat") == Path("pictures/cat")
+
+
+@pytest.mark.parametrize("sample", [(), ("some-sample",)])
+def test_where_a_matrix_cannot_be_written_is_known_before_the_result_is_read(
+    sample: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "notes.npy").write_text("no matrix", encoding="utf-8")
+
+    def read_anyway(path: Path) -> AuditResult:
+        raise AssertionError("the result was read")
+
+    monkeypatch.setattr(AuditResult, "load", read_anyway)
+    for name, message in (
+        ("matrix.csv", "give a name that ends with .npy"),
+        ("notes.npy", "exists and is no influence matrix"),
+    ):
+        with pytest.raises(InputError, match=message):
+            explain(str(folder), *sample, matrix=tmp_path / name, quiet=True)

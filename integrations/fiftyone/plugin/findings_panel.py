@@ -16,7 +16,7 @@ from fiftyone.core.odm import get_db_conn
 from fiftyone.operators import types
 
 from integrations.fiftyone.fields import SPLIT
-from integrations.fiftyone.findings_decide import decide_finding, undo_last_finding
+from integrations.fiftyone.findings_decide import Reviewer, decide_finding, undo_last_finding
 from integrations.fiftyone.findings_store import KeptFinding, finding_ids, kept_finding, kind_counts
 from integrations.fiftyone.lock import one_at_a_time
 from integrations.fiftyone.runs import as_read, audit_config
@@ -215,9 +215,8 @@ def _choose_kind(ctx: Any, dataset: fo.Dataset, state: dict[str, Any]) -> None:
 
 def _decide(ctx: Any, dataset: fo.Dataset, state: dict[str, Any]) -> None:
     finding, params = state["finding"], ctx.params
-    changed = decide_finding(
-        dataset, state["audit_key"], finding, params["action"], params.get("kept"), seen=params.get("seen")
-    )
+    reviewer = Reviewer(seen=params.get("seen"))
+    changed = decide_finding(dataset, state["audit_key"], finding, params["action"], params.get("kept"), reviewer)
     if not changed:
         ctx.ops.notify("Somebody else decided on this finding meanwhile; look at it again.", variant="warning")
         return
