@@ -67,6 +67,9 @@ def test_fits_a_phone(browser: Any, reports: dict[str, Path], name: str) -> None
             "#confused-pairs button", "buttons => buttons.map(b => b.clientHeight)"
         )
         assert max(heights) < 60
+        opened.page.evaluate("document.querySelector('#how details').open = true")
+        widths = opened.page.eval_on_selector_all("#how .terms td", "cells => cells.map(cell => cell.clientWidth)")
+        assert min(widths) > 200  # pixels: a value and its meaning are below each other, not in columns of two letters
         assert opened.page.is_visible("nav a[href='#flagged']")
         assert opened.complaints == []
 
