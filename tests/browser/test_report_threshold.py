@@ -233,6 +233,17 @@ def test_pairs_of_classes_follow_the_slider_and_lead_to_their_samples(
         assert opened.complaints == []
 
 
+def test_where_nothing_is_flagged_the_matrix_comes_with_the_first_flag(
+    browser: Any, reports: dict[str, Path], plain: AuditResult
+) -> None:
+    with OpenedReport(browser, reports["nothing flagged"]) as opened:
+        page = opened.page
+        assert not page.is_visible("#confused-plot")
+        move_threshold(page, round(float(plain.scores["suspicion"].nlargest(20).min()), 2))
+        assert page.is_visible("#confused-plot")
+        assert not page.is_visible("#confused-empty")
+
+
 def test_without_injection_the_flags_are_measured_on_spike_in_controls(
     browser: Any, reports: dict[str, Path], controls: AuditResult, injected: AuditResult
 ) -> None:
