@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from audit.flags.detectors import of_classes
 from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_others
@@ -28,6 +30,7 @@ from audit.noise_model.simpler_models import NOISE_MODEL, Belief, SimplerModel, 
 from audit.summary.estimates import Acceptance, AcceptedAt, Estimates, ModelledNumbers
 
 LIMIT = 0.5  # how far a range goes beyond the noise model's interval on either side, as a share of its width
+SMALLEST = 1e-9  # of the probabilities, so that their odds are finite
 THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
 """The suspicions for which a report says what accepting suggestions comes to, beside the audit's threshold."""
 
@@ -113,9 +116,29 @@ def with_ranges(flags: Flags, models: Models, proven: int) -> Estimates:
         estimates = replace(estimates, mistakes_low=float(low), mistakes_high=float(high))
     if not flag.any():
         return estimates
-    right_low, right_high = _over([_chance(belief.wrong[flag]) for belief in models.beliefs])
+    at_most = wrong_if(estimates.mistakes_high, models.noise_model.wrong)
+    right_low, _ = _over([_chance(belief.wrong[flag]) for belief in models.beliefs])
+    _, right_high = _over([_chance(wrong[flag]) for wrong in (at_most, *(belief.wrong for belief in models.beliefs))])
     count = int(flag.sum())
     return replace(estimates, precision_low=right_low / count, precision_high=right_high / count)
+
+
+def wrong_if(mistakes: float, wrong: np.ndarray) -> np.ndarray:
+    """How likely each label (n,) is to be wrong if there are so many mistakes: all odds times the one factor for it.
+
+    Args:
+        mistakes: 0 to n.
+        wrong: (n,) probabilities, as a model has them.
+    """
+    odds = logit(wrong.astype(np.float64).clip(SMALLEST, 1 - SMALLEST))
+    farthest = 2 * np.abs(odds).max() + 1
+
+    def beyond(factor: float) -> float:
+        return float(expit(odds + factor).sum()) - mistakes
+
+    if beyond(-farthest) >= 0 or beyond(farthest) <= 0:
+        return np.full(len(odds), float(mistakes > 0))
+    return expit(odds + brentq(beyond, -farthest, farthest, xtol=1e-6))
 
 
 def acceptance_of(suspicion: np.ndarray, threshold: float, models: Models) -> Acceptance:

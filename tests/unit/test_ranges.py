@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import audit
 from audit.config import AuditConfig
 from audit.flags.threshold import Mistakes, choose_flags
 from audit.noise_model.given_labels import GivenLabels
-from audit.noise_model.ranges import Models, acceptance_of, with_ranges
+from audit.noise_model.ranges import Models, acceptance_of, with_ranges, wrong_if
 from audit.noise_model.simpler_models import (
     CLASS_CONFUSIONS,
     NOISE_MODEL,
@@ -140,6 +141,29 @@ def test_with_given_predictions_it_goes_up_to_the_labels_that_these_contradict(c
     counted = Mistakes(99.0, 90.0, 120.0)
     models = Models(Belief(suspicion, suspicion), counted, -1.0, (), contradicted)
     assert with_ranges(choose_flags(suspicion, mistakes=counted), models, proven=0).mistakes_high == high
+
+
+def test_if_more_mistakes_are_possible_more_flags_may_be_right() -> None:
+    suspicion = np.r_[np.full(400, 0.6), np.full(600, 0.2)]  # 360 mistakes in expectation
+    for high in (360.0, 450.0, 600.0):
+        flags = choose_flags(suspicion, threshold=0.5, mistakes=Mistakes(360.0, 300.0, high))
+        models = Models(Belief(suspicion, suspicion), Mistakes(360.0, 300.0, high), -1.0, ())
+        estimates = with_ranges(flags, models, proven=0)
+        wrong = wrong_if(high, suspicion)
+        assert wrong.sum() == pytest.approx(high)
+        assert (wrong / (1 - wrong))[[0, -1]] / [1.5, 0.25] == pytest.approx(
+            np.full(2, wrong[-1] / (1 - wrong[-1]) * 4)
+        )
+        right, spread = wrong[:400].sum(), 1.96 * np.sqrt((wrong * (1 - wrong))[:400].sum())
+        assert estimates.precision_high == math.ceil(right + spread) / 400
+        assert estimates.precision_low == math.floor(240 - 1.96 * np.sqrt(400 * 0.24)) / 400
+
+
+def test_no_mistake_or_nothing_but_mistakes_leaves_no_doubt() -> None:
+    suspicion = np.array([0.0, 0.5, 1.0])
+    assert wrong_if(0.0, suspicion).tolist() == [0.0, 0.0, 0.0]
+    assert wrong_if(3.0, suspicion).tolist() == [1.0, 1.0, 1.0]
+    assert wrong_if(2.0, suspicion).sum() == pytest.approx(2.0)
 
 
 def test_no_range_goes_below_what_is_proven() -> None:
