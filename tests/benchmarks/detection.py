@@ -10,7 +10,7 @@ some. Seeds 0, 1, 2. Embeddings are those of the bundled backbone, or with --eff
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -121,14 +121,14 @@ def systematic(embedded: Embed) -> list[Case]:
     return [case for source in sources for case in _noisy(source, embedded, [("class-pair", 0.3)])]
 
 
-def few_samples(_: Embed) -> list[Case]:
+def few_samples(_: Embed, seeds: Sequence[int] = SEEDS) -> list[Case]:
     """scikit-learn's three small tables, measured features in the place of embeddings."""
     found: list[Case] = []
     for name in ("iris", "wine", "breast_cancer"):
         table = getattr(sklearn.datasets, f"load_{name}")()
         x = StandardScaler().fit_transform(table.data)
         noises = [("uniform", 0.1), ("class-pair", 0.15)]
-        found += noisy_cases(name.replace("_", " "), x.astype(np.float32), table.target, noises, SEEDS)
+        found += noisy_cases(name.replace("_", " "), x.astype(np.float32), table.target, noises, seeds)
     return found
 
 
