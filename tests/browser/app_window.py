@@ -23,6 +23,7 @@ IS_ON_SCREEN = """async () => {
 
 GRID_IMAGES = "[data-cy=spotlight-section-forward] [data-cy=looker]"
 OPERATORS = "/operators/"
+POLL = '"__method__":"poll_'
 STILL_SECONDS = 0.25
 PAGE_AS_IT_IS = """() => document.body.innerHTML
     + [...document.images].map(image => image.complete).join()
@@ -47,6 +48,11 @@ def served(dataset: str, console: Path, environment: dict[str, str] | None = Non
     assert "Traceback" not in server.stderr.read_text()
 
 
+def asks_an_operator(request: Request) -> bool:
+    """Whether it asks for something that the page waits for; the panel's timers ask again and again."""
+    return OPERATORS in request.url and POLL not in (request.post_data or "")
+
+
 class AppWindow:
     """One window of the App, with what a reviewer does in it."""
 
@@ -59,7 +65,7 @@ class AppWindow:
         self.page.add_init_script("window.IS_PLAYWRIGHT = true")
         self.page.add_init_script(f"localStorage.setItem('mui-mode', '{theme}')")
         self.asked: set[Request] = set()
-        self.page.on("request", lambda request: self.asked.add(request) if OPERATORS in request.url else None)
+        self.page.on("request", lambda request: self.asked.add(request) if asks_an_operator(request) else None)
         for over in ("requestfinished", "requestfailed"):
             self.page.on(over, lambda request: self.asked.discard(request))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
