@@ -55,8 +55,7 @@ def open_app(
     session = fo.launch_app(view, spaces=side_by_side(), address=address, port=free, remote=not browser)
     chatter.setLevel(level)
     try:
-        path = f"datasets/{quote(dataset_name)}" + (f"?view={to_slug(view.name)}" if view.name else "")
-        ready(f"http://{address}:{free}/{path}")
+        ready(f"http://{address}:{free}/{page_of(view)}")
         session.wait(-1)  # until interrupted
     except KeyboardInterrupt:
         pass
@@ -74,6 +73,13 @@ def opening_view(dataset_name: str) -> SampleCollection:
         if dataset.has_saved_view(flagged):
             return dataset.load_saved_view(flagged)
     return dataset
+
+
+def page_of(view: SampleCollection) -> str:
+    """Where the App shows a dataset or a saved view of it; a dataset has a name, too, which is no view's."""
+    dataset_name = view._dataset.name
+    saved = view.name if isinstance(view, fo.DatasetView) else None
+    return f"datasets/{quote(dataset_name, safe='')}" + (f"?view={to_slug(saved)}" if saved else "")
 
 
 def side_by_side() -> fo.Space:

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import fiftyone as fo
 import pytest
 
 from integrations.fiftyone import write_result
-from integrations.fiftyone.app import opening_view
+from integrations.fiftyone.app import opening_view, page_of
 from integrations.fiftyone.plugin.panel_layout import LEAST_CHECKED
 from integrations.fiftyone.review import decisions, this_user, undo_last
 from tests.browser.app_window import GRID_IMAGES, AppWindow, served
@@ -51,6 +51,11 @@ def app_address(dataset: fo.Dataset, tmp_path_factory: pytest.TempPathFactory) -
     """The address at which the real App shows the dataset."""
     with served(dataset.name, tmp_path_factory.mktemp("app") / "console.log") as address:
         yield address
+
+
+def test_the_address_names_a_view_only_where_one_is_saved(dataset: fo.Dataset) -> None:
+    assert page_of(opening_view(dataset.name)) == f"datasets/{quote(NAME)}?view=audit-flagged"
+    assert page_of(dataset) == f"datasets/{quote(NAME)}"  # a dataset has a name, too
 
 
 def test_the_app_opens_on_the_flagged_samples(

@@ -60,6 +60,8 @@ def test_a_cell_shows_its_samples_in_the_grid_and_the_grid_marks_its_cell(datase
     pair = of_pair(dataset.match(F("audit_suspicion") >= 0.3), "0", "1").values("id")
     assert sorted(window.shown_ids()) == sorted(pair) == sorted(window.queue())
     assert window.shows("class **0** \\u2192 **1**")
+    assert window.shows(f"at least 0.30: {len(pair)} samples of class 0 with 1 suggested")
+    assert window.shows(f"##### {len(pair)}\\nat or above 0.30, 1 suggested")
     assert window.ask("matrix") == before  # the other cells can still be chosen
     window.event("on_load")  # the page was loaded again, with the view
     assert (window.state["class_label"], window.state["suggested"]) == ("0", "1")

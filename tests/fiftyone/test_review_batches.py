@@ -155,7 +155,7 @@ def test_the_plan_counts_what_was_found_and_what_is_left(dataset: fo.Dataset) ->
     assert plan.expected_left == pytest.approx(sum(found.expected_left for found in plan.bins))
     said = " ".join(opened(dataset).ask("plan")["sentences"])
     assert "First check the audit" in said
-    assert f"About {plan.decisions:,} more decisions find 95% of these" in said
+    assert f"About {plan.decisions:,} more decisions, the most suspicious labels first, find 95% of these" in said
     assert "Stop once that is fewer than your time is worth" in said
 
 

@@ -16,8 +16,8 @@ def cards(state: Any) -> list[tuple[str, str]]:
     """Numbers, each with what it is.
 
     Args:
-        state: of the panel: summary, progress, class_sizes, suspects, threshold, own_threshold, class_label and
-            hide_injected.
+        state: of the panel: summary, progress, class_sizes, suspects, of_pair, threshold, own_threshold, class_label,
+            suggested and hide_injected.
     """
     if state.class_label is None and state.threshold == state.own_threshold and not state.hide_injected:
         samples = state.summary.get("counts", {}).get("samples", 0)
@@ -27,7 +27,9 @@ def cards(state: Any) -> list[tuple[str, str]]:
 
 
 def suspects_shown(state: Any) -> Suspects:
-    """The samples at the slider's place, of the chosen class where there is one."""
+    """The samples at the slider's place, of the chosen class or class pair where there is one."""
+    if state.suggested is not None:
+        return state.of_pair or Suspects(0, 0.0)
     by_class: dict[str, Suspects] = state.suspects
     if state.class_label is not None:
         return by_class.get(state.class_label, Suspects(0, 0.0))
@@ -40,6 +42,7 @@ def slider_label(state: Any) -> str:
     """What the slider shows: the threshold, and how many samples are at or above it."""
     count = suspects_shown(state).count
     of_class = "" if state.class_label is None else f" of class {state.class_label}"
+    of_class += "" if state.suggested is None else f" with {state.suggested} suggested"
     of_class += ", injected ones hidden" if state.hide_injected else ""
     return f"Show suspicion of at least {state.threshold:.2f}: {counted(count, 'sample')}{of_class}"
 
@@ -49,7 +52,8 @@ def _cards_at_the_slider(state: Any) -> list[tuple[str, str]]:
     label, found = state.class_label, suspects_shown(state)
     whose = "samples" if label is None else f"samples of class {plain(label)}"
     size = sum(sizes.values()) if label is None else sizes.get(label, 0)
-    shown = [(f"{size:,}", whose), (f"{found.count:,}", f"at or above {state.threshold:.2f}")]
+    pair = "" if state.suggested is None else f", {plain(state.suggested)} suggested"
+    shown = [(f"{size:,}", whose), (f"{found.count:,}", f"at or above {state.threshold:.2f}{pair}")]
     if not found.count:
         return shown
     verified = None if label is not None or state.hide_injected else _verified_share(state.summary, found.count)

@@ -289,6 +289,10 @@ class LabelAuditPanel(foo.Panel):
     def _show_numbers(self, ctx: Any, dataset: fo.Dataset, state: Draft, overview: Overview) -> None:
         """The numbers at the slider's place."""
         state.suspects = review.suspects_by_class(dataset, state.audit_key, state.threshold, bool(state.hide_injected))
+        if state.suggested is not None:
+            hidden = bool(state.hide_injected)
+            of_pair = review.suspects_by_class(dataset, state.audit_key, state.threshold, hidden, state.suggested)
+            state.of_pair = of_pair.get(state.class_label)
         state.class_sizes = {row.label: row.samples for row in overview.classes}
         state.own_threshold = overview.threshold
         state.has_injected = dataset.has_field(INJECTED.name(state.audit_key))

@@ -17,8 +17,13 @@ def row(box: types.Object, name: str, gap: float = 1) -> types.Object:
 
 
 def cards_row(box: types.Object, name: str, count: int) -> types.Object:
-    """Columns of the same width, fewer where the panel is narrow: numbers are never broken."""
-    columns = {"gridTemplateColumns": "repeat(auto-fit, minmax(120px, 1fr))", "& h5": {"whiteSpace": "nowrap"}}
+    """Side by side, each as wide as its number, fewer in a row where the panel is narrow: numbers are never broken."""
+    columns = {
+        "display": "flex",
+        "flexWrap": "wrap",
+        "& > *": {"flex": "1 1 90px", "minWidth": "min-content"},
+        "& h5": {"whiteSpace": "nowrap", "my": 0},
+    }
     return box.grid(name, orientation="horizontal", columns=count, gap=2, componentsProps={"grid": {"sx": columns}})
 
 

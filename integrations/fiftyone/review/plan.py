@@ -71,7 +71,8 @@ class ReviewPlan:
             return [*said, "Every sample is decided."]
         said.append(
             f"About {self.expected_left:,.0f} of the {self.left:,} labels that nobody has decided on are expected to "
-            f"be wrong. About {self.decisions:,} more decisions find {MOST:.0%} of these, the most suspicious first."
+            f"be wrong. About {self.decisions:,} more decisions, the most suspicious labels first, find {MOST:.0%} of "
+            "these."
         )
         ahead = min(AHEAD, self.left)
         said.append(

@@ -9,7 +9,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from integrations.fiftyone.fields import INJECTED
+from integrations.fiftyone.fields import INJECTED, SUGGESTED
 from integrations.fiftyone.overview import version_of
 from integrations.fiftyone.review.log import DecisionLog
 
@@ -29,12 +29,12 @@ class Suspects:
     expected_wrong: float
 
 
-_found: OrderedDict[tuple[str, str, str, float, bool], dict[str, Suspects]] = OrderedDict()
+_found: OrderedDict[tuple[str, str, str, float, bool, str | None], dict[str, Suspects]] = OrderedDict()
 _looking = Lock()
 
 
 def suspects_by_class(
-    dataset: fo.Dataset, audit_key: str, threshold: float, hide_injected: bool = False
+    dataset: fo.Dataset, audit_key: str, threshold: float, hide_injected: bool = False, suggested: str | None = None
 ) -> dict[str, Suspects]:
     """The samples at or above a suspicion, by the label that was audited; classes without any are left out.
 
@@ -43,26 +43,29 @@ def suspects_by_class(
         audit_key: of the audit.
         threshold: the lowest suspicion.
         hide_injected: whether samples whose label the audit changed on purpose are left out.
+        suggested: count only samples with this suggested label; None for all.
 
     Raises:
         InputError: if there is no such audit.
     """
     log = DecisionLog(dataset, audit_key)
-    place = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key), threshold, hide_injected)
+    place = (str(dataset._doc.id), audit_key, version_of(dataset, audit_key), threshold, hide_injected, suggested)
     with _looking:
         if place not in _found:
-            _found[place] = _suspects(log, threshold, hide_injected)
+            _found[place] = _suspects(log, threshold, hide_injected, suggested)
             while len(_found) > KEPT:
                 _found.popitem(last=False)
         _found.move_to_end(place)
         return _found[place]
 
 
-def _suspects(log: DecisionLog, threshold: float, hide_injected: bool) -> dict[str, Suspects]:
+def _suspects(log: DecisionLog, threshold: float, hide_injected: bool, suggested: str | None) -> dict[str, Suspects]:
     suspicion = f"${log.suspicion}"
     wanted: dict[str, Any] = {log.suspicion: {"$gte": threshold}}
     if hide_injected:
         wanted[INJECTED.name(log.key)] = {"$ne": True}
+    if suggested is not None:
+        wanted[f"{SUGGESTED.name(log.key)}.label"] = suggested
     groups = log.samples.aggregate(
         [
             {"$match": wanted},

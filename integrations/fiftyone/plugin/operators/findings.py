@@ -91,8 +91,8 @@ def plan_said(plan: FindingsPlan) -> list[str]:
         said.append(f"{counted(plan.without_split, 'sample')} cannot be moved: no tag names a split.")
     if plan.relabel:
         said.append(
-            f"{counted(len(plan.relabel), 'label')} will change in the label field. The old ones are kept, and 'Undo' "
-            "puts them back."
+            f"{counted(len(plan.relabel), 'label')} will change in the label field. What was there before is kept, and "
+            "'Undo' puts it back."
         )
     if plan.contradicted:
         said.append(

@@ -210,7 +210,7 @@ class ApplyCorrections(AuditOperator):
             "waiting",
             types.Notice(
                 label=f"{counted(waiting, 'corrected label')} of the {field!r} field will be written. "
-                f"The old ones are kept in {key}_original, and 'Undo last decision' puts them back."
+                f"What was there before is kept in {key}_original, and 'Undo last decision' puts it back."
             ),
         )
         inputs.str(

@@ -2,13 +2,13 @@
 // likeness. A click takes a picture out, and one decision is made on all that are left; one undo takes it back.
 
 import { queue } from "./queue.js";
+import { SmallButton } from "./small_button.js";
 import { counted, number } from "./words.js";
 
 const { createElement: h, Fragment } = window.React;
-const { Box, Button, Typography } = window.__mui__;
+const { Box, Typography } = window.__mui__;
 const { executeOperator } = window.__foo__; // @fiftyone/operators
 const SIDE = 84; // pixels of a picture
-const Small = (props) => h(Button, { size: "small", variant: "outlined", sx: { textTransform: "none" }, ...props });
 
 export const batches = {
   isOpen: () => Boolean(queue.state.sheet),
@@ -63,10 +63,10 @@ export const batches = {
 
 export function Batches({ state: { pairs, sheet } }) {
   if (sheet) return null;
-  if (!pairs) return h(Box, null, h(Small, { onClick: () => batches.list() }, "Decide in batches"));
+  if (!pairs) return h(SmallButton, { onClick: () => batches.list() }, "Decide in batches");
   return h(
     Box,
-    { "data-cy": "pairs" },
+    { "data-cy": "pairs", sx: { width: "100%" } },
     h(
       Typography,
       { variant: "body2" },
@@ -79,12 +79,12 @@ export function Batches({ state: { pairs, sheet } }) {
       { sx: { display: "flex", flexWrap: "wrap", gap: 1, mt: 1 } },
       pairs.map((pair) =>
         h(
-          Small,
+          SmallButton,
           { key: `${pair.given} ${pair.suggested}`, onClick: () => batches.open(pair) },
           `${pair.given} → ${pair.suggested} (${number(pair.count)})`
         )
       ),
-      h(Small, { variant: "text", onClick: () => queue.set({ pairs: null }) }, "Hide")
+      h(SmallButton, { variant: "text", onClick: () => queue.set({ pairs: null }) }, "Hide")
     )
   );
 }
@@ -94,7 +94,7 @@ export function Sheet({ state: { sheet } }) {
   const left = cards.length - excepted.size;
   const button = (text, action, variant) =>
     h(
-      Small,
+      SmallButton,
       {
         ...{ key: action, disabled: !left || isDeciding, onClick: () => batches.decide(action) },
         ...(variant ? { variant } : {}),
@@ -117,8 +117,8 @@ export function Sheet({ state: { sheet } }) {
       button("Wrong, label open", "confirm"),
       button(`All are ${given}`, "dismiss"),
       button("Unsure", "unsure"),
-      h(Small, { onClick: () => queue.undo() }, "Undo last"),
-      h(Small, { onClick: () => batches.close() }, "Back")
+      h(SmallButton, { onClick: () => queue.undo() }, "Undo last"),
+      h(SmallButton, { onClick: () => batches.close() }, "Back")
     ),
     h(Typography, { variant: "body2", color: "text.secondary" }, "Click on exceptions: they are left undecided."),
     h(

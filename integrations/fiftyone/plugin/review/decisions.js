@@ -2,9 +2,10 @@
 
 import { decisionFor, LabelChoice, likeliest } from "./label_choice.js";
 import { queue } from "./queue.js";
+import { SmallButton } from "./small_button.js";
 
 const { createElement: h, Fragment, useEffect, useState } = window.React;
-const { Box, Button, Typography } = window.__mui__;
+const { Box, Typography } = window.__mui__;
 const { executeOperator, usePanelEvent } = window.__foo__; // @fiftyone/operators
 const PLUGIN = "@influence-audit/influence-audit";
 
@@ -15,14 +16,7 @@ export function Decisions({ state, selected, opened, texts }) {
   const many = !opened && selected.length > 1 ? selected.length : 0;
   const cannot = !many && (!current || current.suspicion === null);
   const button = (label, onClick, isOff = false, variant = "outlined") =>
-    h(
-      Button,
-      {
-        ...{ key: label, size: "small", variant, disabled: isOff, onClick },
-        sx: { whiteSpace: "nowrap", textTransform: "none" },
-      },
-      label
-    );
+    h(SmallButton, { key: label, variant, disabled: isOff, onClick, sx: { whiteSpace: "nowrap" } }, label);
   const decide = (label, action, variant) =>
     button(many ? `${label} (${many})` : label, () => decideOn(action), cannot, variant);
   const byHand = () =>

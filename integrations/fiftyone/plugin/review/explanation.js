@@ -1,7 +1,9 @@
 // The pictures most like the one on screen, and the training samples that speak for and against its label.
 
+import { SmallButton } from "./small_button.js";
+
 const { createElement: h, Fragment } = window.React;
-const { Box, Button, Typography } = window.__mui__;
+const { Box, Typography } = window.__mui__;
 const { executeOperator } = window.__foo__; // @fiftyone/operators
 
 const SIDE = 80; // pixels of a small picture, at most
@@ -35,21 +37,7 @@ function Nearest({ nearest }) {
 
 function Influence({ queue }) {
   const { explanations, state } = queue;
-  const button = (text) =>
-    h(
-      Box,
-      null,
-      h(
-        Button,
-        {
-          size: "small",
-          variant: "outlined",
-          sx: { textTransform: "none" },
-          onClick: () => explanations.toggleInfluence(),
-        },
-        text
-      )
-    );
+  const button = (text) => h(Box, null, h(SmallButton, { onClick: () => explanations.toggleInfluence() }, text));
   if (!explanations.withInfluence) return button("Why is it suspect?");
   const found = explanations.influence.get(state.current.sample);
   const hide = button("Hide influence");

@@ -1,7 +1,9 @@
 // One key a class: the likeliest classes as buttons, and a field to type the name of any other.
 
+import { SmallButton } from "./small_button.js";
+
 const { createElement: h, useState } = window.React;
-const { Autocomplete, Box, Button, TextField } = window.__mui__;
+const { Autocomplete, Box, TextField } = window.__mui__;
 const BUTTONS = 3;
 const CUT = { overflow: "hidden", textOverflow: "ellipsis" };
 
@@ -32,11 +34,11 @@ export function LabelChoice({ card, isOff, decideOn, queue }) {
   const classes = card && card.suspicion !== null ? likeliest(card, queue) : [];
   const button = ({ label, share, isGiven }, number) =>
     h(
-      Button,
+      SmallButton,
       {
-        ...{ key: number, size: "small", variant: "outlined", disabled: isOff, title: label },
+        ...{ key: number, disabled: isOff, title: label },
         onClick: () => decideOn(...decisionFor(card, label)),
-        sx: { textTransform: "none", whiteSpace: "nowrap", minWidth: 0, justifyContent: "flex-start" },
+        sx: { whiteSpace: "nowrap", minWidth: 0, justifyContent: "flex-start" },
       },
       h("b", { style: { marginRight: 6 } }, number + 1),
       h("span", { style: CUT }, `${label}${isGiven ? " (given)" : ""}`),

@@ -2,16 +2,16 @@
 // filters of the grid leave, and marks the sample on screen; a click on a cell shows its samples in the grid.
 
 import { queue } from "./queue.js";
+import { SmallButton } from "./small_button.js";
 import { counted, number } from "./words.js";
 
 const { createElement: h } = window.React;
-const { Box, Button, Typography } = window.__mui__;
+const { Box, Typography } = window.__mui__;
 const { usePanelEvent } = window.__foo__; // @fiftyone/operators
 const PLUGIN = "@influence-audit/influence-audit";
 const COUNT_AFTER = 700; // milliseconds without a decision, before it counts again
 const CELL = 34; // pixels
 const CUT = { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" };
-const Small = (props) => h(Button, { size: "small", variant: "outlined", sx: { textTransform: "none" }, ...props });
 
 export const matrix = {
   async show() {
@@ -38,7 +38,7 @@ export function ClassMatrix({ state, class_label, suggested }) {
   const { matrix: found, current } = state;
   const tell = usePanelEvent();
   const panel = window.__fosp__.usePanelId();
-  if (!found) return h(Box, null, h(Small, { onClick: () => matrix.show() }, "Class matrix"));
+  if (!found) return h(SmallButton, { onClick: () => matrix.show() }, "Class matrix");
   const choose = (pair) => tell(panel, { operator: `${PLUGIN}/label_audit#choose_pair`, params: pair });
   const { classes, counts, left_out, classes_left_out } = found;
   const most = Math.max(1, ...counts.flat());
@@ -57,7 +57,7 @@ export function ClassMatrix({ state, class_label, suggested }) {
   const columns = `minmax(40px, 120px) repeat(${classes.length}, minmax(20px, ${CELL}px))`;
   return h(
     Box,
-    { "data-cy": "matrix", sx: { display: "flex", flexDirection: "column", gap: 1 } },
+    { "data-cy": "matrix", sx: { width: "100%", display: "flex", flexDirection: "column", gap: 1 } },
     h(
       Typography,
       { variant: "body2" },
@@ -69,7 +69,7 @@ export function ClassMatrix({ state, class_label, suggested }) {
       h(Box, { sx: { display: "grid", gridTemplateColumns: columns, gap: "2px" } }, h("span"), heads, cells),
     classes_left_out > 0 &&
       h(Typography, { variant: "body2" }, `${counted(left_out, "sample")} of other classes are not in it.`),
-    h(Box, null, h(Small, { variant: "text", onClick: () => matrix.hide() }, "Hide matrix"))
+    h(Box, null, h(SmallButton, { variant: "text", onClick: () => matrix.hide() }, "Hide matrix"))
   );
 }
 

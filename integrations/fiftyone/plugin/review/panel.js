@@ -7,14 +7,17 @@ import { ClassMatrix, matrix } from "./matrix.js";
 import { Plan } from "./plan.js";
 import { queue } from "./queue.js";
 import { Sample } from "./sample.js";
+import { SmallButton } from "./small_button.js";
 import { Team, useTeam } from "./team.js";
 import { ago, counted, number, percent, VERBS } from "./words.js";
 
 const { createElement: h, Fragment, useEffect, useSyncExternalStore } = window.React;
 const { useRecoilValueLoadable } = window.recoil;
-const { Alert, Box, Button, Typography } = window.__mui__;
-const { executeOperator } = window.__foo__; // @fiftyone/operators
+const { Alert, Box, Typography } = window.__mui__;
+const { executeOperator, usePanelEvent } = window.__foo__; // @fiftyone/operators
 const fos = window.__fos__; // @fiftyone/state
+const PLUGIN = "@influence-audit/influence-audit";
+const ASKED_AGAIN_AFTER = 1500; // milliseconds
 const FRAME = {
   ...{ border: 1, borderColor: "divider", borderRadius: 1, p: 2 },
   ...{ display: "flex", flexDirection: "column", gap: 1.5 },
@@ -28,6 +31,13 @@ const START = [
   "Shift + A takes the suggested label, Shift + D keeps the given one, Shift + S leaves it open.",
   "Your labels stay as they are until you press the button 'Apply'. Shift + U takes a decision back.",
 ];
+
+// Below the buttons, in the place of the keys until the reviewer closes it: picture and buttons stay where they are.
+function Start() {
+  const close = () => queue.set({ start: false });
+  const line = (text, place) => h(Box, { key: place }, `${place + 1}. ${text}`);
+  return h(Alert, { "data-cy": "start", severity: "info", icon: false, onClose: close }, START.map(line));
+}
 
 // A value of the App's state; nothing while it is being computed.
 function useValue(state, otherwise) {
@@ -46,6 +56,8 @@ export function ReviewPanel({ schema }) {
   const opened = useValue(fos.nullableModalSampleId, null);
   const updateGrid = fos.useUpdateSamples();
   const [team, setTeam] = useTeam(dataset_name);
+  const tell = usePanelEvent();
+  const panel = window.__fosp__.usePanelId();
 
   useEffect(() => {
     if (!dataset_name || !audit_key) return;
@@ -55,6 +67,14 @@ export function ReviewPanel({ schema }) {
   useEffect(() => {
     if (opened) queue.open(opened);
   }, [opened, state.loading && !state.current]);
+  // The App may lose the answer that took the panel's filters off: it is asked again while the grid shows all samples.
+  const isBehind = !view.length && Boolean(class_label || suggested || hide_injected);
+  useEffect(() => {
+    if (!isBehind) return;
+    const event = { operator: `${PLUGIN}/label_audit#on_change_view`, params: { again: true } };
+    const timer = setInterval(() => tell(panel, event), ASKED_AGAIN_AFTER);
+    return () => clearInterval(timer);
+  }, [isBehind]);
   const last = selected.at(-1);
   useEffect(() => {
     if (last && !opened) queue.open(last);
@@ -75,7 +95,6 @@ export function ReviewPanel({ schema }) {
   return h(
     Box,
     { "data-cy": "review", sx: { display: "flex", flexDirection: "column", gap: 1.5 } },
-    state.start && h(Start),
     h(Reviewed, { progress: state.progress }),
     h(
       Box,
@@ -85,21 +104,23 @@ export function ReviewPanel({ schema }) {
       // Below the buttons, so that these stay where they are.
       state.problem && h(Alert, { severity: "error", onClose: () => queue.set({ problem: null }) }, state.problem),
       state.conflict && h(Conflict, { conflict: state.conflict }),
-      !state.sheet && h(Typography, { variant: "body2", color: "text.secondary", sx: { fontStyle: "italic" } }, KEYS),
+      !state.sheet && (state.start ? h(Start) : h(Keys)),
       !state.sheet && state.current && state.current.suspicion !== null && h(Explanation, { queue })
     ),
     h(Found, { progress: state.progress, texts }),
-    h(Batches, { state }),
-    h(ClassMatrix, { state, class_label, suggested }),
-    h(Plan, { state }),
-    h(Team, { state, team, setTeam, user: texts.user })
+    h(
+      Box,
+      { sx: { display: "flex", flexWrap: "wrap", gap: 1 } }, // side by side while they are closed
+      h(Batches, { state }),
+      h(ClassMatrix, { state, class_label, suggested }),
+      h(Plan, { state }),
+      h(Team, { state, team, setTeam, user: texts.user })
+    )
   );
 }
 
-function Start() {
-  const close = () => queue.set({ start: false });
-  const line = (text, place) => h(Box, { key: place }, `${place + 1}. ${text}`);
-  return h(Alert, { "data-cy": "start", severity: "info", icon: false, onClose: close }, START.map(line));
+function Keys() {
+  return h(Typography, { variant: "body2", color: "text.secondary", sx: { fontStyle: "italic" } }, KEYS);
 }
 
 function OneByOne({ state, selected, opened, texts }) {
@@ -136,7 +157,7 @@ function Found({ progress, texts }) {
       h(
         Alert,
         { severity: "info" },
-        `${counted(to_apply, "corrected label")} not in '${texts.label_field}' yet: choose 'Apply'.`
+        `${counted(to_apply, "corrected label")} ${to_apply === 1 ? "is" : "are"} not in '${texts.label_field}' yet: choose 'Apply'.`
       )
   );
 }
@@ -150,7 +171,7 @@ function Conflict({ conflict }) {
     Alert,
     { severity: "warning" },
     h(Box, null, text),
-    h(Button, { onClick: () => queue.replace(conflict), size: "small" }, "Replace it"),
-    h(Button, { onClick: () => queue.next(), size: "small" }, "Keep it")
+    h(SmallButton, { onClick: () => queue.replace(conflict), sx: { mt: 1, mr: 1 } }, "Replace it"),
+    h(SmallButton, { onClick: () => queue.next(), sx: { mt: 1 } }, "Keep it")
   );
 }

@@ -105,7 +105,9 @@ class Queue {
     const asked = ++this.asked;
     await this.saved();
     const found = await this.ask({ do: "queue", samples: [sample], count: CARDS, after: sample });
-    if (found?.cards.length && asked === this.asked) this.showFirst(found);
+    if (!found?.cards.length || asked !== this.asked) return;
+    this.set({ outcome: null }); // it was of another sample
+    this.showFirst(found);
   }
 
   // --- what is on screen --------------------------------------------------------------------------------------------

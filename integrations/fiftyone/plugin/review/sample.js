@@ -7,7 +7,8 @@ import { ago, VERBS } from "./words.js";
 
 const { createElement: h, useEffect, useLayoutEffect, useRef, useState } = window.React;
 const { Box, Typography } = window.__mui__;
-const HEIGHT = 320; // pixels, whatever is known of a sample: the buttons below stay where they are
+// Whatever is known of a sample, so that the buttons below stay where they are; less in a low window, to show them, too.
+const HEIGHT = "clamp(180px, 34vh, 320px)";
 const ZOOM = 3; // times, of the key
 const MOST_ZOOM = 12;
 

@@ -2,15 +2,15 @@
 // opinions, and how often reviewers agree. The browser keeps it for each dataset.
 
 import { queue } from "./queue.js";
+import { SmallButton } from "./small_button.js";
 import { counted, percent } from "./words.js";
 
 const { createElement: h, Fragment, useState } = window.React;
-const { Box, Button, MenuItem, TextField, Typography } = window.__mui__;
+const { Box, MenuItem, TextField, Typography } = window.__mui__;
 const { executeOperator } = window.__foo__; // @fiftyone/operators
 const MOST_REVIEWERS = 16;
 const SHARES = [0, 0.05, 0.1, 0.2, 0.5, 1];
 const ALONE = { reviewer: "", number: 1, reviewers: 1, second: 0 };
-const Small = (props) => h(Button, { size: "small", variant: "outlined", sx: { textTransform: "none" }, ...props });
 const Text = (props) => h(Typography, { variant: "body2", ...props });
 const placeOf = (dataset) => `label-audit-team-${dataset}`;
 
@@ -50,7 +50,7 @@ export function Team({ state: { agreement }, team, setTeam, user }) {
   const part = reviewers > 1 ? `, part ${number} of ${reviewers}` : "";
   const also = second > 0 ? `, second opinion on ${percent(second)}` : "";
   const heading = `Reviewer: ${name}${part}${also}`;
-  if (!isOpen) return h(Box, null, h(Small, { onClick: () => setOpen(true) }, heading));
+  if (!isOpen) return h(SmallButton, { onClick: () => setOpen(true) }, heading);
   const choice = (label, value, values, key, shown = (one) => one) =>
     h(
       TextField,
@@ -63,7 +63,7 @@ export function Team({ state: { agreement }, team, setTeam, user }) {
   const upTo = (count) => Array.from({ length: count }, (_, place) => place + 1);
   return h(
     Box,
-    { "data-cy": "team", sx: { display: "flex", flexDirection: "column", gap: 1.5 } },
+    { "data-cy": "team", sx: { width: "100%", display: "flex", flexDirection: "column", gap: 1.5 } },
     h(Text, null, "Each reviewer has a part of the samples, the same one in every window. Decisions carry the name."),
     h(
       Box,
@@ -77,8 +77,8 @@ export function Team({ state: { agreement }, team, setTeam, user }) {
     h(
       Box,
       { sx: { display: "flex", gap: 1 } },
-      h(Small, { onClick: showAgreement }, "How often do reviewers agree?"),
-      h(Small, { variant: "text", onClick: () => setOpen(false) }, "Hide")
+      h(SmallButton, { onClick: showAgreement }, "How often do reviewers agree?"),
+      h(SmallButton, { variant: "text", onClick: () => setOpen(false) }, "Hide")
     )
   );
 }
@@ -115,6 +115,6 @@ function Agreement({ agreement: { both, agreed, differing, view } }) {
       `Two reviewers decided on ${counted(both, "sample")} and agree on ${agreed} (${percent(agreed / both)}).`
     ),
     differing.length > 0 &&
-      h(Box, null, h(Small, { onClick: show }, `Show where they differ (${differing.length})`))
+      h(Box, null, h(SmallButton, { onClick: show }, `Show where they differ (${differing.length})`))
   );
 }
