@@ -23,7 +23,7 @@ from tests.sixty_digits import sixty_digits
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 NAME = "written digits"
 PACE_MILLISECONDS = 300
@@ -231,8 +231,22 @@ def test_a_filter_moves_the_panel_to_its_first_unreviewed_sample(reviewing: AppW
     reviewing.settle()
     given = reviewing.panel.get_by_text("given: ").first
     wait_until(lambda: given.inner_text().startswith(f"given: {label}"))
+    reviewing.page.route("**/operators/execute", lose_all_but_the_view)
     reviewing.press("Show all samples")
-    wait_until(lambda: reviewing.panel.get_by_text(f"class {label}").count() == 0)
+    wait_until(lambda: reviewing.panel.get_by_text(f"class {label}").count() == 0)  # the panel asks again
+
+
+def lose_all_but_the_view(route: Route) -> None:
+    """Let the page lose what the panel answers, as it may while it shows the dataset anew, until it asks again."""
+    asked = route.request.post_data or ""
+    if '"again":true' in asked or not re.search('"__method__":"(show_all|on_change_view)"', asked):
+        route.continue_()
+        return
+    answer = route.fetch()
+    body = answer.json()
+    requests = body["executor"]["requests"]
+    body["executor"]["requests"] = [request for request in requests if request["operator_uri"] == "clear_view"]
+    route.fulfill(response=answer, json=body)
 
 
 def test_unsure_is_a_key_and_the_history_says_who_decided(reviewing: AppWindow, dataset: fo.Dataset) -> None:
@@ -249,16 +263,23 @@ def test_unsure_is_a_key_and_the_history_says_who_decided(reviewing: AppWindow, 
     assert "(taken back)" in history.inner_text()
 
 
-def test_buttons_stay_where_they_are_from_one_sample_to_the_next(reviewing: AppWindow) -> None:
+def test_buttons_stay_and_the_outline_goes_from_one_sample_to_the_next(
+    reviewing: AppWindow, dataset: fo.Dataset
+) -> None:
     def places() -> list[Any]:
         names = ("Accept suggestion", "Dismiss", "Unsure", "Next")
         return [reviewing.panel.get_by_role("button", name=name).first.bounding_box() for name in names]
 
+    order = {sample.filepath: number for number, sample in enumerate(opening_view(dataset.name))}
+    grid = "all => all.flatMap((one, number) => one.hasAttribute('data-on-screen') ? [number] : [])"
     before = places()
     for key in "DSCA":
         reviewing.decide(key)
         reviewing.settle()
         assert places() == before
+        shown = reviewing.panel.locator("[data-cy=review] img").first.get_attribute("src")
+        assert shown is not None
+        assert reviewing.page.locator(GRID_IMAGES).evaluate_all(grid) == [order[path_of(shown)]]  # outlined there
     reviewing.page.keyboard.press("Shift+U")
     reviewing.settle()
     assert places() == before
@@ -339,7 +360,7 @@ def test_the_wheel_zooms_the_picture_and_the_key_does(reviewing: AppWindow, data
 def test_the_plan_says_how_much_is_left(reviewing: AppWindow) -> None:
     reviewing.press("How much is left?")
     reviewing.sees("First check the audit")
-    reviewing.sees("more decisions find 95% of these")
+    reviewing.sees("more decisions, the most suspicious labels first, find 95% of these")
 
 
 def test_numbers_follow_the_slider_and_are_never_broken(reviewing: AppWindow, dataset: fo.Dataset) -> None:

@@ -90,10 +90,28 @@
   // The review is drawn here, in the browser: a person who decides once a second cannot wait for the server.
   const place = new URL("review/", document.currentScript.src);
   const review = Promise.all(
-    ["panel", "keys", "queue"].map((name) => import(new URL(`${name}.js`, place)))
-  ).then(([{ ReviewPanel }, { reviewKey }, { queue }]) => ({ ReviewPanel, reviewKey, queue }));
+    ["panel", "keys", "queue", "outline"].map((name) => import(new URL(`${name}.js`, place)))
+  ).then(([{ ReviewPanel }, { reviewKey }, { queue }, outline]) => ({ ReviewPanel, reviewKey, queue, outline }));
   let loaded = null;
   review.then((parts) => (loaded = parts));
+
+  // FiftyOne draws its grid without saying in the page which picture is which sample. What draws a picture knows it: it
+  // is noted when that is put into its place, from the first picture on.
+  const drawing = window.__fol__?.AbstractLooker?.prototype; // @fiftyone/looker
+  const drawn = new WeakMap(); // samples, by place in the grid
+  if (drawing?.attach) {
+    const attach = drawing.attach;
+    drawing.attach = function (place, ...more) {
+      const result = attach.call(this, place, ...more);
+      const sample = this.sample?._id ?? this.sample?.id;
+      if (sample && place instanceof HTMLElement) {
+        drawn.set(place, sample);
+        loaded?.outline.mark(place);
+      }
+      return result;
+    };
+  }
+  review.then(({ outline }) => outline.follow(drawn));
 
   const { createElement, lazy, Suspense } = window.React;
   const Loaded = lazy(() => review.then(({ ReviewPanel }) => ({ default: ReviewPanel })));

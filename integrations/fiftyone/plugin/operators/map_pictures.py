@@ -36,8 +36,8 @@ class MapPictures(AuditOperator):
         """The form: of which audit."""
         key_input(ctx, dataset, inputs)
         about = (
-            "It takes the audit's embeddings from the cache; where they are gone, it reads the images again. Choose "
-            "the map in the panel 'Embeddings', and a field to color it by, for example the suspicion."
+            "The map is made from the embeddings in the cache; where they are gone, the images are read again. Then "
+            "choose the map in the panel 'Embeddings', and a field to color it by, for example the suspicion."
         )
         inputs.view("about", types.Notice(label=about))
 

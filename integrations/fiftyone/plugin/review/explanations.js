@@ -17,9 +17,13 @@ export class Explanations {
   }
 
   clear() {
+    this.forget();
+    this.withInfluence = false;
+  }
+
+  forget() {
     this.nearest.clear();
     this.influence.clear();
-    this.withInfluence = false;
   }
 
   toggleInfluence() {

@@ -4,6 +4,7 @@ import { Batches, batches, Sheet } from "./batches.js";
 import { Decisions, Said } from "./decisions.js";
 import { Explanation } from "./explanation.js";
 import { ClassMatrix, matrix } from "./matrix.js";
+import { outline } from "./outline.js";
 import { Plan } from "./plan.js";
 import { queue } from "./queue.js";
 import { Sample } from "./sample.js";
@@ -67,6 +68,8 @@ export function ReviewPanel({ schema }) {
   useEffect(() => {
     if (opened) queue.open(opened);
   }, [opened, state.loading && !state.current]);
+  useEffect(() => outline(state.current?.sample ?? null));
+  useEffect(() => () => outline(null), []);
   // The App may lose the answer that took the panel's filters off: it is asked again while the grid shows all samples.
   const isBehind = !view.length && Boolean(class_label || suggested || hide_injected);
   useEffect(() => {

@@ -61,6 +61,8 @@ class Queue {
       this.made = [];
       this.explanations.clear();
       this.set({ ...NOTHING, problem: null, conflict: null });
+    } else if (this.filters.version !== filters.version) {
+      this.explanations.forget(); // an audit that was made anew flags others
     }
     this.filters = filters;
     this.load();
