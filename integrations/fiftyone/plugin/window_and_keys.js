@@ -103,7 +103,7 @@
     const attach = drawing.attach;
     drawing.attach = function (place, ...more) {
       const result = attach.call(this, place, ...more);
-      const sample = this.sample?._id ?? this.sample?.id;
+      const sample = this.state?.config?.sampleId;
       if (sample && place instanceof HTMLElement) {
         drawn.set(place, sample);
         loaded?.outline.mark(place);

@@ -72,7 +72,7 @@ export function Batches({ state: { pairs, sheet } }) {
       { variant: "body2" },
       pairs.length
         ? "Flagged samples by given and suggested label. A click shows all of a pair:"
-        : "No flagged sample that filters and view leave has another label suggested."
+        : "No undecided sample in this view has another label suggested."
     ),
     h(
       Box,

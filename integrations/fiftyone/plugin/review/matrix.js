@@ -63,7 +63,7 @@ export function ClassMatrix({ state, class_label, suggested }) {
       { variant: "body2" },
       classes.length
         ? "Undecided samples by given class (rows) and suggested class (columns). A click shows them in the grid:"
-        : "No undecided sample that filters and view leave has another label suggested."
+        : "No undecided sample in this view has another label suggested."
     ),
     classes.length > 0 &&
       h(Box, { sx: { display: "grid", gridTemplateColumns: columns, gap: "2px" } }, h("span"), heads, cells),

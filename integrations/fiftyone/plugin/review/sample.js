@@ -3,7 +3,7 @@
 import { whenPainted } from "./pictures.js";
 import { queue } from "./queue.js";
 import { pictureOf } from "./server.js";
-import { ago, VERBS } from "./words.js";
+import { ago, number, VERBS } from "./words.js";
 
 const { createElement: h, useEffect, useLayoutEffect, useRef, useState } = window.React;
 const { Box, Typography } = window.__mui__;
@@ -28,19 +28,22 @@ export function Sample({ state, opened }) {
 function Nothing({ state: { loading, progress } }) {
   if (loading) return h(Typography, { variant: "body2" }, "Loading …");
   const left = progress ? progress.flagged - progress.reviewed : 0;
-  const others = `${left.toLocaleString("en")} flagged ${left === 1 ? "sample" : "samples"}`;
+  const heading = left > 0 ? "All flagged samples in this view are decided." : "All flagged samples are decided.";
   return h(
     Box,
     null,
-    h(Typography, { variant: "subtitle2" }, "Review"),
-    h(Typography, { variant: "body2" }, "Every flagged sample that filters and view leave is reviewed."),
-    left > 0 &&
-      h(
-        Typography,
-        { variant: "body2" },
-        `${others} outside of them ${left === 1 ? "is" : "are"} not: choose 'Show all samples', or move the slider.`
-      )
+    h(Typography, { variant: "subtitle2" }, heading),
+    h(Typography, { variant: "body2" }, whatIsNext(left, progress?.to_apply ?? 0))
   );
+}
+
+function whatIsNext(left, toApply) {
+  if (left > 0) {
+    const others = left === 1 ? "sample outside of it is" : "samples outside of it are";
+    return `${number(left)} flagged ${others} not: press 'Show all samples', or move the slider.`;
+  }
+  if (toApply > 0) return "Press 'Apply' to write the corrected labels into your label field.";
+  return "Move the slider down to look at labels that are less suspect.";
 }
 
 function Facts({ card }) {
@@ -65,10 +68,10 @@ function History({ history }) {
   return h(
     Box,
     { "data-cy": "history", sx: { mt: 1, fontSize: 13, lineHeight: 1.4, color: "text.secondary" } },
-    history.map(({ action, by, seconds, before, after, undone }, number) =>
+    history.map(({ action, by, seconds, before, after, undone }, place) =>
       h(
         Box,
-        { key: number, sx: { textDecoration: undone ? "line-through" : "none" } },
+        { key: place, sx: { textDecoration: undone ? "line-through" : "none" } },
         `${by} ${VERBS[action] ?? action}${before === after ? "" : `: ${before ?? "–"} → ${after ?? "–"}`}, `,
         `${ago(seconds)}${undone ? " (taken back)" : ""}`
       )
