@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MADE_IN_PANEL = "What filters of the panel 'Label audit' showed."
 EXTREMES = 100  # samples in each of the views 'most harmful' and 'most helpful'
-ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6", DECIDED: "#0E7490"}
+ON_IMAGES = {SUSPICION: "#FF6D04", SUGGESTED: "#2E8B57", INJECTED_LABEL: "#8B5CF6", DECIDED: "#0F7F9E"}
 """The fields that are shown on the images, with their colors; FiftyOne's own colors may be the same for two of them."""
 GIVEN_COLOR = "#3B82F6"  # of the label field, which is shown beside them
 

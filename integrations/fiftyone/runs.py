@@ -156,9 +156,8 @@ def audit_config(dataset: fo.Dataset, audit_key: str) -> LabelAuditConfig:
         raise InputError(f"dataset {dataset.name!r} was deleted; there is nothing to review") from None
     keys = dataset.list_runs(method=METHOD)
     if audit_key not in keys:
-        raise InputError(
-            f"dataset {dataset.name!r} has no label audit {audit_key!r}; it has: {', '.join(keys) or 'none'}"
-        )
+        others = f"it has: {', '.join(keys)}" if keys else "it was deleted, or never made; audit the labels first"
+        raise InputError(f"dataset {dataset.name!r} has no label audit {audit_key!r}; {others}")
     config = dataset.get_run_info(audit_key).config
     if read is not None and read.dataset is dataset:
         read.configs[audit_key] = config

@@ -160,7 +160,8 @@ function Found({ progress, texts }) {
       h(
         Alert,
         { severity: "info" },
-        `${counted(to_apply, "corrected label")} ${to_apply === 1 ? "is" : "are"} not in '${texts.label_field}' yet: choose 'Apply'.`
+        `${counted(to_apply, "corrected label")} ${to_apply === 1 ? "is" : "are"} not in `,
+        `'${texts.label_field}' yet: choose 'Apply'.`
       )
   );
 }

@@ -7,7 +7,7 @@ import { ago, number, VERBS } from "./words.js";
 
 const { createElement: h, useEffect, useLayoutEffect, useRef, useState } = window.React;
 const { Box, Typography } = window.__mui__;
-// Whatever is known of a sample, so that the buttons below stay where they are; less in a low window, to show them, too.
+// Whatever is known of a sample: the buttons below stay where they are. It is less in a low window, to show them too.
 const HEIGHT = "clamp(180px, 34vh, 320px)";
 const ZOOM = 3; // times, of the key
 const MOST_ZOOM = 12;
