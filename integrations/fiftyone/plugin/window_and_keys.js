@@ -128,7 +128,9 @@
     label: "Label audit: stop",
     component: ({ schema }) => {
       const stop = () => executeOperator(`${PLUGIN}/stop_audit`, { audit_key: schema.view.audit_key });
-      const look = { variant: "outlined", size: "small", sx: { textTransform: "none" }, onClick: stop };
+      // As the review's buttons, which are not loaded here: orange text on white cannot be read.
+      const sx = { textTransform: "none", color: "text.primary", borderColor: "#8889" };
+      const look = { variant: "outlined", size: "small", sx, onClick: stop };
       return createElement(window.__mui__.Button, look, "Stop the audit");
     },
     type: PluginComponentType.Component,
