@@ -32,7 +32,7 @@ from integrations.fiftyone.review import (
 )
 from integrations.fiftyone.review.plan import _plan
 from integrations.fiftyone.small_pictures import SIDE, small_picture
-from tests.fiftyone.panel_window import opened
+from tests.fiftyone.panel_window import Window, opened
 from tests.sixty_digits import audited_digits
 
 pytestmark = pytest.mark.usefixtures("plugin_installed")
@@ -184,6 +184,14 @@ def test_suspects_are_counted_by_class_at_any_threshold(dataset: fo.Dataset) -> 
             assert count == len(above)
             if count:
                 assert found[label].expected_wrong == pytest.approx(above.sum("audit_suspicion"))
+
+
+def test_an_audit_whose_answer_the_browser_lost_is_shown_at_the_next_look(dataset: fo.Dataset) -> None:
+    window = Window(dataset)  # it still waits for an audit that has ended, and that was told once
+    window.state["watched"] = "audit"
+    window.event("poll_job")
+    assert window.state["audit_key"] == "audit"
+    assert window.shows("flagged")
 
 
 def test_numbers_follow_the_slider_and_the_class(dataset: fo.Dataset) -> None:

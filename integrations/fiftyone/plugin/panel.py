@@ -352,6 +352,8 @@ class LabelAuditPanel(foo.Panel):
             running = running_jobs(dataset)
             state.job = asdict(running[0]) if running else None
             state.watched = running[0].audit_key if running else None
+            if reload and not running and state.keys and not state.audit_key:  # the answer that showed it was lost
+                self._load(ctx, dataset, state)
             return
         state.job = state.watched = None
         forget_job(dataset, watched.audit_key)
