@@ -4,10 +4,12 @@ Conjugate gradients look for the solution of each right-hand side among its own 
 right-hand sides make up one space, and each solution is the best one in it: the one that H itself measures as nearest
 (Galerkin; the block method of O'Leary, Linear Algebra and its Applications 29, 1980, with all directions kept). A
 product with H costs as much, and fewer are needed, because the few directions in which K-FAC is far off are shared.
+Directions come from an approximate inverse that knows most of these already (`audit.head.leading_block`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,14 +23,23 @@ LEAST_SHARE = 1e-5
 
 
 def solve_in_common_space(
-    hessian: HeadHessian, b: Tensor, tolerance: float, most_blocks: int = 50, most_numbers: int = 2**26
+    hessian: HeadHessian,
+    b: Tensor,
+    tolerance: float,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+    most_blocks: int = 50,
+    most_numbers: int = 2**26,
 ) -> tuple[Tensor, float]:
     """Solve H S = B in single precision.
+
+    The residual that is left in the end goes through the approximate inverse once more. What that leaves is not
+    computed, which would take a product. It is expected to be smaller by the factor of the last step.
 
     Args:
         hessian: H, in single precision.
         b: right-hand sides (k, C, D).
-        tolerance: largest relative residual that is accepted.
+        tolerance: largest relative residual that is expected in the end.
+        precondition: applies an approximate H⁻¹ to (k, C, D); None for K-FAC.
         most_blocks: most products with H for each right-hand side.
         most_numbers: how many numbers the directions may have (directions × C · D), before a new space begins.
 
@@ -38,80 +49,64 @@ def solve_in_common_space(
     Raises:
         ConvergenceError: if the residual stays above the tolerance.
     """
+    precondition = precondition or hessian.precondition
     flat = b.flatten(1).to(hessian.z.dtype)
     norms = flat.norm(dim=1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
     left = flat / norms
     values, space, made = torch.zeros_like(left), _Space.empty(left), 0
+    missed = expected = left.norm(dim=1)  # 1, or 0 of a right-hand side of zeros
     for _ in range(most_blocks):
-        open_ = left.norm(dim=1) > tolerance
+        open_ = (expected > tolerance) & (missed > tolerance / 4)
         if not bool(open_.any()):
             break
         if space.directions.numel() > most_numbers:
-            values, space = values + space.solution, _Space.empty(left)
-        step = hessian.precondition(left[open_].view(-1, *b.shape[1:]))
-        step = step / step.flatten(1).norm(dim=1)[:, None, None]
-        space = space.with_directions(step.flatten(1), hessian.product(step).flatten(1))
-        left, made = space.left, made + len(step)
-    missed = float(left.norm(dim=1).max())
-    if missed > tolerance:
+            space = _Space.empty(left)
+        step = precondition(left[open_].view(-1, *b.shape[1:])).flatten(1)
+        new = space.beside(step, lambda v: hessian.product(v.view(-1, *b.shape[1:])).flatten(1))
+        weights = left @ new.directions.T
+        values, left = values + weights @ new.directions, left - weights @ new.turned
+        space, made = space.joined(new), made + len(step)
+        former, missed = missed, left.norm(dim=1)
+        expected = missed * (missed / former.clamp_min(tolerance / 4)).clamp_max(1)
+    if bool(((expected > tolerance) & (missed > tolerance / 4)).any()):
         raise ConvergenceError(
-            f"solving with the head's Hessian stopped at relative residual {missed:.1e} (asked: {tolerance:.0e}); "
-            "use a larger L2 or damping"
+            f"solving with the head's Hessian stopped at relative residual {float(missed.max()):.1e} "
+            f"(asked: {tolerance:.0e}); use a larger L2 or damping"
         )
-    return ((values + space.solution) * norms).view_as(b), made / len(b)
+    last = precondition(left.view(-1, *b.shape[1:])).flatten(1)
+    return ((values + last) * norms).view_as(b), made / len(b)
 
 
 @dataclass(frozen=True)
 class _Space:
-    """Directions, and the best solutions in their space.
+    """Directions d with dᵢ H dⱼ = 1 for i = j, and else 0.
 
     Attributes:
-        b: right-hand sides (k, C · D).
         directions, turned: d and H d (m, C · D).
-        products: dᵢ H dⱼ (m, m), in double precision.
-        solution: (k, C · D).
-        left: B − H S (k, C · D).
     """
 
-    b: Tensor
     directions: Tensor
     turned: Tensor
-    products: Tensor
-    solution: Tensor
-    left: Tensor
 
     @classmethod
     def empty(cls, b: Tensor) -> _Space:
-        """Without directions."""
+        """Without directions, for right-hand sides b (k, C · D)."""
         none = b.new_empty(0, b.shape[1])
-        return cls(b, none, none, none.new_empty(0, 0, dtype=torch.float64), torch.zeros_like(b), b)
+        return cls(none, none)
 
-    def with_directions(self, directions: Tensor, turned: Tensor) -> _Space:
-        """With more directions d (j, C · D), and H d."""
-        both, both_turned = torch.cat([self.directions, directions]), torch.cat([self.turned, turned])
-        products = _extended(self.products, both, turned)
-        weights = _solved(products, (both @ self.b.T).double()).to(self.b).T
-        return _Space(self.b, both, both_turned, products, weights @ both, self.b - weights @ both_turned)
+    def beside(self, steps: Tensor, product: Callable[[Tensor], Tensor]) -> _Space:
+        """The part of steps (j, C · D) that is not in this space, as directions of its own."""
+        steps = steps / steps.norm(dim=1, keepdim=True).clamp_min(torch.finfo(steps.dtype).tiny)
+        turned = product(steps)
+        known = turned @ self.directions.T
+        steps, turned = steps - known @ self.directions, turned - known @ self.turned
+        products = (steps @ turned.T).double()
+        scale = products.diagonal().clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+        values, vectors = torch.linalg.eigh((products + products.T) / 2 * scale[:, None] * scale)
+        kept = values > LEAST_SHARE * values[-1]
+        weights = (scale[:, None] * vectors[:, kept] * values[kept].rsqrt()).to(steps).T
+        return _Space(weights @ steps, weights @ turned)
 
-
-def _extended(products: Tensor, directions: Tensor, moved: Tensor) -> Tensor:
-    """Inner products dᵢ H dⱼ (m, m) of directions (m, C · D), of which those without the last ones are known.
-
-    `moved` are H d (j, C · D) of the last j.
-    """
-    known = len(products)
-    out = products.new_zeros(len(directions), len(directions))
-    out[:known, :known] = products
-    out[:, known:] = (directions @ moved.T).double()
-    out[known:, :known] = out[:known, known:].T
-    out[known:, known:] = (out[known:, known:] + out[known:, known:].T) / 2
-    return out
-
-
-def _solved(products: Tensor, b: Tensor) -> Tensor:
-    """Weights (m, k) of the directions with `products` (m, m) · weights = b (m, k), without what rounding blurs."""
-    scale = products.diagonal().clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
-    values, vectors = torch.linalg.eigh(products * scale[:, None] * scale)
-    kept = values > LEAST_SHARE * values[-1]
-    vectors = vectors[:, kept]
-    return scale[:, None] * (vectors @ ((vectors.T @ (scale[:, None] * b)) / values[kept, None]))
+    def joined(self, other: _Space) -> _Space:
+        """With the directions of another one."""
+        return _Space(torch.cat([self.directions, other.directions]), torch.cat([self.turned, other.turned]))

@@ -10,6 +10,8 @@ from audit.errors import ConvergenceError
 from audit.head.common_space import solve_in_common_space
 from audit.head.fit import one_hot, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian, conjugate_gradients
+from audit.head.leading_block import LeadingBlock
+from audit.influence.averaged import inner_products
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,31 @@ def test_what_cannot_be_reached_is_an_error(problem: tuple[HeadHessian, torch.Te
     hessian, b = problem
     with pytest.raises(ConvergenceError, match="use a larger L2 or damping"):
         solve_in_common_space(hessian, b, 1e-3, most_blocks=1)
+
+
+def test_a_leading_block_of_all_directions_is_the_inverse(problem: tuple[HeadHessian, torch.Tensor]) -> None:
+    hessian, b = problem
+    block = LeadingBlock.of(hessian, 10_000)
+    assert block is not None
+    assert len(block.lower) == 9 * hessian.features
+    exact = hessian.solve(b.double(), tolerance=1e-6).values.float()
+    assert torch.allclose(block.solve(b), exact, atol=1e-3 * float(exact.abs().max()))
+
+
+def test_a_leading_block_saves_products_and_finds_the_strongest_samples(
+    problem: tuple[HeadHessian, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hessian, b = problem
+    monkeypatch.setattr("audit.head.leading_block.FEWEST", 0)
+    block = LeadingBlock.of(hessian, len(b))
+    assert block is not None
+    assert 0 < len(block.lower) < 9 * hessian.features
+    _, by_kfac = solve_in_common_space(hessian, b, 8e-3)
+    values, by_block = solve_in_common_space(hessian, b, 8e-3, block.solve)
+    assert by_block < by_kfac
+    exact = hessian.solve(b.double(), tolerance=1e-6).values
+    wrong = hessian.p - hessian.p.roll(1, 0)
+    found, expected = (inner_products(hessian.z, wrong, solved) for solved in (values, exact.float()))
+    for sign in (1, -1):
+        mine, theirs = ((sign * one).topk(5).indices.tolist() for one in (found, expected))
+        assert sum(len(set(one) & set(other)) for one, other in zip(mine, theirs, strict=True)) >= 0.99 * 5 * len(b)
