@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from audit.errors import InputError
 from audit.extras import LITE_BACKBONE
-from audit.images.backbone_request import KINDS_IN_WORDS, BackboneRequest
+from audit.images.backbone_request import BUNDLED_BACKBONE, KINDS_IN_WORDS, BackboneRequest
 
 if TYPE_CHECKING:
     from audit.images.backbone import Backbone
@@ -21,6 +21,11 @@ Loader = Callable[[BackboneRequest], "Backbone"]
 
 
 def _of_torchvision(request: BackboneRequest) -> Backbone:
+    if request.name == BUNDLED_BACKBONE:
+        from audit.images.bundled_backbone import load_bundled
+
+        if (bundled := load_bundled(request)) is not None:
+            return bundled
     from audit.images.torchvision_backbones import load
 
     return load(request)

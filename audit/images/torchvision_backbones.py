@@ -7,7 +7,6 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,16 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from audit.errors import InputError, first_line
 from audit.images.backbone_request import BUNDLED_BACKBONE, KINDS_IN_WORDS, BackboneRequest
-from audit.images.download import answers
+from audit.images.bundled_backbone import (
+    BUNDLED_TRANSFORM,
+    bundled_state,
+    cache_folder,
+    note_of_bundled,
+    why_not_available,
+)
 from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import Transform
 from audit.images.weights_file import state_from_file
-
-BUNDLED_FILE = "resnet18-tinyimagenet.safetensors"
-_BUNDLED_TRANSFORM = Transform(resize=64, image_size=64)  # the bundled weights have seen whole images
 
 _WITH_OTHER_INPUT = ("googlenet", "inception_v3")
 """Networks that scale their input once more, as their weights were trained."""
@@ -80,7 +82,7 @@ def _weights_of(name: str, weights: str, note: Callable[[str], None]) -> tuple[d
     if weights == "bundled":
         if name != BUNDLED_BACKBONE:
             raise InputError(f"the bundled weights are a {BUNDLED_BACKBONE}, not {name}; use --weights auto or PATH")
-        return _bundled_state(), "bundled", _BUNDLED_TRANSFORM
+        return bundled_state(), "bundled", BUNDLED_TRANSFORM
     if weights not in ("auto", "imagenet") and weights not in entries.__members__:
         # A file of one's own is taken for weights of the architecture's first recipe.
         state = state_from_file(Path(weights), _names_in(name))
@@ -90,8 +92,8 @@ def _weights_of(name: str, weights: str, note: Callable[[str], None]) -> tuple[d
     if state_or_none is not None:
         return state_or_none, "imagenet" if weights == "auto" else weights, _transform_of(entry)
     if name == BUNDLED_BACKBONE and weights == "auto":
-        note(f"ImageNet weights are not available ({problem}): using the bundled {BUNDLED_BACKBONE} instead")
-        return _bundled_state(), "bundled", _BUNDLED_TRANSFORM
+        note(note_of_bundled(problem))
+        return bundled_state(), "bundled", BUNDLED_TRANSFORM
     raise InputError(f"ImageNet weights of {name} are not available ({problem}); {_ways_out(name)}")
 
 
@@ -107,7 +109,7 @@ def _ways_out(name: str) -> str:
 
 def on_this_machine() -> list[str]:
     """The classifiers whose ImageNet weights are in torchvision's cache."""
-    folder = _cache_folder()
+    folder = cache_folder()
     if not folder.is_dir():
         return []
     files_there = {file.name for file in folder.iterdir()}
@@ -214,22 +216,10 @@ def _like(state: dict[str, Tensor], changed: dict[str, Tensor]) -> dict[str, Ten
     return kept
 
 
-def _bundled_state() -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    with as_file(files("audit") / "weights" / BUNDLED_FILE) as path:
-        return load_file(path)
-
-
-def _cache_folder() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
 def _downloaded(entry: Any) -> tuple[dict[str, Tensor] | None, str]:
     """An entry of torchvision's weights from its cache or the network, or why it is not available."""
-    cached = _cache_folder() / entry.url.rsplit("/", 1)[-1]
-    if not cached.is_file() and not answers(entry.url):
-        return None, "not in torchvision's cache, and the network does not answer"
+    if (problem := why_not_available(entry.url)) is not None:
+        return None, problem
     try:
         return torch.hub.load_state_dict_from_url(entry.url, map_location="cpu", check_hash=True, weights_only=True), ""
     except Exception as error:
