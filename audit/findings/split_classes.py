@@ -135,11 +135,13 @@ def _two_means(values: np.ndarray, random: np.random.Generator, rounds: int = 20
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     for _ in range(SETTINGS.beginnings):
         centres = values[random.choice(len(values), 2, replace=False)]
+        former = None
         for _ in range(rounds):
             apart = centres[1] - centres[0]
             part = values @ apart > centres.mean(0) @ apart
-            if part.all() or not part.any():
+            if part.all() or not part.any() or np.array_equal(part, former):
                 break
+            former = part
             centres = np.stack([values[~part].mean(0), values[part].mean(0)])
         cost = float(((values - centres[part.astype(int)]) ** 2).sum())
         if best is None or cost < best[0]:

@@ -50,7 +50,9 @@ explanations and correction included. One label in ten is wrong. Two kinds of em
 - *blobs*: normal with the same variance in all directions, in classes that hardly overlap.
 
 cleanlab's way is five-fold cross-validation of the function that trains the audit's head and chooses its L2, and
-cleanlab's quality scores and label issues. Both run in turns in one process; figures are medians of the turns."""
+cleanlab's quality scores and label issues. Both run in turns in one process; figures are medians of the turns.
+
+Compare processor seconds, not seconds: other work may run on the machine, and stretches the seconds of both."""
 
 
 def blobs(n: int, features: int, classes: int, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
