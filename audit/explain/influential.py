@@ -18,9 +18,9 @@ from torch import Tensor
 
 from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
 from audit.errors import ConvergenceError
+from audit.head.class_inverse import ClassInverse
 from audit.head.common_space import solve_in_common_space
 from audit.head.hessian import HeadHessian
-from audit.head.leading_block import LeadingBlock
 from audit.head.stable import StableSolver
 from audit.influence.averaged import inner_products
 from audit.influence.pairwise import MEMORY, targets_at_once
@@ -274,8 +274,8 @@ def _solver(
     def together(b: Tensor) -> tuple[Tensor, float]:
         nonlocal precondition
         if precondition is None:
-            block = LeadingBlock.of(hessian.single, wanted)
-            precondition = hessian.single.precondition if block is None else block.solve
+            inverse = ClassInverse.of(hessian.single, wanted)
+            precondition = hessian.single.precondition if inverse is None else inverse.solve
         try:
             return solve_in_common_space(hessian.single, b, residual, precondition)
         except ConvergenceError:  # an ill-conditioned Hessian, for which there are other means

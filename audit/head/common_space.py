@@ -4,7 +4,7 @@ Conjugate gradients look for the solution of each right-hand side among its own 
 right-hand sides make up one space, and each solution is the best one in it: the one that H itself measures as nearest
 (Galerkin; the block method of O'Leary, Linear Algebra and its Applications 29, 1980, with all directions kept). A
 product with H costs as much, and fewer are needed, because the few directions in which K-FAC is far off are shared.
-Directions come from an approximate inverse that knows most of these already (`audit.head.leading_block`).
+Directions come from an approximate inverse that knows most of these already (`audit.head.class_inverse`).
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class HeadHessian:
 
     def kronecker(self, apart: bool) -> KroneckerFactors:
         """K-FAC on contrasts between classes, or with the diagonal of G."""
-        (curvature,) = total(_class_variances if apart else _class_curvature, (self.p, self.w))
+        (curvature,) = total(class_variances if apart else _class_curvature, (self.p, self.w))
         return kronecker_factors(curvature, self.n, self.moment, self.ridge, self.z.dtype)
 
     @property
@@ -243,7 +243,7 @@ def _class_curvature(p: Rows, w: Rows | None) -> tuple[Tensor]:
     return (out,)
 
 
-def _class_variances(p: Rows, w: Rows | None) -> tuple[Tensor]:
+def class_variances(p: Rows, w: Rows | None) -> tuple[Tensor]:
     """Σ w_i p_i (1 − p_i) (C,), in double precision."""
     out = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device)
     for rows in blocks(p, 3 * p.shape[1]):

@@ -7,10 +7,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from audit.errors import ConvergenceError
+from audit.head.class_inverse import ClassInverse
 from audit.head.common_space import solve_in_common_space
 from audit.head.fit import one_hot, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian, conjugate_gradients
-from audit.head.leading_block import LeadingBlock
 from audit.influence.averaged import inner_products
 
 
@@ -57,26 +57,29 @@ def test_what_cannot_be_reached_is_an_error(problem: tuple[HeadHessian, torch.Te
         solve_in_common_space(hessian, b, 1e-3, most_blocks=1)
 
 
-def test_a_leading_block_of_all_directions_is_the_inverse(problem: tuple[HeadHessian, torch.Tensor]) -> None:
-    hessian, b = problem
-    block = LeadingBlock.of(hessian, 10_000)
-    assert block is not None
-    assert len(block.lower) == 9 * hessian.features
-    exact = hessian.solve(b.double(), tolerance=1e-6).values.float()
-    assert torch.allclose(block.solve(b), exact, atol=1e-3 * float(exact.abs().max()))
-
-
-def test_a_leading_block_saves_products_and_finds_the_strongest_samples(
+def test_the_class_inverse_is_exact_within_a_class(
     problem: tuple[HeadHessian, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hessian, _ = problem
+    monkeypatch.setattr("audit.head.class_inverse.LEAST_CURVATURE", 0.0)  # all samples count with their own features
+    inverse = ClassInverse.of(hessian, 64)
+    assert inverse is not None
+    for number in (0, 7):
+        curvature = hessian.p[:, number] * (1 - hessian.p[:, number]) / hessian.n
+        block = hessian.z.T @ (curvature[:, None] * hessian.z) + hessian.ridge * torch.eye(hessian.features)
+        assert torch.allclose(inverse.lower[number] @ inverse.lower[number].T, block, atol=1e-5)
+    assert ClassInverse.of(hessian, 1) is None  # for one solution, it takes longer than it saves
+
+
+def test_the_class_inverse_saves_products_and_finds_the_strongest_samples(
+    problem: tuple[HeadHessian, torch.Tensor],
+) -> None:
     hessian, b = problem
-    monkeypatch.setattr("audit.head.leading_block.FEWEST", 0)
-    block = LeadingBlock.of(hessian, len(b))
-    assert block is not None
-    assert 0 < len(block.lower) < 9 * hessian.features
+    inverse = ClassInverse.of(hessian, len(b))
+    assert inverse is not None
     _, by_kfac = solve_in_common_space(hessian, b, 8e-3)
-    values, by_block = solve_in_common_space(hessian, b, 8e-3, block.solve)
-    assert by_block < by_kfac
+    values, by_class = solve_in_common_space(hessian, b, 8e-3, inverse.solve)
+    assert by_class < by_kfac
     exact = hessian.solve(b.double(), tolerance=1e-6).values
     wrong = hessian.p - hessian.p.roll(1, 0)
     found, expected = (inner_products(hessian.z, wrong, solved) for solved in (values, exact.float()))
