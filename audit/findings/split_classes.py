@@ -135,7 +135,7 @@ def _two_means(values: np.ndarray, random: np.random.Generator, rounds: int = 20
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     for _ in range(SETTINGS.beginnings):
         centres = values[random.choice(len(values), 2, replace=False)]
-        former = None
+        former = np.empty(0, dtype=bool)
         for _ in range(rounds):
             apart = centres[1] - centres[0]
             part = values @ apart > centres.mean(0) @ apart
