@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audit.errors import InputError
 from audit.extras import LITE_BACKBONE, require_backbone
 from audit.images.backbone_request import BackboneRequest
-from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
+from audit.images.network import Made, NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import Transform
 from audit.images.weights_file import state_from_file
 
@@ -65,6 +65,6 @@ def load(request: BackboneRequest) -> NetworkBackbone:
         transform=transform,
         features=features_of(module, request.name, transform.image_size),
         device=request.device,
-        module=module.to(request.device),
+        make_module=Made(module.to(request.device)),
         precision=request.precision,
     )

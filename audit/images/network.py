@@ -6,7 +6,7 @@ import copy
 import hashlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -26,13 +26,24 @@ _COUNTS = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
+class Made:
+    """Gives a network that is there already, as `make_module` of a `NetworkBackbone`."""
+
+    module: nn.Module
+
+    def __call__(self) -> nn.Module:
+        """The network."""
+        return self.module
+
+
+@dataclass(frozen=True)
 class NetworkBackbone:
     """A frozen network without its classification layer; a `Backbone`.
 
     Attributes:
         name, weights, key, features, device, precision: as in `Backbone`.
         transform: from an image to the network's input.
-        module: the network in eval mode, from normalised pixels (b, 3, size, size) to (b, d).
+        make_module: makes `module`, once it is needed.
         is_plain: whether its layers run in the order in which they are listed, as a ResNet's do, so that batch
             normalisation may be folded into the convolution that is listed before it.
     """
@@ -43,7 +54,7 @@ class NetworkBackbone:
     transform: Transform
     features: int
     device: torch.device
-    module: nn.Module
+    make_module: Callable[[], nn.Module]
     precision: str
     is_plain: bool = False
 
@@ -66,6 +77,12 @@ class NetworkBackbone:
     def prepared(self, image: Image.Image) -> np.ndarray:
         """uint8 (image_size, image_size, 3), RGB."""
         return self.transform.pixels(image)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network in eval mode, from normalised pixels (b, 3, size, size) to (b, d)."""
+        with torch.inference_mode(False):  # `embed` may be the first to need it, and derivatives the next
+            return self.make_module()
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -102,7 +119,8 @@ class NetworkBackbone:
 
     def __getstate__(self) -> dict[str, object]:
         """For other processes, which make their own `_network`: its weights cannot be pickled."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_network", "_normalise")}
+        made = ("module", "_network", "_normalise")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
     @torch.inference_mode()
     def embed(self, prepared: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from audit.errors import InputError, first_line
 from audit.extras import require_backbone
 from audit.images.backbone_request import BUNDLED_BACKBONE, BackboneRequest
 from audit.images.download import answers
-from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
+from audit.images.network import Made, NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import INTERPOLATIONS, Transform
 from audit.images.weights_file import state_from_file
 
@@ -50,7 +50,7 @@ def load(request: BackboneRequest) -> NetworkBackbone:
         transform=transform,
         features=features_of(network, request.name, transform.image_size),
         device=request.device,
-        module=network.to(request.device),
+        make_module=Made(network.to(request.device)),
         precision=request.precision,
     )
 

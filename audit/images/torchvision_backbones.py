@@ -17,14 +17,14 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from audit.errors import InputError, first_line
 from audit.images.backbone_request import BUNDLED_BACKBONE, KINDS_IN_WORDS, BackboneRequest
-from audit.images.bundled_backbone import (
+from audit.images.bundled_weights import (
     BUNDLED_TRANSFORM,
     bundled_state,
     cache_folder,
     note_of_bundled,
     why_not_available,
 )
-from audit.images.network import NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
+from audit.images.network import Made, NetworkBackbone, digest_of, features_of, not_fitting, problem_of_fit
 from audit.images.transform import Transform
 from audit.images.weights_file import state_from_file
 
@@ -70,7 +70,7 @@ def load(request: BackboneRequest) -> NetworkBackbone:
         transform=transform,
         features=features,
         device=request.device,
-        module=network.to(request.device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        make_module=Made(network.to(request.device, memory_format=torch.channels_last)),  # type: ignore[call-overload]
         precision=request.precision,
         is_plain=is_plain,
     )

@@ -12,12 +12,15 @@ from torchvision import models
 
 from audit.images import torchvision_backbones
 from audit.images.backbone_request import BackboneRequest
-from audit.images.bundled_backbone import IMAGENET_URL, BundledBackbone, load_bundled
+from audit.images.bundled_backbone import load_bundled
+from audit.images.bundled_weights import IMAGENET_URL
+from audit.images.network import NetworkBackbone
+from audit.influence.pixels import pixels_to_embedding
 
 REQUEST = BackboneRequest("resnet18", "bundled", None, torch.device("cpu"), "float32", print)
 
 
-def _bundled(request: BackboneRequest = REQUEST) -> BundledBackbone:
+def _bundled(request: BackboneRequest = REQUEST) -> NetworkBackbone:
     found = load_bundled(request)
     assert found is not None
     return found
@@ -33,6 +36,15 @@ def test_its_cache_key_and_embeddings_are_those_of_the_network(image_size: int |
     size = lazy.image_size
     pixels = torch.arange(2 * size * size * 3).remainder(251).to(torch.uint8).view(2, size, size, 3)
     assert torch.equal(pickle.loads(pickle.dumps(lazy)).embed(pixels), loaded.embed(pixels))
+
+
+def test_there_are_derivatives_by_pixels_after_images_were_embedded() -> None:
+    backbone = _bundled()
+    backbone.embed(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    pixels = torch.rand(1, 3, 64, 64, requires_grad=True)
+    pixels_to_embedding(backbone)(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
 
 
 def test_imagenet_weights_are_those_that_torchvision_names() -> None:
