@@ -290,18 +290,18 @@ def _explained(
     # All samples are looked up at once, which is faster than one by one for a thousand targets.
     rows = known[["target", "neighbour"]].to_numpy().ravel()
     places = dict(zip(unique := pd.unique(rows), shelf.put(result.scores.loc[unique]), strict=True))
-    explained = []
-    for target, group in known.groupby("target", sort=False):
-        helpful, harmful = (
-            [
-                (places[neighbour], _number(influence))
-                for neighbour, influence in zip(ranked["neighbour"], ranked["influence"], strict=True)
-            ]
-            for ranked in (group[group["kind"] == kind].sort_values("rank") for kind in ("helpful", "harmful"))
-        )
-        label, predicted = str(group["label"].iloc[0]), str(group["predicted"].iloc[0])
-        explained.append(Explained(places[target], label, predicted, helpful, harmful))
-    return explained
+    first = known.drop_duplicates("target").set_index("target")
+    by_kind: dict[str, dict[str, list[tuple[int, float | None]]]] = {
+        target: {"helpful": [], "harmful": []} for target in first.index
+    }
+    # All are sorted at once, which is faster than one target after the other.
+    ranked = known.sort_values("rank", kind="stable")[["target", "kind", "neighbour", "influence"]]
+    for target, kind, neighbour, influence in ranked.itertuples(index=False):
+        by_kind[target][kind].append((places[neighbour], _number(influence)))
+    return [
+        Explained(places[target], str(label), str(predicted), **by_kind[target])
+        for target, label, predicted in zip(first.index, first["label"], first["predicted"], strict=True)
+    ]
 
 
 def _nearest(result: AuditResult, shelf: _Shelf, targets: Sequence[str]) -> dict[int, NearestPictures]:
