@@ -3,7 +3,8 @@
     INFLUENCE_AUDIT_DATA=FOLDER python -m tests.benchmarks.dry_run
 
 For each source, with and without FiftyOne: the prediction, then the run itself, as processes of their own, one after
-the other on the same machine and with an empty cache. `dry_run.md` has the table.
+the other on the same machine and with an empty cache. `dry_run.md` has the table, and `dry_run_wall.md` that by the
+wall's clock.
 
 Seconds are those of the processor, of one thread for arithmetic: other work on the machine makes both slower, and
 changes the table little. `--clock wall` measures what a user waits for, which says something on an idle machine only.
@@ -118,10 +119,11 @@ def measured(name: str, arguments: list[str], fiftyone: bool, clock: str) -> Mea
 
 def table(found: list[Measured], clock: str) -> Iterator[str]:
     """The lines of the page."""
+    command = "python -m tests.benchmarks.dry_run" + (" --clock wall" if clock == "wall" else "")
     yield "# What `--dry-run` predicts, and what the run takes\n"
     yield (
         f"Measured {date.today().isoformat()} on {os.cpu_count()} processors ({platform.machine()}) with "
-        f"`python -m tests.benchmarks.dry_run`: {CLOCKS[clock]} of the whole call, with an empty cache.\n"
+        f"`{command}`: {CLOCKS[clock]} of the whole call, with an empty cache.\n"
     )
     yield "| source | samples | FiftyOne | predicted | took | predicted / took |"
     yield "|---|---|---|---|---|---|"
@@ -133,7 +135,7 @@ def table(found: list[Measured], clock: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure, and write dry_run.md."""
+    """Measure, and write the clock's page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="the name of a source; may be repeated")
     parser.add_argument("--fiftyone", choices=("yes", "no", "both"), default="both")
@@ -154,7 +156,8 @@ def main() -> None:
     text = "\n".join(table(found, arguments.clock)) + "\n"
     print(text)
     if not arguments.parts:
-        (HERE / "dry_run.md").write_text(text, encoding="utf-8")
+        page = HERE / ("dry_run.md" if arguments.clock == "cpu" else "dry_run_wall.md")
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
