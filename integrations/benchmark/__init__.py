@@ -16,7 +16,15 @@ from integrations.benchmark.cases import (
     relabelled_cases,
     source_cases,
 )
-from integrations.benchmark.claims import PEOPLE, Claims, GroupedCase, claim_cases, measure_claims, small_cases
+from integrations.benchmark.claims import (
+    PEOPLE,
+    Claims,
+    GroupedCase,
+    Reviewed,
+    claim_cases,
+    measure_claims,
+    small_cases,
+)
 from integrations.benchmark.claims_table import claims_markdown, groups_table, save_claims
 from integrations.benchmark.measure import NO_PEERS, OURS, Measurement, run_cases
 from integrations.benchmark.ours import averaged_influence, split_of
@@ -30,6 +38,7 @@ __all__ = [
     "Claims",
     "GroupedCase",
     "Measurement",
+    "Reviewed",
     "averaged_influence",
     "claim_cases",
     "claims_markdown",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from integrations.benchmark import (
     Case,
     Claims,
     GroupedCase,
+    Reviewed,
     claim_cases,
     claims_markdown,
     labelled_samples,
@@ -77,18 +78,37 @@ def main() -> None:
     parser.add_argument("--reviews", type=int, default=100)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--efficientnet", action="store_true", help="add seed 0 with EfficientNet-Lite0")
+    parser.add_argument("--ranges-only", action="store_true", help="keep the reviews of claims.json; give their number")
     chosen = parser.parse_args()
     data_folder()  # ends here where it is missing
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     backbones = [(bundled(), seeds), *([(efficientnet(), [0])] if chosen.efficientnet else [])]
     intro = INTRODUCTION.format(seeds=chosen.seeds, reviews=chosen.reviews)
     where, measured = machine(), {title: list[Claims]() for (title, _), _ in backbones}
+    reviewed = stored_reviews() if chosen.ranges_only else None
     for (title, embed), of_seeds in backbones:
         for grouped in cases(embed, of_seeds):
-            measured[title] += measure_claims([grouped], chosen.reviews)
-            last = measured[title][-1]
+            last = measure_claims([grouped], 0 if chosen.ranges_only else chosen.reviews)[0]
+            if reviewed is not None:
+                last = replace(last, reviewed=reviewed[title, last.group, last.case, last.seed, last.flagged])
+            measured[title].append(last)
             print(last.group, last.case, last.mistakes, last.precision, flush=True)
             write(intro, measured, where)
+
+
+def stored_reviews() -> dict[tuple[str, str, str, int, int], tuple[Reviewed, ...]]:
+    """What claims.json has of reviews, by backbone, group, case, seed and number of flags.
+
+    A review depends on suspicions and flags alone. Where another number is flagged by now, it has to be made again.
+    """
+    stored = json.loads((HERE / "claims.json").read_text())["claims"]
+    return {
+        (title, each["group"], each["case"], each["seed"], each["flagged"]): tuple(
+            Reviewed(**review) for review in each["reviewed"]
+        )
+        for title, claims in stored.items()
+        for each in claims
+    }
 
 
 def write(introduction: str, measured: dict[str, list[Claims]], where: dict[str, Any]) -> None:
