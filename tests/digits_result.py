@@ -292,8 +292,10 @@ def _influences(
 ) -> tuple[Any, np.ndarray]:
     p, inputs = probabilities[train], x[train]
     curvature = np.einsum("nc,ck->nck", p, np.eye(p.shape[1])) - np.einsum("nc,nk->nck", p, p)
-    hessian = np.einsum("nck,nd,ne->cdke", curvature, inputs, inputs, optimize=True) / len(inputs)
-    hessian = hessian.reshape(gradients.shape[1], -1) + 0.002 * np.eye(gradients.shape[1])
+    # One product of matrices for each pair of classes is several times faster than one einsum.
+    classes = range(p.shape[1])
+    blocks = [[inputs.T @ (curvature[:, c, k, None] * inputs) for k in classes] for c in classes]
+    hessian = np.block(blocks) / len(inputs) + 0.002 * np.eye(gradients.shape[1])
     solved = np.linalg.solve(hessian, gradients.T)
     return lambda target: target @ solved, np.einsum("nd,dn->n", gradients, solved)
 
@@ -466,5 +468,5 @@ def _thumbnails(images: np.ndarray, scores: pd.DataFrame, explanations: pd.DataF
 
 def _webp(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", quality=70)
+    image.save(buffer, format="WEBP", quality=70, method=0)
     return buffer.getvalue()
