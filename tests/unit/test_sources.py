@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from audit.errors import InputError
-from integrations.sources import ImportedSource, resolve_source
+from integrations.sources import ImportedSource, huggingface, resolve_source
 from integrations.sources.digits import digits
 from integrations.sources.folder import image_folder
 from integrations.sources.huggingface import hub_dataset, parquet_files
@@ -188,6 +188,8 @@ def test_a_hub_that_cannot_be_reached_costs_seconds_and_says_what_to_do(
         silent.bind(("127.0.0.1", 0))
         if answers == "nobody answers":
             silent.listen()
+        assert huggingface.HUB_TIMEOUT <= 5
+        monkeypatch.setattr(huggingface, "HUB_TIMEOUT", 1.0)
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with (
             within(10),
