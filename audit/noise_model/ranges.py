@@ -136,8 +136,10 @@ def wrong_if(mistakes: float, wrong: np.ndarray) -> np.ndarray:
     def beyond(factor: float) -> float:
         return float(expit(odds + factor).sum()) - mistakes
 
-    if beyond(-farthest) >= 0 or beyond(farthest) <= 0:
-        return np.full(len(odds), float(mistakes > 0))
+    if beyond(-farthest) >= 0:
+        return np.zeros(len(odds))
+    if beyond(farthest) <= 0:
+        return np.ones(len(odds))
     return expit(odds + brentq(beyond, -farthest, farthest, xtol=1e-6))
 
 

@@ -103,6 +103,8 @@ def measured(dataset: fo.Dataset, folder: Path, explanations: bool = True) -> di
         if explanations:
             window.press("Why is it suspect?")
             window.panel.get_by_text("Training samples that speak").first.wait_for()
+        # The click above may have scrolled the picture away, and then a key only brings it back.
+        window.page.locator(PICTURE).first.scroll_into_view_if_needed()
         window.settle()
         window.page.evaluate(WATCH)
         return one_after_the_other(window) | paced(window, dataset)
