@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from audit.config import AuditConfig
 from audit.data.samples import Samples, is_missing
+from audit.errors import InputError
 from audit.progress import ProgressCallback, silent
+from audit.summary.surroundings import AuditedDataset
 from integrations.given_files import given_in_files, id_column
 from integrations.pipeline import Audited, BeforeReport, reported
 from integrations.sources.coco_files import is_coco
 from integrations.sources.csv_and_json import is_text_table
 from integrations.sources.file_kinds import is_picture_path
+from integrations.sources.keys import with_keys
+from integrations.sources.table import read_label_table
 from integrations.sources.table_columns import Columns, as_label, label_column
 from integrations.sources.table_files import is_parquet, read_columns
 
@@ -24,10 +30,28 @@ MORE_LABEL_NAMES = ("given_label", "y")
 LOOKED_AT = 100  # rows whose values tell paths of images from other text
 
 
-def labels_of_table(source: str, label_column: str | None = None) -> Samples | None:
-    """The labels of a table without images; None if the source is no such table.
+@dataclass(frozen=True)
+class LabelsTable:
+    """A table of labels without images.
 
-    Ids are those of the table's column `id` or the like, or the row numbers.
+    Attributes:
+        path: of the table, absolute.
+        label_column: the column with the labels.
+        samples: its n rows. Their ids are those of the column `id` or the like, or the row numbers.
+    """
+
+    path: Path
+    label_column: str
+    samples: Samples
+
+    @property
+    def description(self) -> str:
+        """As the command takes it."""
+        return f"{'parquet' if is_parquet(self.path) else 'table'}:{self.path}"
+
+
+def labels_of_table(source: str, label_column: str | None = None) -> LabelsTable | None:
+    """The labels of a table without images; None if the source is no such table.
 
     Args:
         source: as the command names it, perhaps with the prefix 'table:' or 'parquet:'.
@@ -36,7 +60,7 @@ def labels_of_table(source: str, label_column: str | None = None) -> Samples | N
     Raises:
         InputError: if the table cannot be read, or its label column is not clear.
     """
-    path = Path(source.removeprefix("table:").removeprefix("parquet:")).expanduser()
+    path = Path(os.path.abspath(Path(source.removeprefix("table:").removeprefix("parquet:")).expanduser()))
     if not path.is_file() or not _is_table(path):
         return None
     columns = read_columns(path)
@@ -47,15 +71,36 @@ def labels_of_table(source: str, label_column: str | None = None) -> Samples | N
     column = _label_column(f"table {str(path)!r}", others, label_column)
     count = len(columns[column])
     names = [str(row) for row in range(count)] if ids is None else list(map(str, columns[str(ids)]))
-    return Samples(names, [b""] * count, list(map(as_label, columns[column])))
+    return LabelsTable(path, column, Samples(names, [b""] * count, list(map(as_label, columns[column]))))
+
+
+def names_no_pictures(
+    source: str, label_column: str | None = None, images: str | Path | None = None, image_column: str | None = None
+) -> bool:
+    """Whether a source is a table whose rows name no picture that is there.
+
+    Args:
+        source, label_column: as for `labels_of_table`.
+        images, image_column: where the pictures are, as for `integrations.sources.table.table_source`.
+
+    Raises:
+        InputError: if the table cannot be read, or its label column is not clear.
+    """
+    if images or image_column or (table := labels_of_table(source, label_column)) is None:
+        return False
+    if is_parquet(table.path):
+        return True
+    try:
+        return all(row.file is None for row in read_label_table(table.path, label=label_column).rows)
+    except InputError:  # no column can be one of pictures
+        return True
 
 
 def audit_table(
     samples: Samples,
+    audited: AuditedDataset,
     config: AuditConfig,
     folder: Path,
-    embeddings: Sequence[str],
-    predictions: str | None,
     progress: ProgressCallback = silent,
     annotators: pd.DataFrame | None = None,
     before_report: BeforeReport | None = None,
@@ -64,9 +109,9 @@ def audit_table(
 
     Args:
         samples: the labels, of `labels_of_table`.
+        audited: what is audited; the rows of its embeddings and predictions are those of the table, or name them.
         config: the settings.
         folder: of the result and its report.
-        embeddings, predictions: files whose rows are those of the table, or name them.
         progress: called with each step.
         annotators: (n, A) labels of several annotators, whose consensus is audited; None for the labels of `samples`.
         before_report: as for `audit_and_report`.
@@ -77,8 +122,8 @@ def audit_table(
     """
     from audit.pipeline import audit_images
 
-    given = given_in_files(samples, embeddings, predictions)
-    without_images = config if embeddings else config.replace(backbone="none")
+    given = given_in_files(samples, audited.embeddings, audited.predictions)
+    without_images = config if audited.embeddings else config.replace(backbone="none")
     result = audit_images(
         samples,
         without_images,
@@ -87,6 +132,7 @@ def audit_table(
         predictions=given.predictions,
         annotators=annotators,
     )
+    result = with_keys(replace(result, summary=replace(result.summary, source=audited)), {})
     result.save(folder)
     return reported(result, folder, progress, before_report)
 

@@ -98,6 +98,8 @@ def _corrected(source: AuditedDataset | None) -> NextStep | None:
         return None
     suffix = "" if kind == "folder" else Path(place).suffix
     decided, how = "", "Takes the decisions of the review, and writes the source again with them."
+    if source.annotators:
+        how = "Writes the source again with the consensus as a new column, corrected by the decisions of the review."
     if not source.in_fiftyone:
         decided = " --decisions flagged.csv"
         how = (

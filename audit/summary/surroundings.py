@@ -103,3 +103,5 @@ class AuditedDataset(Part):
     has one label."""
     in_fiftyone: bool = True
     """Whether the dataset is in FiftyOne; false for an audit without it, where only the source has the name."""
+    without_images: bool = False
+    """Whether the source is a table of labels whose rows name no images."""

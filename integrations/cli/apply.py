@@ -63,11 +63,11 @@ def apply(
     loaded = AuditResult.load(result)
     if loaded.summary.source is None:
         raise InputError(f"the result in {str(result)!r} is of arrays, and has no source; correct them in Python")
-    source = corrected_source(loaded.summary.source, hard_link)
+    source = corrected_source(loaded, loaded.summary.source, hard_link)
     log = output.with_name(f"{output.name if source.suffix is None else output.stem}{LOG_END}")
     check_output(output, log, source)
     wanted = _wanted(loaded, decisions, accept_from)
-    if not wanted:
+    if not wanted and not loaded.summary.source.annotators:  # their consensus is new to the source by itself
         raise InputError(
             f"nothing to apply: no sample of {str(result)!r} has a new label; decide in the App, fill in a table "
             "(--decisions), or accept suggestions unseen (--accept-from)"
@@ -78,7 +78,8 @@ def apply(
     _write_log(log, rows)
     left = len(wanted) - len(changes)
     said = f" ({left} decisions change nothing; the log says why)" if left else ""
-    say(f"{len(changes)} of {len(source.labels)} labels changed{said}: {output.resolve()}")
+    labels = "consensus labels" if loaded.summary.source.annotators else "labels"
+    say(f"{len(changes)} of {len(source.labels)} {labels} changed{said}: {output.resolve()}")
     say(f"what changed: {log.resolve()}")
 
 
@@ -98,13 +99,13 @@ def _wanted(result: AuditResult, decisions: Path | None, accept_from: float | No
 
 
 def _decided(result: AuditResult, decisions: Path | None, accept_from: float | None) -> Decided:
-    """The decisions of the given table, or else of FiftyOne; none where the audit has only suggestions to accept."""
+    """The decisions of the given table, or else of FiftyOne; none where there is no FiftyOne to ask, nor need."""
     from integrations.corrections.decisions import Decided, decided_in_fiftyone, decided_in_file
 
     if decisions is not None:
         return decided_in_file(decisions, result)
     source = result.summary.source
-    if accept_from is not None and source is not None and not source.in_fiftyone:
+    if source is not None and not source.in_fiftyone and (accept_from is not None or source.annotators):
         return Decided()
     return decided_in_fiftyone(result)
 
@@ -141,9 +142,7 @@ def _changes(
 def _write_log(path: Path, rows: Sequence[dict[str, object]]) -> None:
     import pandas as pd
 
-    from audit.files.spreadsheet import write_csv
-    from integrations.corrections.output import write_file
+    from integrations.corrections.output import write_table
     from integrations.sources.table_files import LOG_COLUMNS
 
-    table = pd.DataFrame(list(rows), columns=list(LOG_COLUMNS))
-    write_file(path, write_csv(table, index=False).encode("utf-8", errors="replace"))
+    write_table(path, pd.DataFrame(list(rows), columns=list(LOG_COLUMNS)))

@@ -24,7 +24,7 @@ from integrations.cli.exit_codes import (
     print_json,
     say,
 )
-from integrations.cli.job import INDEX_FILE, AuditJob, audited_column, identifier
+from integrations.cli.job import INDEX_FILE, AuditJob, audited_column
 from integrations.cli.judging import Judge, Judging, exit_code_of_audit
 from integrations.cli.summary_tables import show_batch, show_summary
 from integrations.cli.terminal import StageDisplay, Verbosity
@@ -34,11 +34,11 @@ from reports.index import IndexEntry, write_index
 if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection
 
-    from audit.data.samples import Samples
     from audit.images.embedding import Workers
     from audit.summary.summary import Summary
     from audit.summary.surroundings import SourceOptions
     from integrations.sources import ImportedSource, Source
+    from integrations.table_without_images import LabelsTable
     from reports.conditions import Condition
 
 
@@ -222,22 +222,27 @@ def _opened_annotators(
 
 
 def _audit_table(
-    job: AuditJob, table: Samples, judging: Judging, taken: set[Path], display: StageDisplay
+    job: AuditJob, table: LabelsTable, judging: Judging, taken: set[Path], display: StageDisplay
 ) -> tuple[Audited, Judge]:
     """Audit a table of labels without images; adds the result's folder to `taken`."""
     from integrations.annotators import tables_side_by_side
     from integrations.table_without_images import audit_table, labels_of_table
 
-    annotators = None
+    display(Step("samples", note=f"no row of {table.path.name} names a picture, so the audit is without pictures"))
+    annotators, column, name = None, table.label_column, table.path.stem
     if job.annotators:
         read = {name: labels_of_table(job.source, name) for name in job.annotators}
-        annotators = tables_side_by_side({name: found for name, found in read.items() if found is not None})
-    folder = job.folder_for(Path(job.source).stem)
-    job.refuse_others_files(folder)
-    taken.add(folder)
+        annotators = tables_side_by_side({name: one.samples for name, one in read.items() if one is not None})
+        column = ",".join(job.annotators)
+    job = _beside_another(job, name, column, display)
+    options: SourceOptions = {} if job.annotators else {"label_column": table.label_column}
+    audited = _audited(job, name, column, table.description, options, without_images=True)
+    folder = _own_folder(job, name, taken)
     judge = Judge(judging, folder)
-    given = (folder, job.embeddings, job.predictions)
-    return audit_table(table, job.config, *given, display, annotators, before_report=judge.before_report), judge
+    done = audit_table(
+        table.samples, audited, job.config, folder, display, annotators, before_report=judge.before_report
+    )
+    return done, judge
 
 
 def _with_key_of(job: AuditJob, collection: SampleCollection, field: str, display: StageDisplay) -> AuditJob:
@@ -292,29 +297,45 @@ def _without_fiftyone(
     if job.annotators:
         read = {annotator: one.images for annotator, one in job.annotators_of(source).items()}
         annotators, column = labels_side_by_side(read), ",".join(job.annotators)
-    if job.folder is None and column is not None and audited_column(job.folder_for(name)) not in (None, column):
-        job = job.beside(column)
-        display(Step("samples", note=_kept_beside(job.audit_key.removesuffix(f"_{identifier(column)}"), job.audit_key)))
-    audited = AuditedDataset(
-        dataset=name,
-        slug="",
-        label_field=column or source.label_field,
-        audit_key=job.audit_key,
-        source=source.description,
-        part=source.part,
-        label_column=column,
-        options=cast("SourceOptions", _options_of(source, job)),
-        in_fiftyone=False,
-        embeddings=job.embeddings,
-        predictions=job.predictions,
-        annotators=job.annotators,
-    )
+    job = _beside_another(job, name, column, display)
+    options = cast("SourceOptions", _options_of(source, job))
+    audited = _audited(job, name, column or source.label_field, source.description, options)
+    audited = replace(audited, part=source.part, label_column=column)
     folder = _own_folder(job, name, taken)
     judge = Judge(judging, folder)
     done = audit_without_fiftyone(
         source.images, audited, job.config, folder, display, workers, annotators, before_report=judge.before_report
     )
     return done, judge
+
+
+def _audited(
+    job: AuditJob, name: str, field: str, source: str, options: SourceOptions, without_images: bool = False
+) -> AuditedDataset:
+    """What a job without FiftyOne audits, as the summary has it: the labels of a column or a field."""
+    return AuditedDataset(
+        dataset=name,
+        slug="",
+        label_field=field,
+        audit_key=job.audit_key,
+        source=source,
+        label_column=field,
+        options=options,
+        in_fiftyone=False,
+        embeddings=job.embeddings,
+        predictions=job.predictions,
+        annotators=job.annotators,
+        without_images=without_images,
+    )
+
+
+def _beside_another(job: AuditJob, name: str, column: str | None, display: StageDisplay) -> AuditJob:
+    """The job under a key of its own, if the result where its own would go is of another column of the same source."""
+    if job.folder is not None or column is None or audited_column(job.folder_for(name)) in (None, column):
+        return job
+    own = job.beside(column)
+    display(Step("samples", note=_kept_beside(job.audit_key, own.audit_key)))
+    return own
 
 
 def _options_of(source: ImportedSource, job: AuditJob) -> dict[str, str]:

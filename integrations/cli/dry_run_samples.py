@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,10 +67,10 @@ def read_source(job: AuditJob) -> ReadSource:
     if (table := job.table_without_images()) is None:
         source = job.resolve()
         return ReadSource(look_at(source, job.in_fiftyone), source.description, source.label_field, job.in_fiftyone)
-    given_in_files(table, job.embeddings, job.predictions)
-    layout = f"a table of {len(table):,} labels without images; {_given_in_words(job)}"
-    content = Content(Path(job.source).stem, list(table.labels), None, [], layout)
-    return ReadSource(content, job.source, job.choices["label_column"] or "label", in_fiftyone=False)
+    given_in_files(table.samples, job.embeddings, job.predictions)
+    layout = f"a table of {len(table.samples):,} labels without images; {_given_in_words(job)}"
+    content = Content(table.path.stem, list(table.samples.labels), None, [], layout)
+    return ReadSource(content, job.source, table.label_column, in_fiftyone=False)
 
 
 def _given_in_words(job: AuditJob) -> str:

@@ -17,8 +17,8 @@ from integrations.annotators import annotator_names
 from integrations.kept import RESULTS_FOLDER
 
 if TYPE_CHECKING:
-    from audit.data.samples import Samples
     from integrations.sources import ImportedSource, Source
+    from integrations.table_without_images import LabelsTable
 
 INDEX_FILE = "index.html"
 COMPARISON_FILE = "compare.html"
@@ -100,13 +100,33 @@ class AuditJob:
         if self.config.backbone == NO_BACKBONE and not (self.predictions or self.embeddings):
             raise InputError("--backbone none needs --predictions or --embeddings; give one, or choose a backbone")
 
-    def table_without_images(self) -> Samples | None:
+    def without_backbone(self) -> AuditJob:
+        """The job with no backbone where its source is a table whose rows name no pictures; otherwise itself.
+
+        Predictions are given then, and are all that the labels can be judged by.
+        """
+        if not self.uses_backbone or not self.predictions:
+            return self
+        from integrations.table_without_images import names_no_pictures
+
+        choices = (self.choices["images"], self.choices["image_column"])
+        if not names_no_pictures(self.source, self._first_label_column, *choices):
+            return self
+        return replace(self, config=self.config.replace(backbone=NO_BACKBONE))
+
+    @property
+    def _first_label_column(self) -> str | None:
+        """The label column that was asked for, of annotators the first one's."""
+        column: str | None = self.annotators[0] if self.annotators else self.choices["label_column"]
+        return column
+
+    def table_without_images(self) -> LabelsTable | None:
         """The labels of a table without images, if that is what the source is and no image is needed."""
         if self.uses_backbone:
             return None
         from integrations.table_without_images import labels_of_table
 
-        return labels_of_table(self.source, self.annotators[0] if self.annotators else self.choices["label_column"])
+        return labels_of_table(self.source, self._first_label_column)
 
     def source_order(self, source: Source) -> list[str] | None:
         """What the source calls its samples, in its order; None if no file needs it, or it is a FiftyOne dataset."""

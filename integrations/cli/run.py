@@ -344,8 +344,9 @@ def _carry_out(jobs: list[AuditJob], order: Order, limit: Limit, interruption: I
             raise InputError(f"--since names one former result, and {len(jobs)} audits are asked for; use --history")
     doing = "planning the" if order.dry_run else "starting the"
     begin = FirstLine(f"{doing} audit of {', '.join(dict.fromkeys(job.source for job in jobs))}", verbosity.quiet)
-    if not all(job.uses_backbone for job in jobs):
+    if not all(job.uses_backbone and not job.predictions for job in jobs):
         begin()  # a table is read to know whether it has images
+    jobs = [job.without_backbone() for job in jobs]
     in_fiftyone = any(job.in_fiftyone and job.table_without_images() is None for job in jobs)
     if in_fiftyone and not order.dry_run:
         require_fiftyone()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.errors import InputError
-
 if TYPE_CHECKING:
+    from audit.result import AuditResult
     from audit.summary.surroundings import AuditedDataset
     from integrations.corrections.output import Corrected
 
 
-def corrected_source(source: AuditedDataset, hard_links: bool = False) -> Corrected:
+def corrected_source(result: AuditResult, source: AuditedDataset, hard_links: bool = False) -> Corrected:
     """How the source of an audit is written with other labels.
 
     Args:
+        result: of the audit.
         source: what was audited.
         hard_links: for a folder of images, whether its files are linked and not copied.
 
@@ -23,11 +23,14 @@ def corrected_source(source: AuditedDataset, hard_links: bool = False) -> Correc
         InputError: if the source is gone, or cannot be read as it was.
     """
     if source.annotators:
-        raise InputError(
-            "the audited labels are the consensus of several columns, which the source has no place for; "
-            "`influence-audit export RESULT -o labels.csv --all` writes them"
-        )
+        from integrations.corrections.consensus import consensus_beside
+
+        return consensus_beside(result, source)
     kind, _, place = source.source.partition(":")
+    if source.without_images:
+        from integrations.corrections.labels_table import corrected_labels
+
+        return corrected_labels(Path(place), source.label_column)
     if kind == "table":
         from integrations.corrections.tables import corrected_tables
 

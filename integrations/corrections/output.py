@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audit.errors import InputError
 from audit.files.storage import replace_file
 from integrations.sources.table_files import LOG_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -82,6 +86,17 @@ def write_file(path: Path, content: bytes, option: str = "--output") -> None:
         replace_file(path, content)
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be written ({error.strerror}); give another with {option}") from None
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    from audit.files.spreadsheet import write_csv
+
+    write_file(path, write_csv(table, index=False).encode("utf-8", errors="replace"))
 
 
 @contextmanager

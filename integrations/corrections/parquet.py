@@ -25,51 +25,80 @@ def corrected_parquet(path: Path, column: str | None) -> Corrected:
         InputError: if they are gone, or a new label does not fit the column.
     """
     from integrations.sources.huggingface import parquet_files
-    from integrations.sources.parquet import count_rows, files_by_split
 
     read = parquet_files(path, label_column=column)
     labels = {image.source_id: image.label for image in read}
     column = read.label_column
     assert column is not None
-    places: dict[str, tuple[Path, int]] = {}
-    by_split = files_by_split(path)
-    for split, files in by_split.items():
-        rows = [(file, row) for file, count in zip(files, count_rows(files), strict=True) for row in range(count)]
-        places |= {f"{split}/{number:06d}": place for number, place in enumerate(rows)}
+    places = places_in_parquet(path)
 
     def write(output: Path, changes: Mapping[str, str]) -> list[str]:
-        cells: dict[Path, dict[int, str]] = {file: {} for files in by_split.values() for file in files}
-        for key, label in changes.items():
-            file, row = places[key]
-            cells[file][row] = label
-        if path.is_file():
-            _rewrite(path, output, column, cells[path])
-            return []
-        with whole_folder(output) as folder:
-            for file, changed in cells.items():
-                place = folder / file.relative_to(path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _rewrite(file, place, column, changed)
+        write_parquet(path, output, column, {places[key]: label for key, label in changes.items()})
         return []
 
     return Corrected(labels, path, path.suffix.lower() if path.is_file() else None, write)
 
 
+Place = tuple[Path, int]
+"""A file, and the number of a row in it."""
+
+
+def places_in_parquet(path: Path) -> dict[str, Place]:
+    """Where each row is, by its key in the source `parquet:path`.
+
+    Raises:
+        InputError: if the files are gone.
+    """
+    from integrations.sources.parquet import count_rows, files_by_split
+
+    places: dict[str, Place] = {}
+    for split, files in files_by_split(path).items():
+        rows = [(file, row) for file, count in zip(files, count_rows(files), strict=True) for row in range(count)]
+        places |= {f"{split}/{number:06d}": place for number, place in enumerate(rows)}
+    return places
+
+
+def write_parquet(path: Path, output: Path, column: str, values: Mapping[Place, str]) -> None:
+    """Write a parquet file, or a folder of them, with some values of a column, which may be a new one.
+
+    Raises:
+        InputError: if a value does not fit the column.
+    """
+    from integrations.sources.parquet import files_by_split
+
+    cells: dict[Path, dict[int, str]] = {file: {} for files in files_by_split(path).values() for file in files}
+    for (file, row), value in values.items():
+        cells[file][row] = value
+    if path.is_file():
+        _rewrite(path, output, column, cells[path])
+        return
+    with whole_folder(output) as folder:
+        for file, changed in cells.items():
+            place = folder / file.relative_to(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _rewrite(file, place, column, changed)
+
+
 def _rewrite(file: Path, output: Path, column: str, changes: Mapping[int, str]) -> None:
     """Write a file's row groups, with some values of a column changed, by the row's number in the file."""
+    import pyarrow
     from pyarrow import parquet
 
     from audit.files.storage import whole_file
 
     output.parent.mkdir(parents=True, exist_ok=True)
     opened = parquet.ParquetFile(file)
-    schema, names = opened.schema_arrow, _class_names(opened.schema_arrow, column)
-    place = schema.get_field_index(column)
+    schema = opened.schema_arrow
+    if new := column not in schema.names:
+        schema = schema.append(pyarrow.field(column, pyarrow.string()))
+    names, place = _class_names(schema, column), schema.get_field_index(column)
     compression = _compression(opened.metadata)
     with whole_file(output) as temporary, parquet.ParquetWriter(temporary, schema, compression=compression) as writer:
         began = 0
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number)
+            if new:
+                table = table.append_column(schema.field(place), pyarrow.nulls(len(table), pyarrow.string()))
             own = {row - began: label for row, label in changes.items() if began <= row < began + len(table)}
             began += len(table)
             if own:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import InputError
-from audit.files.spreadsheet import write_csv
-from integrations.corrections.output import Corrected, whole_folder, write_file
+from integrations.corrections.output import Corrected, whole_folder, write_file, write_table
 
 if TYPE_CHECKING:
     from audit.summary.surroundings import AuditedDataset
-    from integrations.sources.table import Row
+    from integrations.sources.csv_and_json import TextTable
 
 
 def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
@@ -34,19 +32,38 @@ def corrected_tables(path: Path, source: AuditedDataset) -> Corrected:
     rows = {row.key: row for row in table.rows}
 
     def write(output: Path, changes: Mapping[str, str]) -> list[str]:
-        cells: dict[Path, dict[int, Any]] = defaultdict(dict)
-        for key, label in changes.items():
-            cells[rows[key].table.path][rows[key].place] = _like(label, rows[key])
-        contents = {file.path: file.rewritten(table.labels, cells[file.path]) for file in table.tables}
-        if path.is_file():
-            write_file(output, contents[path])
-            return []
-        _write_folder(output, path, contents)
+        values = {
+            (row.table.path, row.place): as_in(row.table.path, label, row.value)
+            for row, label in ((rows[key], label) for key, label in changes.items())
+        }
+        write_tables(path, output, table.tables, table.labels, values)
         return []
 
     return Corrected(
         {key: row.label for key, row in rows.items()}, path, path.suffix.lower() if path.is_file() else None, write
     )
+
+
+def write_tables(
+    path: Path, output: Path, tables: Sequence[TextTable], column: str, values: Mapping[tuple[Path, int], Any]
+) -> None:
+    """Write a table, or a folder of them, with some values of a column, which may be a new one.
+
+    Args:
+        path: of the table or the folder.
+        output: where it goes.
+        tables: the files.
+        column: its name.
+        values: by file and position of the row.
+    """
+    cells: dict[Path, dict[int, Any]] = defaultdict(dict)
+    for (file, row), value in values.items():
+        cells[file][row] = value
+    contents = {file.path: file.rewritten(column, cells[file.path]) for file in tables}
+    if path.is_file():
+        write_file(output, contents[path])
+    else:
+        _write_folder(output, path, contents)
 
 
 def corrected_coco(path: Path) -> Corrected:
@@ -108,8 +125,8 @@ def plain_labels(source: AuditedDataset) -> Corrected:
     def write(output: Path, changes: Mapping[str, str]) -> list[str]:
         import pandas as pd
 
-        table = pd.DataFrame({"key": list(labels), "label": [changes.get(key, label) for key, label in labels.items()]})
-        write_file(output, write_csv(table, index=False).encode())
+        corrected = [changes.get(key, label) for key, label in labels.items()]
+        write_table(output, pd.DataFrame({"key": list(labels), "label": corrected}))
         return [f"{source.source} is not written back; the table has its keys and labels"]
 
     return Corrected(labels, None, ".csv", write)
@@ -128,14 +145,22 @@ def _labels_of(source: AuditedDataset) -> dict[str, str | None]:
     return dict(zip(samples.ids, samples.labels, strict=True))
 
 
-def _like(label: str, row: Row) -> Any:
-    """A label as a value of its cell's type."""
-    if isinstance(row.value, int) and not isinstance(row.value, bool):
+def as_in(table: Path, label: str, old: Any) -> Any:
+    """A label as a value of the type that its cell has.
+
+    Args:
+        table: the file, for the message.
+        label: the new label.
+        old: the cell's value.
+
+    Raises:
+        InputError: if the cell holds a whole number, and the label is none.
+    """
+    if isinstance(old, int) and not isinstance(old, bool):
         try:
             return int(label)
         except ValueError:
             raise InputError(
-                f"the labels of {os.path.basename(row.table.path)} are whole numbers, and the new label of {row.key!r} "
-                f"is {label!r}; give a number"
+                f"the labels of {table.name} are whole numbers, and a new label is {label!r}; give a number"
             ) from None
     return label

@@ -81,7 +81,7 @@ class TextTable:
         """The file's bytes with some cells of a column changed, and all else as it is.
 
         Args:
-            column: its name.
+            column: its name. A new one stands behind the others, and is empty where there is no value.
             changes: the new values by the position of the row, from 0.
 
         Raises:
@@ -90,7 +90,8 @@ class TextTable:
         content = self.path.read_bytes()
         text = _decoded(content)[0]
         if self.path.suffix.lower() in SEPARATED_SUFFIXES:
-            text = self._with_cells(text, list(self.columns).index(column), changes)
+            known = column in self.columns
+            text = (self._with_cells if known else self._with_column)(text, column, changes)
         elif self.path.suffix.lower() in LINES_SUFFIXES:
             text = self._with_lines(text, column, changes)
         else:
@@ -103,7 +104,19 @@ class TextTable:
                 f"{text[error.start]!r} of a new value; save the table as UTF-8 first"
             ) from None
 
-    def _with_cells(self, text: str, place: int, changes: Mapping[int, Any]) -> str:
+    def _with_column(self, text: str, column: str, values: Mapping[int, Any]) -> str:
+        width, end = len(self.columns), self._form.delimiter
+        parts: list[str] = []
+        done = 0
+        for row, cells in enumerate(_rows(text, end), -1 if self._form.header else 0):
+            last = cells[min(len(cells), width) - 1]
+            value = _quoted(column if row < 0 else str(values.get(row, "")), last, end)
+            parts += [text[done : last.end], end * (1 + max(0, width - len(cells))), value]
+            done = last.end
+        return "".join([*parts, text[done:]])
+
+    def _with_cells(self, text: str, column: str, changes: Mapping[int, Any]) -> str:
+        place = list(self.columns).index(column)
         parts: list[str] = []
         done = 0
         rows = _rows(text, self._form.delimiter)

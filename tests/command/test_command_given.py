@@ -60,12 +60,20 @@ def test_a_table_without_images_needs_neither_images_nor_a_database(tmp_path: Pa
     labels = np.where(np.arange(200) % 20 == 0, (true + 1) % 3, true)
     pd.DataFrame({"label": np.array(["cat", "dog", "owl"])[labels]}).to_csv(tmp_path / "labels.csv", index=False)
     np.save(tmp_path / "p.npy", 5.0 * np.eye(3)[true] + rng.normal(size=(200, 3)))
-    asked = ("run", "labels.csv", "--backbone", "none", "--predictions", "p.npy", "-o", "result")
-    done = forked_command(*asked, cwd=tmp_path, FIFTYONE_DATABASE_URI="mongodb://localhost:9/")
+    asked = ("run", "labels.csv", "--predictions", "p.npy", "-o", "result")
+    closed = {"FIFTYONE_DATABASE_URI": "mongodb://localhost:9/"}
+    done = forked_command(*asked, cwd=tmp_path, **closed)
     assert done.returncode == 0, done.stderr
+    assert "no row of labels.csv names a picture" in done.stderr
     result = AuditResult.load(tmp_path / "result")
     assert result.flagged.index.astype(int).sort_values().tolist() == list(range(0, 200, 20))
-    assert "Influence is undefined" in (tmp_path / "result" / "report.html").read_text()
+    report = (tmp_path / "result" / "report.html").read_text()
+    assert "Influence is undefined" in report
+    assert "influence-audit apply RESULT_FOLDER -o corrected-labels.csv --decisions flagged.csv" in report
+    done = forked_command("apply", "result", "-o", "corrected.csv", "--accept-from", "0.5", cwd=tmp_path, **closed)
+    assert done.returncode == 0, done.stderr
+    corrected = pd.read_csv(tmp_path / "corrected.csv")["label"].to_numpy()
+    assert (corrected == np.array(["cat", "dog", "owl"])[true]).mean() > 0.99
 
 
 def test_files_are_audited_without_fiftyone_and_without_a_database(tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_a_dry_run_of_a_table_without_images_says_what_was_understood(tmp_path: 
     pd.DataFrame({"label": labels}).to_csv(tmp_path / "labels.csv", index=False)
     np.save(tmp_path / "p.npy", 5.0 * np.eye(3)[np.arange(90) % 3] - 2)
     np.save(tmp_path / "short.npy", np.eye(3))
-    asked = ("run", "labels.csv", "--dry-run", "--backbone", "none", "--predictions")
+    asked = ("run", "labels.csv", "--dry-run", "--predictions")
     closed = {"FIFTYONE_DATABASE_URI": "mongodb://localhost:9/"}
     done = forked_command(*asked, "p.npy", "--json", cwd=tmp_path, **closed)
     assert done.returncode == 0, done.stderr

@@ -265,6 +265,11 @@ def test_label_columns_of_a_table_without_images_are_audited_by_predictions(tmp_
     result = AuditResult.load(folder)
     assert {annotator.name for annotator in result.summary.annotators} == set(RATES)
     assert (result.scores["label"] == [f"digit {label}" for label in true]).mean() > 0.9
+    source = result.summary.source
+    assert source is not None
+    corrected_source(result, source).write(tmp_path / "corrected.csv", {"3": "digit 7"})
+    written = pd.read_csv(tmp_path / "corrected.csv", index_col=0)
+    assert written["consensus_label"].tolist() == [*result.scores["label"][:3], "digit 7", *result.scores["label"][4:]]
     assert 'id="annotators"' in (folder / "report.html").read_text()
     assert "the consensus of 3 annotators" in (folder / "summary.md").read_text()
 
@@ -294,5 +299,13 @@ def test_label_columns_of_a_table_of_images_are_audited_without_fiftyone(tmp_pat
     source = result.summary.source
     assert source is not None
     assert (source.annotators, source.label_column) == (("ann", "bob", "eve", "lazy"), "ann,bob,eve,lazy")
-    with pytest.raises(InputError, match="the consensus of several columns"):
-        corrected_source(source)
+    corrected, output = corrected_source(result, source), tmp_path / "corrected.csv"
+    assert corrected.write(output, {"001.png": "digit 7"}) == ["the consensus is the new column consensus_label"]
+    read = pd.read_csv(output)
+    assert read.drop(columns="consensus_label").equals(pd.read_csv(tmp_path / "labels.csv"))
+    expected = result.scores["label"].tolist()
+    expected[1] = "digit 7"
+    assert read["consensus_label"].tolist() == expected
+    (tmp_path / "labels.csv").write_bytes(output.read_bytes())
+    with pytest.raises(InputError, match="has a column 'consensus_label' already; rename it"):
+        corrected.write(output, {})

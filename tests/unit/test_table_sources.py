@@ -12,6 +12,7 @@ from PIL import Image
 
 from audit.errors import InputError
 from integrations.sources import ImportedSource, resolve_source
+from integrations.sources.csv_and_json import read_text_table
 from integrations.sources.labelled_images import LabelledImages
 from integrations.sources.table import read_label_table
 
@@ -390,3 +391,25 @@ def test_only_the_changed_records_differ(tmp_path: Path, name: str, content: str
     pictures(tmp_path)
     table = read_label_table(write(tmp_path / name, content), label="label")
     assert table.tables[0].rewritten("label", {1: "owl"}).decode() == content.replace("dog", "owl")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("file,label\na.png,cat\nb.png,dog\n", "file,label,new\na.png,cat,\nb.png,dog,fox\n"),
+        (
+            '"file";"label"\r\n"a.png";"cat"\r\n\r\nb.png;dog',
+            '"file";"label";"new"\r\n"a.png";"cat";""\r\n\r\nb.png;dog;fox',
+        ),
+        ("file,label,note\na.png,cat\nb.png,dog,x,y\n", "file,label,note,new\na.png,cat,,\nb.png,dog,x,fox,y\n"),
+        ("sep=;\nfile;label\na.png;cat\nb.png;dog\n", "sep=;\nfile;label;new\na.png;cat;\nb.png;dog;fox\n"),
+        ("a.png,cat\nb.png,dog\n", "a.png,cat,\nb.png,dog,fox\n"),
+    ],
+)
+def test_a_new_column_stands_behind_the_others(content: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(content.encode())
+    written = read_text_table(tmp_path / "labels.csv").rewritten("new", {1: "fox"})
+    assert written.decode() == expected
+    (tmp_path / "labels.csv").write_bytes(written)
+    read = list(read_text_table(tmp_path / "labels.csv").columns.values())
+    assert any(column in (["", "fox"], [None, "fox"]) for column in read)

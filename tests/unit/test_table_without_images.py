@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import audit
-from integrations.table_without_images import audit_table, labels_of_table
+from audit.data.samples import Samples
+from audit.summary.surroundings import AuditedDataset
+from integrations.corrections.corrected import corrected_source
+from integrations.corrections.labels_table import corrected_labels
+from integrations.sources.table_files import read_columns
+from integrations.table_without_images import audit_table, labels_of_table, names_no_pictures
 from tests.predicted import N, made_predictions, softmax
 
 LABELS = [f"class {label}" for label in made_predictions()[1]]
@@ -29,29 +35,68 @@ def written(folder: Path, suffix: str) -> str:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".pq"])
 def test_labels_are_read_from_every_usual_table(suffix: str, tmp_path: Path) -> None:
-    samples = labels_of_table(written(tmp_path, suffix))
-    assert samples is not None
+    samples = read(written(tmp_path, suffix))
     assert list(samples.labels) == LABELS
     assert samples.ids[:2] == ["0", "1"]
 
 
-def test_a_table_is_audited_by_predictions_alone(tmp_path: Path) -> None:
+def read(source: str, label_column: str | None = None) -> Samples:
+    table = labels_of_table(source, label_column)
+    assert table is not None
+    return table.samples
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_is_audited_by_predictions_and_written_with_other_labels(suffix: str, tmp_path: Path) -> None:
     logits, labels, true = made_predictions()
     np.save(tmp_path / "p.npy", softmax(logits))
-    samples = labels_of_table(written(tmp_path, ".csv"))
-    assert samples is not None
-    done = audit_table(samples, audit.AuditConfig(), tmp_path / "result", [], str(tmp_path / "p.npy"))
+    table = labels_of_table(written(tmp_path, suffix))
+    assert table is not None
+    assert (table.path.name, table.label_column) == (f"labels{suffix}", "label")
+    audited = AuditedDataset(
+        dataset="labels",
+        slug="",
+        label_field="label",
+        audit_key="audit",
+        source=table.description,
+        label_column="label",
+        predictions=str(tmp_path / "p.npy"),
+        in_fiftyone=False,
+        without_images=True,
+    )
+    done = audit_table(table.samples, audited, audit.AuditConfig(), tmp_path / "result")
     assert done.problem is None
     assert done.report.is_file()
     flagged = done.result.scores["flag"].to_numpy()
     assert (flagged == (labels != true)).mean() > 0.95
-    assert audit.AuditResult.load(tmp_path / "result").summary.source is None
+    result = audit.AuditResult.load(tmp_path / "result")
+    assert result.summary.source == audited
+    corrected, output = corrected_source(result, audited), tmp_path / f"corrected{suffix}"
+    assert list(corrected.labels.values()) == LABELS
+    assert corrected.write(output, {"7": "class 1", "0": "class 2"}) == []
+    changed = dict(enumerate(LABELS)) | {7: "class 1", 0: "class 2"}
+    assert read_columns(output) == {"name": [f"sample {row}" for row in range(N)], "label": list(changed.values())}
+
+
+def test_a_table_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(audit.InputError, match="which was audited, is gone"):
+        corrected_labels(tmp_path / "labels.csv", "label")
+
+
+def test_rows_that_name_pictures_by_their_numbers_are_told_from_those_without(tmp_path: Path) -> None:
+    """A table of ids is without images only where no file beside it has such a name."""
+    pd.DataFrame({"id": ["0001", "0002"], "label": ["a", "b"]}).to_csv(tmp_path / "train.csv", index=False)
+    assert names_no_pictures(str(tmp_path / "train.csv"))
+    (tmp_path / "train").mkdir()
+    for name in ("0001", "0002"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "train" / f"{name}.png")
+    assert not names_no_pictures(str(tmp_path / "train.csv"))
+    assert not names_no_pictures(str(tmp_path / "train"))
 
 
 def test_rows_follow_the_ids_of_the_table(tmp_path: Path) -> None:
     pd.DataFrame({"id": ["a", "b", "c"], "y": ["x", "", "z"]}).to_csv(tmp_path / "t.csv", index=False)
-    samples = labels_of_table(str(tmp_path / "t.csv"))
-    assert samples is not None
+    samples = read(str(tmp_path / "t.csv"))
     assert samples.ids == ["a", "b", "c"]
     assert samples.labels == ["x", None, "z"]
 
@@ -60,9 +105,7 @@ def test_an_index_that_pandas_named_gives_the_ids(tmp_path: Path) -> None:
     labels = pd.Series(["x", None, "z"], name="given_label", dtype="string")
     labels.to_frame().set_index(pd.Index(["a", "b", "c"], name="id")).to_parquet(tmp_path / "named.parquet")
     labels.to_frame().set_index(pd.Index(["a", "b", "c"])).to_parquet(tmp_path / "unnamed.parquet")
-    named, unnamed = (labels_of_table(str(tmp_path / f"{name}.parquet")) for name in ("named", "unnamed"))
-    assert named is not None
-    assert unnamed is not None
+    named, unnamed = (read(str(tmp_path / f"{name}.parquet")) for name in ("named", "unnamed"))
     assert (named.ids, unnamed.ids) == (["a", "b", "c"], ["0", "1", "2"])
     assert named.labels == unnamed.labels == ["x", None, "z"]
 
@@ -72,9 +115,7 @@ def test_the_label_column_is_found_by_its_name_among_others(tmp_path: Path) -> N
     table.to_csv(tmp_path / "y.csv", index=False)
     table.rename(columns={"y": "given_label", "x": "true_label"}).to_csv(tmp_path / "given.csv", sep=";", index=False)
     for name in ("y", "given"):
-        samples = labels_of_table(str(tmp_path / f"{name}.csv"))
-        assert samples is not None
-        assert samples.labels == ["a", "b"]
+        assert read(str(tmp_path / f"{name}.csv")).labels == ["a", "b"]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
@@ -101,6 +142,4 @@ def test_an_unclear_label_column_is_asked_for(tmp_path: Path) -> None:
         labels_of_table(source)
     with pytest.raises(audit.InputError, match=r"column 'third' is not in table .*; its columns are: first, second"):
         labels_of_table(source, "third")
-    samples = labels_of_table(source, "second")
-    assert samples is not None
-    assert samples.labels == ["b"]
+    assert read(source, "second").labels == ["b"]
