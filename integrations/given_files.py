@@ -34,19 +34,27 @@ class AuditedSamples:
         filepaths: n paths, None where a sample is no file.
         source_ids: n names in the source; None where they are not known.
         orders: the orders that a file's rows may have, each as the positions of the samples (-1 for one that is not
-            audited), the likeliest first: of the samples themselves, of their dataset, of their source.
+            audited), the likeliest first: of their source, of the samples themselves, of their dataset.
+        numbered: the one of these whose rows a file may name by their numbers.
     """
 
     ids: Sequence[str]
     filepaths: Sequence[str | None]
     source_ids: Sequence[str | None]
     orders: Sequence[np.ndarray]
+    numbered: np.ndarray
 
     @classmethod
-    def of(cls, samples: Samples) -> AuditedSamples:
-        """Samples that are not in FiftyOne, in the order of their source."""
+    def of(cls, samples: Samples, source_order: Sequence[str] | None = None) -> AuditedSamples:
+        """Samples that are not in FiftyOne.
+
+        Args:
+            samples: in the order of their source.
+            source_order: the ids of all rows of the source, of which some have no sample; None where all have one.
+        """
         paths = [str(image) if isinstance(image, str | Path) else None for image in samples.images]
-        return cls(samples.ids, paths, [None] * len(paths), [np.arange(len(paths))])
+        orders = orders_of_source(samples.ids, samples.ids if source_order is None else source_order)
+        return cls(samples.ids, paths, [None] * len(paths), orders, orders[0])
 
     def positions(self, names: Sequence[str], where: str) -> np.ndarray:
         """The position of the sample that each name means, -1 for none.
@@ -73,7 +81,7 @@ class AuditedSamples:
         A part that several samples have names none of them.
         """
         paths = [path or "" for path in self.filepaths]
-        numbered = {str(row): int(place) for row, place in enumerate(self.orders[-1]) if place >= 0}
+        numbered = {str(row): int(place) for row, place in enumerate(self.numbered) if place >= 0}
         return [
             (str, _distinct(list(self.ids))),
             (str, _distinct([name or "" for name in self.source_ids])),
@@ -82,6 +90,19 @@ class AuditedSamples:
             (os.path.basename, _distinct(list(map(os.path.basename, paths)))),
             (str, numbered),
         ]
+
+
+def orders_of_source(names: Sequence[str | None], source_order: Sequence[str]) -> list[np.ndarray]:
+    """The orders of a file with a row for each row of the source, and of one with those that are audited.
+
+    Args:
+        names: what the source calls the samples.
+        source_order: what it calls all of its rows, in its order.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    whole = np.array([places.get(name, -1) for name in source_order])
+    audited = whole[whole >= 0]
+    return [whole] if len(audited) == len(whole) else [whole, audited]
 
 
 def _last_two_parts(path: str) -> str:
@@ -98,13 +119,16 @@ def _distinct(names: Sequence[str]) -> dict[str, int]:
     return {name: place for name, place in places.items() if name not in repeated}
 
 
-def given_in_files(samples: Samples, embeddings: Sequence[str], predictions: str | None) -> Given:
+def given_in_files(
+    samples: Samples, embeddings: Sequence[str], predictions: str | None, source_order: Sequence[str] | None = None
+) -> Given:
     """Embeddings and predictions in files, for samples that are not in FiftyOne and have the order of their source.
 
     Args:
         samples: that are audited; their ids are what the source calls them.
         embeddings: the files of embeddings.
         predictions: the file of predictions; None if there is none.
+        source_order: the ids of all rows of the source, of which some have no sample; None where all have one.
 
     Raises:
         InputError: if a text names no file, or its rows are not those of the samples.
@@ -114,7 +138,7 @@ def given_in_files(samples: Samples, embeddings: Sequence[str], predictions: str
     for option, text in named:
         if not is_file_name(text):
             raise InputError(f"{option} {text!r} is no .npy or .parquet file; without FiftyOne, give a file")
-    listed = AuditedSamples.of(samples)
+    listed = AuditedSamples.of(samples, source_order)
     vectors_of = [read_in_order(Path(one), listed, "--embeddings") for one in embeddings]
     return Given.read(
         vectors_of or None,

@@ -164,7 +164,7 @@ def audit_without_fiftyone(
         return result
 
     samples = _samples_of(images)
-    given = given_in_files(samples, audited.embeddings, audited.predictions)
+    given = given_in_files(samples, audited.embeddings, audited.predictions, images.order)
     result = audit.audit_images(
         samples,
         config,

@@ -9,7 +9,7 @@ import numpy as np
 
 from audit.annotators.labels import AnnotatorLabels
 from audit.data.embeddings import NO_EMBEDDING, GivenEmbeddings
-from audit.data.predictions import NO_PREDICTION, Predictions
+from audit.data.predictions import NO_PREDICTION, Predictions, check_column_order
 from audit.errors import InputError
 
 
@@ -60,6 +60,21 @@ class Given:
         """The distinct labels of all samples, sorted, by their labels (n,) or those of all annotators."""
         return np.unique(labels) if self.annotators is None else self.annotators.classes
 
-    def probabilities(self, rows: np.ndarray, every_label: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
-        """The predictions (k, C) for samples; None if there are none (`Predictions.of_classes`)."""
-        return None if self.predictions is None else self.predictions.select(rows).of_classes(every_label, classes)
+    def probabilities(self, rows: np.ndarray, every_label: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+        """The predictions (k, C) for samples; None if there are none (`Predictions.of_classes`).
+
+        Args:
+            rows: positions (k,) of the audited samples.
+            every_label: the sorted distinct labels of all samples.
+            labels: (k,) of the audited samples.
+
+        Raises:
+            InputError: if the columns are not those of the classes, or clearly in another order.
+        """
+        if self.predictions is None:
+            return None
+        classes, numbers = np.unique(labels, return_inverse=True)
+        found = self.predictions.select(rows).of_classes(every_label, classes)
+        if self.predictions.columns is None:
+            check_column_order(found, numbers)
+        return found

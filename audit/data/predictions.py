@@ -21,6 +21,9 @@ from audit.errors import InputError, first_line
 SUM_TOLERANCE = 0.02  # by which a row's sum may differ from 1: half precision rounds each probability by up to 5e-4
 NO_PREDICTION = "no prediction was given"
 MOST_NAMED = 5  # classes that a message names
+MOST_AGREEING = 0.5
+"""Share of the labels that must agree in another order of the columns before the given order is doubted."""
+MOST_ORDERED = 2000
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Predictions:
     Attributes:
         probabilities: float32 (n, K); rows sum to 1. A row without a prediction is uniform.
         missing: bool (n,), the samples without a prediction.
-        columns: the class names of the K columns; None if they are in the order of the sorted class names.
+        columns: the class names of the K columns; None if they are in the order of the classes: sorted, and those that
+            are all whole numbers by their value, also where they are text.
     """
 
     probabilities: np.ndarray
@@ -97,7 +101,9 @@ class Predictions:
 
     def _places(self, every: np.ndarray, name: str) -> dict[Any, int]:
         """The column of each label."""
-        labels, count = every.tolist(), self.probabilities.shape[1]
+        count = self.probabilities.shape[1]
+        numbers = _whole_numbers(every)
+        labels = every.tolist() if numbers is None else every[np.argsort(numbers)].tolist()
         if self.columns is not None:
             by_name = {column: place for place, column in enumerate(self.columns)}
             lacking = [label for label in labels if str(label) not in by_name]
@@ -109,13 +115,53 @@ class Predictions:
             return {label: by_name[str(label)] for label in labels}
         if count == len(labels):
             return {label: place for place, label in enumerate(labels)}
-        numbered = every.dtype.kind in "iu" and min(labels) >= 0 and max(labels) < count
-        if numbered:  # class numbers, some of which no sample has
-            return {label: int(label) for label in labels}
+        if numbers is not None and numbers.min() >= 0 and numbers.max() < count:  # some of which no sample has
+            return {label: int(float(label)) for label in labels}
         raise InputError(
             f"{name} have {count} columns, and the labels {len(labels)} classes ({_named(labels)}); give a column for "
             "each class in sorted order, or a table (parquet, or a DataFrame) whose columns are named as the classes"
         )
+
+
+def check_column_order(probabilities: np.ndarray, labels: np.ndarray, name: str = "predictions") -> None:
+    """Refuse columns without names that are clearly in another order than the classes.
+
+    They are if the predictions agree with most labels once their columns are put into another order, and with less
+    than half as many as they stand. Beyond MOST_ORDERED classes it is not looked for: it would take minutes.
+
+    Args:
+        probabilities: (n, C).
+        labels: (n,) class numbers.
+        name: of the argument, for messages.
+
+    Raises:
+        InputError: saying how many labels agree either way.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    classes, predicted = probabilities.shape[1], probabilities.argmax(1)
+    agree = (predicted == labels).mean()
+    if agree >= 0.5 or classes > MOST_ORDERED:  # no order can have twice as many
+        return
+    pairs = labels.astype(np.int64) * classes + predicted
+    counts = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    best = counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels)
+    if best >= MOST_AGREEING and agree < best / 2:
+        raise InputError(
+            f"{name} agree with {agree:.0%} of the labels, and with {best:.0%} if their columns stood in another order "
+            "than that of the sorted classes; give a table (parquet, or a DataFrame) whose columns are named as the "
+            "classes"
+        )
+
+
+def _whole_numbers(classes: np.ndarray) -> np.ndarray | None:
+    """The values (C,) of class names that are all whole numbers, each another one; None for any others."""
+    try:
+        values = classes.astype(np.float64)
+    except ValueError:
+        return None
+    whole = classes.dtype.kind in "iufUO" and np.isfinite(values).all() and (values == np.floor(values)).all()
+    return values if whole and len(np.unique(values)) == len(values) else None
 
 
 def _named(names: Sequence[Any]) -> str:
@@ -156,7 +202,8 @@ def _matrix(given: Any, name: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
         given = given.to_pandas()
     columns = None
     if isinstance(given, pd.DataFrame):
-        columns = None if isinstance(given.columns, pd.RangeIndex) else tuple(map(str, given.columns))
+        without_names = given.columns.equals(pd.RangeIndex(given.shape[1]))
+        columns = None if without_names else tuple(map(str, given.columns))
         if not given.columns.is_unique:
             raise InputError(f"{name}: two columns have the same name; give one column a class")
         for column, kind in zip(given.columns, given.dtypes, strict=True):

@@ -122,7 +122,7 @@ def source_cases(
 def _predictions(path: Path, ids: list[str], true: np.ndarray) -> np.ndarray:
     """Probabilities (n, C) of all samples, from a file in their order or with their ids."""
     nothing = [None] * len(ids)
-    listed = AuditedSamples(ids, nothing, nothing, [np.arange(len(ids))])
+    listed = AuditedSamples(ids, nothing, nothing, [np.arange(len(ids))], np.arange(len(ids)))
     predictions = Predictions.read(read_in_order(path, listed, "--predictions"))
     if predictions.missing.any():
         raise InputError(f"--predictions {str(path)!r} lack {int(predictions.missing.sum())} samples; give one each")

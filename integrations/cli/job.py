@@ -136,7 +136,7 @@ class AuditJob:
         texts = [*self.embeddings, self.predictions or ""]
         if not isinstance(source, ImportedSource) or not any(map(is_file_name, texts)):
             return None
-        return [image.source_id for image in source.images]
+        return source.images.order
 
     def refuse_others_files(self, folder: Path | None = None) -> None:
         """Refuse a result folder that holds anything but an earlier result.

@@ -16,7 +16,7 @@ from audit.data.given import Given
 from audit.data.predictions import Predictions
 from audit.errors import InputError, first_line
 from integrations.fiftyone.read import root_of
-from integrations.given_files import AuditedSamples, is_file_name, read_in_order, vectors
+from integrations.given_files import AuditedSamples, is_file_name, orders_of_source, read_in_order, vectors
 
 EMBEDDINGS, PREDICTIONS = "embeddings", "predictions"
 
@@ -81,11 +81,11 @@ def _audited_samples(collection: SampleCollection, source_order: Sequence[str] |
     position = {sample: place for place, sample in enumerate(ids)}
     if len(dataset) != len(ids):
         orders.append(np.array([position.get(sample, -1) for sample in dataset.values("id")]))
+    numbered = orders[-1]
     if source_order is not None:
-        by_name = {name: place for place, name in enumerate(source_ids)}
-        in_source = np.array([by_name.get(name, -1) for name in source_order])
-        orders = [in_source, *(order for order in orders if len(order) != len(in_source))]
-    return AuditedSamples(ids, filepaths, source_ids, orders)
+        of_source = orders_of_source(source_ids, source_order)
+        orders, numbered = [*of_source, *orders], of_source[0]
+    return AuditedSamples(ids, filepaths, source_ids, orders, numbered)
 
 
 def _embeddings(collection: SampleCollection, given: Any, samples: AuditedSamples) -> Any:

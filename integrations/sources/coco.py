@@ -59,6 +59,7 @@ def coco_source(
     listed = [row for file in files for row in _rows_of(file, images_folder(images))]
     classes = sorted({row.label for row in listed if row.label is not None})
     kept = chosen_classes(keep_labels, classes, description)
+    order = tuple(row.source_id for row in listed)
     listed = [row for row in listed if kept is None or row.label in kept]
     found = [row for row in listed if row.image is not None]
     left_out = tuple(
@@ -83,6 +84,7 @@ def coco_source(
         left_out,
         f"COCO, one label for each picture{splits}",
         tuple(image.label for image in found),
+        rows=order,
     )
 
 

@@ -247,6 +247,7 @@ def _labelled_images(
         f"splits {', '.join(splits)}; images in column {images!r}, labels in column {column!r}",
         tuple(labels[split][row] for split in splits for row in rows[split]),
         column,
+        tuple(f"{split}/{row:06d}" for split in splits for row in range(len(labels[split]))),
     )
 
 

@@ -51,6 +51,8 @@ class LabelledImages:
         layout: how the source was understood, in a sentence; '' where there is only one way.
         labels: of the images, in their order, where they are known without reading the images.
         label_column: the column that the labels are from; None where the source has no columns.
+        rows: what the source calls all of its rows, in its order: those without a picture and of other classes, too.
+            None where these are the images.
     """
 
     name: str
@@ -63,6 +65,12 @@ class LabelledImages:
     layout: str = ""
     labels: tuple[str | None, ...] | None = None
     label_column: str | None = None
+    rows: tuple[str, ...] | None = None
+
+    @property
+    def order(self) -> list[str]:
+        """What the source calls its rows, in the order that a file with a row for each has."""
+        return [image.source_id for image in self] if self.rows is None else list(self.rows)
 
     def __len__(self) -> int:
         return self.count

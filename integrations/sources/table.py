@@ -79,6 +79,13 @@ class LabelTable:
     unnamed: tuple[tuple[str, str | None], ...]
 
     @property
+    def order(self) -> list[str]:
+        """The keys of all rows, those that name no picture included, in the order of the files."""
+        named = {(row.table.path, row.place): row.key for row in self.rows}
+        places = [(file.path, place) for file in self.tables for place in range(file.count)]
+        return [named.get(place, "") for place in places]
+
+    @property
     def description(self) -> str:
         """As `resolve_source` reads it."""
         return f"table:{self.path}"
@@ -141,6 +148,7 @@ def as_images(table: LabelTable, keep_labels: Sequence[str] | None = None) -> La
         _describe(table),
         tuple(row.label for row in audited),
         table.labels,
+        tuple(table.order),
     )
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import audit
 from audit.data.samples import Samples
 from integrations.given_files import given_in_files
+from integrations.sources import ImportedSource, resolve_source
 
 N = 6
 SAMPLES = Samples([f"train/{row:06d}" for row in range(N)], [f"pictures/{row}.png" for row in range(N)], ["a", "b"] * 3)
@@ -80,3 +82,35 @@ def test_predictions_are_read_by_class_names(tmp_path: Path) -> None:
     assert given is not None
     classes = np.array(["a", "b"])
     np.testing.assert_allclose(given.of_classes(classes, classes)[:, 0], np.linspace(1, 0, N), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["array", "row numbers"])
+def test_rows_are_those_of_the_source_where_pictures_are_missing(form: str, tmp_path: Path) -> None:
+    """A file has a row for each row of the source, and two of its pictures are not there."""
+    there = [0, 1, 3, 5]
+    samples = Samples([SAMPLES.ids[row] for row in there], [SAMPLES.images[row] for row in there], ["a", "b", "a", "b"])
+    np.save(tmp_path / "x.npy", X)
+    table = pd.DataFrame({"id": range(N), "a": X[:, 0], "b": X[:, 1]})
+    file = str(tmp_path / "x.npy") if form == "array" else saved(tmp_path, table)
+    found = given_in_files(samples, [file], None, SAMPLES.ids).embeddings
+    assert found is not None
+    np.testing.assert_array_equal(found.values, X[there])
+    np.save(tmp_path / "audited.npy", X[there])
+    found = given_in_files(samples, [str(tmp_path / "audited.npy")], None, SAMPLES.ids).embeddings
+    assert found is not None
+    np.testing.assert_array_equal(found.values, X[there])
+
+
+def test_a_source_knows_the_order_of_all_its_rows(tmp_path: Path) -> None:
+    pictures = [f"{row}.png" for row in range(5)]
+    for name in (*pictures[:2], *pictures[3:]):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    table = pd.DataFrame({"file": [*pictures, ""], "label": ["a", "b", "a", "b", "a", "b"]})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    found = resolve_source(f"table:{tmp_path / 'labels.csv'}")
+    assert isinstance(found, ImportedSource)
+    assert found.images.order == [*pictures, ""]
+    assert len(found.images) == 4
+    chosen = resolve_source(f"table:{tmp_path / 'labels.csv'}", keep_labels=["a"])
+    assert isinstance(chosen, ImportedSource)
+    assert chosen.images.order == [*pictures, ""]

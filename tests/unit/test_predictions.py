@@ -249,3 +249,34 @@ def test_find_label_issues_flags_no_sample_that_cannot_be_audited() -> None:
     assert mask.shape == (N,)
     assert not mask[[5, 6]].any()
     assert mask.any()
+
+
+@pytest.mark.parametrize("kind", ["{}", "{:02d}", "{}.0"])
+def test_classes_that_are_numbers_in_text_have_their_columns_in_the_order_of_numbers(kind: str) -> None:
+    """As text, 10 comes before 2."""
+    true = np.arange(240) % 12
+    labels = np.array([kind.format(number) for number in true])
+    found = Predictions.read(0.89 * np.eye(12)[true] + 0.11 / 12).of_classes(np.unique(labels), np.unique(labels))
+    assert (np.unique(labels)[found.argmax(1)] == labels).all()
+    few = true < 11
+    found = Predictions.read(np.eye(12)[true[few]]).of_classes(np.unique(labels[few]), np.unique(labels[few]))
+    assert (np.unique(labels[few])[found.argmax(1)] == labels[few]).all()
+
+
+def test_columns_in_another_order_are_refused_unless_they_are_named() -> None:
+    logits, labels, _ = made_predictions()
+    names, order = (
+        np.array(["eins", "zwei", "drei", "vier", "fuenf"]),
+        np.argsort(["eins", "zwei", "drei", "vier", "fuenf"]),
+    )
+    as_trained = softmax(logits)  # its columns are in the order of `names`, which is not the sorted one
+    with pytest.raises(audit.InputError, match=r"agree with \d+% of the labels, and with \d\d% if their columns"):
+        audit.audit_embeddings(None, names[labels], predictions=as_trained)
+    named = audit.audit_embeddings(None, names[labels], predictions=pd.DataFrame(as_trained, columns=names))
+    sorted_ones = audit.audit_embeddings(None, names[labels], predictions=as_trained[:, names.argsort()])
+    assert named.scores["suspicion"].equals(sorted_ones.scores["suspicion"])
+    reversed_ones = pd.DataFrame(as_trained)[[4, 3, 2, 1, 0]]
+    found = audit.audit_embeddings(None, labels, predictions=reversed_ones)
+    assert found.scores["suspicion"].equals(
+        audit.audit_embeddings(None, labels, predictions=as_trained).scores["suspicion"]
+    )
