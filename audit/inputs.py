@@ -178,7 +178,7 @@ def _material(
     if splits is not None and listed.images is None:
         check_validation(labels, splits)
     embeddings, keys, exponent = _chosen_rows(parts, rows, classes, ids, config)
-    predictions = given.probabilities(rows, every_label, labels)
+    predictions = given.probabilities(rows, every_label, classes, labels)
     with stages.stage("split", len(labels)):
         split = split_samples(labels, splits, config)
         note_trust(split, splits, config, stages)
@@ -321,7 +321,7 @@ def _through_backbone(
         left_out,
         every_label,
         Pictures(audited, backbone, embedded.computed, embedded.cached, notes),
-        predictions=given.probabilities(rows[kept], every_label, labels),
+        predictions=given.probabilities(rows[kept], every_label, classes, labels),
         annotated=None if given.annotators is None else given.annotators.select(rows[kept]),
     )
 

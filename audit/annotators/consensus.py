@@ -152,7 +152,7 @@ def consensus_labels(
     if given.embeddings is not None and given.embeddings.missing.any():
         row = int(np.flatnonzero(given.embeddings.missing)[0])
         raise InputError(f"embeddings: row {row} is missing; give one for each sample, or leave that sample out")
-    probabilities = given.probabilities(rows, classes, classes)
+    probabilities = given.probabilities(rows, classes, classes, annotated.majority())
     model = AnnotatorsModel(
         _tensor(given.embeddings),
         None if probabilities is None else torch.from_numpy(probabilities),

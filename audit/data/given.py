@@ -60,21 +60,24 @@ class Given:
         """The distinct labels of all samples, sorted, by their labels (n,) or those of all annotators."""
         return np.unique(labels) if self.annotators is None else self.annotators.classes
 
-    def probabilities(self, rows: np.ndarray, every_label: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    def probabilities(
+        self, rows: np.ndarray, every_label: np.ndarray, classes: np.ndarray, labels: np.ndarray
+    ) -> np.ndarray | None:
         """The predictions (k, C) for samples; None if there are none (`Predictions.of_classes`).
 
         Args:
             rows: positions (k,) of the audited samples.
             every_label: the sorted distinct labels of all samples.
-            labels: (k,) of the audited samples.
+            classes: (C,) the sorted audited classes, some of these.
+            labels: (k,) of the audited samples; None in an array of objects where one is not known.
 
         Raises:
             InputError: if the columns are not those of the classes, or clearly in another order.
         """
         if self.predictions is None:
             return None
-        classes, numbers = np.unique(labels, return_inverse=True)
         found = self.predictions.select(rows).of_classes(every_label, classes)
         if self.predictions.columns is None:
-            check_column_order(found, numbers)
+            known = np.isin(labels, classes)
+            check_column_order(found[known], np.searchsorted(classes, labels[known].astype(classes.dtype)))
         return found

@@ -24,11 +24,12 @@ from integrations.cli.exit_codes import (
     print_json,
     say,
 )
-from integrations.cli.job import INDEX_FILE, AuditJob, audited_column
+from integrations.cli.job import INDEX_FILE, AuditJob, audited_in
 from integrations.cli.judging import Judge, Judging, exit_code_of_audit
 from integrations.cli.summary_tables import show_batch, show_summary
 from integrations.cli.terminal import StageDisplay, Verbosity
 from integrations.pipeline import Audited, audit_and_report, audit_without_fiftyone
+from integrations.sources.source_names import is_gone, possible_names
 from reports.index import IndexEntry, write_index
 
 if TYPE_CHECKING:
@@ -229,7 +230,8 @@ def _audit_table(
     from integrations.table_without_images import audit_table, labels_of_table
 
     display(Step("samples", note=f"no row of {table.path.name} names a picture, so the audit is without pictures"))
-    annotators, column, name = None, table.label_column, table.path.stem
+    annotators, column = None, table.label_column
+    name = _free_name(job, table.path.stem, table.description)
     if job.annotators:
         read = {name: labels_of_table(job.source, name) for name in job.annotators}
         annotators = tables_side_by_side({name: one.samples for name, one in read.items() if one is not None})
@@ -292,7 +294,8 @@ def _without_fiftyone(
 
     assert isinstance(source, ImportedSource)  # `resolve_source` refuses FiftyOne's
     source.check_labels()
-    name, column = source.dataset or source.images.name, source.images.label_column
+    name = source.dataset or _free_name(job, source.images.name, source.description)
+    column = source.images.label_column
     annotators = None
     if job.annotators:
         read = {annotator: one.images for annotator, one in job.annotators_of(source).items()}
@@ -329,9 +332,18 @@ def _audited(
     )
 
 
+def _free_name(job: AuditJob, name: str, source: str) -> str:
+    """The name, with those of its parent folders where the result of another source that is still there has it."""
+    if job.folder is not None:
+        return name
+    names = possible_names(name, source)
+    kept = {one: audited_in(job.folder_for(one))[0] for one in names}
+    return next((one for one in names if kept[one] in (None, source) or is_gone(str(kept[one]))), names[-1])
+
+
 def _beside_another(job: AuditJob, name: str, column: str | None, display: StageDisplay) -> AuditJob:
     """The job under a key of its own, if the result where its own would go is of another column of the same source."""
-    if job.folder is not None or column is None or audited_column(job.folder_for(name)) in (None, column):
+    if job.folder is not None or column is None or audited_in(job.folder_for(name))[1] in (None, column):
         return job
     own = job.beside(column)
     display(Step("samples", note=_kept_beside(job.audit_key, own.audit_key)))

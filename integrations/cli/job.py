@@ -240,13 +240,13 @@ def jobs_of(options: Mapping[str, Any], settings: Mapping[str, Any], output: Pat
     ]
 
 
-def audited_column(folder: Path) -> str | None:
-    """The label column of the result in a folder; None where there is no result, or its source has no columns."""
+def audited_in(folder: Path) -> tuple[str | None, str | None]:
+    """The source of the result in a folder, and its label column; None where there is no result, or no column."""
     try:
         source = json.loads((folder / SUMMARY_FILE).read_bytes())["source"]
-        return source and source["label_column"]
+        return (source["source"], source["label_column"]) if source else (None, None)
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return None, None
 
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import fiftyone as fo
 
+from audit.errors import InputError
+from integrations.fiftyone.label_fields import original_field
 from integrations.fiftyone.runs import METHOD
 from integrations.sources.labelled_images import DEFAULT_LABEL_FIELD, LabelledImages
 
@@ -68,12 +70,29 @@ def keys_of(dataset: fo.Dataset) -> dict[str, str]:
 
 
 def audit_key_for(dataset: fo.Dataset, key: str, field: str) -> str:
-    """The audit key for a label field: the given one, unless it is the audit of another column of the source."""
+    """The audit key for a label field: the given one, unless it is the audit of another field."""
+    return key if other_field_of(dataset, key, field) is None else f"{key}_{field}"
+
+
+def other_field_of(dataset: fo.Dataset, key: str, field: str) -> str | None:
+    """The label field that an audit is of, if it is another one than this and still there; otherwise None."""
     if key not in dataset.list_runs(method=METHOD):
-        return key
-    audited = dataset.get_run_info(key).config.label_field
-    columns = _recorded(dataset)
-    return f"{key}_{field}" if audited != field and audited in columns and field in columns else key
+        return None
+    audited = original_field(dataset, dataset.get_run_info(key).config.label_field)
+    return audited if audited != original_field(dataset, field) and dataset.has_field(audited) else None
+
+
+def refuse_other_field(dataset: fo.Dataset, key: str, field: str) -> None:
+    """Refuse to replace the audit of another label field, with its decisions.
+
+    Raises:
+        InputError: if the key is that of one.
+    """
+    if (other := other_field_of(dataset, key, field)) is not None:
+        raise InputError(
+            f"audit {key!r} of dataset {dataset.name!r} is of the field {other!r}, and holds its decisions; give the "
+            f"audit of {field!r} a key of its own, such as audit_key='{key}_{field}'"
+        )
 
 
 def _recorded(dataset: fo.Dataset) -> dict[str, Any]:

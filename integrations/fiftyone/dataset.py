@@ -21,9 +21,9 @@ from audit.errors import InputError, WriteError, first_line
 from audit.progress import ProgressCallback, failed_stage, silent
 from audit.summary.parts import to_json
 from audit.summary.surroundings import AuditedDataset, PartOptions, SourceOptions
-from integrations.fiftyone.annotators import declare_consensus, read_annotators, write_consensus
+from integrations.fiftyone.annotators import consensus_field, declare_consensus, read_annotators, write_consensus
 from integrations.fiftyone.appearance import check_view_names, save_views, show_fields
-from integrations.fiftyone.columns import keys_of, origin_of
+from integrations.fiftyone.columns import keys_of, origin_of, refuse_other_field
 from integrations.fiftyone.database import address_of
 from integrations.fiftyone.fields import (
     FIELDS,
@@ -85,8 +85,8 @@ def audit_dataset(
         dataset_or_view: the images, or the name of a dataset.
         label_field: a `Classification`, text, or `Classifications` of one entry. The audit never writes to it; of the
             latter two, it audits a copy, `<label_field>_class`.
-        audit_key: the audit's fields are called `<audit_key>_...`. An earlier audit with this key is replaced, but its
-            decisions in `<audit_key>_status` are kept.
+        audit_key: the audit's fields are called `<audit_key>_...`. An earlier audit of the same labels with this key
+            is replaced, but its decisions in `<audit_key>_status` are kept.
         config: the audit's settings.
         progress: called with each step.
         save_to: a folder for the result, which is saved before anything is written into the dataset.
@@ -112,6 +112,7 @@ def audit_dataset(
 
     collection = load_dataset(dataset_or_view) if isinstance(dataset_or_view, str) else dataset_or_view
     fields = annotators if isinstance(annotators, Mapping) else {name: name for name in annotators or ()}
+    refuse_other_field(root_of(collection), audit_key, consensus_field(audit_key) if fields else label_field)
     label_field = _audited_field(collection, label_field, audit_key, fields)
     given = GivenInputs.of(embeddings, predictions, source_order)
     job = _DatasetAudit(collection, label_field, audit_key, save_to, part, left_out, given, fields)

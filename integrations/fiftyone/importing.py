@@ -11,7 +11,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from fiftyone.core.utils import to_slug
 from audit.errors import InputError
 from audit.files.storage import remove_abandoned, whole_file
 from audit.progress import ProgressCallback, Step, silent
-from integrations.fiftyone.columns import field_of, record, source_field_of
+from integrations.fiftyone.columns import field_of, is_imported, record, source_field_of
 from integrations.fiftyone.database import connect
 from integrations.fiftyone.source_datasets import STAGE, dataset_for, digest_of_image, image_home
 from integrations.home import HOME_VARIABLE
@@ -118,6 +118,7 @@ def import_images(
     """
     connect()
     target = dataset_for(images, dataset, progress)
+    read_before = is_imported(target, images.label_column)
     fields = _Fields(field_of(target, images.label_column))
     _declare_fields(target, fields)
     record(target, fields.label, images, options or {})
@@ -146,7 +147,8 @@ def import_images(
         progress(Step(STAGE, done, len(images), "images"))
     _apply(target, changes, folder, fields)
     left = _mark_left(target, images, stored, seen)
-    _tell(images, changes, left, progress)
+    # The labels of a column are not changed by being read for the first time.
+    _tell(images, changes if read_before else replace(changes, labels={}), left, progress)
     return _current_view(target, images, left, fields)
 
 

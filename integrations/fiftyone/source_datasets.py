@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from audit.errors import InputError
 from audit.progress import ProgressCallback, Step, silent
 from integrations.home import home_folder
 from integrations.sources.labelled_images import LabelledImage, LabelledImages
+from integrations.sources.source_names import is_gone, place_of, possible_names
 
 INFO_KEY = "influence_audit"
 STAGE = "import"
@@ -59,11 +59,11 @@ def dataset_name(images: LabelledImages, wanted: str | None = None) -> str:
     """
     if wanted is not None:
         return _checked(wanted)
-    names = [_checked(name) for name in _possible_names(images)]
+    names = [_checked(name) for name in possible_names(images.name, images.description)]
     sources = {name: source_of(fo.load_dataset(name)) for name in names if fo.dataset_exists(name)}
     own = next((name for name in names if sources.get(name) == images.description), None)
     # This may be the user's own dataset, or one whose source was moved to this path: the user has to decide.
-    free = (name for name in names if sources.get(name) is None or _is_gone(str(sources[name])))
+    free = (name for name in names if sources.get(name) is None or is_gone(str(sources[name])))
     return own or next(free, names[-1])
 
 
@@ -138,30 +138,6 @@ def _checked(name: str) -> str:
     return name
 
 
-def _possible_names(images: LabelledImages) -> list[str]:
-    """The source's own name, then the same with names of parent folders, then with a digest of the whole path."""
-    above = [folder.name for folder in Path(_place(images.description)).parents if folder.name]
-    if above and above[0] == images.name:  # if a file is named after a split, use its folder's name
-        above = above[1:]
-    longer = ["-".join([*reversed(above[:count]), images.name]) for count in range(1, 3)]  # one or two folders
-    digest = hashlib.blake2b(images.description.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
-    return list(dict.fromkeys(map(_plain, (images.name, *longer, f"{images.name}-{digest}"))))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._").lower()
-
-
-def _place(description: str) -> str:
-    return description.partition(":")[2]
-
-
-def _is_gone(source: str) -> bool:
-    """Whether a source is a path that no longer exists."""
-    place = _place(source)
-    return os.path.isabs(place) and not os.path.lexists(place)
-
-
 def _check_moved(dataset: fo.Dataset, source: str, images: LabelledImages, wanted: str | None) -> None:
     """Refuse images from another source than the dataset's, unless the user says that it was moved and this is
     plausible.
@@ -189,7 +165,7 @@ def _check_moved(dataset: fo.Dataset, source: str, images: LabelledImages, wante
 
 def _could_be_moved(source: str, images: LabelledImages, files: dict[str, str]) -> bool:
     """Whether both sources are paths of one kind, and the old path is the same place or without imported files."""
-    old, new = _place(source), _place(images.description)
+    old, new = place_of(source), place_of(images.description)
     if source.partition(":")[0] != images.description.partition(":")[0] or not (
         os.path.isabs(old) and os.path.isabs(new)
     ):

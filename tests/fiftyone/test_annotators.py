@@ -18,6 +18,7 @@ from integrations.cli.job import jobs_of
 from integrations.cli.terminal import Verbosity
 from integrations.fiftyone import audit_dataset
 from integrations.fiftyone.annotators import consensus_key
+from integrations.fiftyone.columns import audit_key_for
 from reports.next_steps import run_again
 from tests.annotators import made_up_annotators
 
@@ -84,6 +85,17 @@ def test_a_consensus_does_not_replace_the_audit_of_one_annotator(dataset: fo.Dat
     audit_dataset(dataset, "ann", audit_key="one", embeddings="vectors")
     assert consensus_key(dataset, "one") == "one_consensus"
     assert consensus_key(dataset, "free") == "free"
+
+
+def test_an_audit_does_not_replace_that_of_another_field_and_its_decisions(dataset: fo.Dataset) -> None:
+    audit_dataset(dataset, "bob", audit_key="first", embeddings="vectors")
+    assert audit_key_for(dataset, "first", "bob") == "first"
+    assert audit_key_for(dataset, "first", "ann") == "first_ann"
+    with pytest.raises(InputError, match=r"is of the field 'bob', .*such as audit_key='first_ann'"):
+        audit_dataset(dataset, "ann", audit_key="first", embeddings="vectors")
+    with pytest.raises(InputError, match="is of the field 'bob'"):
+        audit_dataset(dataset, annotators=NAMES, audit_key="first", embeddings="vectors")
+    assert not dataset.has_field("consensus_first")
 
 
 def test_fields_that_hold_no_labels_are_refused_before_anything_is_made(dataset: fo.Dataset) -> None:

@@ -265,10 +265,7 @@ def test_classes_that_are_numbers_in_text_have_their_columns_in_the_order_of_num
 
 def test_columns_in_another_order_are_refused_unless_they_are_named() -> None:
     logits, labels, _ = made_predictions()
-    names, order = (
-        np.array(["eins", "zwei", "drei", "vier", "fuenf"]),
-        np.argsort(["eins", "zwei", "drei", "vier", "fuenf"]),
-    )
+    names = np.array(["eins", "zwei", "drei", "vier", "fuenf"])
     as_trained = softmax(logits)  # its columns are in the order of `names`, which is not the sorted one
     with pytest.raises(audit.InputError, match=r"agree with \d+% of the labels, and with \d\d% if their columns"):
         audit.audit_embeddings(None, names[labels], predictions=as_trained)

@@ -12,12 +12,16 @@ from PIL import Image
 import audit
 from audit.data.samples import Samples
 from audit.summary.surroundings import AuditedDataset
+from integrations.cli.batch import audit_all
+from integrations.cli.job import jobs_of
+from integrations.cli.terminal import Verbosity
 from integrations.corrections.corrected import corrected_source
 from integrations.corrections.labels_table import corrected_labels
 from integrations.sources.table_files import read_columns
 from integrations.table_without_images import audit_table, labels_of_table, names_no_pictures
 from tests.predicted import N, made_predictions, softmax
 
+CHOICES = ("dataset", "view", "label_field", "keep_labels", "image_column", "label_column", "images", "layout")
 LABELS = [f"class {label}" for label in made_predictions()[1]]
 
 
@@ -76,6 +80,20 @@ def test_a_table_is_audited_by_predictions_and_written_with_other_labels(suffix:
     assert corrected.write(output, {"7": "class 1", "0": "class 2"}) == []
     changed = dict(enumerate(LABELS)) | {7: "class 1", 0: "class 2"}
     assert read_columns(output) == {"name": [f"sample {row}" for row in range(N)], "label": list(changed.values())}
+
+
+def test_tables_with_one_name_have_a_result_each(tmp_path: Path) -> None:
+    """The second has its folder's name before it, and audits of the first one again are where they were."""
+    logits, _, _ = made_predictions()
+    np.save(tmp_path / "p.npy", softmax(logits))
+    for folder in ("one", "two", "one"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        options = dict.fromkeys(CHOICES) | {"source": written(tmp_path / folder, ".csv"), "audit_key": "audit"}
+        options |= {"no_fiftyone": True, "predictions": str(tmp_path / "p.npy")}
+        (job,) = jobs_of(options, {"backbone": "none"}, tmp_path / "results")
+        assert audit_all([job], Verbosity(quiet=True)) == 0
+    found = sorted(path.parent.parent.name for path in (tmp_path / "results").rglob("summary.json"))
+    assert found == ["labels", "two-labels"]
 
 
 def test_a_table_that_is_gone_is_named(tmp_path: Path) -> None:
