@@ -94,9 +94,10 @@ def _check(summary: Summary) -> NextStep:
 def _corrected(source: AuditedDataset | None) -> NextStep | None:
     """Writing the decisions back into the source's own form; None for a source that has none."""
     kind, _, place = source.source.partition(":") if source else ("", "", "")
-    if source is None or kind not in ("table", "coco", "parquet", "folder"):
+    saved = kind == "hf" and Path(place).is_absolute()
+    if source is None or not (saved or kind in ("table", "coco", "parquet", "folder")):
         return None
-    suffix = "" if kind == "folder" else Path(place).suffix
+    suffix = "" if saved or kind == "folder" else Path(place).suffix
     decided, how = "", "Takes the decisions of the review, and writes the source again with them."
     if source.annotators:
         how = "Writes the source again with the consensus as a new column, corrected by the decisions of the review."

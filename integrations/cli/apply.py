@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,6 +74,7 @@ def apply(
             "(--decisions), or accept suggestions unseen (--accept-from)"
         )
     changes, rows = _changes(loaded, source.labels, wanted)
+    _tell_new_classes(changes, [str(name) for name in loaded.summary.classes], source.labels)
     for remark in source.write(output, changes):
         say(f"note: {remark}")
     _write_log(log, rows)
@@ -81,6 +83,17 @@ def apply(
     labels = "consensus labels" if loaded.summary.source.annotators else "labels"
     say(f"{len(changes)} of {len(source.labels)} {labels} changed{said}: {output.resolve()}")
     say(f"what changed: {log.resolve()}")
+
+
+def _tell_new_classes(changes: Mapping[str, str], classes: Sequence[str], current: Any) -> None:
+    """Say which new labels are classes that neither the audit nor the source had, and what they may be meant for."""
+    from difflib import get_close_matches
+
+    known = {*classes, *filter(None, current.values())}
+    for label, count in Counter(label for label in changes.values() if label not in known).items():
+        meant = get_close_matches(label, classes, 1)
+        hint = f"; did you mean {meant[0]!r}?" if meant else ""
+        say(f"note: {label!r} is a new class, of {count} label(s){hint}")
 
 
 def _wanted(result: AuditResult, decisions: Path | None, accept_from: float | None) -> list[Decision]:

@@ -26,6 +26,8 @@ def corrected_source(result: AuditResult, source: AuditedDataset, hard_links: bo
         from integrations.corrections.consensus import consensus_beside
 
         return consensus_beside(result, source)
+    from integrations.sources.huggingface import is_saved_to_disk
+
     kind, _, place = source.source.partition(":")
     if source.without_images:
         from integrations.corrections.labels_table import corrected_labels
@@ -47,6 +49,10 @@ def corrected_source(result: AuditResult, source: AuditedDataset, hard_links: bo
         from integrations.corrections.folder import corrected_folder
 
         return corrected_folder(Path(place), source.options.get("layout"), hard_links)
+    if kind == "hf" and is_saved_to_disk(Path(place)):
+        from integrations.corrections.saved import corrected_saved
+
+        return corrected_saved(Path(place), source.label_column)
     from integrations.corrections.tables import plain_labels
 
     return plain_labels(source)

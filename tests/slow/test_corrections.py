@@ -347,6 +347,23 @@ def test_a_saved_dataset_gets_the_scores_as_columns(
         assert table["note"][:] == before[split]["note"][:]
         expected = [scores["suspicion"][f"{split}/{row:06d}"] for row in range(len(table))]
         assert table["audit_suspicion"][:] == pytest.approx(expected)
+    decided, new = tmp_path / "decided.csv", CLASSES[(before["test"]["label"][3] + 1) % 3]
+    for label in (f"{new}{new}", new):
+        pd.DataFrame({"key": ["test/000003"], "new_label": [label]}).to_csv(decided, index=False)
+        apply = ("apply", result, "-o", tmp_path / "corrected", "--decisions", decided)
+        if label != new:
+            with pytest.raises(InputError, match=f"knows the classes 0, 1, 6, and not '{label}'"):
+                command(*apply)
+            told = f"note: '{label}' is a new class, of 1 label(s); did you mean '{new}'?"
+            assert told in capsys.readouterr().err
+    command(*apply)
+    corrected = load_from_disk(tmp_path / "corrected")
+    assert {split: table.features for split, table in corrected.items()} == {
+        split: table.features for split, table in before.items()
+    }
+    assert corrected["test"]["label"][3] != before["test"]["label"][3]
+    assert corrected["test"].remove_columns("label")[:5] == before["test"].remove_columns("label")[:5]
+    assert corrected["train"]["label"][:] == before["train"]["label"][:]
     for arguments, message in (
         ((result, "--push-column", "-o", tmp_path / "scored"), "exists; give the name of a new folder"),
         ((other, "--push-column", "-o", tmp_path / "x"), "needs a Hugging Face dataset that was saved to disk"),
