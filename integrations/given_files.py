@@ -137,7 +137,7 @@ def given_in_files(
     named += [] if predictions is None else [("--predictions", predictions)]
     for option, text in named:
         if not is_file_name(text):
-            raise InputError(f"{option} {text!r} is no .npy or .parquet file; without FiftyOne, give a file")
+            raise InputError(f"{option} {text!r} is no .npy, .parquet or .csv file; without FiftyOne, give a file")
     listed = AuditedSamples.of(samples, source_order)
     vectors_of = [read_in_order(Path(one), listed, "--embeddings") for one in embeddings]
     return Given.read(
@@ -150,7 +150,7 @@ def read_in_order(path: Path, samples: AuditedSamples, option: str) -> np.ndarra
     """The file's rows in the order of the samples; NaN for a sample without a row.
 
     Args:
-        path: of a .npy or .parquet file.
+        path: of a .npy, .parquet or .csv file.
         samples: that are audited.
         option: that named the file, for messages.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audit.errors import InputError
 
-FILE_SUFFIXES = (".npy", ".parquet")
+FILE_SUFFIXES = (".npy", ".parquet", ".csv")
 
 
 def is_file_name(text: str) -> bool:
@@ -24,4 +24,6 @@ def check_file(path: Path, option: str) -> None:
         InputError: naming it and the option.
     """
     if not path.is_file():
-        raise InputError(f"{option} {str(path)!r}: there is no such file; give a .npy or .parquet file, or a field")
+        raise InputError(
+            f"{option} {str(path)!r}: there is no such file; give a .npy, .parquet or .csv file, or a field"
+        )

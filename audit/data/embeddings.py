@@ -34,8 +34,8 @@ class GivenEmbeddings:
         """Read one matrix of embeddings, or several, which are standardised and put side by side.
 
         Args:
-            given: (n, d), in any form that `audit_embeddings` takes, or the path of a .npy or .parquet file; or a list
-                of several of these. A row of NaN is a missing embedding.
+            given: (n, d), in any form that `audit_embeddings` takes, or the path of a .npy, .parquet or .csv file; or a
+                list of several of these. A row of NaN is a missing embedding.
             name: of the argument, for messages.
 
         Raises:
@@ -64,7 +64,7 @@ def _is_matrix(given: Any) -> bool:
 
 
 def _matrix(given: Any, name: str) -> np.ndarray:
-    if isinstance(given, str | Path) and Path(given).suffix.lower() == ".parquet":
+    if isinstance(given, str | Path) and Path(given).suffix.lower() in (".parquet", ".csv"):
         given = read_file(Path(given), name)
     if isinstance(given, pd.DataFrame) and given.shape[1] == 1:  # a column of vectors
         given = given.iloc[:, 0]

@@ -47,7 +47,7 @@ class Predictions:
 
         Args:
             given: (n, K) probabilities or logits: an array, a tensor, a list of rows, a table with a column a class,
-                or the path of a .npy or .parquet file. A row of NaN, or None in a list, is a missing prediction.
+                or the path of a .npy, .parquet or .csv file. A row of NaN, or None in a list, is a missing prediction.
             name: of the argument, for messages.
 
         Raises:
@@ -233,19 +233,33 @@ def _filled(rows: Sequence[Any]) -> list[Any]:
 
 
 def read_file(path: Path, name: str) -> np.ndarray | pd.DataFrame:
-    """The array of a .npy file, or the table of a .parquet file.
+    """The array of a .npy file, or the table of a .parquet or .csv file.
 
     Raises:
         InputError: if there is no such file, or it is of another kind or damaged.
     """
-    readers = {".npy": lambda: np.load(path, allow_pickle=False), ".parquet": lambda: pd.read_parquet(path)}
+    readers = {
+        ".npy": lambda: np.load(path, allow_pickle=False),
+        ".parquet": lambda: pd.read_parquet(path),
+        ".csv": lambda: _numbers_of(pd.read_csv(path, dtype=str)),
+    }
     suffix = path.suffix.lower()
     if suffix not in readers:
-        raise InputError(f"{name} {str(path)!r} is no .npy or .parquet file; save an array with numpy.save")
+        raise InputError(f"{name} {str(path)!r} is no .npy, .parquet or .csv file; save an array with numpy.save")
     try:
         return readers[suffix]()
     except OSError as error:
         reason = (error.strerror or first_line(error)).lower()
     except Exception as error:  # of NumPy or Arrow, on a damaged file or one with pickled objects
         reason = first_line(error)
-    raise InputError(f"{name} {str(path)!r} cannot be read ({reason}); give a .npy or .parquet file of numbers")
+    raise InputError(f"{name} {str(path)!r} cannot be read ({reason}); give a .npy, .parquet or .csv file of numbers")
+
+
+def _numbers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of text with the columns as numbers that hold nothing else; names such as 007 stay as they are."""
+    found = {}
+    for name, texts in table.items():
+        numbers = pd.to_numeric(texts, errors="coerce")
+        is_text = (numbers.isna() & texts.notna()).any() or texts.str.match(r"\s*0\d").any()
+        found[name] = texts if is_text else numbers
+    return pd.DataFrame(found)

@@ -95,7 +95,7 @@ def audit_dataset(
         part: options of the command that select the same samples; by default the name of the saved view.
         left_out: images that the source left out. The result counts them; in a strict audit they are an error.
         embeddings: of your own, in place of a backbone's: a field with vectors, the key of a brain similarity run, a
-            .npy or .parquet file, or an array (n, d); or several of these.
+            .npy, .parquet or .csv file, or an array (n, d); or several of these.
         predictions: of your own: a field with logits or probabilities, a file, or an array (n, C).
         source_order: what the dataset's source calls its samples (`source_id`), in the order of a file's rows.
         annotators: the label fields of several annotators, or these by name, in the place of `label_field`: their

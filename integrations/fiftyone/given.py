@@ -26,8 +26,8 @@ class GivenInputs:
     """What a user gives beside images and labels.
 
     Attributes:
-        embeddings: each a field with vectors, the key of a brain similarity run, a .npy or .parquet file, or an array
-            (n, d) in the order of the samples.
+        embeddings: each a field with vectors, the key of a brain similarity run, a .npy, .parquet or .csv file, or an
+            array (n, d) in the order of the samples.
         predictions: a Classification field with logits, a field with vectors of probabilities, a file, or an array
             (n, C); None if there are none.
         source_order: what the source calls its samples, in its order; None if it is not known. Rows of a file may have
@@ -99,8 +99,8 @@ def _embeddings(collection: SampleCollection, given: Any, samples: AuditedSample
     if not collection.has_field(given):
         fields, runs = ", ".join(_vector_fields(dataset)) or "none", ", ".join(dataset.list_brain_runs()) or "none"
         raise InputError(
-            f"--{EMBEDDINGS} {given!r} is no field or brain run of dataset {dataset.name!r}, and no .npy or .parquet "
-            f"file; it has vector fields: {fields}; brain runs: {runs}"
+            f"--{EMBEDDINGS} {given!r} is no field or brain run of dataset {dataset.name!r}, and no .npy, .parquet or "
+            f".csv file; it has vector fields: {fields}; brain runs: {runs}"
         )
     return _vectors(collection, given, EMBEDDINGS)
 
@@ -155,8 +155,8 @@ def _predictions(collection: SampleCollection, given: Any, label_field: str, sam
     field = collection.get_field(given)
     if field is None:
         raise InputError(
-            f"{name} is no field of dataset {dataset.name!r}, and no .npy or .parquet file; give a Classification with "
-            "logits, or a field with a vector of probabilities a sample"
+            f"{name} is no field of dataset {dataset.name!r}, and no .npy, .parquet or .csv file; give a "
+            "Classification with logits, or a field with a vector of probabilities a sample"
         )
     is_label = isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
     if not is_label:

@@ -72,7 +72,7 @@ def _kind_of_path(path: Path, image_column: str | None, as_table: bool) -> str:
     if is_saved_to_disk(path):
         return "saved"
     kind = _kind_of_folder(path, lambda file: refers_to_files(file, image_column))
-    return kind if kind == "parquet" else "table" if as_table else "pictures"
+    return kind if kind in ("parquet", "coco") else "table" if as_table else "pictures"
 
 
 def _is_coco(path: Path) -> bool:
@@ -82,12 +82,17 @@ def _is_coco(path: Path) -> bool:
 
 
 def _kind_of_folder(path: Path, refers_to_files: Callable[[Path], bool]) -> str:
-    """'parquet' where a folder's pictures are in parquet files, or listed by them; 'folder' where they are files."""
+    """'parquet' where a folder's pictures are in parquet files, or listed by them; 'folder' where they are files.
+
+    A folder without pictures may hold COCO files of pictures beside it: 'coco'.
+    """
     from integrations.sources.folder_tree import folder_tree
 
     tree = folder_tree(os.path.abspath(path))
     if not tree.holds_images:
-        return "parquet" if any(folder.parquet for folder in tree.all_folders()) else "folder"
+        if any(folder.parquet for folder in tree.all_folders()):
+            return "parquet"
+        return "coco" if any(map(_is_coco, Path(path).glob("*.json"))) else "folder"
     parquet = [Path(folder.path, name) for folder in tree.all_folders() for name in folder.parquet]
     if parquet and all(map(refers_to_files, parquet)):
         return "parquet"

@@ -79,8 +79,8 @@ def image_column(
             "paths"
         )
     raise InputError(
-        f"no column of {description} names pictures that are there; give their folder with --images, or the column "
-        f"with --image-column: {', '.join(columns)}"
+        f"no column of {description} names pictures that are there; give their folder with --images, the column with "
+        f"--image-column ({', '.join(columns)}), or --predictions for labels without pictures"
     )
 
 

@@ -99,7 +99,9 @@ def test_files_are_audited_without_fiftyone_and_without_a_database(tmp_path: Pat
     assert (source.embeddings, source.predictions, source.in_fiftyone) == (("e.npy",), "p.parquet", False)
     assert result.summary.backbone is None
     field = forked_command(*asked, "--embeddings", "clip", cwd=tmp_path, **closed)
-    assert "--embeddings 'clip' is no .npy or .parquet file; without FiftyOne, give a file" in error_line(field.stderr)
+    assert "--embeddings 'clip' is no .npy, .parquet or .csv file; without FiftyOne, give a file" in error_line(
+        field.stderr
+    )
 
 
 def test_a_dry_run_of_a_table_without_images_says_what_was_understood(tmp_path: Path) -> None:

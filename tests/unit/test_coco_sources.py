@@ -47,6 +47,8 @@ def test_one_label_a_picture_is_read(tmp_path: Path, place: str, box: list[float
         assert [image.source_id for image in images] == NAMES
     if "annotations/" not in place:
         check(source(tmp_path))
+    elif box is None:  # a folder of COCO files alone, beside the pictures
+        check(source(path.parent))
 
 
 @pytest.mark.parametrize(

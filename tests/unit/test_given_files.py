@@ -46,6 +46,15 @@ def test_rows_name_their_samples_in_any_usual_way(tmp_path: Path, names: list[st
     np.testing.assert_array_equal(read(saved(tmp_path, table)), X)
 
 
+def test_a_csv_file_is_a_table_and_keeps_names_that_look_like_numbers(tmp_path: Path) -> None:
+    samples = Samples([f"00{row}" for row in range(N)], SAMPLES.images, ["a", "b"] * 3)
+    table = pd.DataFrame({"id": samples.ids, "a": X[:, 0], "b": X[:, 1]})[::-1]
+    table.to_csv(tmp_path / "x.csv", index=False)
+    found = given_in_files(samples, [str(tmp_path / "x.csv")], None).embeddings
+    assert found is not None
+    np.testing.assert_array_equal(found.values, X)
+
+
 def test_row_numbers_an_index_and_vectors_in_a_column_are_read(tmp_path: Path) -> None:
     order = [3, 1, 5, 0, 2]
     numbered = pd.DataFrame({"id": order, "vector": [X[row] for row in order]})

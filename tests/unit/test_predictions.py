@@ -108,7 +108,7 @@ P = softmax(made_predictions()[0])
         (pd.DataFrame(P, columns=list("abcde")), "no column for class"),
         (P.astype(str).astype(object) + "x", "cannot be read as numbers"),
         (pd.DataFrame(P).assign(split="train"), "column 'split' is of type"),
-        ("predictions.csv", "no .npy or .parquet file"),
+        ("predictions.txt", "no .npy, .parquet or .csv file"),
         ("missing.npy", "cannot be read"),
     ],
     ids=lambda value: value[:20].strip() if isinstance(value, str) else "",
