@@ -117,7 +117,9 @@ def load_dataset(name: str) -> fo.Dataset:
     except ValueError:
         names = dataset_names()
         listed = close_to(name, names) or f"; there are: {', '.join(names[:10]) or 'none'}"
-        raise InputError(f"there is no FiftyOne dataset {name!r}{listed}") from None
+        raise InputError(
+            f"there is no FiftyOne dataset {name!r} in the database {fo.config.database_name!r}{listed}"
+        ) from None
 
 
 def root_of(collection: SampleCollection) -> fo.Dataset:
