@@ -131,7 +131,10 @@ def test_what_cannot_be_audited_is_said_in_one_line(dataset: fo.Dataset, dataset
             read_samples(collection, field)
         assert message in str(error.value)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=r"no FiftyOne dataset 'writen digits' in the database '.*' \(did you mean 'written digits'\?\)"):
+    with pytest.raises(
+        InputError,
+        match=r"no FiftyOne dataset 'writen digits' in the database '.*' \(did you mean 'written digits'\?\)",
+    ):
         audit_dataset("writen digits")
 
 
