@@ -323,7 +323,7 @@ class _Audit:
             trusted = self._trusted(material)
             known = None if trusted is None else torch.from_numpy(trusted).to(numbers.device)
             given = GivenLabels(numbers, known)
-            models = Models.of(diagnosis, given, suspicion, counted.mistakes, config.seed, material.predictions)
+            models = Models.of(diagnosis, given, suspicion, counted, config.seed, material.predictions)
             if material.consensus is not None:  # the other models are of one label a sample
                 models = replace(models, simpler=(), contradicted=0)
             flags = replace(flags, estimates=with_ranges(flags, models, proven))

@@ -9,6 +9,12 @@ ranges without this limit are up to ten times as wide, and hold the real number 
 Predictions that the user gave may be those of a model that learnt the labels' own systematic mistakes. It then agrees
 with many of them, and all models count too few. So with given predictions the range goes up to the number of labels
 whose predictions name another class, within the same limit.
+
+Mislabels that lie together, as those of the most influential samples, leave the labels around them predictable: the
+picture looks hard and its label right. Then a model in which the readings name the class of every picture, and labels
+are drawn from the readings, explains the labels as well as one without mistakes. Where hardly any known mislabel is
+found, nothing speaks against it. There the range goes up to the labels that the readings contradict, within twice the
+width of the noise model's interval.
 """
 
 from __future__ import annotations
@@ -24,12 +30,14 @@ from scipy.special import expit, logit
 
 from audit.flags.detectors import of_classes
 from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_others
+from audit.noise_model.count import Count
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.simpler_models import NOISE_MODEL, Belief, SimplerModel, log_likelihood_of, simpler_models
 from audit.summary.estimates import Acceptance, AcceptedAt, Estimates, ModelledNumbers
 
 LIMIT = 0.5  # how far a range goes beyond the noise model's interval on either side, as a share of its width
+HARDLY_FOUND = 0.25  # share of the known mislabels of either kind below which the audit is nearly blind
 SMALLEST = 1e-9  # of the probabilities, so that their odds are finite
 THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
 """The suspicions for which a report says what accepting suggestions comes to, beside the audit's threshold."""
@@ -44,7 +52,9 @@ class Models:
         counted: its number of mistakes, which the controls correct.
         log_likelihood: of the given labels under it (nats).
         simpler: the two simpler models.
-        contradicted: labels for which given predictions name another class; 0 if none are given.
+        contradicted: labels for which given predictions name another class, or the readings if the audit is nearly
+            blind; 0 where neither counts.
+        blind: whether hardly any known mislabel is found.
     """
 
     noise_model: Belief
@@ -52,6 +62,7 @@ class Models:
     log_likelihood: float
     simpler: tuple[SimplerModel, ...]
     contradicted: int = 0
+    blind: bool = False
 
     @classmethod
     def of(
@@ -59,7 +70,7 @@ class Models:
         diagnosis: Diagnosis,
         labels: GivenLabels,
         suspicion: np.ndarray,
-        counted: Mistakes,
+        count: Count,
         seed: int,
         predictions: np.ndarray | None = None,
     ) -> Models:
@@ -69,25 +80,33 @@ class Models:
             diagnosis: of the labels, by the noise model.
             labels: of the n samples.
             suspicion: (n,) of the labels.
-            counted: the noise model's number of mistakes.
+            count: the noise model's number of mistakes, and how many known ones it finds.
             seed: for drawing the samples that the simpler models are fitted to.
             predictions: (n, C) that the user gave.
         """
         posterior, given = diagnosis.posterior.cpu().numpy(), labels.numbers.cpu().numpy()
         others = likeliest_others(posterior, given)
+        blind = max(recall.share for recall in count.recalls.values()) < HARDLY_FOUND
+        doubtful = slice(None) if labels.trusted is None else ~labels.trusted.cpu().numpy()
+        named = [] if predictions is None else [predictions.argmax(1)]
+        named += [diagnosis.prior.argmax(1).cpu().numpy()] if blind else []
         return cls(
             Belief(suspicion, of_classes(posterior, others)),
-            counted,
+            count.mistakes,
             log_likelihood_of(diagnosis.prior, diagnosis.transition, labels),
             simpler_models(diagnosis.prior, labels, others, seed),
-            0 if predictions is None else int((predictions.argmax(1) != given).sum()),
+            max((int((classes != given)[doubtful].sum()) for classes in named), default=0),
+            blind,
         )
 
     @property
     def limits(self) -> tuple[float, float]:
         """How far the range of the number of mistakes may go."""
         beyond = LIMIT * (self.counted.high - self.counted.low)
-        return max(0.0, self.counted.low - beyond), min(len(self.noise_model.wrong), self.counted.high + beyond)
+        low, high = max(0.0, self.counted.low - beyond), self.counted.high + beyond
+        if self.blind:  # what the lower end cannot use of the width, because no number is below 0, the upper end may
+            high = max(high, low + (1 + 2 * LIMIT) * (self.counted.high - self.counted.low))
+        return low, min(len(self.noise_model.wrong), high)
 
     @cached_property
     def beliefs(self) -> list[Belief]:

@@ -14,7 +14,8 @@ A small t says that pictures are hard and labels right, a large t that pictures 
 counts that makes the given labels nearly as likely as the best one. None of the models is true, so "nearly as likely"
 allows for more than chance: a number of nats for each sample (the coarsened posterior of Miller & Dunson, Journal of
 the American Statistical Association 114, 2019). A model is ruled out if the other one makes the labels likelier by more
-than that.
+than that. Class confusions have many more parameters, and fit few labels better whatever is true. So they rule uniform
+slips out only with one nat more for each of them (Akaike, IEEE Trans. Automatic Control 19, 1974).
 """
 
 from __future__ import annotations
@@ -105,16 +106,27 @@ def simpler_models(
     }
     best = max(fit.log_likelihood for of_model in fits.values() for fit in of_model)
     beliefs = _beliefs(prior, labels, torch.from_numpy(others).to(prior.device), fits, settings)
+    mistakes = float(beliefs[CLASS_CONFUSIONS][0].wrong.sum(dtype=np.float64)) * count / n
+    allowed = {UNIFORM_SLIPS: _further_parameters(classes, mistakes), CLASS_CONFUSIONS: 0.0}
     uniform, confusions = (
         SimplerModel(
             name,
             tuple(beliefs[name]),
             of_model[0].log_likelihood * n / count,
-            of_model[0].log_likelihood < best - limits.tolerance(count),
+            of_model[0].log_likelihood < best - limits.tolerance(count) - allowed[name],
         )
         for name, of_model in fits.items()
     )
     return uniform, confusions
+
+
+def _further_parameters(classes: int, mistakes: float) -> float:
+    """How many parameters more class confusions have than uniform slips.
+
+    Each class has an error rate of its own. Of the shares of wrong labels, no more count than there are mistakes that
+    could have fitted them.
+    """
+    return classes - 1 + min(classes * (classes - 2), mistakes)
 
 
 def log_likelihood_of(prior: Tensor, transition: Tensor, labels: GivenLabels) -> float:

@@ -61,9 +61,10 @@ def flagged(case: Case, alone: bool = False) -> Flagged:
     posterior = diagnosis.posterior.double().numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
     controls = spike_in(model, fitted, given, case.seed)
-    mistakes = count_by_controls(controls, diagnosis, given, suspicion).mistakes
+    count = count_by_controls(controls, diagnosis, given, suspicion)
+    mistakes = count.mistakes
     flags = choose_flags(suspicion, mistakes=mistakes)
-    models = Models.of(diagnosis, GivenLabels(given), suspicion, mistakes, case.seed, case.predictions)
+    models = Models.of(diagnosis, GivenLabels(given), suspicion, count, case.seed, case.predictions)
     return Flagged(suspicion, posterior, mistakes, replace(flags, estimates=with_ranges(flags, models, proven=0)))
 
 

@@ -90,7 +90,10 @@ def main() -> None:
         for grouped in cases(embed, of_seeds):
             last = measure_claims([grouped], 0 if chosen.ranges_only else chosen.reviews)[0]
             if reviewed is not None:
-                last = replace(last, reviewed=reviewed[title, last.group, last.case, last.seed, last.flagged])
+                kept = reviewed.get((title, last.group, last.case, last.seed, last.flagged))
+                last = replace(
+                    last, reviewed=measure_claims([grouped], chosen.reviews)[0].reviewed if kept is None else kept
+                )
             measured[title].append(last)
             print(last.group, last.case, last.mistakes, last.precision, flush=True)
             write(intro, measured, where)
@@ -99,7 +102,7 @@ def main() -> None:
 def stored_reviews() -> dict[tuple[str, str, str, int, int], tuple[Reviewed, ...]]:
     """What claims.json has of reviews, by backbone, group, case, seed and number of flags.
 
-    A review depends on suspicions and flags alone. Where another number is flagged by now, it has to be made again.
+    A review depends on suspicions and flags alone. Where another number is flagged by now, it is made again.
     """
     stored = json.loads((HERE / "claims.json").read_text())["claims"]
     return {

@@ -15,6 +15,7 @@ from audit.config import AuditConfig
 from audit.flags.threshold import Mistakes, choose_flags
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.ranges import Models, acceptance_of, with_ranges, wrong_if
+from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.simpler_models import (
     CLASS_CONFUSIONS,
     NOISE_MODEL,
@@ -72,6 +73,19 @@ def test_one_common_confusion_rules_uniform_slips_out(
     assert confusions.beliefs[0].wrong.sum() == pytest.approx(350, abs=100)
 
 
+@pytest.mark.parametrize(("samples", "ruled_out"), [(150, False), (1500, True)])
+def test_few_labels_do_not_show_which_classes_are_confused(
+    few_classes: tuple[torch.Tensor, np.ndarray, np.ndarray], samples: int, ruled_out: bool
+) -> None:
+    prior, true, _ = few_classes
+    labels = true[:samples].copy()
+    labels[::10] = (labels[::10] + 1) % 4  # each class is taken for one other
+    uniform, confusions = simpler_models(prior[:samples], GivenLabels(torch.from_numpy(labels)), (labels + 1) % 4)
+    tolerance = NoiseSettings().simpler.tolerance(samples)
+    assert confusions.log_likelihood > uniform.log_likelihood + tolerance
+    assert (uniform.ruled_out, confusions.ruled_out) == (ruled_out, False)
+
+
 def test_trusted_labels_are_certainly_right(few_classes: tuple[torch.Tensor, np.ndarray, np.ndarray]) -> None:
     prior, true, labels = few_classes
     trusted = torch.from_numpy(labels == true) & (torch.arange(3000) < 1000)
@@ -84,7 +98,7 @@ def test_trusted_labels_are_certainly_right(few_classes: tuple[torch.Tensor, np.
 def test_models_that_are_fitted_to_some_samples_speak_of_all(
     few_classes: tuple[torch.Tensor, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.noise_model.settings import NoiseSettings, SimplerSettings
+    from audit.noise_model.settings import SimplerSettings
 
     prior, _, labels = few_classes
     given = GivenLabels(torch.from_numpy(labels))
@@ -141,6 +155,26 @@ def test_with_given_predictions_it_goes_up_to_the_labels_that_these_contradict(c
     counted = Mistakes(99.0, 90.0, 120.0)
     models = Models(Belief(suspicion, suspicion), counted, -1.0, (), contradicted)
     assert with_ranges(choose_flags(suspicion, mistakes=counted), models, proven=0).mistakes_high == high
+
+
+@pytest.mark.parametrize(("contradicted", "high"), [(30, 40.0), (60, 60.0), (500, 80.0)])
+def test_where_hardly_any_known_mislabel_is_found_it_goes_up_to_the_labels_that_the_readings_contradict(
+    contradicted: int, high: float
+) -> None:
+    suspicion, counted = np.full(1000, 0.001), Mistakes(1.0, 0.0, 40.0)
+    models = Models(Belief(suspicion, suspicion), counted, -1.0, (), contradicted, blind=True)
+    estimates = with_ranges(choose_flags(suspicion, mistakes=counted), models, proven=0)
+    assert (estimates.mistakes_low, estimates.mistakes_high) == (0.0, high)  # at most twice as wide as before
+
+
+def test_mislabels_that_lie_together_may_be_as_many_as_the_readings_contradict() -> None:
+    digits = load_digits()
+    rows = np.isin(digits.target, [1, 8])
+    recipe = AuditConfig(inject=0.1, inject_strategy="most-influential", inject_into="train")
+    summary = audit.audit_embeddings(digits.data[rows].astype(np.float32), digits.target[rows], config=recipe).summary
+    assert summary.detection is not None
+    assert summary.estimates.mistakes_high >= summary.detection.injected
+    assert summary.estimates.mistakes_high > max(model.mistakes_high for model in summary.estimates.models)
 
 
 def test_if_more_mistakes_are_possible_more_flags_may_be_right() -> None:
