@@ -28,6 +28,7 @@ from integrations.benchmark import (
     measure_claims,
     relabelled_cases,
 )
+from integrations.benchmark.claims import Interval
 from integrations.sources import resolve_source
 from tests.benchmarks.data import data_folder, data_set
 from tests.benchmarks.detection import Embed, bundled, efficientnet
@@ -42,7 +43,7 @@ INTRODUCTION = """# Whether what an audit claims is true
 Made by `python -m tests.benchmarks.claims` on the development data, seed(s) {seeds}, {reviews} simulated reviews an
 audit. Groups: *clean*: labels as they are, taken as right; *injected*: mislabels added to these (uniform, and to the
 nearest class); *by people*: labels by people whose mistakes are known (CIFAR-10N, roman-numeral); *few samples*: 20 to
-500 samples of 2 to 16 classes, clean and with 10 % injected."""
+500 samples of 2 to 16 classes, clean and with 10 % injected. A backbone that a call leaves out keeps its rows."""
 
 
 def cases(embed: Embed, seeds: list[int]) -> Iterator[GroupedCase]:
@@ -84,8 +85,9 @@ def main() -> None:
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     backbones = [(bundled(), seeds), *([(efficientnet(), [0])] if chosen.efficientnet else [])]
     intro = INTRODUCTION.format(seeds=chosen.seeds, reviews=chosen.reviews)
-    where, measured = machine(), {title: list[Claims]() for (title, _), _ in backbones}
-    reviewed = stored_reviews() if chosen.ranges_only else None
+    where, stored = machine(), stored_claims()
+    measured = stored | {title: list[Claims]() for (title, _), _ in backbones}
+    reviewed = reviews_of(stored) if chosen.ranges_only else None
     for (title, embed), of_seeds in backbones:
         for grouped in cases(embed, of_seeds):
             last = measure_claims([grouped], 0 if chosen.ranges_only else chosen.reviews)[0]
@@ -99,18 +101,32 @@ def main() -> None:
             write(intro, measured, where)
 
 
-def stored_reviews() -> dict[tuple[str, str, str, int, int], tuple[Reviewed, ...]]:
-    """What claims.json has of reviews, by backbone, group, case, seed and number of flags.
+def stored_claims() -> dict[str, list[Claims]]:
+    """What claims.json has, by backbone."""
+    stored = json.loads((HERE / "claims.json").read_text())["claims"]
+    return {title: [_claim(**each) for each in claims] for title, claims in stored.items()}
+
+
+def _claim(
+    mistakes: dict[str, float], precision: dict[str, float] | None, reviewed: list[dict[str, Any]], **others: Any
+) -> Claims:
+    return Claims(
+        mistakes=Interval(**mistakes),
+        precision=None if precision is None else Interval(**precision),
+        reviewed=tuple(Reviewed(**review) for review in reviewed),
+        **others,
+    )
+
+
+def reviews_of(stored: dict[str, list[Claims]]) -> dict[tuple[str, str, str, int, int], tuple[Reviewed, ...]]:
+    """The reviews of stored claims, by backbone, group, case, seed and number of flags.
 
     A review depends on suspicions and flags alone. Where another number is flagged by now, it is made again.
     """
-    stored = json.loads((HERE / "claims.json").read_text())["claims"]
     return {
-        (title, each["group"], each["case"], each["seed"], each["flagged"]): tuple(
-            Reviewed(**review) for review in each["reviewed"]
-        )
+        (title, claim.group, claim.case, claim.seed, claim.flagged): claim.reviewed
         for title, claims in stored.items()
-        for each in claims
+        for claim in claims
     }
 
 
