@@ -40,6 +40,11 @@ class Count:
     slip_share: float | None
     recalls: dict[int, Recall]
 
+    @property
+    def most_found(self) -> float:
+        """Share of the known mislabels that is found, of the kind of which more are found."""
+        return max(recall.share for recall in self.recalls.values())
+
 
 def count_by_controls(
     controls: Controls,
@@ -143,6 +148,11 @@ def cautions(
         found.append(
             f"The audit hardly ranks known mislabels above the other labels (AUROC {controls.slip_auroc:.2f}). The "
             f"{basis} do not separate these classes, or most labels are wrong."
+        )
+    if count.mistakes.told and count.most_found < settings.hardly_found:
+        found.append(
+            f"The audit finds only {count.most_found:.0%} of the known mislabels that it adds, so few flags do not "
+            "mean few mistakes. Wrong labels that lie together look right to it."
         )
     return found
 

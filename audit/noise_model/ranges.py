@@ -33,11 +33,11 @@ from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_others
 from audit.noise_model.count import Count
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
+from audit.noise_model.settings import ControlSettings
 from audit.noise_model.simpler_models import NOISE_MODEL, Belief, SimplerModel, log_likelihood_of, simpler_models
 from audit.summary.estimates import Acceptance, AcceptedAt, Estimates, ModelledNumbers
 
 LIMIT = 0.5  # how far a range goes beyond the noise model's interval on either side, as a share of its width
-HARDLY_FOUND = 0.25  # share of the known mislabels of either kind below which the audit is nearly blind
 SMALLEST = 1e-9  # of the probabilities, so that their odds are finite
 THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
 """The suspicions for which a report says what accepting suggestions comes to, beside the audit's threshold."""
@@ -86,7 +86,7 @@ class Models:
         """
         posterior, given = diagnosis.posterior.cpu().numpy(), labels.numbers.cpu().numpy()
         others = likeliest_others(posterior, given)
-        blind = max(recall.share for recall in count.recalls.values()) < HARDLY_FOUND
+        blind = count.most_found < ControlSettings().hardly_found
         doubtful = slice(None) if labels.trusted is None else ~labels.trusted.cpu().numpy()
         named = [] if predictions is None else [predictions.argmax(1)]
         named += [diagnosis.prior.argmax(1).cpu().numpy()] if blind else []

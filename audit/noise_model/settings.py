@@ -173,6 +173,8 @@ class ControlSettings:
     small_class: int = 20
     # AUROC of the slips below which known mislabels can hardly be told from other labels; 0.5 is chance.
     hardly_told: float = 0.7
+    # Share of the known mislabels of either kind that is found, below which few flags do not mean few mistakes.
+    hardly_found: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)

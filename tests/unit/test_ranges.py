@@ -175,6 +175,7 @@ def test_mislabels_that_lie_together_may_be_as_many_as_the_readings_contradict()
     assert summary.detection is not None
     assert summary.estimates.mistakes_high >= summary.detection.injected
     assert summary.estimates.mistakes_high > max(model.mistakes_high for model in summary.estimates.models)
+    assert any("few flags do not mean few mistakes" in caution for caution in summary.estimates.cautions)
 
 
 def test_if_more_mistakes_are_possible_more_flags_may_be_right() -> None:
