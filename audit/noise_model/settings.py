@@ -205,9 +205,9 @@ class SimplerSettings:
         """How many samples the models are fitted to."""
         return min(self.samples, max(1000, self.entries // classes))
 
-    def tolerance(self, samples: int) -> float:
-        """How much less likely labels of so many samples may be (nats)."""
-        return self.by_chance + self.per_sample * samples
+    def tolerance(self, samples: int, further_parameters: float = 0.0) -> float:
+        """How much less likely labels of so many samples may be (nats), by a model with so many parameters less."""
+        return self.by_chance + max(self.per_sample * samples, further_parameters)
 
 
 @dataclass(frozen=True, kw_only=True)

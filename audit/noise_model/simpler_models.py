@@ -15,7 +15,8 @@ counts that makes the given labels nearly as likely as the best one. None of the
 allows for more than chance: a number of nats for each sample (the coarsened posterior of Miller & Dunson, Journal of
 the American Statistical Association 114, 2019). A model is ruled out if the other one makes the labels likelier by more
 than that. Class confusions have many more parameters, and fit few labels better whatever is true. So they rule uniform
-slips out only with one nat more for each of them (Akaike, IEEE Trans. Automatic Control 19, 1974).
+slips out only with one nat for each of them, where that is more than the nats a sample (Akaike, IEEE Trans. Automatic
+Control 19, 1974).
 """
 
 from __future__ import annotations
@@ -107,13 +108,13 @@ def simpler_models(
     best = max(fit.log_likelihood for of_model in fits.values() for fit in of_model)
     beliefs = _beliefs(prior, labels, torch.from_numpy(others).to(prior.device), fits, settings)
     mistakes = float(beliefs[CLASS_CONFUSIONS][0].wrong.sum(dtype=np.float64)) * count / n
-    allowed = {UNIFORM_SLIPS: _further_parameters(classes, mistakes), CLASS_CONFUSIONS: 0.0}
+    parameters = {UNIFORM_SLIPS: _further_parameters(classes, mistakes), CLASS_CONFUSIONS: 0.0}
     uniform, confusions = (
         SimplerModel(
             name,
             tuple(beliefs[name]),
             of_model[0].log_likelihood * n / count,
-            of_model[0].log_likelihood < best - limits.tolerance(count) - allowed[name],
+            of_model[0].log_likelihood < best - limits.tolerance(count, parameters[name]),
         )
         for name, of_model in fits.items()
     )
