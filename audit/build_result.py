@@ -14,6 +14,7 @@ import torch
 
 from audit import __version__
 from audit.annotators.consensus import Consensus
+from audit.compute.scratch import as_array
 from audit.config import SPLITS, AuditConfig
 from audit.data.exact_copies import Copies
 from audit.explain.influential import no_explanations
@@ -124,7 +125,7 @@ def audited_after(material: Material, scored: Scored, seed: int) -> Audited:
     head = scored.heads.get(scored.audited)
     return replace(
         audited_before(material),
-        prior=diagnosis.prior.cpu().numpy(),
+        prior=as_array(diagnosis.prior),
         suspicion=suspicion_of(evidence),
         self_influence=evidence.self_influence,
         loo_probability=evidence.of_given(evidence.loo_probabilities),

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from audit.compute.matrix import aligned
+from audit.compute.matrix import BLOCK_BYTES, aligned, slices
+from audit.compute.scratch import ScratchRows, fits_memory
 from audit.config import AuditConfig
 from audit.errors import InputError
 from audit.files.storage import whole_file
@@ -44,6 +46,9 @@ _KINDS = {
 """numpy's element types by safetensors' names, which are the same on any machine that we know: little-endian."""
 
 T = TypeVar("T")
+
+_Kept = np.ndarray | Tensor | ScratchRows
+"""What is written to the file of a stage."""
 
 
 class Checkpoint:
@@ -98,7 +103,7 @@ class Checkpoint:
 
     def _keep(self, name: str, path: Path, outcome: Any) -> Any:
         """Save the outcome of a stage if possible, and return it as it would be read."""
-        arrays: dict[str, np.ndarray | Tensor] = {}
+        arrays: dict[str, _Kept] = {}
         tree = self._encode(outcome, arrays)
         if self._writable:
             try:
@@ -127,7 +132,7 @@ class Checkpoint:
             if place >= self._most_others or time.time() - age > self._most_seconds:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _write(self, path: Path, tree: str, kept: dict[str, np.ndarray | Tensor]) -> None:
+    def _write(self, path: Path, tree: str, kept: dict[str, _Kept]) -> None:
         arrays = {name: value.cpu().numpy() if isinstance(value, Tensor) else value for name, value in kept.items()}
         metadata = {"tree": tree, "digest": _digest(tree, arrays)}
         with whole_file(path) as temporary:
@@ -137,7 +142,7 @@ class Checkpoint:
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                arrays = {name: _loaded(file, name) for name in file.keys()}  # noqa: SIM118
             tree = metadata["tree"]
             if metadata["digest"] != _digest(tree, arrays):
                 raise ValueError("digest")
@@ -145,8 +150,8 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
             raise InputError(f"checkpoint file {str(path)!r} is damaged or was changed; delete it") from None
 
-    def _encode(self, value: Any, arrays: dict[str, np.ndarray | Tensor]) -> Any:
-        def kept(array: np.ndarray | Tensor) -> str:
+    def _encode(self, value: Any, arrays: dict[str, _Kept]) -> Any:
+        def kept(array: _Kept) -> str:
             name = str(len(arrays))
             arrays[name] = array
             return name
@@ -157,6 +162,8 @@ class Checkpoint:
             return value.item()
         if isinstance(value, Tensor):
             return {"tensor": kept(aligned(value.detach().contiguous())), "device": str(value.device)}
+        if isinstance(value, ScratchRows):
+            return {"tensor": kept(value), "device": "cpu"}
         if isinstance(value, np.ndarray):
             return {"array": kept(np.asarray(value, order="C"))}
         if isinstance(value, pd.DataFrame):
@@ -170,12 +177,16 @@ class Checkpoint:
             return {"class": type(value).__name__, "fields": {k: self._encode(v, arrays) for k, v in fields.items()}}
         raise TypeError(f"a {type(value).__name__} cannot be kept in a checkpoint")
 
-    def _decode(self, node: Any, arrays: Mapping[str, np.ndarray | Tensor]) -> Any:
+    def _decode(self, node: Any, arrays: Mapping[str, _Kept]) -> Any:
         if not isinstance(node, dict):
             return node
         if "tensor" in node:
             value = arrays[node["tensor"]]
-            return value if isinstance(value, Tensor) else aligned(torch.from_numpy(value).to(node["device"]))
+            return (
+                value
+                if isinstance(value, Tensor | ScratchRows)
+                else aligned(torch.from_numpy(value).to(node["device"]))
+            )
         if "array" in node:
             return arrays[node["array"]]
         if "table" in node:
@@ -202,6 +213,10 @@ def digest_of(*parts: Any) -> str:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             for rows in np.array_split(np.atleast_1d(part), max(1, part.nbytes >> 26)):
                 digest.update(rows.tobytes())
+        elif isinstance(part, ScratchRows):
+            digest.update(f"{part.kind.str}{part.shape}".encode())
+            for rows in part.in_blocks():
+                digest.update(rows.data)
         else:
             text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part, sort_keys=True)
             digest.update(f"{len(text)}:{text}".encode(errors="surrogatepass"))
@@ -215,21 +230,37 @@ def code_digest() -> str:
     return digest_of([path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))])
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def _loaded(file: Any, name: str) -> np.ndarray | ScratchRows:
+    """An array of a safetensors file; a large one is copied into a temporary file in blocks."""
+    stored = file.get_slice(name)
+    shape = tuple(stored.get_shape())
+    probabilities = len(shape) == 2 and stored.get_dtype() == "F32"  # large matrices of anything else are not kept
+    if not probabilities or fits_memory(shape, torch.float32, ScratchRows.device):
+        array: np.ndarray = file.get_tensor(name)
+        return array
+    rows = ScratchRows.empty(shape, torch.float32)
+    for part in slices(len(rows), 4 * shape[1], BLOCK_BYTES):
+        rows[part] = torch.from_numpy(stored[part])
+    return rows
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray | ScratchRows], metadata: dict[str, str]) -> None:
     """Write a safetensors file array by array: the library's own writer holds a second copy of all of them."""
     header: dict[str, Any] = {"__metadata__": metadata}
     place = 0
     for name, array in arrays.items():
-        kind = _KINDS[array.dtype.newbyteorder("=").str[1:]]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
-        place += array.nbytes
+        kind = array.kind if isinstance(array, ScratchRows) else array.dtype.newbyteorder("=")
+        end = place + math.prod(array.shape) * kind.itemsize
+        header[name] = {"dtype": _KINDS[kind.str[1:]], "shape": list(array.shape), "data_offsets": [place, end]}
+        place = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            file.write(array.reshape(-1).view(np.uint8).data)
+            for part in array.in_blocks() if isinstance(array, ScratchRows) else [array]:
+                file.write(part.reshape(-1).view(np.uint8).data)
 
 
-def _digest(tree: str, arrays: dict[str, np.ndarray]) -> str:
+def _digest(tree: str, arrays: Mapping[str, np.ndarray | ScratchRows]) -> str:
     return digest_of(tree, *(part for name in sorted(arrays) for part in (name, arrays[name])))

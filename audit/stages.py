@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audit.annotators.audited import ConsensusModel
 from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
+from audit.compute.scratch import fits_memory, readable
 from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
 from audit.data.injection import inject_mislabels
@@ -119,7 +120,7 @@ def influence_of(
     hessian: HeadHessian,
     material: Material,
     config: AuditConfig,
-    expected: Tensor | None,
+    expected: Rows | None,
     note: Callable[[str], None],
 ) -> Influence:
     """Influence on the mean validation loss, computed with the given labels, or with `expected` classes (n, C)."""
@@ -129,7 +130,9 @@ def influence_of(
     samples = Labelled(x if pictures is None else pictures.pixels(), targets)
     backbone = None if pictures is None else pictures.backbone
     engine = make_engine(config.engine, head, samples, train, StableSolver(hessian, config.solver, note), backbone)
-    held_out = (targets if expected is None else expected)[validation].to(x.dtype)
+    held_out = select_rows(targets if expected is None else expected, validation)
+    if fits_memory(tuple(held_out.shape), x.dtype, x.device):
+        held_out = to_memory(held_out).to(x.dtype)
     return engine.averaged(samples, validation, held_out)
 
 
@@ -145,7 +148,7 @@ def explain(
     labels: np.ndarray,
     head: Head,
     hessian: HeadHessian,
-    beliefs: Tensor,
+    beliefs: Rows,
     scores: pd.DataFrame,
     solver: str,
     note: Callable[[str], None],
@@ -325,10 +328,10 @@ def evidence_of(labels: np.ndarray, influence: Influence | None, diagnosis: Diag
         labels=labels,
         influence=None if influence is None else array(influence.values),
         self_influence=array(diagnosis.self_influence),
-        probabilities=diagnosis.probabilities.cpu().numpy(),
-        loo_probabilities=diagnosis.loo_probabilities.cpu().numpy(),
+        probabilities=readable(diagnosis.probabilities),
+        loo_probabilities=readable(diagnosis.loo_probabilities),
         neighbour_share=array(diagnosis.neighbour_share),
-        posterior=diagnosis.posterior.cpu().numpy(),
+        posterior=readable(diagnosis.posterior),
     )
 
 

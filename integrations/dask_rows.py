@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.compute.by_blocks import map_blocks
 from audit.compute.matrix import (
     DerivedRows,
     RemoteRows,
@@ -22,9 +24,9 @@ from audit.compute.matrix import (
     StoredRows,
     derive,
     hold,
-    positions,
     select_rows,
 )
+from audit.compute.scratch import ScratchRows, positions
 from audit.errors import InputError
 from audit.extras import require
 
@@ -123,6 +125,18 @@ class DaskRows(RemoteRows):
         found = self._gather(self._submit(sources, before=[function], after=common))
         return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
+    def map_blocks(
+        self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any, numbers: int
+    ) -> tuple[DaskRows, ...]:
+        """The matrices that the function makes of blocks of rows, on the workers that have the rows."""
+        made = self._submit(sources, before=[_mapped, function, common, numbers])
+        with lost_is_an_error(self.client):
+            (described,) = self._gather([self.client.submit(_described, made[0], pure=False)])
+            return tuple(
+                self._like([self.client.submit(itemgetter(place), part, pure=False) for part in made], width, dtype)
+                for place, (width, dtype) in enumerate(described)
+            )
+
     def _like(self, parts: Sequence[Future], width: int, dtype: torch.dtype) -> DaskRows:
         return DaskRows(self.client, parts, self.sizes, width, dtype)
 
@@ -170,6 +184,17 @@ def _single(rows: Rows) -> Rows:
 def _derived(function: Callable[..., Tensor], width: int, held: bool, *sources: Rows) -> Rows:
     made = derive(function, *sources, width=width)
     return hold(made) if held else made
+
+
+def _mapped(
+    function: Callable[..., tuple[Tensor, ...]], common: Sequence[Any], numbers: int, *sources: Any
+) -> tuple[Rows, ...]:
+    return map_blocks(function, sources, *common, numbers=numbers)
+
+
+def _described(made: tuple[Rows, ...]) -> list[tuple[int, torch.dtype]]:
+    """The width and type of each matrix."""
+    return [(int(rows.shape[1]), rows.dtype) for rows in made]
 
 
 def finished(client: Client, futures: Sequence[Future]) -> Iterator[Future]:
@@ -223,3 +248,8 @@ def _(rows: SelectedRows) -> int:
 @sizeof.register(Tensor)
 def _(rows: Tensor) -> int:
     return rows.nbytes
+
+
+@sizeof.register(ScratchRows)
+def _(rows: ScratchRows) -> int:
+    return 0  # they are in a file, and would not leave memory

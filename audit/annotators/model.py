@@ -31,7 +31,7 @@ from torch import Tensor
 
 from audit.annotators.confusion import estimate_confusions
 from audit.annotators.labels import Votes
-from audit.compute.matrix import Rows
+from audit.compute.matrix import Rows, to_memory
 from audit.noise_model.given_labels import FLOOR, GivenLabels
 from audit.noise_model.heads import Features
 from audit.noise_model.learners import Learners
@@ -159,12 +159,13 @@ class AnnotatorsModel:
         for _ in range(SETTINGS.rounds):
             believed = em.posterior.float().to(device)
             head, learners = learners.left_out_by_believed(believed)
+            predicted, discriminant = learners.discriminant(believed)
             yield Readings.of(
                 floor,
                 predictions=predictions,
-                head=head.cpu(),
+                head=to_memory(head).cpu(),
                 neighbours=self.neighbours(believed).cpu(),
-                discriminant=learners.discriminant(believed)(slice(None)).cpu(),
+                discriminant=discriminant(to_memory(predicted), believed).cpu(),
             )
 
     def _common(self, fitted: FittedAnnotators) -> LookAlikes:

@@ -8,6 +8,7 @@ rows of another matrix (`SelectedRows`), and rows that other processes hold (`Re
 
 from __future__ import annotations
 
+import math
 import mmap
 import warnings
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.compute.scratch import ScratchRows, empty_rows, fits_memory, positions
 from audit.errors import InputError
 
 # Temporaries of one block of rows on the CPU, in bytes. Memory of this size is reused as soon as it is freed. Larger
@@ -78,7 +80,7 @@ def blocks(rows: Rows, floats_per_row: int, element_bytes: int | None = None) ->
 
 def numbers_read(rows: Rows) -> int:
     """How many numbers reading a row brings into memory: none if the rows are in memory already."""
-    return 0 if isinstance(rows, Tensor) else int(rows.shape[1])
+    return 0 if isinstance(rows, Tensor) else math.prod(rows.shape[1:])
 
 
 def _device_bytes(device: torch.device) -> int:
@@ -290,6 +292,12 @@ class RemoteRows(ABC):
     def map_rows(self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any) -> Any:
         """The function's results for all parts, brought into this process and joined in order."""
 
+    @abstractmethod
+    def map_blocks(
+        self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any, numbers: int
+    ) -> tuple[RemoteRows, ...]:
+        """The matrices that the function makes of blocks of rows, which stay where the rows are."""
+
     def float(self) -> RemoteRows:
         """The same in single precision."""
         return self.derive(as_single, [self], self.shape[1], False)
@@ -301,7 +309,7 @@ def as_single(values: Tensor) -> Tensor:
 
 
 def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
-    """A function of the rows of sources: computed now if they are in memory, else whenever rows are read.
+    """A function of the rows of sources: computed now if they and the result fit into memory, else when rows are read.
 
     Args:
         function: takes the same rows of each source and returns (k, width), in the precision of the first one.
@@ -311,28 +319,38 @@ def derive(function: Callable[..., Tensor], *sources: Rows, width: int) -> Rows:
     for source in sources:
         if isinstance(source, RemoteRows):
             return source.derive(function, sources, width, hold=False)
-    if all(isinstance(source, Tensor) for source in sources):
+    first = sources[0]
+    if all(isinstance(source, Tensor) for source in sources) and fits_memory(
+        (len(first), width), first.dtype, first.device
+    ):
         return function(*sources)
-    return DerivedRows(function, sources, width, sources[0].dtype)
+    return DerivedRows(function, sources, width, first.dtype)
 
 
 def hold(rows: Rows) -> Rows:
-    """The same rows, computed once and kept in memory, in the process that has them."""
+    """The same rows, computed once and kept where they are: in memory, in a file if they are large, or on workers."""
     if isinstance(rows, RemoteRows):
         return rows.derive(_same, [rows], rows.shape[1], hold=True)
-    if isinstance(rows, Tensor):
+    if isinstance(rows, Tensor | ScratchRows):
         return rows
-    out = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
-    for part in blocks(rows, 8 * rows.shape[1]):
-        out[part] = rows[part]
-    return out
+    return _filled(empty_rows(tuple(rows.shape), rows.dtype, rows.device), rows)
 
 
 def to_memory(rows: Rows) -> Tensor:
     """All rows as a tensor of this process."""
-    held = rows[slice(0, len(rows))] if isinstance(rows, RemoteRows) else hold(rows)
-    assert isinstance(held, Tensor)
-    return held
+    if isinstance(rows, Tensor):
+        return rows
+    if isinstance(rows, RemoteRows):
+        return rows[slice(0, len(rows))]
+    filled = _filled(torch.empty(tuple(rows.shape), dtype=rows.dtype, device=rows.device), rows)
+    assert isinstance(filled, Tensor)
+    return filled
+
+
+def _filled(out: Tensor | ScratchRows, rows: Rows) -> Tensor | ScratchRows:
+    for part in blocks(rows, 8 * math.prod(rows.shape[1:])):
+        out[part] = rows[part]
+    return out
 
 
 def _same(values: Tensor) -> Tensor:
@@ -344,6 +362,11 @@ def select_rows(rows: Rows, places: Tensor) -> Rows:
     if isinstance(rows, RemoteRows):
         return rows.select(places)
     return rows[places] if isinstance(rows, Tensor) else SelectedRows(rows, places)
+
+
+def fetch_rows(rows: Rows, places: Tensor) -> Tensor:
+    """Rows at positions (k,), in any order, as a tensor of this process."""
+    return rows[places] if isinstance(rows, RemoteRows) else to_memory(select_rows(rows, places))
 
 
 def total(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows | None], *common: Any) -> Any:
@@ -366,10 +389,3 @@ def map_rows(function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Rows
         if isinstance(source, RemoteRows):
             return source.map_rows(function, sources, *common)
     return function(*sources, *common)
-
-
-def positions(rows: slice | Tensor, n: int) -> Tensor:
-    """Positions (k,) from a slice of n rows, a mask (n,) or positions."""
-    if isinstance(rows, slice):
-        return torch.arange(n)[rows]
-    return torch.nonzero(rows).flatten() if rows.dtype == torch.bool else rows

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from audit.compute.matrix import BLOCK_BYTES, slices
 from audit.errors import InputError
 
 
@@ -19,7 +20,7 @@ class Evidence:
         labels: (n,) class numbers, as given.
         influence: (n,) on the mean validation loss, positive = helps; or None.
         self_influence: (n,) ≥ 0, nats; or None.
-        probabilities: (n, C) in-sample predictions.
+        probabilities: (n, C) in-sample predictions: an array, or rows in a file (`audit.compute.scratch`).
         loo_probabilities: (n, C) leave-one-out predictions.
         neighbour_share: (n,) share of the nearest neighbours' vote that the given label has, 0 to 1; or
             None.
@@ -29,19 +30,23 @@ class Evidence:
     labels: np.ndarray
     influence: np.ndarray | None
     self_influence: np.ndarray | None
-    probabilities: np.ndarray
-    loo_probabilities: np.ndarray
+    probabilities: Any
+    loo_probabilities: Any
     neighbour_share: np.ndarray | None
-    posterior: np.ndarray
+    posterior: Any
 
-    def of_given(self, probabilities: np.ndarray) -> np.ndarray:
+    def of_given(self, probabilities: Any) -> np.ndarray:
         """Probability of each sample's given label, (n,)."""
         return of_classes(probabilities, self.labels)
 
 
-def of_classes(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def of_classes(probabilities: Any, classes: np.ndarray) -> np.ndarray:
     """The probability (n,) of one class for each sample, from probabilities (n, C), in float64."""
-    return probabilities[np.arange(len(classes)), classes].astype(np.float64)
+    found = np.empty(len(classes))
+    for rows in slices(len(classes), probabilities[:1].nbytes, BLOCK_BYTES):
+        block = np.asarray(probabilities[rows])
+        found[rows] = block[np.arange(len(block)), classes[rows]]
+    return found
 
 
 Detector = Callable[[Evidence], np.ndarray | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import nbinom
@@ -218,30 +219,33 @@ def _estimates(flagged: np.ndarray, mistakes: Mistakes, basis: str) -> Estimates
     )
 
 
-def suggest_labels(posterior: np.ndarray, labels: np.ndarray, flag: np.ndarray) -> np.ndarray:
+def suggest_labels(posterior: Any, labels: np.ndarray, flag: np.ndarray) -> np.ndarray:
     """The class (n,) that the audit suggests for each sample.
 
     It is the likeliest class. For a flagged sample it is the likeliest class other than the given one, since a reviewer
     wants to know what else the sample may be.
 
     Args:
-        posterior: (n, C) probability of each class being the true one.
+        posterior: (n, C) probability of each class being the true one: an array, or rows in a file.
         labels: given class numbers (n,).
         flag: bool (n,).
     """
-    return np.where(flag, likeliest_others(posterior, labels), posterior.argmax(1))
+    likeliest = np.empty(len(labels), dtype=np.int64)
+    for rows in slices(len(labels), posterior[:1].nbytes, BLOCK_BYTES):
+        likeliest[rows] = np.asarray(posterior[rows]).argmax(1)
+    return np.where(flag, likeliest_others(posterior, labels), likeliest)
 
 
-def likeliest_others(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def likeliest_others(posterior: Any, labels: np.ndarray) -> np.ndarray:
     """The likeliest class (n,) other than the given one, which a flag suggests at any threshold.
 
     Args:
-        posterior: (n, C) probability of each class being the true one.
+        posterior: (n, C) probability of each class being the true one: an array, or rows in a file.
         labels: given class numbers (n,).
     """
     found = np.empty(len(labels), dtype=np.int64)
     for rows in slices(len(labels), posterior[:1].nbytes, BLOCK_BYTES):
-        candidates = posterior[rows].copy()
+        candidates = np.array(posterior[rows])
         candidates[np.arange(len(candidates)), labels[rows]] = -1
         found[rows] = candidates.argmax(1)
     return found

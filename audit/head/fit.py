@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from audit.compute.matrix import DerivedRows, Rows, blocks, derive, hold, numbers_read, total
+from audit.compute.scratch import fits_memory
 from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
 from audit.head.factors import SecondMoment
@@ -85,9 +86,10 @@ def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 
 def targets_of(labels: Tensor, classes: int, like: Rows) -> Rows:
-    """One-hot (n, C), in the precision of another matrix; made when they are asked for where that is not in memory."""
+    """One-hot (n, C), in the precision of another matrix; made when read if either is too large for memory."""
     make = partial(one_hot, classes=classes, dtype=like.dtype)
-    return make(labels) if isinstance(like, Tensor) else DerivedRows(make, [labels], classes, like.dtype)
+    now = isinstance(like, Tensor) and fits_memory((len(labels), classes), like.dtype, labels.device)
+    return make(labels) if now else DerivedRows(make, [labels], classes, like.dtype)
 
 
 def logits(z: Rows, weight: Tensor) -> Any:

@@ -49,6 +49,8 @@ class Standardiser:
 
     def __call__(self, x: Rows) -> Any:
         """z (n, d + 1); read when it is asked for where x is not in memory."""
+        if isinstance(x, Tensor):  # if embeddings are in memory, so are features
+            return self._features(x)
         return derive(self._features, x, width=x.shape[1] + 1)
 
     def _features(self, x: Tensor) -> Tensor:

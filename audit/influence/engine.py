@@ -78,7 +78,7 @@ class Influence:
 class Engine(Protocol):
     """Anything that computes influence; `audit.influence.make_engine.make_engine` makes one by its name."""
 
-    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
+    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Rows) -> Influence:
         """Influence of every sample, validation samples included, on the mean validation loss.
 
         A validation sample must not count as helpful for lowering its own loss. It is scored by the mean loss of the

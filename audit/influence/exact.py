@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audit.compute.matrix import select_rows
+from audit.compute.matrix import Rows, select_rows
 from audit.head.fit import Head, probabilities, residuals
 from audit.head.stable import StableSolver
 from audit.influence.averaged import influence_on_validation
@@ -24,7 +24,7 @@ class ExactEngine:
     def __init__(self, head: Head, solver: StableSolver, most_target_bytes: int = 2**28) -> None:
         self._head, self._solver, self._most_target_bytes = head, solver, most_target_bytes
 
-    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
+    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Rows) -> Influence:
         """See `Engine.averaged`; one solve for both halves, to a relative residual of 1e-8."""
         check_request(self._head, samples, validation)
         z = self._head.features(samples.inputs)
@@ -38,12 +38,12 @@ class ExactEngine:
         )
         first = len(validation[0::2]) / len(validation)
         whole = first * solution.values[0] + (1 - first) * solution.values[1]
-        few = validation_targets.nbytes <= self._most_target_bytes
+        kept = validation_targets if isinstance(validation_targets, Tensor) else None
         return Influence(
             values,
             solution.method,
             solution.residual,
             whole,
             self._solver.damping,
-            validation_targets if few else None,
+            None if kept is None or kept.nbytes > self._most_target_bytes else kept,
         )

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from audit.compute.matrix import to_memory
+from audit.compute.matrix import Rows, to_memory
 from audit.config import HEAD_ONLY
 from audit.errors import ConvergenceError, InputError
 from audit.extras import require_engine
@@ -165,7 +165,7 @@ class PydvlEngine:
         classes = len(self.head.weight)
         return torch.cat([factors[:, :-classes].view(len(factors), classes, -1), factors[:, -classes:, None]], 2)
 
-    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Tensor) -> Influence:
+    def averaged(self, samples: Labelled, validation: Tensor, validation_targets: Rows) -> Influence:
         """See `Engine.averaged`; a method that claims to solve must leave no residual above `settings.residual`."""
         check_request(self.head, samples, validation)
         halves = [validation[0::2], validation[1::2]]

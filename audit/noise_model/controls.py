@@ -16,9 +16,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from audit.compute.matrix import fetch_rows
 from audit.flags.threshold import Recall
 from audit.noise_model.diagnosis import Diagnosis, FittedModel, LabelModel
-from audit.noise_model.given_labels import FLOOR
+from audit.noise_model.given_labels import FLOOR, GivenLabels
 
 KINDS = ("", "slip", "look-alike")  # by number
 NONE, SLIP, LOOK_ALIKE = range(3)
@@ -79,7 +80,7 @@ def spike_in(model: LabelModel, fitted: FittedModel, labels: Tensor, seed: int) 
     count = max(len(ADDED), round(settings.share * len(audited)))
     copies = min(settings.most_copies, max(1, round(settings.enough / count)))
     # Mislabels are mostly added to labels that are right: on a wrong one, a change would measure nothing.
-    right = diagnosis.posterior.gather(1, labels[:, None])[:, 0].double().cpu().numpy()[audited]
+    right = GivenLabels(labels).beliefs_in(diagnosis.posterior).double().cpu().numpy()[audited]
     given = labels.cpu().numpy()[audited]
     parts = []
     for copy in range(copies):
@@ -90,7 +91,7 @@ def spike_in(model: LabelModel, fitted: FittedModel, labels: Tensor, seed: int) 
         posterior, fitted = model.rediagnose(fitted, changed)
         kind_of = np.full(len(labels), NONE, dtype=np.uint8)
         kind_of[chosen] = kinds
-        suspicion = 1 - posterior.gather(1, changed[:, None])[:, 0].double()
+        suspicion = 1 - GivenLabels(changed).beliefs_in(posterior).double()
         of_all = (kind_of, changed.cpu().numpy(), suspicion.cpu().numpy())
         parts.append((audited, np.full(len(audited), copy), *(values[audited] for values in of_all)))
     return Controls(*(np.concatenate(values) for values in zip(*parts, strict=True)))
@@ -103,7 +104,7 @@ def _mislabelled(
     changed = labels.clone()
     for kind in ADDED:
         rows = torch.from_numpy(chosen[kinds == kind]).to(labels.device)
-        weights = diagnosis.transition[labels[rows]] if kind == SLIP else diagnosis.prior[rows]
+        weights = diagnosis.transition[labels[rows]] if kind == SLIP else fetch_rows(diagnosis.prior, rows)
         weights = weights.double().clamp_min(FLOOR).scatter(1, labels[rows, None], 0.0)
         changed[rows] = _draw(weights, rng)
     return changed

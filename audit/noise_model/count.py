@@ -19,7 +19,7 @@ from audit.flags.threshold import Mistakes, Recall, best_threshold, count_mistak
 from audit.head.hessian import chunks
 from audit.noise_model.controls import ADDED, KINDS, LOOK_ALIKE, SLIP, Controls
 from audit.noise_model.diagnosis import Diagnosis
-from audit.noise_model.given_labels import FLOOR
+from audit.noise_model.given_labels import FLOOR, GivenLabels
 from audit.noise_model.settings import ControlSettings
 from audit.summary.detection import ControlKind, ControlsMeasured
 
@@ -171,7 +171,7 @@ def slip_share(
         steps: of EM.
     """
     classes = diagnosis.prior.shape[1]
-    suspicion = 1 - diagnosis.posterior.gather(1, labels[:, None])[:, 0].double()
+    suspicion = 1 - GivenLabels(labels).beliefs_in(diagnosis.posterior).double()
     flagged = (suspicion >= threshold).nonzero()[:, 0]
     if classes == 2 or not len(flagged):
         return None

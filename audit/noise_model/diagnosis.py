@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from audit.compute.matrix import Rows
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.settings import NoiseSettings
 from audit.progress import ProgressCallback, silent
@@ -15,7 +16,7 @@ from audit.progress import ProgressCallback, silent
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The noise model's result for n samples.
+    """The noise model's result for n samples. Matrices (n, C) are in memory, or in files if they are large.
 
     Attributes:
         prior: (n, C) probability of each class being the true one, given the image alone.
@@ -44,10 +45,10 @@ class Diagnosis:
         trusted_weight: exponent of the head trained only on trusted labels; 0 if it adds nothing.
     """
 
-    prior: Tensor
-    posterior: Tensor
-    probabilities: Tensor
-    loo_probabilities: Tensor
+    prior: Rows
+    posterior: Rows
+    probabilities: Rows
+    loo_probabilities: Rows
     self_influence: Tensor | None
     neighbour_share: Tensor | None
     transition: Tensor
@@ -79,5 +80,5 @@ class LabelModel(Protocol):
     def fit(self, labels: Tensor, progress: ProgressCallback = silent) -> Any:
         """Fit the model to class numbers (n,): a `FittedModel`."""
 
-    def rediagnose(self, fitted: Any, labels: Tensor) -> tuple[Tensor, Any]:
+    def rediagnose(self, fitted: Any, labels: Tensor) -> tuple[Rows, Any]:
         """The posterior (n, C) of other labels of the same samples, and the fit to start from next time."""

@@ -17,7 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import hold, select_rows
+from audit.compute.scratch import ScratchRows
 from audit.data.exact_copies import Copies
+from audit.head.fit import one_hot
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import FLOOR
 from audit.noise_model.votes import NeighbourVotes
@@ -40,22 +43,30 @@ def diagnosis_of_copies(
     content = torch.from_numpy(copies.content).to(labels.device)
     given = labels.cpu().numpy()
     counted = labels[torch.from_numpy(copies.representatives(given, trusted)).to(labels.device)]
-    posterior = diagnosis.posterior[content]
+    prior, posterior, probabilities, loo_probabilities = (
+        hold(select_rows(of_content, content))
+        for of_content in (
+            diagnosis.prior,
+            diagnosis.posterior,
+            diagnosis.probabilities,
+            diagnosis.loo_probabilities,
+        )
+    )
+    assert isinstance(posterior, Tensor | ScratchRows)  # both can be written to, and are copies
     for group in copies.conflicting(given):
         rows = torch.from_numpy(group).to(labels.device)
         others = [label for label in np.unique(given[group]).tolist() if label != int(counted[content[rows[0]]])]
-        joint = posterior[rows[0]] * diagnosis.transition[:, others].clamp_min(FLOOR).prod(1)
-        posterior[rows] = joint / joint.sum().clamp_min(FLOOR)
+        joint = posterior[rows[:1]] * diagnosis.transition[:, others].clamp_min(FLOOR).prod(1)
+        posterior[rows] = (joint / joint.sum().clamp_min(FLOOR)).expand(len(rows), -1)
     if trusted is not None:  # if one content has two trusted labels, both count as right
         known = torch.from_numpy(np.flatnonzero(trusted)).to(labels.device)
-        posterior[known] = 0.0
-        posterior[known, labels[known]] = 1.0
+        posterior[known] = one_hot(labels[known], posterior.shape[1], posterior.dtype)
     return replace(
         diagnosis,
-        prior=diagnosis.prior[content],
+        prior=prior,
         posterior=posterior,
-        probabilities=diagnosis.probabilities[content],
-        loo_probabilities=diagnosis.loo_probabilities[content],
+        probabilities=probabilities,
+        loo_probabilities=loo_probabilities,
         self_influence=diagnosis.self_influence[content],
         neighbour_share=votes.share_of(counted, content, labels),
     )

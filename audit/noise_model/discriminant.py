@@ -22,9 +22,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, derive, select_rows, to_memory
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows, blocks, derive, fetch_rows, to_memory, total
 from audit.head.factors import SecondMoment
-from audit.head.fit import logits
 from audit.head.hessian import chunks
 from audit.influence.averaged import mean_gradient
 from audit.noise_model.settings import DiscriminantSettings
@@ -57,7 +57,7 @@ class LeastSquares:
     ) -> None:
         self.z, self.moment = z, moment
         products, classes = self._products(targets), targets.shape[1]
-        looked_at, wanted = moment.rotate(to_memory(select_rows(z, some))), to_memory(select_rows(targets, some))
+        looked_at, wanted = moment.rotate(fetch_rows(z, some)), fetch_rows(targets, some)
         squares = looked_at**2
         errors = []
         for ridge in ridges:
@@ -69,15 +69,15 @@ class LeastSquares:
         weights = self._inverse(self.ridge) / len(z)
         self.leverage = to_memory(derive(partial(_weighted_squares, moment=moment, weights=weights), z, width=1))[:, 0]
 
-    def __call__(self, targets: Rows) -> Tensor:
+    def __call__(self, targets: Rows) -> Rows:
         """Predict distributions over classes (n, C), for each sample without its own target."""
         weight = self._inverse(self.ridge)[:, None] * self._products(targets)
         if self.moment.vectors is not None:
             weight = self.moment.vectors.to(weight) @ weight
-        predicted = to_memory(logits(self.z, weight.T.contiguous()))
-        classes = predicted.shape[1]
-        for rows in chunks(len(predicted), 3 * classes, 4):
-            predicted[rows] = _left_out(predicted[rows] + 1 / classes, targets[rows], self.leverage[rows])
+        predicted: Rows
+        (predicted,) = map_blocks(
+            _predicted, (self.z, targets, self.leverage), weight.T.contiguous(), numbers=3 * targets.shape[1]
+        )
         return predicted
 
     def _inverse(self, ridge: float) -> Tensor:
@@ -92,6 +92,11 @@ class LeastSquares:
         if self.moment.vectors is not None:
             products = self.moment.vectors.to(products).T @ products
         return products.to(self.z.dtype)
+
+
+def _predicted(z: Tensor, targets: Tensor, leverage: Tensor, weight: Tensor) -> tuple[Tensor]:
+    """Predictions (k, C) of samples without their own targets (k, C)."""
+    return (_left_out(z @ weight.T + 1 / len(weight), targets, leverage),)
 
 
 def _left_out(predicted: Tensor, targets: Tensor, leverage: Tensor) -> Tensor:
@@ -113,38 +118,29 @@ class Discriminant:
     """Normal classes with a common covariance, in C − 1 of the C predicted numbers (they sum to one).
 
     Attributes:
-        predicted: (n, C) out-of-sample predictions.
-        targets: (n, C) each sample's distribution over classes.
+        samples: n.
         centre: (C − 1,) mean prediction.
         whitening: (C − 1, C − 1), makes the covariance within classes the identity.
         means: (C, C − 1) whitened means of the classes.
         sizes: (C,) number of samples of each class.
     """
 
-    predicted: Tensor
-    targets: Rows
+    samples: int
     centre: Tensor
     whitening: Tensor
     means: Tensor
     sizes: Tensor
 
     @classmethod
-    def of(cls, predicted: Tensor, targets: Rows, jitter: float = DEFAULTS.jitter) -> Discriminant:
+    def of(cls, predicted: Rows, targets: Rows, jitter: float = DEFAULTS.jitter) -> Discriminant:
         """Fit to predictions (n, C) of samples with targets (n, C), which are distributions over classes.
 
         The share `jitter` of the covariance within classes is added to its diagonal.
         """
         n, classes = predicted.shape
-        centre = predicted[:, :-1].mean(0)
-        sizes, sums, squares = (
-            torch.zeros(*shape, dtype=torch.float64, device=predicted.device)
-            for shape in ((classes,), (classes, classes - 1), (classes - 1, classes - 1))
-        )
-        for rows in chunks(n, 4 * classes):
-            own, place = targets[rows].double(), (predicted[rows, :-1] - centre).double()
-            sizes += own.sum(0)
-            sums += own.T @ place
-            squares += place.T @ place
+        (centre,) = total(_sum, (predicted,))
+        centre = (centre.to(predicted.dtype) / n)[:-1]
+        sizes, sums, squares = total(_moments, (predicted, targets), centre)
         means = sums / sizes.clamp_min(DEFAULTS.least_samples)[:, None]
         within = (squares - means.T @ sums) / n
         # If embeddings are uninformative, one label more or less moves a prediction by 1 / n. This must not be
@@ -153,15 +149,19 @@ class Discriminant:
         identity = torch.eye(classes - 1, dtype=within.dtype, device=within.device)
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(within), identity, upper=False).T
         rounded = (centre, whitening.contiguous(), means @ whitening, sizes)
-        return cls(predicted, targets, *(part.to(predicted.dtype) for part in rounded))
+        return cls(n, *(part.to(predicted.dtype) for part in rounded))
 
-    def __call__(self, rows: slice | Tensor) -> Tensor:
-        """Probabilities (k, C) of samples' classes, by means, sizes and covariance without the sample itself."""
-        n = len(self.predicted)
-        own = self.targets[rows]
+    def __call__(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Probabilities (k, C) of samples' classes, by means, sizes and covariance without the sample itself.
+
+        Args:
+            predicted: (k, C) out-of-sample predictions of samples that it was fitted to.
+            targets: (k, C) their distributions over classes.
+        """
+        n, own = self.samples, targets
         left = (self.sizes - own).clamp_min(DEFAULTS.least_samples)
         grown = self.sizes / left  # factor by which a distance from a mean grows without the sample
-        place = (self.predicted[rows, :-1] - self.centre) @ self.whitening
+        place = (predicted[:, :-1] - self.centre) @ self.whitening
         squared = place.square().sum(1, keepdim=True) - 2 * place @ self.means.T + self.means.square().sum(1)
         # Remove the sample's part in the covariance from the inverse (Sherman & Morrison 1950).
         away = place - own @ self.means
@@ -170,3 +170,27 @@ class Discriminant:
         part = (weight * away.square().sum(1, keepdim=True)).clamp_max(DEFAULTS.most_leverage)
         squared = (n - 1) / n * grown.square() * (squared + along.square() * (weight / (1 - part)))
         return (left.log() - squared / 2).softmax(1)
+
+
+def _sum(predicted: Rows) -> tuple[Tensor]:
+    """The sum (C,) of predictions (n, C), added up in double precision over blocks."""
+    out = torch.zeros(predicted.shape[1], dtype=torch.float64, device=predicted.device)
+    for rows in blocks(predicted, 2 * predicted.shape[1]):
+        out += predicted[rows].sum(0)
+    return (out,)
+
+
+def _moments(predicted: Rows, targets: Rows, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sizes (C,) of classes, sums (C, C − 1) of their samples' predictions about a centre (C − 1,), and the sum of all
+    products of these (C − 1, C − 1)."""
+    classes = predicted.shape[1]
+    sizes, sums, squares = (
+        torch.zeros(*shape, dtype=torch.float64, device=predicted.device)
+        for shape in ((classes,), (classes, classes - 1), (classes - 1, classes - 1))
+    )
+    for rows in chunks(len(predicted), 4 * classes):
+        own, place = targets[rows].double(), (predicted[rows][:, :-1] - centre).double()
+        sizes += own.sum(0)
+        sums += own.T @ place
+        squares += place.T @ place
+    return sizes, sums, squares

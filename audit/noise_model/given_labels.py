@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows, blocks, derive, map_rows
+
 FLOOR = 1e-12  # smallest probability or sum that is a divisor, or whose logarithm is computed
 
 
@@ -29,15 +31,23 @@ class GivenLabels:
         of_labels = transition.index_select(1, self.numbers)
         return self._certain(of_labels.T).T
 
-    def settle(self, beliefs: Tensor) -> Tensor:
+    @property
+    def untrusted(self) -> int:
+        """How many of the labels are not known to be right."""
+        return len(self) if self.trusted is None else int((~self.trusted).sum())
+
+    def settle(self, beliefs: Rows) -> Rows:
         """Beliefs (k, C), changed in a copy to be certain of the trusted labels, if there are any."""
-        return beliefs if self.trusted is None else self._certain(beliefs.clone())
+        if self.trusted is None:
+            return beliefs
+        return derive(_settled, beliefs, self.numbers, self.trusted, width=beliefs.shape[1])
 
-    def beliefs_in(self, beliefs: Tensor) -> Tensor:
+    def beliefs_in(self, beliefs: Rows) -> Tensor:
         """The belief (k,) in each given label, of beliefs (k, C)."""
-        return beliefs.gather(1, self.numbers[:, None])[:, 0]
+        (found,) = map_rows(_beliefs_in, (beliefs, self.numbers))
+        return found
 
-    def expected_mistakes(self, posterior: Tensor) -> float:
+    def expected_mistakes(self, posterior: Rows) -> float:
         """The expected number of wrong labels under a posterior (k, C)."""
         return len(self) - float(self.beliefs_in(posterior).sum(dtype=torch.float64))
 
@@ -48,6 +58,16 @@ class GivenLabels:
             values[rows] = 0.0
             values[rows, self.numbers[rows]] = 1.0
         return values
+
+
+def _settled(beliefs: Tensor, numbers: Tensor, trusted: Tensor) -> Tensor:
+    return GivenLabels(numbers, trusted)._certain(beliefs.clone())
+
+
+def _beliefs_in(beliefs: Rows, numbers: Tensor) -> tuple[Tensor]:
+    if isinstance(beliefs, Tensor):
+        return (beliefs.gather(1, numbers[:, None])[:, 0],)
+    return (torch.cat([_beliefs_in(beliefs[rows], numbers[rows])[0] for rows in blocks(beliefs, beliefs.shape[1])]),)
 
 
 def posterior_and_evidence(prior: Tensor, transition: Tensor, labels: GivenLabels) -> tuple[Tensor, Tensor]:

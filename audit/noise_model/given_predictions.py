@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audit.noise_model.votes import NeighbourVotes
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows
+from audit.noise_model.votes import NeighbourVotes, mean_belief
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,19 @@ class GivenPredictions:
         """The predictions of some samples."""
         return GivenPredictions(self.probabilities[rows.to(self.probabilities.device)], self.in_sample)
 
-    def reading(self, votes: NeighbourVotes) -> Tensor:
+    def reading(self, votes: NeighbourVotes) -> Rows:
         """The reading (n, C); `votes` are those of the samples' neighbours."""
-        return votes(self.probabilities) if self.in_sample else self.probabilities
+        if not self.in_sample:
+            return self.probabilities
+        reading: Rows
+        (reading,) = map_blocks(
+            _mean_belief,
+            (votes.shares, votes.places),
+            votes.of_references(self.probabilities),
+            numbers=3 * self.probabilities.shape[1],
+        )
+        return reading
+
+
+def _mean_belief(shares: Tensor, places: Tensor, beliefs: Tensor) -> tuple[Tensor]:
+    return (mean_belief(places, shares, beliefs),)

@@ -6,11 +6,12 @@ All heads of one noise model share features and penalty.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from audit.compute.matrix import Rows, derive, hold, to_memory
+from audit.compute.matrix import RemoteRows, Rows, derive, hold, to_memory
 from audit.head.factors import KroneckerFactors, SecondMoment
 from audit.head.fit import fit_softmax, logits, probabilities, residuals
 from audit.head.hessian import HeadHessian
@@ -41,15 +42,24 @@ class Features:
         z: Any = Standardiser.fit(x)(x)
         n, width = z.shape
         held = 4 * n * width <= held_bytes
-        z = hold(z) if held else z
+        z = _held(z) if held else z
         moment = SecondMoment.of(z)
         if held:  # rotated into the eigenvectors once: the penalty is the same in any orthogonal coordinates
-            z, moment = hold(derive(moment.rotate, z, width=width)), SecondMoment(moment.values, None)
+            z, moment = _held(derive(moment.rotate, z, width=width)), SecondMoment(moment.values, None)
             if n < width:
                 # n samples span at most n directions. The others are rounding errors, and would make the head too large
                 # for exact leave-one-out. The approximation is far off if n < D.
-                z, moment = z[:, -n:].contiguous(), SecondMoment(moment.values[-n:], None)
+                z, moment = _held(derive(partial(_last, count=n), z, width=n)), SecondMoment(moment.values[-n:], None)
         return cls(z, moment, n < width)
+
+
+def _held(rows: Rows) -> Rows:
+    """Rows in memory: of this process, or of the workers that have them."""
+    return hold(rows) if isinstance(rows, RemoteRows) else to_memory(rows)
+
+
+def _last(z: Tensor, count: int) -> Tensor:
+    return z[:, -count:].contiguous()
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class FittedHead:
     """A head's W (C, D), and its in-sample and leave-one-out predictions (n, C) of its training samples."""
 
     weight: Tensor
-    probabilities: Tensor
+    probabilities: Rows
     left_out: LeaveOneOut
 
 
@@ -89,7 +99,7 @@ def fit_head(
     """
     z, moment = features.z, features.moment
     weight, _ = fit_softmax(z, targets, l2, initial=start.weight, tolerance=settings.tolerance, moment=moment)
-    predicted = to_memory(probabilities(z, weight))
+    predicted = hold(probabilities(z, weight))
     hessian = HeadHessian(z, predicted, l2, moment=moment)
     left_out = leave_one_out(
         hessian,

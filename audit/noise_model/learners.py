@@ -69,17 +69,18 @@ class Learners:
         head = fit_head(self.features, targets, self.l2, start, self.settings.head, predictions_only)
         return head, replace(self, given=head.weight, factors=head.left_out.factors)
 
-    def left_out_by_given(self, labels: Tensor) -> tuple[Tensor, Learners]:
+    def left_out_by_given(self, labels: Tensor) -> tuple[Rows, Learners]:
         """Leave-one-out predictions (n, C) of a head trained on class numbers (n,), and the updated learners."""
         head, learners = self.fit_to_given(labels, predictions_only=True)
         return head.left_out.probabilities, learners
 
-    def left_out_by_believed(self, posterior: Tensor) -> tuple[Tensor, Learners]:
+    def left_out_by_believed(self, posterior: Rows) -> tuple[Rows, Learners]:
         """Leave-one-out predictions (n, C) of a head trained on a posterior (n, C), and the updated learners."""
         start = HeadStart(self.believed, self.factors)
         head = fit_head(self.features, posterior, self.l2, start, self.settings.head, predictions_only=True)
         return head.left_out.probabilities, replace(self, believed=head.weight, factors=head.left_out.factors)
 
-    def discriminant(self, targets: Rows) -> Discriminant:
-        """The discriminant for target distributions (n, C)."""
-        return Discriminant.of(self.least_squares(targets), targets, self.settings.discriminant.jitter)
+    def discriminant(self, targets: Rows) -> tuple[Rows, Discriminant]:
+        """Predictions (n, C) of least squares for target distributions (n, C), and the discriminant fitted to them."""
+        predicted = self.least_squares(targets)
+        return predicted, Discriminant.of(predicted, targets, self.settings.discriminant.jitter)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows, total
 from audit.head.hessian import chunks
 from audit.noise_model.given_labels import FLOOR, GivenLabels
 from audit.noise_model.settings import LookAlikeSettings, NoiseSettings
@@ -50,8 +52,8 @@ class LookAlikes:
     @classmethod
     def of(
         cls,
-        prior: Tensor,
-        posterior: Tensor,
+        prior: Rows,
+        posterior: Rows,
         transition: Tensor,
         labels: GivenLabels,
         settings: NoiseSettings = NoiseSettings(),
@@ -71,7 +73,9 @@ class LookAlikes:
         classes = prior.shape[1]
         # There are C² confusions. If there are very many, only those of some classes are used.
         some = torch.arange(0, classes, math.ceil(classes**2 / settings.look_alikes.entries), device=prior.device)
-        wrong, together, mistakes, open_pictures = _confusions(prior, posterior, labels, some)
+        sources = (prior, posterior, labels.numbers, labels.trusted)
+        wrong, together, *numbers = total(_confusions, sources, some)
+        mistakes, open_pictures = map(float, numbers)
         if classes == 2 or open_pictures <= FLOOR or mistakes <= FLOOR:
             return cls.none()
         off_diagonal = torch.ones_like(wrong, dtype=torch.bool).scatter_(1, some[:, None], False)
@@ -86,36 +90,39 @@ class LookAlikes:
         decisive = settings.decisive_for(len(labels))
         return cls(rate if evidence > decisive else 0.0, shares[0], evidence)
 
-    def add_in_place(self, posterior: Tensor, prior: Tensor, transition: Tensor, labels: GivenLabels) -> Tensor:
-        """Update posteriors (k, C) under T' to include look-alikes.
-
-        They are changed in place, in chunks, because there may be no memory for another (n, C).
+    def added(self, posterior: Rows, prior: Rows, transition: Tensor, labels: GivenLabels) -> Rows:
+        """Posteriors (n, C) that include look-alikes.
 
         Args:
-            posterior: P(true | x, label) (k, C).
-            prior: P(true | x) (k, C).
+            posterior: P(true | x, label) (n, C) under T'.
+            prior: P(true | x) (n, C).
             transition: T' (C, C).
-            labels: of the k samples. The posterior of trusted labels does not change.
-
-        Returns:
-            The same posteriors.
+            labels: of the n samples. The posterior of trusted labels does not change.
         """
         if not self.rate:
             return posterior
-        for rows in chunks(len(prior), 4 * prior.shape[1], 4):
-            p, given = prior[rows], labels.numbers[rows, None]
-            evidence = (p * transition.T[labels.numbers[rows]]).sum(1, keepdim=True).clamp_min(FLOOR)
-            drawn = self.rate * p.gather(1, given) / evidence  # the probability that the label was drawn
-            if labels.trusted is not None:
-                drawn[labels.trusted[rows]] = 0.0
-            believed = posterior[rows] + drawn * p
-            posterior[rows] = believed.scatter_add_(1, given, -drawn).clamp_min_(0.0)
-        return posterior
+        sources = (posterior, prior, labels.numbers, labels.trusted)
+        including: Rows
+        (including,) = map_blocks(_including, sources, transition, self.rate, numbers=4 * prior.shape[1])
+        return including
+
+
+def _including(
+    posterior: Tensor, prior: Tensor, numbers: Tensor, trusted: Tensor | None, transition: Tensor, rate: float
+) -> tuple[Tensor]:
+    """Posteriors (k, C) that include look-alikes, which are a share `rate` of the labels."""
+    given = numbers[:, None]
+    evidence = (prior * transition.T[numbers]).sum(1, keepdim=True).clamp_min(FLOOR)
+    drawn = rate * prior.gather(1, given) / evidence  # the probability that the label was drawn
+    if trusted is not None:
+        drawn[trusted] = 0.0
+    believed = posterior + drawn * prior
+    return (believed.scatter_add_(1, given, -drawn).clamp_min_(0.0),)
 
 
 def _confusions(
-    prior: Tensor, posterior: Tensor, labels: GivenLabels, some: Tensor
-) -> tuple[Tensor, Tensor, float, float]:
+    prior: Rows, posterior: Rows, numbers: Tensor, trusted: Tensor | None, some: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Expected confusions under posteriors (n, C), for the labels of some classes (k,).
 
     Returns:
@@ -126,15 +133,15 @@ def _confusions(
     wrong, together = (
         torch.zeros(len(some), classes, dtype=torch.float64, device=prior.device) for _ in ("wrong", "together")
     )
-    mistakes = open_pictures = 0.0
+    mistakes, open_pictures = (torch.zeros((), dtype=torch.float64, device=prior.device) for _ in ("wrong", "open"))
     for rows in chunks(len(prior), 6 * classes):
-        p, believed, given = prior[rows].double(), posterior[rows].double(), labels.numbers[rows]
-        if labels.trusted is not None:
-            p, believed, given = (values[~labels.trusted[rows]] for values in (p, believed, given))
+        p, believed, given = prior[rows].double(), posterior[rows].double(), numbers[rows]
+        if trusted is not None:
+            p, believed, given = (values[~trusted[rows]] for values in (p, believed, given))
         wrong.index_add_(1, given, believed[:, some].T)
         together += p[:, some].T @ p
-        mistakes += len(given) - float(believed.gather(1, given[:, None]).sum())
-        open_pictures += len(given) - float(p.square().sum())
+        mistakes += len(given) - believed.gather(1, given[:, None]).sum()
+        open_pictures += len(given) - p.square().sum()
     return wrong, together, mistakes, open_pictures
 
 

@@ -26,8 +26,9 @@ assumes that the labels are right (`too_little`). The likelihood does not show w
 that were drawn from P(true | x). The model estimates their number from the confusions of classes (`look_alikes`).
 
 The data choose the L2 penalty, the exponents of the readings and the smoothing of T, by out-of-sample likelihood. All
-other numbers are in `settings`. Arrays with n × C entries are float32. Embeddings that are too large for memory are
-read whenever they are needed.
+other numbers are in `settings`. Matrices with n × C entries are float32. They, and embeddings, are in memory, in files
+or on workers, and are computed and read a block of rows at a time (`audit.compute`). What is fitted is fitted to some
+of the samples, or to sums over all.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows
+from audit.compute.matrix import Rows, fetch_rows
 from audit.head.fit import targets_of
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
@@ -139,7 +140,7 @@ class NoiseModel:
             look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
             prior=mixture.prior,
-            posterior=look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given),
+            posterior=look_alikes.added(mixture.posterior, mixture.prior, mixture.transition, given),
             probabilities=head.probabilities,
             loo_probabilities=head.left_out.probabilities,
             self_influence=head.left_out.self_influence,
@@ -156,7 +157,7 @@ class NoiseModel:
         )
         return Fitted(diagnosis, rounds.learners, rounds.mixtures, trusted_head)
 
-    def rediagnose(self, fitted: Fitted, labels: Tensor) -> tuple[Tensor, Fitted]:
+    def rediagnose(self, fitted: Fitted, labels: Tensor) -> tuple[Rows, Fitted]:
         """Diagnose other labels of the same samples than those that the model was fitted to.
 
         L2, the exponents of the readings and the rate of look-alikes are taken from the fit. T and the heads are fitted
@@ -182,12 +183,12 @@ class NoiseModel:
         mixture, look_alikes = rounds.mixture, fitted.diagnosis.look_alikes
         if fitted.trusted_head is not None:
             mixture = fitted.trusted_head.applied(mixture, self.features, given, self.order, self.settings)
-        posterior = look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given)
+        posterior = look_alikes.added(mixture.posterior, mixture.prior, mixture.transition, given)
         return posterior, replace(fitted, learners=rounds.learners)
 
     def _run_rounds(
         self,
-        first_head: Tensor,
+        first_head: Rows,
         labels: GivenLabels,
         learners: Learners,
         known: Sequence[MixtureFit] = (),
@@ -203,30 +204,28 @@ class NoiseModel:
             progress: called after each round.
         """
         rule = StoppingRule(len(labels), len(known), self.settings)
-        posterior, later_head, mixture = labels.settle(first_head), None, None
+        posterior: Rows = labels.settle(first_head)
+        later_head, mixture, believed = None, None, labels.beliefs_in(posterior)
         reported: list[Round] = []
         mixtures: list[MixtureFit] = []
         for number in range(1, rule.most + 1):
             if number > 1:
                 mixture = later_head = None  # frees memory: only the posterior of the previous round is needed
                 later_head, learners = learners.left_out_by_believed(posterior)
-            before = labels.beliefs_in(posterior)
             targets = targets_of(labels.numbers, self.classes, self.features.z) if number == 1 else posterior
-            mixture = mix(
-                Predictors(
-                    first_head, later_head, posterior, self.votes, learners.discriminant(targets), self.predictions
-                ),
-                labels,
-                known[number - 1] if known else None,
-                self.order,
-                self.settings,
+            discriminant = learners.discriminant(targets)
+            predictors = Predictors(
+                first_head, later_head, posterior, self.votes, targets, discriminant, self.predictions
             )
-            posterior = mixture.posterior
-            moved = float((labels.beliefs_in(posterior) - before).abs().mean())
+            mixture = mix(predictors.source(), labels, known[number - 1] if known else None, self.order, self.settings)
+            posterior, before = mixture.posterior, believed
+            believed = labels.beliefs_in(posterior)
+            moved = float((believed - before).abs().mean())
+            mistakes = len(labels) - float(believed.sum(dtype=torch.float64))
             mixtures.append(mixture.fit)
             reported.append(Round.of(mixture, moved))
             progress(Step("detection", number, max(number, rule.least), "rounds"))
-            if rule.ends_with(number, mixture.log_likelihood, labels.expected_mistakes(posterior), moved):
+            if rule.ends_with(number, mixture.log_likelihood, mistakes, moved):
                 break
         assert mixture is not None
         return _Rounds(mixture, reported, tuple(mixtures), learners)
@@ -245,6 +244,8 @@ class NoiseModel:
         """By how much the given predictions alone do so; minus infinity if there are none."""
         if self.predictions is None:
             return -math.inf
-        readings = Readings.of(self.settings.mixture.prediction_floor, predictions=self.predictions[self.order])
+        readings = Readings.of(
+            self.settings.mixture.prediction_floor, predictions=fetch_rows(self.predictions, self.order)
+        )
         likeliest, _ = fit_mixture(readings, GivenLabels(labels[self.order]), self.settings)
         return evidence_over_frequencies(labels, self.classes, likeliest.log_likelihood / len(labels))

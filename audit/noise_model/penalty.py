@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import select_rows, to_memory
+from audit.compute.matrix import fetch_rows
 from audit.head.fit import choose_l2, cross_entropies, one_hot
 from audit.head.settings import PathSettings
 from audit.noise_model.heads import Features
@@ -80,7 +80,7 @@ def _walk(features: Features, labels: Tensor, classes: int, order: Tensor, held_
     most = PathSettings.samples
     held = order[held_out][:most]
     kept = torch.cat([order[held_out.stop :], order[: held_out.start]])[:most]
-    z_kept, z_held = (to_memory(select_rows(z, part)) for part in (kept, held))
+    z_kept, z_held = (fetch_rows(z, part) for part in (kept, held))
     targets_kept, targets_held = (one_hot(labels[part], classes, z.dtype) for part in (kept, held))
     losses: list[Tensor] = []
     weights: list[Tensor] = []

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.look_alikes import LookAlikes
 from audit.noise_model.mixture import MixtureFit
 from audit.noise_model.readings import Readings
-from audit.noise_model.rounds import Round, mix
+from audit.noise_model.rounds import ReadingsSource, Round, mix
 from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.too_little import believe_as_given, evidence_over_frequencies, posterior_as_given
 from audit.progress import ProgressCallback, Step, silent
@@ -34,19 +35,9 @@ class FittedPredictions:
     mixture: MixtureFit
 
 
-@dataclass(frozen=True)
-class _OneReading:
-    """The only reading (n, C)."""
-
-    probabilities: Tensor
-
-    def readings(self, rows: slice | Tensor, floor: float) -> Readings:
-        """The reading of some samples."""
-        return Readings.of(floor, predictions=self.probabilities[rows])
-
-    def room(self) -> tuple[Tensor, Tensor]:
-        """Two new arrays (n, C)."""
-        return torch.empty_like(self.probabilities), torch.empty_like(self.probabilities)
+def _read(predictions: Tensor | None, *, floor: float) -> Readings:
+    """The only reading of k samples, from their predictions (k, C)."""
+    return Readings.of(floor, predictions=predictions)
 
 
 class PredictionsModel:
@@ -66,7 +57,8 @@ class PredictionsModel:
         trusted: Tensor | None = None,
         settings: NoiseSettings = NoiseSettings(),
     ) -> None:
-        self.source, self.trusted, self.settings = _OneReading(predictions), trusted, settings
+        self.predictions, self.trusted, self.settings = predictions, trusted, settings
+        self.source = ReadingsSource((predictions,), _read, predictions.shape[1])
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(predictions), generator=generator).to(predictions.device)
 
@@ -77,7 +69,7 @@ class PredictionsModel:
             labels: (n,) class numbers.
             progress: called when the mixture is fitted.
         """
-        read, given = self.source.probabilities, GivenLabels(labels, self.trusted)
+        read, given = self.predictions, GivenLabels(labels, self.trusted)
         mixture = mix(self.source, given, None, self.order, self.settings)
         progress(Step("detection", 1, 1, "rounds"))
         evidence = evidence_over_frequencies(labels, read.shape[1], mixture.log_likelihood)
@@ -89,7 +81,7 @@ class PredictionsModel:
             look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
             prior=prior,
-            posterior=look_alikes.add_in_place(posterior, prior, transition, given),
+            posterior=look_alikes.added(posterior, prior, transition, given),
             probabilities=read,
             loo_probabilities=read,
             self_influence=None,
@@ -105,7 +97,7 @@ class PredictionsModel:
         )
         return FittedPredictions(diagnosis, mixture.fit)
 
-    def rediagnose(self, fitted: FittedPredictions, labels: Tensor) -> tuple[Tensor, FittedPredictions]:
+    def rediagnose(self, fitted: FittedPredictions, labels: Tensor) -> tuple[Rows, FittedPredictions]:
         """Diagnose other labels of the same samples. The exponent and the rate of look-alikes are those of the fit.
 
         The predictions are the same as before: the model that made them has not seen these labels.
@@ -119,7 +111,7 @@ class PredictionsModel:
         """
         given = GivenLabels(labels, self.trusted)
         if not fitted.diagnosis.tells:
-            return posterior_as_given(given, self.source.probabilities.shape[1], self.settings), fitted
+            return posterior_as_given(given, self.source.classes, self.settings), fitted
         mixture = mix(self.source, given, fitted.mixture, self.order, self.settings)
         look_alikes = fitted.diagnosis.look_alikes
-        return look_alikes.add_in_place(mixture.posterior, mixture.prior, mixture.transition, given), fitted
+        return look_alikes.added(mixture.posterior, mixture.prior, mixture.transition, given), fitted

@@ -28,6 +28,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
+from audit.compute.scratch import readable
 from audit.flags.detectors import of_classes
 from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_others
 from audit.noise_model.count import Count
@@ -84,7 +85,7 @@ class Models:
             seed: for drawing the samples that the simpler models are fitted to.
             predictions: (n, C) that the user gave.
         """
-        posterior, given = diagnosis.posterior.cpu().numpy(), labels.numbers.cpu().numpy()
+        posterior, given = readable(diagnosis.posterior), labels.numbers.cpu().numpy()
         others = likeliest_others(posterior, given)
         blind = count.most_found < ControlSettings().hardly_found
         doubtful = slice(None) if labels.trusted is None else ~labels.trusted.cpu().numpy()

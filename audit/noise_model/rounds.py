@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from audit.head.hessian import chunks
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows, blocks, fetch_rows, total
 from audit.noise_model.discriminant import Discriminant
 from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
 from audit.noise_model.mixture import MixtureFit, fit_mixture, fit_transition
 from audit.noise_model.readings import Readings
 from audit.noise_model.settings import NoiseSettings
-from audit.noise_model.transition import estimate_transition
-from audit.noise_model.votes import NeighbourVotes
+from audit.noise_model.transition import estimate_again
+from audit.noise_model.votes import NeighbourVotes, mean_belief
 
 
-class ReadingsSource(Protocol):
-    """What the mixture of a round is fitted to."""
+@dataclass(frozen=True)
+class ReadingsSource:
+    """What the mixture of a round is fitted to.
 
-    def readings(self, rows: slice | Tensor, floor: float) -> Readings:
+    Attributes:
+        sources: matrices with a row for each of n samples; None for one that does not exist.
+        reader: the readings of k samples, from their rows of the sources, and `floor`, the floor c of their mixture.
+        classes: C.
+    """
+
+    sources: tuple[Rows | None, ...]
+    reader: Callable[..., Readings]
+    classes: int
+
+    def readings(self, rows: Tensor, floor: float) -> Readings:
         """The readings of some samples, with the floor c of their mixture."""
-
-    def room(self) -> tuple[Tensor, Tensor]:
-        """Two arrays (n, C) that the prior and the posterior may overwrite."""
+        return self.reader(*(None if of is None else fetch_rows(of, rows) for of in self.sources), floor=floor)
 
 
 @dataclass(frozen=True)
@@ -38,33 +50,49 @@ class Predictors:
         later_head: (n, C) leave-one-out predictions of this round's head; None in the first round.
         beliefs: (n, C) class probabilities of each sample, for which it votes as a neighbour.
         votes: the votes of the neighbours.
-        discriminant: the discriminant of the classes.
+        targets: (n, C) that the discriminant was fitted to.
+        discriminant: predictions (n, C) of least squares, and the discriminant of the classes fitted to them.
         given: (n, C) predictions of the user's own; None if there are none.
     """
 
-    first_head: Tensor
-    later_head: Tensor | None
-    beliefs: Tensor
+    first_head: Rows
+    later_head: Rows | None
+    beliefs: Rows
     votes: NeighbourVotes
-    discriminant: Discriminant
-    given: Tensor | None = None
+    targets: Rows
+    discriminant: tuple[Rows, Discriminant]
+    given: Rows | None = None
 
-    def readings(self, rows: slice | Tensor, floor: float) -> Readings:
-        """The readings of some samples, with the floor c of their mixture."""
-        return Readings.of(
-            floor,
-            predictions=None if self.given is None else self.given[rows],
-            head=self.first_head[rows] if self.later_head is None else self.later_head[rows],
-            neighbours=self.votes(self.beliefs, rows),
-            discriminant=self.discriminant(rows),
-            first_head=None if self.later_head is None else self.first_head[rows],
-        )
+    def source(self) -> ReadingsSource:
+        """What the mixture is fitted to."""
+        predicted, discriminant = self.discriminant
+        of_samples = (self.first_head, self.later_head, self.votes.places, self.votes.shares, predicted, self.targets)
+        reader = partial(_read, beliefs=self.votes.of_references(self.beliefs), discriminant=discriminant)
+        return ReadingsSource((*of_samples, self.given), reader, self.first_head.shape[1])
 
-    def room(self) -> tuple[Tensor, Tensor]:
-        """Two arrays (n, C) that may be overwritten: from the second round on, `later_head` and `beliefs`."""
-        if self.later_head is None:
-            return torch.empty_like(self.first_head), torch.empty_like(self.first_head)
-        return self.later_head, self.beliefs
+
+def _read(
+    first_head: Tensor,
+    later_head: Tensor | None,
+    places: Tensor,
+    shares: Tensor,
+    predicted: Tensor,
+    targets: Tensor,
+    given: Tensor | None,
+    *,
+    beliefs: Tensor,
+    discriminant: Discriminant,
+    floor: float,
+) -> Readings:
+    """The readings of k samples, from their rows of the sources of `Predictors`, and the references' beliefs (m, C)."""
+    return Readings.of(
+        floor,
+        predictions=given,
+        head=first_head if later_head is None else later_head,
+        neighbours=mean_belief(places, shares, beliefs),
+        discriminant=discriminant(predicted, targets),
+        first_head=None if later_head is None else first_head,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,8 +109,8 @@ class Mixture:
         log_likelihood: mean of log P(given label | x), nats.
     """
 
-    prior: Tensor
-    posterior: Tensor
+    prior: Rows
+    posterior: Rows
     transition: Tensor
     likeliest_share: float
     fit: MixtureFit
@@ -90,45 +118,64 @@ class Mixture:
 
 
 def mix(
-    predictors: ReadingsSource, labels: GivenLabels, known: MixtureFit | None, order: Tensor, settings: NoiseSettings
+    source: ReadingsSource, labels: GivenLabels, known: MixtureFit | None, order: Tensor, settings: NoiseSettings
 ) -> Mixture:
     """Fit the mixture to some samples, and apply it to all.
 
-    Prior and posterior overwrite the `room` of the readings' source, because two more arrays (n, C) would take most of
-    the model's memory.
-
     Args:
-        predictors: of all n samples.
+        source: of the readings of all n samples.
         labels: of all n samples.
         known: a fit whose exponents are kept, so that only T is fitted, starting from its T; None to fit both.
         order: (n,) positions of the samples in random order.
         settings: of the noise model.
     """
-    floor, (prior, posterior) = settings.mixture.prediction_floor, predictors.room()
-    classes = prior.shape[1]
-    some = order[: settings.mixture.many_samples(classes)]
-    readings = predictors.readings(some, floor)
+    floor, some = settings.mixture.prediction_floor, order[: settings.mixture.many_samples(source.classes)]
+    readings = source.readings(some, floor)
     if known is None:
         likeliest, fitted = fit_mixture(readings, labels.of_samples(some), settings)
     else:
         likeliest = fitted = fit_transition(readings, known, labels.of_samples(some), settings)
     transition, likeliest_share = fitted.transition, likeliest.mistakes / max(fitted.mistakes, FLOOR)
-    parts = chunks(len(labels), 12 * classes, 4)
+    prior: Rows
     if len(some) == len(labels):
-        prior[some] = readings.mixed(fitted.exponents).T
+        of_some = readings.mixed(fitted.exponents)
+        prior = torch.empty_like(of_some.T, memory_format=torch.contiguous_format)
+        prior[some] = of_some.T
     else:
         del readings
-        for rows in parts:
-            prior[rows] = predictors.readings(rows, floor).mixed(fitted.exponents).T
-        for rows in parts:
-            posterior[rows] = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))[0].T
-        transition = estimate_transition(posterior, labels, settings.transition)
-    log_likelihood = 0.0
-    for rows in parts:
-        after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
-        posterior[rows] = after.T
-        log_likelihood += float(evidence.log().sum(dtype=torch.float64))
-    return Mixture(prior, posterior, transition, likeliest_share, fitted, log_likelihood / len(labels))
+        (prior,) = map_blocks(
+            _prior, source.sources, source.reader, fitted.exponents, floor, numbers=12 * source.classes
+        )
+        transition = estimate_again(prior, transition, labels, settings.transition)
+    posterior, log_likelihood = posterior_of(prior, transition, labels)
+    return Mixture(prior, posterior, transition, likeliest_share, fitted, log_likelihood)
+
+
+def _prior(*rows_and_common: Any) -> tuple[Tensor]:
+    """P(true | x) (k, C) from rows of the sources of the readings, their reader, the exponents and the floor."""
+    *rows, reader, exponents, floor = rows_and_common
+    return (reader(*rows, floor=floor).mixed(exponents).T,)
+
+
+def posterior_of(prior: Rows, transition: Tensor, labels: GivenLabels) -> tuple[Rows, float]:
+    """The posterior (n, C) of a prior (n, C) under T (C, C), and the mean log-likelihood of the labels (nats)."""
+    posterior, evidence = map_blocks(
+        _posterior, (prior, labels.numbers, labels.trusted), transition, numbers=6 * prior.shape[1]
+    )
+    (log_likelihood,) = total(_sum_of_logarithms, (evidence,))
+    return posterior, float(log_likelihood) / len(labels)
+
+
+def _posterior(prior: Tensor, numbers: Tensor, trusted: Tensor | None, transition: Tensor) -> tuple[Tensor, Tensor]:
+    posterior, evidence = posterior_and_evidence(prior.T, transition, GivenLabels(numbers, trusted))
+    return posterior.T, evidence[:, None]
+
+
+def _sum_of_logarithms(evidence: Rows) -> tuple[Tensor]:
+    out = torch.zeros((), dtype=torch.float64, device=evidence.device)
+    for rows in blocks(evidence, 2):
+        out += evidence[rows].log().sum(dtype=torch.float64)
+    return (out,)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows, fetch_rows, to_memory
 from audit.head.hessian import chunks
 from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
 from audit.noise_model.settings import NoiseSettings, SimplerSettings
@@ -76,7 +77,7 @@ class _Fit:
 
 
 def simpler_models(
-    prior: Tensor,
+    prior: Rows,
     labels: GivenLabels,
     others: np.ndarray,
     seed: int = 0,
@@ -97,7 +98,7 @@ def simpler_models(
     some = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].to(prior.device)
     if count == n:
         some = torch.arange(n, device=prior.device)
-    logs, part = _logs(prior[some], settings), labels.of_samples(some)
+    logs, part = _logs(fetch_rows(prior, some), settings), labels.of_samples(some)
     smoothing = replace(settings.transition, concentration_entries=limits.concentration_entries)
     fits = {
         UNIFORM_SLIPS: _at_every_sharpness(logs, part, _error_rate, count, limits),
@@ -130,7 +131,7 @@ def _further_parameters(classes: int, mistakes: float) -> float:
     return classes - 1 + min(classes * (classes - 2), mistakes)
 
 
-def log_likelihood_of(prior: Tensor, transition: Tensor, labels: GivenLabels) -> float:
+def log_likelihood_of(prior: Rows, transition: Tensor, labels: GivenLabels) -> float:
     """The log-likelihood of labels (nats) under P(true | x) (n, C) and T (C, C)."""
     found = 0.0
     for rows in chunks(len(prior), 4 * prior.shape[1]):
@@ -184,7 +185,7 @@ def _fit(
     """T by EM at one sharpness."""
     prior = (sharpness * logs).softmax(0)
     # Start from the T expected from the pictures alone. From a T without mistakes, EM is slow to find any.
-    transition = estimate(labels.settle(prior.T), labels)
+    transition = estimate(to_memory(labels.settle(prior.T)), labels)
     mistakes, log_likelihood = -1.0, 0.0
     for _ in range(limits.em_steps):
         posterior, evidence = posterior_and_evidence(prior, transition, labels)
@@ -208,7 +209,7 @@ def _error_rate(posterior: Tensor, labels: GivenLabels) -> Tensor:
 
 
 def _beliefs(
-    prior: Tensor, labels: GivenLabels, others: Tensor, fits: dict[str, list[_Fit]], settings: NoiseSettings
+    prior: Rows, labels: GivenLabels, others: Tensor, fits: dict[str, list[_Fit]], settings: NoiseSettings
 ) -> dict[str, list[Belief]]:
     """What each fit says of all n samples, in chunks."""
     n = len(prior)

@@ -12,6 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows
 from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.rounds import Mixture
 from audit.noise_model.settings import NoiseSettings
@@ -32,12 +34,11 @@ def evidence_over_frequencies(labels: Tensor, classes: int, mean_log_likelihood:
 
 
 def frequencies(labels: Tensor, classes: int) -> Tensor:
-    """float32 (n, C): the share of each class, the same for every sample."""
-    shares = torch.bincount(labels, minlength=classes).float() / len(labels)
-    return shares.repeat(len(labels), 1)
+    """float32 (C,): the share of each class."""
+    return torch.bincount(labels, minlength=classes).float() / len(labels)
 
 
-def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor | None) -> Tensor:
+def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor | None) -> Rows:
     """float32 (n, C): P(true class) if all labels are equally likely to be wrong, and nearly all are right.
 
     Args:
@@ -46,11 +47,21 @@ def labels_as_given(labels: Tensor, classes: int, rate: float, trusted: Tensor |
         rate: probability that a label is wrong. The other classes share this probability by their frequencies.
         trusted: bool (n,), labels that are known to be right; None if there are none.
     """
-    others = frequencies(labels, classes).scatter_(1, labels[:, None], 0.0)
+    posterior: Rows
+    (posterior,) = map_blocks(_as_given, (labels, trusted), frequencies(labels, classes), rate, numbers=3 * classes)
+    return posterior
+
+
+def _as_given(labels: Tensor, trusted: Tensor | None, shares: Tensor, rate: float) -> tuple[Tensor]:
+    others = shares.repeat(len(labels), 1).scatter_(1, labels[:, None], 0.0)
     posterior = others.div_(others.sum(1, keepdim=True)).mul_(rate).scatter_(1, labels[:, None], 1 - rate)
     if trusted is not None:
-        posterior[trusted] = torch.nn.functional.one_hot(labels[trusted], classes).to(posterior)
-    return posterior
+        posterior[trusted] = torch.nn.functional.one_hot(labels[trusted], len(shares)).to(posterior)
+    return (posterior,)
+
+
+def _repeated(labels: Tensor, shares: Tensor) -> tuple[Tensor]:
+    return (shares.repeat(len(labels), 1),)
 
 
 def slips_alone(classes: int, rate: float, like: Tensor) -> Tensor:
@@ -63,16 +74,18 @@ def slips_alone(classes: int, rate: float, like: Tensor) -> Tensor:
 def believe_as_given(mixture: Mixture, labels: GivenLabels, settings: NoiseSettings) -> Mixture:
     """A round's mixture, changed to assume that the given labels are right."""
     classes = mixture.prior.shape[1]
+    prior: Rows
+    (prior,) = map_blocks(_repeated, (labels.numbers,), frequencies(labels.numbers, classes), numbers=classes)
     return replace(
         mixture,
-        prior=frequencies(labels.numbers, classes),
+        prior=prior,
         posterior=posterior_as_given(labels, classes, settings),
         transition=slips_alone(classes, _least_rate(labels, settings), mixture.transition),
         likeliest_share=1.0,
     )
 
 
-def posterior_as_given(labels: GivenLabels, classes: int, settings: NoiseSettings) -> Tensor:
+def posterior_as_given(labels: GivenLabels, classes: int, settings: NoiseSettings) -> Rows:
     """float32 (n, C): P(true class) if the given labels are assumed to be right."""
     return labels_as_given(labels.numbers, classes, _least_rate(labels, settings), labels.trusted)
 

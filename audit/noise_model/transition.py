@@ -7,40 +7,80 @@ import math
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows, blocks, total
 from audit.head.hessian import chunks
-from audit.noise_model.given_labels import FLOOR, GivenLabels
+from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
 from audit.noise_model.settings import TransitionSettings
 
 
 def estimate_transition(
-    posterior: Tensor, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
+    posterior: Rows, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
 ) -> Tensor:
-    """Estimate T (C, C) from expected counts. The counts themselves determine the strength of the smoothing.
-
-    The error rate of a class is shrunk towards the common rate, and its distribution over wrong labels towards the
-    uniform one. The strength of both is the concentration that maximises the Dirichlet-multinomial likelihood of the
-    counts (empirical Bayes).
+    """Estimate T (C, C) from expected counts; see `transition_of_counts`.
 
     Args:
         posterior: (n, C) of the true class.
         labels: of the n samples. Trusted labels are left out.
         settings: the least number of mistakes, and how many entries choose the smoothing.
     """
+    (counts,) = total(_counts, (posterior, labels.numbers, labels.trusted))
+    return transition_of_counts(counts, labels.untrusted, posterior.dtype, settings)
+
+
+def estimate_again(
+    prior: Rows, transition: Tensor, labels: GivenLabels, settings: TransitionSettings = TransitionSettings()
+) -> Tensor:
+    """Estimate T (C, C) from the posterior of a prior (n, C) under another T (C, C)."""
+    (counts,) = total(_counts_of_posterior, (prior, labels.numbers, labels.trusted), transition)
+    return transition_of_counts(counts, labels.untrusted, prior.dtype, settings)
+
+
+def _counts(posterior: Rows, numbers: Tensor, trusted: Tensor | None) -> tuple[Tensor]:
+    """Expected counts (C, C) in double precision, row = true class, column = given label."""
     classes = posterior.shape[1]
+    counts = torch.zeros(classes, classes, dtype=torch.float64, device=posterior.device)
+    for rows in chunks(len(numbers), classes):
+        _add_counts(counts, posterior[rows], GivenLabels(numbers, trusted).of_samples(rows))
+    return (counts,)
+
+
+def _counts_of_posterior(prior: Rows, numbers: Tensor, trusted: Tensor | None, transition: Tensor) -> tuple[Tensor]:
+    classes = prior.shape[1]
+    counts = torch.zeros(classes, classes, dtype=torch.float64, device=prior.device)
+    for rows in blocks(prior, 6 * classes):
+        labels = GivenLabels(numbers, trusted).of_samples(rows)
+        _add_counts(counts, posterior_and_evidence(prior[rows].T, transition, labels)[0].T, labels)
+    return (counts,)
+
+
+def _add_counts(counts: Tensor, posterior: Tensor, labels: GivenLabels) -> None:
     numbers = labels.numbers
     if labels.trusted is not None:
         posterior, numbers = posterior[~labels.trusted], numbers[~labels.trusted]
-    counts = torch.zeros(classes, classes, dtype=torch.float64, device=posterior.device)
-    for rows in chunks(len(numbers), classes):
-        counts.index_add_(1, numbers[rows], posterior[rows].T.double())  # row = true, column = given
-    right, total = counts.diagonal().clone(), counts.sum(1)
+    counts.index_add_(1, numbers, posterior.T.double())
+
+
+def transition_of_counts(counts: Tensor, labels: int, dtype: torch.dtype, settings: TransitionSettings) -> Tensor:
+    """T (C, C) from expected counts (C, C), which are overwritten. The counts determine the strength of the smoothing.
+
+    The error rate of a class is shrunk towards the common rate, and its distribution over wrong labels towards the
+    uniform one. The strength of both is the concentration that maximises the Dirichlet-multinomial likelihood of the
+    counts (empirical Bayes).
+
+    Args:
+        counts: in double precision, row = true class, column = given label.
+        labels: how many labels were counted.
+        dtype: of T.
+        settings: the least number of mistakes, and how many entries choose the smoothing.
+    """
+    right, of_class = counts.diagonal().clone(), counts.sum(1)
     wrong = counts  # from here on without the diagonal; in place, because the matrix is large
     wrong.diagonal().zero_()
-    rate = _error_rates(wrong.sum(1), right, total).clamp_min(settings.least_mistakes / len(numbers))
+    rate = _error_rates(wrong.sum(1), right, of_class).clamp_min(settings.least_mistakes / labels)
     _smooth_wrong_labels(wrong, settings.concentration_entries)
     wrong *= (rate / wrong.sum(1))[:, None]
     wrong.diagonal().copy_(1 - rate)
-    return wrong.to(posterior.dtype).contiguous()  # contiguous, because columns are read element by element of a row
+    return wrong.to(dtype).contiguous()  # contiguous, because columns are read element by element of a row
 
 
 def _error_rates(wrongs: Tensor, right: Tensor, total: Tensor) -> Tensor:

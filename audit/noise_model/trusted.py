@@ -24,14 +24,14 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor
 
-from audit.compute.matrix import select_rows, to_memory
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows, fetch_rows, to_memory
 from audit.head.factors import SecondMoment
 from audit.head.fit import fit_softmax, one_hot, probabilities
-from audit.head.hessian import chunks
 from audit.noise_model.given_labels import FLOOR, GivenLabels, posterior_and_evidence
 from audit.noise_model.heads import Features
 from audit.noise_model.penalty import Penalty
-from audit.noise_model.rounds import Mixture
+from audit.noise_model.rounds import Mixture, posterior_of
 from audit.noise_model.settings import NoiseSettings
 from audit.noise_model.transition import estimate_transition
 
@@ -54,7 +54,7 @@ class TrustedHead:
 
     @classmethod
     def of(
-        cls, features: Features, prior: Tensor, labels: GivenLabels, order: Tensor, settings: NoiseSettings
+        cls, features: Features, prior: Rows, labels: GivenLabels, order: Tensor, settings: NoiseSettings
     ) -> TrustedHead | None:
         """Train the head on the trusted labels; None if it adds nothing, or a class has too few trusted labels.
 
@@ -73,9 +73,9 @@ class TrustedHead:
         folds = settings.trusted.folds
         if int(torch.bincount(numbers, minlength=classes).min()) < folds:
             return None
-        weight, held_out = _trained(to_memory(select_rows(features.z, rows)), numbers, classes, settings)
+        weight, held_out = _trained(fetch_rows(features.z, rows), numbers, classes, settings)
         some = slice(0, settings.mixture.few_samples(classes))
-        logs = torch.stack([prior[rows][some], held_out[some]]).double().clamp_min(FLOOR).log()
+        logs = torch.stack([fetch_rows(prior, rows[some]), held_out[some]]).double().clamp_min(FLOOR).log()
         _, without = _fit_exponents(logs[:1], numbers[some], settings)
         exponents, both = _fit_exponents(logs, numbers[some], settings)
         if both - without <= settings.trusted.least_evidence:
@@ -87,8 +87,6 @@ class TrustedHead:
     ) -> Mixture:
         """A round's mixture with this head among the readings, and T fitted again.
 
-        The mixture's prior and posterior are overwritten, because there may be no memory for two more arrays (n, C).
-
         Args:
             mixture: of a round, for n samples.
             features: of the samples.
@@ -96,25 +94,39 @@ class TrustedHead:
             order: (n,) positions of the samples in random order; T is fitted to the first ones.
             settings: of the noise model.
         """
-        prior, posterior = mixture.prior, mixture.posterior
-        parts = chunks(len(prior), 6 * prior.shape[1], 4)
-        place = torch.full((len(prior),), -1, device=prior.device)
-        place[self.rows] = torch.arange(len(self.rows), device=prior.device)
-        a, b = self.exponents
-        for rows in parts:
-            own = to_memory(probabilities(features.z[rows], self.weight)).to(prior)
-            trusted = place[rows] >= 0
-            own[trusted] = self.held_out[place[rows][trusted]]
-            prior[rows] = (a * prior[rows].clamp_min(FLOOR).log() + b * own.clamp_min(FLOOR).log()).softmax(1)
-        some = order[: settings.mixture.many_samples(prior.shape[1])]
-        transition = _fit_transition(prior[some], labels.of_samples(some), settings)
-        log_likelihood = 0.0
-        for rows in parts:
-            after, evidence = posterior_and_evidence(prior[rows].T, transition, labels.of_samples(rows))
-            posterior[rows] = after.T
-            log_likelihood += float(evidence.log().sum(dtype=torch.float64))
+        n, classes = mixture.prior.shape
+        place = torch.full((n,), -1, device=self.rows.device)
+        place[self.rows] = torch.arange(len(self.rows), device=self.rows.device)
+        prior: Rows
+        (prior,) = map_blocks(_sharpened, (mixture.prior, features.z, place), self, numbers=6 * classes)
+        some = order[: settings.mixture.many_samples(classes)]
+        transition = _fit_transition(fetch_rows(prior, some), labels.of_samples(some), settings)
+        posterior, log_likelihood = posterior_of(prior, transition, labels)
         # The trusted labels determine the sharpness, so the likeliest one is also the chosen one.
-        return replace(mixture, transition=transition, likeliest_share=1.0, log_likelihood=log_likelihood / len(prior))
+        return replace(
+            mixture,
+            prior=prior,
+            posterior=posterior,
+            transition=transition,
+            likeliest_share=1.0,
+            log_likelihood=log_likelihood,
+        )
+
+
+def _sharpened(prior: Tensor, z: Tensor, place: Tensor, head: TrustedHead) -> tuple[Tensor]:
+    """P(true | x) (k, C) with a trusted head, from that without it (k, C).
+
+    Args:
+        prior: (k, C).
+        z: (k, D) features.
+        place: (k,) the samples' positions among the trusted ones, -1 for the others.
+        head: of the trusted labels.
+    """
+    own = to_memory(probabilities(z, head.weight)).to(prior)
+    trusted = place >= 0
+    own[trusted] = head.held_out[place[trusted]]
+    a, b = head.exponents
+    return ((a * prior.clamp_min(FLOOR).log() + b * own.clamp_min(FLOOR).log()).softmax(1),)
 
 
 def _trained(z: Tensor, numbers: Tensor, classes: int, settings: NoiseSettings) -> tuple[Tensor, Tensor]:
@@ -136,7 +148,7 @@ def _trained(z: Tensor, numbers: Tensor, classes: int, settings: NoiseSettings) 
     for number in range(settings.trusted.folds):
         kept = fold != number
         without, _ = fit_softmax(z[kept], targets[kept], penalty.l2, initial=penalty.weight, tolerance=tolerance)
-        held_out[~kept] = probabilities(z[~kept], without)
+        held_out[~kept] = to_memory(probabilities(z[~kept], without))
     weight, _ = fit_softmax(z, targets, penalty.l2, initial=penalty.weight, tolerance=tolerance, moment=moment)
     return weight, held_out
 

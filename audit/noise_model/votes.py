@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, derive
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import Rows, derive, fetch_rows, select_rows, to_memory
 from audit.head.factors import SecondMoment
-from audit.head.hessian import chunks
 from audit.noise_model.neighbour_settings import NeighbourSettings
 
 
@@ -39,45 +39,46 @@ class NeighbourVotes:
         classes: C.
         seed: the seed for drawing the samples among which neighbours are searched, if these are not all samples.
         settings: how many neighbours vote, and among how many samples they are searched.
+
+    Attributes:
+        references: (m,) positions of the samples among which neighbours are searched.
+        places: (n, k) the neighbours of each sample, as positions in `references`.
+        shares: (n, k) their shares of the vote.
     """
 
     def __init__(self, x: Rows, classes: int, seed: int = 0, settings: NeighbourSettings = NeighbourSettings()) -> None:
         n = len(x)
-        references = torch.arange(n, device=x.device)
+        self.classes = classes
+        self.references = torch.arange(n, device=x.device)
         enough = _reference_count(n, classes, settings)
         if n > enough:
             drawn = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:enough]
-            references = drawn.sort().values.to(x.device)
+            self.references = drawn.sort().values.to(x.device)
+        count = len(self.references)
         place_of = torch.full((n,), -1, device=x.device)
-        place_of[references] = torch.arange(len(references), device=x.device)
-        reference_directions = torch.nn.functional.normalize(x[references].float(), dim=1).T.contiguous()
-        count = min(settings.count, len(references) - 1)
-        self.classes = classes
-        self.places = torch.empty(n, count, dtype=torch.int32, device=x.device)
-        self.shares = torch.empty(n, count, device=x.device)
-        # A quarter of the usual chunk, so that it stays in the processor's cache until it is sorted.
-        for rows in chunks(n, 4 * len(references), 4):
-            similarity = torch.nn.functional.normalize(x[rows].float(), dim=1) @ reference_directions
-            own = place_of[rows]
-            itself = (own >= 0).nonzero()[:, 0]
-            similarity[itself, own[itself]] = -torch.inf
-            nearest, places = largest(similarity, count)
-            self.places[rows] = references[places].int()
-            self.shares[rows] = nearest.clamp_min(settings.least_similarity)
-        self.shares /= self.shares.sum(1, keepdim=True)
+        place_of[self.references] = torch.arange(count, device=x.device)
+        directions = torch.nn.functional.normalize(fetch_rows(x, self.references).float(), dim=1).T.contiguous()
+        self.places, self.shares = map_blocks(
+            _nearest,
+            (x, place_of),
+            *(directions, min(settings.count, count - 1), settings.least_similarity),
+            numbers=count // 2,  # similarities of 16 MB at once, which stay in the processor's cache until sorted
+        )
 
-    def __call__(self, beliefs: Tensor, rows: slice | Tensor = slice(None)) -> Tensor:
+    def __call__(self, beliefs: Rows, rows: slice | Tensor = slice(None)) -> Tensor:
         """Mean belief (k, C) of the neighbours of samples. One more vote is divided equally among all classes.
 
         Args:
             beliefs: (n, C) class probabilities of all samples.
             rows: positions of the samples.
         """
-        places, shares = self.places[rows], self.shares[rows]
-        count = places.shape[1]
-        weights = shares.to(beliefs) * (count / (count + 1))
-        votes = torch.nn.functional.embedding_bag(places, beliefs, per_sample_weights=weights, mode="sum")
-        return votes.add_(1 / (self.classes * (count + 1)))
+        return mean_belief(self.places[rows], self.shares[rows], self.of_references(beliefs))
+
+    def of_references(self, values: Rows) -> Tensor:
+        """The rows of `values` (n, ...) of the samples among which neighbours are searched, in memory."""
+        if len(self.references) == len(values) and isinstance(values, Tensor):
+            return values
+        return fetch_rows(values, self.references)
 
     def share_of(self, labels: Tensor, rows: Tensor | None = None, own: Tensor | None = None) -> Tensor:
         """The share (k,) of the votes for samples' own labels, if each neighbour votes for its label.
@@ -87,13 +88,58 @@ class NeighbourVotes:
             rows: positions (k,) of the samples; None for all.
             own: (k,) their own labels; None for those in `labels`.
         """
-        places, shares = (self.places, self.shares) if rows is None else (self.places[rows], self.shares[rows])
+        places, shares = self.places, self.shares
+        if rows is not None:
+            places, shares = select_rows(places, rows), select_rows(shares, rows)
         own = labels if own is None else own
-        count = places.shape[1]
-        agreeing = torch.zeros_like(shares[:, 0])
-        for place in range(count):
-            agreeing += shares[:, place] * (labels[places[:, place]] == own)
-        return (count * agreeing + 1 / self.classes) / (count + 1)
+        (agreeing,) = map_blocks(
+            _agreeing,
+            (shares, places, own[:, None]),
+            labels[self.references],
+            self.classes,
+            numbers=6 * shares.shape[1],
+        )
+        return to_memory(agreeing)[:, 0]
+
+
+def mean_belief(places: Tensor, shares: Tensor, beliefs: Tensor) -> Tensor:
+    """Mean belief (k, C) of neighbours. One more vote is divided equally among all classes.
+
+    Args:
+        places, shares: (k, m) of the samples, as in `NeighbourVotes`.
+        beliefs: (r, C) class probabilities of the references.
+    """
+    count, classes = places.shape[1], beliefs.shape[1]
+    weights = shares.to(beliefs) * (count / (count + 1))
+    votes = torch.nn.functional.embedding_bag(places, beliefs, per_sample_weights=weights, mode="sum")
+    return votes.add_(1 / (classes * (count + 1)))
+
+
+def _nearest(x: Tensor, own: Tensor, directions: Tensor, count: int, least: float) -> tuple[Tensor, Tensor]:
+    """The neighbours (k, count) of samples, as positions among references, and their shares of the vote.
+
+    Args:
+        x: embeddings (k, d).
+        own: (k,) the samples' own positions among the references, -1 for the others.
+        directions: (d, m) embeddings of the references, each of length 1.
+        count: how many neighbours vote.
+        least: least similarity of a vote.
+    """
+    similarity = torch.nn.functional.normalize(x.float(), dim=1) @ directions
+    itself = (own >= 0).nonzero()[:, 0]
+    similarity[itself, own[itself]] = -torch.inf
+    nearest, places = largest(similarity, count)
+    shares = nearest.clamp_min(least)
+    return places.int(), shares / shares.sum(1, keepdim=True)
+
+
+def _agreeing(shares: Tensor, places: Tensor, own: Tensor, labels: Tensor, classes: int) -> tuple[Tensor]:
+    """The share (k, 1) of the votes for labels (k, 1), if each reference votes for its label."""
+    count = places.shape[1]
+    agreeing = torch.zeros_like(shares[:, :1])
+    for place in range(count):
+        agreeing += shares[:, place : place + 1] * (labels[places[:, place : place + 1]] == own)
+    return ((count * agreeing + 1 / classes) / (count + 1),)
 
 
 def largest(values: Tensor, count: int, block: int = 16) -> tuple[Tensor, Tensor]:

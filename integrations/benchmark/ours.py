@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from audit.compute.matrix import to_memory
 from audit.data.split import stratified_split
 from audit.flags.threshold import Flags, Mistakes, choose_flags, suggest_labels
 from audit.head.fit import one_hot, probabilities, train_head
@@ -58,7 +59,7 @@ def flagged(case: Case, alone: bool = False) -> Flagged:
         model = NoiseModel(x, case.classes, case.seed, predictions=predictions)
     fitted = model.fit(given)
     diagnosis = fitted.diagnosis
-    posterior = diagnosis.posterior.double().numpy()
+    posterior = to_memory(diagnosis.posterior).double().numpy()
     suspicion = 1 - posterior[np.arange(len(case.given)), case.given]
     controls = spike_in(model, fitted, given, case.seed)
     count = count_by_controls(controls, diagnosis, given, suspicion)
@@ -98,7 +99,7 @@ def averaged_influence(case: Case, held_out_labels: str, on: str = "validation")
     head = train_head(x[train], given[train], x[validation], given[validation], case.classes)
     held_out = one_hot(torch.from_numpy(case.true if held_out_labels == "true" else case.given), case.classes, x.dtype)
     if held_out_labels == "believed":
-        held_out = NoiseModel(x, case.classes, case.seed).diagnose(given).prior.to(x.dtype)
+        held_out = to_memory(NoiseModel(x, case.classes, case.seed).diagnose(given).prior).to(x.dtype)
     samples = Labelled.of(x, given, case.classes)
     z = head.features(x[train])
     hessian = HeadHessian(z, probabilities(z, head.weight), head.l2)

@@ -76,7 +76,7 @@ def test_discriminants_are_those_without_the_sample() -> None:
     labels = torch.randint(0, CLASSES, (N,), generator=draw)
     targets = one_hot(labels, CLASSES, torch.float64)
     predicted = 0.3 * targets + 20 * torch.rand(N, CLASSES, generator=draw, dtype=torch.float64)
-    probabilities = Discriminant.of(predicted, targets)(slice(0, N))
+    probabilities = Discriminant.of(predicted, targets)(predicted, targets)
     kept = predicted[:, :-1].numpy()
     for sample in range(0, N, 13):
         others = np.arange(N) != sample
@@ -97,8 +97,10 @@ def test_some_samples_in_any_order_and_targets_made_when_asked_for_are_alike() -
         LeastSquares(rows, moment, targets, torch.arange(N)) for rows, targets in ((z, given), (read, lazily))
     )
     assert at_once.ridge == when_asked.ridge
-    whole = Discriminant.of(at_once(given), given)(slice(0, N))
-    torch.testing.assert_close(Discriminant.of(when_asked(lazily), lazily)(some), whole[some], rtol=1e-4, atol=1e-6)
+    predicted, predicted_when_asked = at_once(given), when_asked(lazily)
+    whole = Discriminant.of(predicted, given)(predicted, given)
+    found = Discriminant.of(predicted_when_asked, lazily)(predicted_when_asked[some], lazily[some])
+    torch.testing.assert_close(found, whole[some], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -108,7 +110,7 @@ def test_embeddings_that_say_nothing_are_no_evidence(missing: bool) -> None:
     classes = 4 if missing else 3  # a class that nobody has
     given = one_hot(labels, classes, z.dtype)
     predicted = LeastSquares(z, SecondMoment.of(z), given, torch.arange(400))(given)
-    probabilities = Discriminant.of(predicted, given)(slice(0, 400))
+    probabilities = Discriminant.of(predicted, given)(predicted, given)
     assert probabilities[:, :3].numpy() == pytest.approx(1 / 3, abs=0.01)
     x = torch.ones(400, 5)
     assert all(entry["discriminant_weight"] == 0 for entry in NoiseModel(x, classes).diagnose(labels).rounds)
@@ -127,7 +129,8 @@ def test_classes_of_few_samples_are_told_apart_by_their_means(seed: int) -> None
     assert all(entry["discriminant_weight"] > 0.5 for entry in diagnosis.rounds)
     given = one_hot(labels, 6, torch.float32)
     fitted = LeastSquares(model.features.z, model.features.moment, given, torch.arange(len(labels)))
-    by_means = Discriminant.of(fitted(given), given)(slice(0, len(labels)))
+    predicted = fitted(given)
+    by_means = Discriminant.of(predicted, given)(predicted, given)
     means, boundaries = (
         balanced_accuracy_score(true, beliefs.argmax(1)) for beliefs in (by_means, diagnosis.loo_probabilities)
     )

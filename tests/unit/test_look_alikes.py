@@ -77,7 +77,7 @@ def test_with_look_alikes_the_posterior_is_that_of_labels_that_were_drawn_from_p
     posterior /= posterior.sum(1, keepdim=True)
     trusted = torch.arange(N) < 10
     before = posterior.clone()
-    LookAlikes(rate, 1.0, 99.0).add_in_place(posterior, p, seen, GivenLabels(numbers, trusted))
+    posterior = LookAlikes(rate, 1.0, 99.0).added(posterior, p, seen, GivenLabels(numbers, trusted))
     torch.testing.assert_close(posterior[10:], exact[10:])
     assert torch.equal(posterior[:10], before[:10])
 

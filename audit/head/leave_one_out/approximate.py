@@ -7,42 +7,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, blocks
 from audit.compute.threads import one_thread, softmax
 from audit.head.factors import KroneckerFactors
-from audit.head.leave_one_out.common import diagonals, nothing_yet, own_class, weights_of, without_itself
+from audit.head.leave_one_out.common import diagonals, own_class, weights_of, without_itself
 from audit.head.settings import LeaveOneOutSettings
 
 
 def left_out_approximately(
-    z: Rows,
-    logits: Rows,
-    residuals: Rows,
-    weights: Rows | None,
+    z: Tensor,
+    logits: Tensor,
+    residuals: Tensor,
+    weights: Tensor | None,
     trained_on: Tensor | None,
     leverages: Tensor | None,
     bend: Tensor | None,
     *common: Any,
 ) -> tuple[Tensor, Tensor]:
-    """As `left_out_exactly`, with only the diagonals of M₋ᵢ; without `leverages`, they are those of the factors.
+    """Probabilities (k, C) and self-influence (k, 1), with only the diagonals of M₋ᵢ.
 
-    `bend` (n,) is added to the logit of `own_class`: how much farther than one Newton step it moves.
+    Without `leverages`, the diagonals are those of the factors. `bend` (k,) is added to the logit of `own_class`: how
+    much farther than one Newton step it moves.
     """
     kfac, n, predictions_only, settings = common
-    probabilities, self_influence = nothing_yet(z, logits)
-    for rows in blocks(z, 3 * z.shape[1] + 10 * logits.shape[1]):
-        z_rows, logits_rows = z[rows], logits[rows]
-        p, w = softmax(logits_rows), weights_of(rows, z, weights, trained_on)[:, None]
-        m = diagonals(z_rows, kfac, n) if leverages is None else without_itself(leverages[rows], w * p * (1 - p))
-        with one_thread(logits_rows.numel()):
-            r = kfac.contrast(residuals[rows])
-            left_out = logits_rows + kfac.contrast_back(m * w * r)
-            if bend is not None:
-                left_out.scatter_add_(1, own_class(residuals[rows])[:, None], bend[rows, None])
-            probabilities[rows] = softmax(left_out)
-            if not predictions_only:
-                self_influence[rows] = _self_influence(p, m, w, r, kfac, settings).clamp_min_(0)
-    return probabilities, self_influence
+    p, w = softmax(logits), weights_of(z, weights, trained_on)[:, None]
+    m = diagonals(z, kfac, n) if leverages is None else without_itself(leverages, w * p * (1 - p))
+    with one_thread(logits.numel()):
+        r = kfac.contrast(residuals)
+        left_out = logits + kfac.contrast_back(m * w * r)
+        if bend is not None:
+            left_out.scatter_add_(1, own_class(residuals)[:, None], bend[:, None])
+        probabilities = softmax(left_out)
+        if predictions_only:
+            return probabilities, torch.full_like(probabilities[:, :1], torch.nan)
+        return probabilities, _self_influence(p, m, w, r, kfac, settings).clamp_min_(0)[:, None]
 
 
 def _curved(p: Tensor, v: Tensor, kfac: KroneckerFactors) -> Tensor:

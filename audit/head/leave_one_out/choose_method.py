@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audit.compute.by_blocks import map_blocks
 from audit.compute.matrix import Rows, map_rows, to_memory
 from audit.head.factors import KroneckerFactors
 from audit.head.hessian import HeadHessian
@@ -63,21 +64,24 @@ def leave_one_out(
     if method == "kfac" and not isinstance(z, Tensor):
         samples = [z.float(), logits.float(), residuals.float()]
     samples += [weights, trained_on]
-    factors = None
+    if method == "exact":
+        probabilities, self_influence = map_rows(left_out_exactly, samples, hessian, predictions_only)
+        return LeaveOneOut(probabilities, self_influence, method)
+    factors = leverages = bend = None
     if method == "kfac":
-        factors = without_the_sample(hessian, start, settings)
-        common = (factors, hessian.n, predictions_only, settings)
-        found = map_rows(left_out_approximately, [*samples, None, None], *common)
-    elif method == "blocks":
-        apart = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
-        w = weights_of(slice(0, len(z)), z, weights, trained_on)
-        leverages, bend = leverages_by_class(hessian, to_memory(z), to_memory(residuals), w, settings)
-        common = (apart, hessian.n, predictions_only, settings)
-        found = map_rows(left_out_approximately, [*samples, leverages, bend], *common)
+        kfac = factors = without_the_sample(hessian, start, settings)
     else:
-        found = map_rows(left_out_exactly, samples, hessian, predictions_only)
-    probabilities, self_influence = found
-    return LeaveOneOut(probabilities, self_influence, method, factors)
+        kfac = KroneckerFactors(None, None, torch.ones(1, 1, dtype=z.dtype, device=z.device), hessian.ridge)
+        in_memory = to_memory(z)
+        w = weights_of(in_memory, None if weights is None else to_memory(weights), trained_on)
+        leverages, bend = leverages_by_class(hessian, in_memory, to_memory(residuals), w, settings)
+    probabilities, self_influence = map_blocks(
+        left_out_approximately,
+        [*samples, leverages, bend],
+        *(kfac, hessian.n, predictions_only, settings),
+        numbers=3 * z.shape[1] + 10 * logits.shape[1],
+    )
+    return LeaveOneOut(probabilities, to_memory(self_influence)[:, 0], method, factors)
 
 
 def approximation(hessian: HeadHessian, settings: LeaveOneOutSettings = LeaveOneOutSettings()) -> str:

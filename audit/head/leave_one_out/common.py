@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ class LeaveOneOut:
     """Leave-one-out predictions.
 
     Attributes:
-        probabilities: (n, C).
+        probabilities: (n, C); not necessarily in memory.
         self_influence: rᵀ M r (n,), ≥ 0: about the rise of the sample's own loss on leaving it out (nats); NaN where
             only predictions were asked for.
         method: 'exact' leverages, those of the self-consistent Kronecker-factored Hessian ('kfac'), or those of each
@@ -24,7 +25,7 @@ class LeaveOneOut:
         factors: in whose coordinates 'kfac' has the leverages; None with the others.
     """
 
-    probabilities: Tensor
+    probabilities: Any
     self_influence: Tensor
     method: str
     factors: KroneckerFactors | None = None
@@ -36,11 +37,10 @@ def nothing_yet(z: Rows, logits: Rows) -> tuple[Tensor, Tensor]:
     return probabilities, torch.full((len(z),), torch.nan, dtype=z.dtype, device=z.device)
 
 
-def weights_of(rows: slice, z: Rows, weights: Rows | None, trained_on: Tensor | None) -> Tensor:
-    """Weights (k,) in z's precision, 0 for samples that were not in training."""
-    ones = torch.ones(rows.stop - rows.start, dtype=z.dtype, device=z.device)
-    w = ones if weights is None else weights[rows].to(ones)
-    return w if trained_on is None else torch.where(trained_on[rows], w, 0)
+def weights_of(z: Tensor, weights: Tensor | None, trained_on: Tensor | None) -> Tensor:
+    """Weights (k,) in the precision of z (k, D), 0 for samples that were not in training."""
+    w = torch.ones(len(z), dtype=z.dtype, device=z.device) if weights is None else weights.to(z)
+    return w if trained_on is None else torch.where(trained_on, w, 0)
 
 
 def diagonals(z: Tensor, kfac: KroneckerFactors, n: int) -> Tensor:

@@ -29,7 +29,8 @@ def left_out_exactly(
     probabilities, self_influence = nothing_yet(z, logits)
     for rows, kfac, m in _exact(hessian, z):
         basis = kfac.contrasts.to(z.dtype)
-        w = weights_of(rows, z, weights, trained_on)
+        own = (None if values is None else values[rows] for values in (weights, trained_on))
+        w = weights_of(z[rows], *own)
         r = residuals[rows] @ basis
         a = _curvature(softmax(logits[rows]), basis)
         eye = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
