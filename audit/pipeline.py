@@ -202,7 +202,8 @@ class _Audit:
         """Scores and flags, which are passed to `scored`, then explanations, and what correcting does to the head."""
         if material.annotated is not None:
             material = with_consensus(material, self.config, self.stages)
-        check_fits(len(material.ids), len(material.classes), material.device)
+        in_blocks = material.consensus is None
+        check_fits(len(material.ids), len(material.classes), material.device, in_blocks)
         self.checkpoint.begin(
             self._digest(material), KEPT_TYPES, lambda stage, text: self.stages.progress(Step(stage, note=text))
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.annotators.audited import ConsensusModel
-from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
+from audit.compute.matrix import RemoteRows, Rows, hold, select_rows, to_memory
 from audit.compute.scratch import fits_memory, readable
 from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
@@ -110,7 +110,9 @@ def inject(
 def hessian_of(head: Head, features: TrainingFeatures, config: AuditConfig) -> HeadHessian:
     """The Hessian of the head's training objective."""
     z = features.z
-    return HeadHessian(z, probabilities(z, head.weight), head.l2, damping=config.damping, moment=features.moment)
+    p = probabilities(z, head.weight)
+    p = hold(p) if isinstance(z, Tensor) else p  # computed again only where reading z is most of the work
+    return HeadHessian(z, p, head.l2, damping=config.damping, moment=features.moment)
 
 
 def influence_of(

@@ -1,33 +1,46 @@
-"""Whether an audit fits into memory: checked before hours of work, which the system would otherwise end halfway."""
+"""Whether an audit fits into memory and disk: checked before hours of work, which would otherwise end halfway."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 
+from audit.compute.scratch import fits_memory
 from audit.errors import InputError
 
 GIB = 1 << 30  # bytes
 
 
-def check_fits(samples: int, classes: int, device: torch.device, matrices: int = 5) -> None:
-    """Refuse an audit whose probabilities alone exceed the free memory.
+def check_fits(samples: int, classes: int, device: torch.device, in_blocks: bool = True) -> None:
+    """Refuse an audit whose matrices alone exceed the free memory, or the free space for temporary files.
 
     Args:
         samples, classes: the size of a matrix of probabilities.
-        device: where they are computed.
-        matrices: how many such matrices of float64 exist at once, even where everything else is done in blocks.
+        device: where they are computed. On a GPU, five such matrices of float64 are in memory at once.
+        in_blocks: whether those of the CPU are in files if they are large, of which there are at most twelve in float32
+            (`audit.compute.scratch`). Then five matrices of classes by classes are in memory.
 
     Raises:
-        InputError: with the memory that is needed and that is free.
+        InputError: with what is needed and what is free.
     """
-    needed, free = matrices * samples * classes * 8, free_memory(device)
+    in_files = in_blocks and device.type == "cpu"
+    what = f"{samples} samples of {classes} classes need more than"
+    needed, free = 5 * 8 * classes * (min(samples, classes) if in_files else samples), free_memory(device)
     if needed > free:
         raise InputError(
-            f"{samples} samples of {classes} classes need more than {needed / GIB:.1f} GiB of memory, and only "
-            f"{free / GIB:.1f} GiB are free; audit some classes at a time (--keep-labels)"
+            f"{what} {needed / GIB:.1f} GiB of memory, and only {free / GIB:.1f} GiB are free; audit some classes at a "
+            "time (--keep-labels)"
+        )
+    folder = tempfile.gettempdir()
+    needed, free = 12 * 4 * samples * classes, shutil.disk_usage(folder).free
+    if in_files and needed > free and not fits_memory((samples, classes), torch.float32, device):
+        raise InputError(
+            f"{what} {needed / GIB:.1f} GiB for temporary files, and only {free / GIB:.1f} GiB are free in {folder!r}; "
+            "set TMPDIR to a folder on a larger disk, or audit some classes at a time (--keep-labels)"
         )
 
 

@@ -24,8 +24,8 @@ from audit.errors import InputError
 class ScratchSettings:
     """Which matrices are kept in files."""
 
-    # Bytes of a matrix up to which it is kept in memory. An audit holds up to ten with a row for each sample.
-    memory_bytes: int = 2**28
+    # Bytes of a matrix up to which it is kept in memory. An audit holds up to twelve with a row for each sample.
+    memory_bytes: int = 2**26
     # Rows are read one by one if those asked for are fewer than one in this many of those between them.
     sparse: int = 16
 
@@ -88,6 +88,7 @@ class ScratchRows:
             else:
                 file.truncate(size)
         except OSError as error:
+            file.close()
             raise InputError(
                 f"a temporary file of {size / 2**30:.1f} GiB in {tempfile.gettempdir()!r} cannot be made "
                 f"({error.strerror}); free some space, or set TMPDIR to a folder on a larger disk"

@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 
 from audit.compute.memory import check_fits, free_memory
+from audit.compute.scratch import SETTINGS as SCRATCH
 from audit.config import NO_BACKBONE, SPLITS, AuditConfig
 from audit.data.samples import Samples, content_key, image_bytes
 from audit.findings.registry import NONE
@@ -199,7 +200,8 @@ def _cost(
         audit_seconds=seconds,
         start_and_write_seconds=started + n * SETTINGS.writing_seconds,
         memory_bytes=resident
-        + 8 * SETTINGS.copies * n * (d + c)
+        + 8 * SETTINGS.copies * n * d
+        + 2 * SETTINGS.copies * min(4 * n * c, SCRATCH.memory_bytes)
         + (0.0 if alone else factor_bytes(n, d, c, config))
         + SETTINGS.pixel_bytes * min(n, config.batch_size) * side**2,
     )
@@ -265,7 +267,8 @@ def _show(console: Console, plan: Plan) -> None:
         f"{SETTINGS.audited[1]:,} simulated samples on this machine), start and writing "
         f"{_duration(plan.start_and_write_seconds)}; may be off by half",
         "memory": f"about {plan.memory_bytes / 2**30:.1f} GiB of {plan.free_memory_bytes / 2**30:.1f} free: "
-        f"this process now, {SETTINGS.copies} copies of samples x (features + classes), a factor of the head's "
+        f"this process now, {SETTINGS.copies} copies of samples x (features + classes), large ones of "
+        "classes in files, a factor of the head's "
         "Hessian, and a batch of images",
         "result": plan.output + (" (replaces the earlier result)" if plan.replaces else ""),
         **({"fields": ", ".join(plan.fields)} if plan.fields else {}),

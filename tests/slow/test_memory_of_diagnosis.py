@@ -1,0 +1,38 @@
+"""How much memory the noise model takes where its matrices are large."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+DIAGNOSED = """
+import resource, sys
+import audit, numpy as np, torch
+import audit.compute.scratch as scratch
+from audit.noise_model.model import NoiseModel
+from audit.noise_model.neighbour_settings import NeighbourSettings
+from audit.noise_model.settings import MixtureSettings, NoiseSettings, RoundSettings
+scratch.SETTINGS = scratch.ScratchSettings(memory_bytes=int(sys.argv[1]))
+generator = np.random.default_rng(0)
+labels = generator.integers(0, 100, 40_000)
+x = 3 * generator.normal(size=(100, 8))[labels] + generator.normal(size=(40_000, 8))
+settings = NoiseSettings(
+    neighbours=NeighbourSettings(fewest_references=500, most_references=500),
+    mixture=MixtureSettings(samples=2000),
+    rounds=RoundSettings(usual=2, most=2),
+)
+model = NoiseModel(torch.from_numpy(x), 100, settings=settings)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+diagnosis = model.fit(torch.from_numpy(labels)).diagnosis
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+def test_a_diagnosis_takes_no_more_memory_for_large_matrices() -> None:
+    """A matrix of 40,000 samples and 100 classes takes 15 MiB, and the noise model has eight or more at once."""
+    few, many = (
+        int(subprocess.check_output([sys.executable, "-c", DIAGNOSED, str(limit)], text=True))
+        for limit in (1 << 20, 1 << 30)
+    )
+    assert many > 120  # MiB
+    assert few < 90  # of which 64 may be the temporaries of a block of rows

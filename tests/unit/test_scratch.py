@@ -1,0 +1,167 @@
+"""Matrices that are too large for memory: what their file holds, and an audit by them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import audit
+from audit.checkpoint import Checkpoint
+from audit.compute.by_blocks import map_blocks
+from audit.compute.matrix import hold, select_rows
+from audit.compute.scratch import ScratchRows, ScratchSettings, empty_rows, readable
+from audit.errors import InputError
+from audit.flags.detectors import of_classes
+from audit.flags.threshold import suggest_labels
+from audit.head.fit import logits
+from audit.noise_model.controls import spike_in
+from audit.noise_model.given_predictions import GivenPredictions
+from audit.noise_model.model import NoiseModel
+from audit.noise_model.predictions_alone import PredictionsModel
+from audit.noise_model.settings import MixtureSettings, NoiseSettings
+
+ROWS, WIDTH = 500, 7
+
+
+@contextmanager
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every matrix is a large one, and is computed in many blocks."""
+    with monkeypatch.context() as patched:
+        patched.setattr("audit.compute.scratch.SETTINGS", ScratchSettings(memory_bytes=1000))
+        patched.setattr("audit.compute.matrix.BLOCK_BYTES", 40_000)
+        yield
+
+
+def in_file(values: torch.Tensor) -> ScratchRows:
+    rows = ScratchRows.empty(tuple(values.shape), values.dtype)
+    rows[slice(0, len(values))] = values
+    return rows
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32])
+@pytest.mark.parametrize("shape", [(ROWS, WIDTH), (ROWS,)])
+def test_a_file_gives_the_rows_that_were_written(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = (100 * torch.rand(shape, generator=torch.Generator().manual_seed(0))).to(dtype)
+    rows = in_file(values)
+    some = torch.tensor([3, 499, 0, 250, 250])
+    for wanted in (slice(None), slice(20, 30), slice(490, 900), slice(7, 7), slice(1, None, 3), some, some[:0]):
+        assert torch.equal(rows[wanted], values[wanted])
+    assert torch.equal(rows[values.view(ROWS, -1)[:, 0] > 50], values[values.view(ROWS, -1)[:, 0] > 50])
+    values[some] = values[some + 0] * 0 + 5
+    rows[some] = values[some]
+    assert torch.equal(rows[:], values)
+    assert rows.float()[:5].dtype == torch.float32
+    assert np.array_equal(rows.mapped(), values.numpy())
+    assert np.array_equal(np.concatenate(list(rows.in_blocks(100))), values.numpy())
+    assert torch.equal(pickle.loads(pickle.dumps(rows)), values)
+
+
+def test_what_is_made_of_large_matrices_is_in_files_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.rand(4000, WIDTH, generator=torch.Generator().manual_seed(0))
+    weight = torch.ones(3, WIDTH)
+    assert isinstance(logits(values, weight), torch.Tensor)
+    with little_memory(monkeypatch):
+        (doubled,) = map_blocks(lambda rows: (2 * rows,), [values], numbers=2 * WIDTH)
+        held = hold(logits(values, weight))
+        assert isinstance(empty_rows((2, 2), values.dtype, values.device), torch.Tensor)
+    assert isinstance(doubled, ScratchRows)
+    assert isinstance(held, ScratchRows)
+    assert torch.equal(doubled[:], 2 * values)
+    torch.testing.assert_close(held[:], values @ weight.T)
+    few = torch.tensor([70, 3])
+    assert torch.equal(select_rows(doubled, few)[slice(None)], 2 * values[few])
+    numbers = np.arange(4000) % WIDTH
+    flag = numbers == 1
+    assert np.array_equal(of_classes(readable(doubled), numbers), of_classes(2 * values.numpy(), numbers))
+    suggested = suggest_labels(readable(doubled), numbers, flag)
+    assert np.array_equal(suggested, suggest_labels(2 * values.numpy(), numbers, flag))
+
+
+def test_a_full_disk_is_said_in_one_line(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(full_disk))
+    with pytest.raises(InputError, match=r"file of 7\.5 GiB .* cannot be made \(.*\); .* set TMPDIR to") as error:
+        ScratchRows.empty((20_000_000, 100), torch.float32)
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_keeps_large_matrices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.rand(ROWS, WIDTH, generator=torch.Generator().manual_seed(0))
+    notes: list[str] = []
+    with little_memory(monkeypatch):
+        for read in (False, True):
+            checkpoint = Checkpoint(tmp_path)
+            checkpoint.begin("key", (), lambda stage, text: notes.append(text))
+            (kept,) = checkpoint.once("stage", lambda: (in_file(values),))
+            assert isinstance(kept, ScratchRows)
+            assert torch.equal(kept[:], values)
+            assert bool(notes) == read
+    checkpoint.begin("key", (), lambda stage, text: None)
+    assert torch.equal(checkpoint.once("stage", lambda: (torch.zeros(1),))[0], values)  # with memory enough
+
+
+def pictures() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Handwritten digits, labels of which a tenth is wrong, and bool whether a label is known to be right."""
+    x, numbers = load_digits(return_X_y=True)
+    labels, draw = torch.from_numpy(numbers), np.random.default_rng(0)
+    wrong = torch.from_numpy(draw.choice(len(x), len(x) // 10, replace=False))
+    labels[wrong] = torch.from_numpy(draw.integers(0, 10, len(wrong)))
+    trusted = torch.zeros(len(x), dtype=torch.bool)
+    trusted[torch.from_numpy(draw.choice(len(x), 400, replace=False))] = True
+    trusted[wrong] = False
+    return torch.from_numpy(x), labels, trusted
+
+
+@pytest.mark.parametrize("kind", ["trusted", "predictions", "predictions alone"])
+def test_a_diagnosis_from_files_is_that_from_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels, trusted = pictures()
+    settings = NoiseSettings(mixture=MixtureSettings(samples=1000))  # fewer than there are, as of large data
+    predictions = torch.softmax(x[:, :10] / 4, 1).float()
+    found = []
+    for little in (False, True):
+        with little_memory(monkeypatch) if little else monkeypatch.context():
+            if kind == "predictions alone":
+                model: NoiseModel | PredictionsModel = PredictionsModel(predictions, settings=settings)
+            else:
+                given = GivenPredictions(predictions, in_sample=True) if kind == "predictions" else None
+                known = trusted if kind == "trusted" else None
+                model = NoiseModel(x, 10, trusted=known, settings=settings, predictions=given)
+            fitted = model.fit(labels)
+            found.append((fitted.diagnosis, spike_in(model, fitted, labels, 0)))
+    (memory, controls), (files, controls_of_files) = found
+    assert isinstance(files.prior, ScratchRows)
+    assert isinstance(files.posterior, ScratchRows)
+    for name in ("prior", "posterior", "probabilities", "loo_probabilities"):
+        difference = (getattr(files, name)[:] - getattr(memory, name)[:]).abs()
+        assert float(difference.max()) < 1e-4, name
+        assert float(difference.mean()) < 1e-6, name
+    torch.testing.assert_close(files.transition, memory.transition, rtol=1e-4, atol=1e-6)
+    assert files.look_alikes.rate == pytest.approx(memory.look_alikes.rate, abs=1e-6)
+    assert len(files.rounds) == len(memory.rounds)
+    changed = controls.labels != controls_of_files.labels  # where a draw falls between two classes
+    assert changed.mean() < 1e-3
+    assert np.abs(controls.suspicion - controls_of_files.suspicion)[~changed].mean() < 1e-5
+
+
+def test_an_audit_from_files_is_that_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With copies of pictures, of which some have another label."""
+    x, labels, _ = pictures()
+    x, labels = x[:300], labels[:300]
+    x, labels = torch.cat([x, x[:60]]), torch.cat([labels, (labels[:60] + torch.arange(60) // 50) % 10])
+    config = audit.AuditConfig(cache_dir=str(tmp_path), findings="none")
+    memory = audit.audit_embeddings(x.numpy(), labels.numpy(), config=config)
+    with little_memory(monkeypatch):
+        files = audit.audit_embeddings(x.numpy(), labels.numpy(), config=config)
+    for column in ("influence", "self_influence", "loo_probability", "suspicion", "other_probability"):
+        difference = (files.scores[column] - memory.scores[column]).abs()
+        assert difference.max() < 1e-4 * memory.scores[column].abs().max(), column
+    for column in ("flag", "suggested_label"):
+        assert (files.scores[column] == memory.scores[column]).all()
+    assert files.summary.failed_stages == ()
+    assert files.summary.estimates.mistakes == pytest.approx(memory.summary.estimates.mistakes, rel=1e-4)
