@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audit.annotators.audited import ConsensusModel
-from audit.compute.matrix import RemoteRows, Rows, hold, select_rows, to_memory
+from audit.compute.matrix import RemoteRows, Rows, hold, local, select_rows, to_memory
 from audit.compute.scratch import fits_memory, readable
 from audit.config import AuditConfig
 from audit.data.exact_copies import Copies
@@ -39,8 +39,10 @@ from audit.noise_model.controls import Controls, spike_in
 from audit.noise_model.diagnosis import LabelModel
 from audit.noise_model.diagnosis_of_copies import diagnosis_of_copies
 from audit.noise_model.given_predictions import GivenPredictions
+from audit.noise_model.heads import alike_on_workers
 from audit.noise_model.model import Diagnosis, NoiseModel
 from audit.noise_model.predictions_alone import PredictionsModel
+from audit.noise_model.settings import NoiseSettings
 from audit.progress import ProgressCallback
 from audit.summary.correction import UntrainedHead
 
@@ -309,7 +311,9 @@ def _model_of_labels(
         probabilities = torch.from_numpy(material.predictions).to(device)
         predictions = GivenPredictions(probabilities, config.predictions_in_sample)
     known = None if trusted is None else torch.from_numpy(trusted).to(device)
-    x = to_memory(material.x) if isinstance(material.x, RemoteRows) else material.x
+    classes, x = len(material.classes), material.x
+    if isinstance(x, RemoteRows) and (rows is not None or not _on_workers(x, classes)):
+        x = local(x)
     if rows is not None:
         x = select_rows(x, rows)
         known = None if known is None else known[rows.to(device)]
@@ -317,7 +321,14 @@ def _model_of_labels(
     if x is None:
         assert predictions is not None
         return PredictionsModel(predictions.probabilities, config.seed, known)
-    return NoiseModel(x, len(material.classes), config.seed, known, predictions=predictions)
+    return NoiseModel(x, classes, config.seed, known, predictions=predictions)
+
+
+def _on_workers(x: RemoteRows, classes: int) -> bool:
+    """Whether the noise model of embeddings on workers is computed there: if large, and as one process would do it."""
+    n, features = x.shape
+    large = not fits_memory((n, classes), torch.float32, x.device)
+    return large and alike_on_workers(n, features, classes, NoiseSettings().head)
 
 
 def evidence_of(labels: np.ndarray, influence: Influence | None, diagnosis: Diagnosis) -> Evidence:

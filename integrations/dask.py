@@ -186,12 +186,13 @@ class DaskWorkers:
         return Embedded(values, rows, keys, skipped, computed, cached, remarks)
 
     def spread(self, x: Rows, parts: int | None = None) -> DaskRows:
-        """Embeddings (n, d) of this process on the workers."""
+        """Embeddings (n, d) of this process on the workers; the scheduler keeps them too, in case a worker is lost."""
         count = parts or SETTINGS.parts_per_worker * self._count()
         edges = [round(part * len(x) / count) for part in range(count + 1)]
         slices = [slice(start, stop) for start, stop in pairwise(edges)]
         with lost_is_an_error(self.client):
-            futures = self.client.scatter([x[rows] for rows in slices], broadcast=True, hash=False)
+            # What is scattered is gone with its worker: Dask's memory manager removes the other copies.
+            futures = [self.client.submit(torch.clone, x[rows], pure=False) for rows in slices]
         return DaskRows(self.client, futures, [rows.stop - rows.start for rows in slices], x.shape[1], x.dtype)
 
     def _count(self) -> int:

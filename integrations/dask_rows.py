@@ -125,6 +125,13 @@ class DaskRows(RemoteRows):
         found = self._gather(self._submit(sources, before=[function], after=common))
         return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
+    def in_parts(self) -> Iterator[Tensor]:
+        """The rows in order, brought here a part at a time."""
+        for part in self.parts:
+            with lost_is_an_error(self.client):
+                brought = [self.client.submit(_in_memory, part, pure=False, retries=SETTINGS.retries)]
+            yield self._gather(brought)[0]
+
     def map_blocks(
         self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any, numbers: int
     ) -> tuple[DaskRows, ...]:
@@ -252,4 +259,4 @@ def _(rows: Tensor) -> int:
 
 @sizeof.register(ScratchRows)
 def _(rows: ScratchRows) -> int:
-    return 0  # they are in a file, and would not leave memory
+    return rows.nbytes  # in a file, but what sending them to another worker takes

@@ -12,7 +12,7 @@ import math
 import mmap
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -293,6 +293,10 @@ class RemoteRows(ABC):
         """The function's results for all parts, brought into this process and joined in order."""
 
     @abstractmethod
+    def in_parts(self) -> Iterator[Tensor]:
+        """The rows in order, brought into this process a part at a time."""
+
+    @abstractmethod
     def map_blocks(
         self, function: Callable[..., tuple[Tensor, ...]], sources: Sequence[Any], *common: Any, numbers: int
     ) -> tuple[RemoteRows, ...]:
@@ -345,6 +349,17 @@ def to_memory(rows: Rows) -> Tensor:
     filled = _filled(torch.empty(tuple(rows.shape), dtype=rows.dtype, device=rows.device), rows)
     assert isinstance(filled, Tensor)
     return filled
+
+
+def local(rows: Rows) -> Rows:
+    """The same rows, in this process: those of workers in memory, or in a file if they are large."""
+    if not isinstance(rows, RemoteRows):
+        return rows
+    out, start = empty_rows(tuple(rows.shape), rows.dtype, rows.device), 0
+    for part in rows.in_parts():
+        out[start : start + len(part)] = part
+        start += len(part)
+    return out
 
 
 def _filled(out: Tensor | ScratchRows, rows: Rows) -> Tensor | ScratchRows:

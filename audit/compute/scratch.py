@@ -98,6 +98,11 @@ class ScratchRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return len(self) * self._row_bytes
+
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         return self._read(rows).to(self.dtype)
 

@@ -17,6 +17,7 @@ from audit.head.fit import fit_softmax, logits, probabilities, residuals
 from audit.head.hessian import HeadHessian
 from audit.head.leave_one_out.choose_method import approximation, leave_one_out
 from audit.head.leave_one_out.common import LeaveOneOut
+from audit.head.settings import LeaveOneOutSettings
 from audit.head.standardise import Standardiser
 from audit.noise_model.settings import HeadSettings
 
@@ -111,6 +112,19 @@ def fit_head(
         predictions_only=predictions_only,
     )
     return FittedHead(weight, predicted, left_out)
+
+
+def alike_on_workers(samples: int, features: int, classes: int, settings: HeadSettings) -> bool:
+    """Whether heads of embeddings on workers are those of one process, which take leave-one-out from Kronecker factors.
+
+    One process may take another method where there are few samples for each parameter.
+    """
+    width = features + 1
+    size = float(classes * width)
+    held = 4 * samples * width <= settings.held_bytes
+    exact = classes <= settings.exact_classes and (samples + size) * size**2 <= settings.exact_flop
+    by_blocks = held and classes > 2 and size > LeaveOneOutSettings.parameters_per_sample * samples
+    return not exact and not by_blocks
 
 
 def _method(hessian: HeadHessian, settings: HeadSettings) -> str:

@@ -40,7 +40,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, fetch_rows
+from audit.compute.matrix import Rows, fetch_rows, local
 from audit.head.fit import targets_of
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
@@ -139,10 +139,10 @@ class NoiseModel:
             prior, posterior, transition = mixture.prior, mixture.posterior, mixture.transition
             look_alikes = LookAlikes.of(prior, posterior, transition, given, self.settings)
         diagnosis = Diagnosis(
-            prior=mixture.prior,
-            posterior=look_alikes.added(mixture.posterior, mixture.prior, mixture.transition, given),
-            probabilities=head.probabilities,
-            loo_probabilities=head.left_out.probabilities,
+            prior=local(mixture.prior),
+            posterior=local(look_alikes.added(mixture.posterior, mixture.prior, mixture.transition, given)),
+            probabilities=local(head.probabilities),
+            loo_probabilities=local(head.left_out.probabilities),
             self_influence=head.left_out.self_influence,
             neighbour_share=self.votes.share_of(labels),
             transition=mixture.transition,

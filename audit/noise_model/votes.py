@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from audit.compute.by_blocks import map_blocks
-from audit.compute.matrix import Rows, derive, fetch_rows, select_rows, to_memory
+from audit.compute.matrix import Rows, derive, fetch_rows, local, select_rows, to_memory
 from audit.head.factors import SecondMoment
 from audit.noise_model.neighbour_settings import NeighbourSettings
 
@@ -90,7 +90,7 @@ class NeighbourVotes:
         """
         places, shares = self.places, self.shares
         if rows is not None:
-            places, shares = select_rows(places, rows), select_rows(shares, rows)
+            places, shares = (select_rows(local(of_all), rows) for of_all in (places, shares))
         own = labels if own is None else own
         (agreeing,) = map_blocks(
             _agreeing,
