@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from audit.annotators.audited import ConsensusModel
-from audit.compute.matrix import RemoteRows, Rows, hold, local, select_rows, to_memory
+from audit.compute.by_blocks import local
+from audit.compute.matrix import RemoteRows, Rows, hold, select_rows, to_memory
 from audit.compute.scratch import fits_memory, readable
 from audit.config import AuditConfig
 from audit.data.exact_copies import Copies

@@ -180,6 +180,10 @@ class StoredRows:
         for file in self._files:
             file.madvise(mmap.MADV_DONTNEED)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Files stay in their process: another one gets the numbers.
+        return StoredRows, ([np.asarray(part) for part in self.parts], self.dtype, self.device, self.exponent)
+
     def float(self) -> StoredRows:
         """The same in single precision."""
         return StoredRows(self.parts, torch.float32, self.device, self.exponent)
@@ -349,17 +353,6 @@ def to_memory(rows: Rows) -> Tensor:
     filled = _filled(torch.empty(tuple(rows.shape), dtype=rows.dtype, device=rows.device), rows)
     assert isinstance(filled, Tensor)
     return filled
-
-
-def local(rows: Rows) -> Rows:
-    """The same rows, in this process: those of workers in memory, or in a file if they are large."""
-    if not isinstance(rows, RemoteRows):
-        return rows
-    out, start = empty_rows(tuple(rows.shape), rows.dtype, rows.device), 0
-    for part in rows.in_parts():
-        out[start : start + len(part)] = part
-        start += len(part)
-    return out
 
 
 def _filled(out: Tensor | ScratchRows, rows: Rows) -> Tensor | ScratchRows:

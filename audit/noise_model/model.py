@@ -40,7 +40,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, fetch_rows, local
+from audit.compute.by_blocks import local
+from audit.compute.matrix import Rows, fetch_rows
 from audit.head.fit import targets_of
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audit.compute.by_blocks import map_blocks
-from audit.compute.matrix import Rows, derive, fetch_rows, local, select_rows, to_memory
+from audit.compute.by_blocks import local, map_blocks
+from audit.compute.matrix import Rows, derive, fetch_rows, select_rows, to_memory
 from audit.head.factors import SecondMoment
 from audit.noise_model.neighbour_settings import NeighbourSettings
 

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 import audit
 from audit.checkpoint import Checkpoint
 from audit.compute.by_blocks import map_blocks
-from audit.compute.matrix import hold, select_rows
+from audit.compute.matrix import StoredRows, hold, select_rows
 from audit.compute.scratch import ScratchRows, ScratchSettings, empty_rows, readable
 from audit.errors import InputError
 from audit.flags.detectors import of_classes
@@ -82,6 +82,13 @@ def test_what_is_made_of_large_matrices_is_in_files_too(monkeypatch: pytest.Monk
     assert np.array_equal(of_classes(readable(doubled), numbers), of_classes(2 * values.numpy(), numbers))
     suggested = suggest_labels(readable(doubled), numbers, flag)
     assert np.array_equal(suggested, suggest_labels(2 * values.numpy(), numbers, flag))
+
+
+def test_another_process_gets_the_rows_of_a_mapped_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", values)
+    rows = StoredRows([np.load(tmp_path / "x.npy", mmap_mode="r")], torch.float64, torch.device("cpu"))
+    assert torch.equal(pickle.loads(pickle.dumps(rows))[3:7], torch.from_numpy(values).double()[3:7])
 
 
 def test_a_full_disk_is_said_in_one_line(full_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
