@@ -230,10 +230,15 @@ def suggest_labels(posterior: Any, labels: np.ndarray, flag: np.ndarray) -> np.n
         labels: given class numbers (n,).
         flag: bool (n,).
     """
-    likeliest = np.empty(len(labels), dtype=np.int64)
-    for rows in slices(len(labels), posterior[:1].nbytes, BLOCK_BYTES):
-        likeliest[rows] = np.asarray(posterior[rows]).argmax(1)
-    return np.where(flag, likeliest_others(posterior, labels), likeliest)
+    return np.where(flag, likeliest_others(posterior, labels), likeliest_classes(posterior))
+
+
+def likeliest_classes(probabilities: Any) -> np.ndarray:
+    """The likeliest class (n,) by probabilities (n, C): an array, or rows in a file."""
+    found = np.empty(len(probabilities), dtype=np.int64)
+    for rows in slices(len(found), probabilities[:1].nbytes, BLOCK_BYTES):
+        found[rows] = np.asarray(probabilities[rows]).argmax(1)
+    return found
 
 
 def likeliest_others(posterior: Any, labels: np.ndarray) -> np.ndarray:

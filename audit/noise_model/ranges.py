@@ -30,7 +30,7 @@ from scipy.special import expit, logit
 
 from audit.compute.scratch import readable
 from audit.flags.detectors import of_classes
-from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_others
+from audit.flags.threshold import Z95, Flags, Mistakes, likeliest_classes, likeliest_others
 from audit.noise_model.count import Count
 from audit.noise_model.diagnosis import Diagnosis
 from audit.noise_model.given_labels import GivenLabels
@@ -90,7 +90,7 @@ class Models:
         blind = count.most_found < ControlSettings().hardly_found
         doubtful = slice(None) if labels.trusted is None else ~labels.trusted.cpu().numpy()
         named = [] if predictions is None else [predictions.argmax(1)]
-        named += [diagnosis.prior.argmax(1).cpu().numpy()] if blind else []
+        named += [likeliest_classes(readable(diagnosis.prior))] if blind else []
         return cls(
             Belief(suspicion, of_classes(posterior, others)),
             count.mistakes,
