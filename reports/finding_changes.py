@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from audit.findings.registry import check_names, checks, kind_of
+from audit.findings.table import classes_of
 from audit.result import AuditResult
 from reports.text import count
 
@@ -124,9 +125,8 @@ def _by_kind(findings: pd.DataFrame, ids: Mapping[str, str]) -> dict[str, list[_
     for _, rows in findings.groupby("finding", sort=True):
         row = rows.iloc[0]
         samples = [ids.get(str(sample), str(sample)) for sample in rows["id"].dropna()]
-        classes = [str(row[name]) for name in ("class", "other_class") if isinstance(row.get(name), str)]
         detail = str(row["detail"])
-        about = samples or classes or [re.sub(r"\d[\d.,]*", "#", detail)]
+        about = samples or classes_of(rows) or [re.sub(r"\d[\d.,]*", "#", detail)]
         by_kind.setdefault(str(row["kind"]), []).append(_Found(frozenset(about), samples, detail))
     return by_kind
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from audit.findings.many import NAMED
 from audit.findings.registry import kind_of
 from audit.findings.shown import SETTINGS, shown_findings
+from audit.findings.table import classes_of
 from audit.result import AuditResult
 from audit.summary.counts import Finding as FindingsOfKind
 from audit.summary.counts import LeakedSplit
@@ -46,6 +48,7 @@ class FindingRow:
         score: from 0 to 1.
         samples: the first of them.
         others: how many more there are.
+        classes: labels that it is about, where its sentence does not name all of them.
     """
 
     detail: str
@@ -53,6 +56,7 @@ class FindingRow:
     score: float
     samples: list[FindingSample]
     others: int
+    classes: list[str]
 
     @property
     def has_pictures(self) -> bool:
@@ -121,13 +125,14 @@ def precision_sentence(found: FindingsOfKind) -> str:
 
 def _row(members: pd.DataFrame, shelf: _Pictures) -> FindingRow:
     ids = members["id"].dropna().tolist()
-    first = members.iloc[0]
+    first, classes = members.iloc[0], classes_of(members)
     return FindingRow(
         str(first["detail"]),
         str(first.get("worth", "") or ""),
         float(first.get("score", 1.0)),
         [shelf.sample(name) for name in ids[: SETTINGS.most_members]],
         max(0, len(ids) - SETTINGS.most_members),
+        classes if len(classes) > NAMED else [],
     )
 
 

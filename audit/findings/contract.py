@@ -76,7 +76,8 @@ class Finding:
         score: how sure or how strong it is, from 0 to 1; 1 where it was counted.
         samples: positions of the samples that have it, the most telling first; none for a fault of classes.
         worth: what acting on it is worth, in a sentence; '' where that is not known.
-        classes: one or two labels that it is about, for a fault of classes; of two that may be one, the larger first.
+        classes: labels that it is about, for a fault of classes; of two that may be one, the larger first. At most two
+            where there are samples.
     """
 
     kind: str

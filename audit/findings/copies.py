@@ -11,8 +11,9 @@ from audit.data.class_names import doubtful_names
 from audit.data.exact_copies import Copies
 from audit.findings.contract import Audited, Finding
 from audit.findings.kinds import CLASS_NAMES, DUPLICATE_LABELS, NO_VALIDATION, SPLIT_LEAK
+from audit.findings.many import one_or_each
 
-NAMED = 5  # labels that a sentence names
+NAMED = 5  # labels that a sentence names, and classes that have a finding each
 
 
 def find(audited: Audited) -> Iterator[Finding]:
@@ -34,5 +35,12 @@ def find(audited: Audited) -> Iterator[Finding]:
     if audited.every_label.dtype.kind in "UO":
         for detail in doubtful_names(set(map(str, audited.every_label))):
             yield Finding(kind=CLASS_NAMES, evidence=detail)
-    for label in np.setdiff1d(labels, labels[split == "validation"]).tolist():
-        yield Finding(kind=NO_VALIDATION, evidence=f"class {label!r} has no validation sample", classes=(str(label),))
+    unmeasured = np.setdiff1d(labels, labels[split == "validation"]).tolist()
+    yield from one_or_each(
+        [
+            Finding(kind=NO_VALIDATION, evidence=f"class {label!r} has no validation sample", classes=(str(label),))
+            for label in unmeasured
+        ],
+        f"{len(unmeasured):,} of {len(audited.classes):,} classes have no validation sample",
+        NAMED,
+    )

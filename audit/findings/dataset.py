@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from audit.findings import split_classes
+from audit.findings import background, split_classes
 from audit.findings.contract import Audited, Finding
+from audit.findings.many import one_or_each
 from audit.images.traits import Measure
 
 
@@ -42,8 +43,10 @@ class DatasetSettings:
     errors: float = 3.0
     # Cross-validation.
     folds: int = 5
-    # Pairs of classes that are named.
+    # Pairs of classes, classes in two, and classes with a background that are named.
     named: int = 20
+    # Small classes that have a finding each; more have one together.
+    each: int = 5
 
 
 SETTINGS = DatasetSettings()
@@ -56,7 +59,8 @@ def find(audited: Audited) -> Iterator[Finding]:
     yield from _alike(audited, numbers)
     yield from _shifts(audited)
     yield from _shortcuts(audited, numbers)
-    yield from split_classes.find(audited)
+    yield from _clearest(split_classes.find(audited), "classes are in two clusters")
+    yield from _clearest(background.find(audited), "classes are given away")
 
 
 def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
@@ -64,13 +68,20 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
     largest = counts.max()
     small = np.flatnonzero((counts < SETTINGS.fewest) | (counts < SETTINGS.smallest_share * largest))
     names = audited.classes.tolist()
-    for number in small[np.argsort(counts[small], kind="stable")]:
-        yield Finding(
-            kind="small-class",
-            evidence=f"class {names[number]!r} has {counts[number]} samples; the largest has {largest}",
-            score=float(1 - counts[number] / largest),
-            classes=(str(names[number]),),
-        )
+    yield from one_or_each(
+        [
+            Finding(
+                kind="small-class",
+                evidence=f"class {names[number]!r} has {counts[number]} samples; the largest has {largest}",
+                score=float(1 - counts[number] / largest),
+                classes=(str(names[number]),),
+            )
+            for number in small[np.argsort(counts[small], kind="stable")]
+        ],
+        f"{len(small):,} of {len(names):,} classes are small, and have up to {counts[small].max(initial=0)} samples; "
+        f"the largest has {largest}",
+        SETTINGS.each,
+    )
     usual = np.median(counts) if len(counts) > 2 else counts.min()
     if largest > SETTINGS.most_times * usual:
         name = names[counts.argmax()]
@@ -80,6 +91,13 @@ def _sizes(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:
             score=float(1 - usual / largest),
             classes=(str(name),),
         )
+
+
+def _clearest(found: Iterator[Finding], fault: str) -> Iterator[Finding]:
+    """The findings with the highest scores, which say how many there are of the fault."""
+    ordered = sorted(found, key=lambda finding: -finding.score)
+    worth = f"{len(ordered)} {fault}; the {SETTINGS.named} clearest are named" if len(ordered) > SETTINGS.named else ""
+    yield from (replace(finding, worth=worth) for finding in ordered[: SETTINGS.named])
 
 
 def _alike(audited: Audited, numbers: np.ndarray) -> Iterator[Finding]:

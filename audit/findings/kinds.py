@@ -232,4 +232,17 @@ DATASET = (
         "chance (three standard errors).",
         precision=_OF_CLASSES,
     ),
+    Kind(
+        name="background",
+        title="Classes that the background gives away",
+        meaning="The border of a picture, without its centre, tells this class from the others: a frame, a background "
+        "or a mark in a corner. A model may learn that instead of the object. The samples are those that are "
+        "recognised by it.",
+        advice="Crop or vary the background, or add pictures of the class with other backgrounds; keep one that "
+        "belongs to the class, such as water under ships.",
+        decisions=(KEEP,),
+        threshold="The border recognises more than half of the class, and takes 1 % of the others for it; the centre "
+        "recognises fewer (for a mark in one place, at most half as many).",
+        precision=_OF_CLASSES,
+    ),
 )

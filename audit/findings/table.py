@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,8 @@ def no_findings() -> pd.DataFrame:
 def table_of(found: Iterable[Finding], ids: Sequence[str]) -> pd.DataFrame:
     """`AuditResult.findings`: a row for each sample of a finding; id is None for a finding about classes.
 
+    A finding about more than two classes has a row for each of them.
+
     Args:
         found: in the order of the table. Findings of one kind are together, the highest score first.
         ids: of the audited samples.
@@ -35,13 +38,22 @@ def table_of(found: Iterable[Finding], ids: Sequence[str]) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for number, one in enumerate(ordered):
         members: list[str | None] = [ids[row] for row in one.samples]
-        classes = (*one.classes, None, None)[:2]
-        for member in members or [None]:
-            advice = kind_of(one.kind).advice
+        pairs = [(*one.classes, None, None)[:2]]
+        if not members and len(one.classes) > 2:
+            pairs = [(name, None) for name in one.classes]
+        advice = kind_of(one.kind).advice
+        for member, classes in itertools.product(members or [None], pairs):
             rows.append((one.kind, number, member, one.evidence, one.score, advice, one.worth, *classes))
     if not rows:
         return no_findings()
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
+
+
+def classes_of(rows: pd.DataFrame) -> list[str]:
+    """The labels that a finding is about, from its rows in `AuditResult.findings`."""
+    about = rows if rows["id"].isna().all() else rows.head(1)
+    names = [name for column in ("class", "other_class") if column in about for name in about[column]]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def summarise(

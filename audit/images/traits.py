@@ -1,4 +1,4 @@
-"""What the audit notes of each picture while it is decoded: a small grey copy, and measures of its quality.
+"""What the audit notes of each picture while it is decoded: small copies in grey and colour, and measures of quality.
 
 Brightness, entropy, shape and size are measured as cleanvision does (github.com/cleanlab/cleanvision), so that its
 thresholds hold for them. Its measure of blur includes the border of the picture and the number of shades, and misses
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from audit.data.samples import Samples
 
 SIDE = 24  # pixels of the grey copy: enough to align two pictures, and less than an embedding
+COLOUR_SIDE = 8  # pixels of the copy in colour: enough to tell the border of a picture from its centre
 MOST_SIDE = 256  # pixels of the longer side on which brightness is measured
 BLUR_SIDE = 64  # and sharpness
 LAPLACIAN = ImageFilter.Kernel((3, 3), (-1, -1, -1, -1, 8, -1, -1, -1, -1), 1, 128)
-VERSION = 3  # raised when a trait is computed differently, so that no cache mixes versions
+VERSION = 4  # raised when a trait is computed differently, so that no cache mixes versions
 
 
 class Measure(IntEnum):
@@ -45,43 +46,55 @@ class Measure(IntEnum):
     HEIGHT = 8
 
 
-FEATURES = SIDE * SIDE + len(Measure)
+PIXELS = SIDE * SIDE + COLOUR_SIDE * COLOUR_SIDE * 3  # bytes of both copies, kept four to a number
+FEATURES = PIXELS // 4 + len(Measure)
 
 
 @dataclass(frozen=True)
 class Traits:
-    """The traits of n pictures.
+    """The traits of n pictures; of one that could not be read again, copies are black and measures are not a number.
 
     Attributes:
         grey: uint8 (n, SIDE, SIDE), the whole picture squeezed into a square, 0 is black.
+        colour: uint8 (n, COLOUR_SIDE, COLOUR_SIDE, 3), the same in red, green and blue.
         measures: float32 (n, len(Measure)).
     """
 
     grey: np.ndarray
+    colour: np.ndarray
     measures: np.ndarray
 
     @classmethod
     def of_rows(cls, rows: np.ndarray) -> Traits:
         """From rows (n, FEATURES) as `traits_of` makes them."""
-        grey = np.nan_to_num(rows[:, : SIDE * SIDE]).reshape(-1, SIDE, SIDE)
-        return cls(grey.round().astype(np.uint8), np.ascontiguousarray(rows[:, SIDE * SIDE :], dtype=np.float32))
+        measures = np.ascontiguousarray(rows[:, PIXELS // 4 :], dtype=np.float32)
+        pixels = np.ascontiguousarray(rows[:, : PIXELS // 4], dtype=np.float32).view(np.uint8)
+        pixels[np.isnan(measures).all(1)] = 0
+        grey, colour = pixels[:, : SIDE * SIDE], pixels[:, SIDE * SIDE :]
+        return cls(grey.reshape(-1, SIDE, SIDE), colour.reshape(-1, COLOUR_SIDE, COLOUR_SIDE, 3), measures)
 
     def select(self, rows: np.ndarray) -> Traits:
         """Those of some pictures."""
-        return Traits(self.grey[rows], self.measures[rows])
+        return Traits(self.grey[rows], self.colour[rows], self.measures[rows])
 
 
 def traits_of(picture: Image.Image) -> np.ndarray:
-    """The traits of an RGB picture: float32 (FEATURES,), its grey copy, then its measures."""
+    """The traits of an RGB picture: float32 (FEATURES,), the bytes of its grey and colour copies, then its measures."""
     width, height = picture.size
     scale = MOST_SIDE / max(width, height)
     small = picture
     if scale < 1:
         small = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
-    enlarged = min(small.size) < SIDE
-    grey = small.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR if enlarged else Image.Resampling.BOX)
     measures = (*_brightness(small), small.entropy(), *_sharpness(small), _colour(small), width, height)
-    return np.concatenate([np.asarray(grey, dtype=np.float32).ravel(), np.array(measures, dtype=np.float32)])
+    copies = (_squeezed(small.convert("L"), SIDE), _squeezed(small, COLOUR_SIDE))
+    pixels = np.concatenate([np.asarray(copy, dtype=np.uint8).ravel() for copy in copies])
+    return np.concatenate([pixels.view(np.float32), np.array(measures, dtype=np.float32)])
+
+
+def _squeezed(picture: Image.Image, side: int) -> Image.Image:
+    """The whole picture as a square."""
+    enlarged = min(picture.size) < side
+    return picture.resize((side, side), Image.Resampling.BILINEAR if enlarged else Image.Resampling.BOX)
 
 
 def _brightness(picture: Image.Image) -> np.ndarray:

@@ -24,6 +24,7 @@ from pymongo.write_concern import WriteConcern
 
 from audit.errors import InputError
 from audit.findings.registry import kind_of
+from audit.findings.table import classes_of
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -138,7 +139,7 @@ def _documents(findings: pd.DataFrame) -> Iterable[dict[str, Any]]:
     for place, (_, rows) in enumerate(findings.groupby("finding", sort=True)):
         first = rows.iloc[0]
         samples = [str(sample) for sample in rows["id"].dropna()]
-        classes = [str(first[name]) for name in ("class", "other_class") if isinstance(first.get(name), str)]
+        classes = classes_of(rows)
         with suppress(InvalidId):  # a sample that is not in this dataset
             yield {
                 "identity": identity_of(str(first["kind"]), samples, classes, str(first["detail"])),

@@ -310,7 +310,7 @@ def test_detail_follows_what_a_picture_holds_and_not_its_size() -> None:
     page = Image.new("RGB", (64, 64), "white")
     ImageDraw.Draw(page).line((30, 20, 31, 34), "black", 3)
     larger = [small.resize((side, side), Image.Resampling.BICUBIC) for side in (28, 64, 200)]
-    of = detail(np.stack([traits_of(picture)[: 24 * 24].reshape(24, 24) for picture in (sharp, page, *larger)]))
+    of = detail(Traits.of_rows(np.stack([traits_of(picture) for picture in (sharp, page, *larger)])).grey)
     assert of[0] > 0.6
     assert of[1] < 0.2
     assert of[2:].max() < 0.3
@@ -387,7 +387,8 @@ def test_labels_that_follow_from_files_or_order_are_found() -> None:
     assert kinds_of(dataset(numbers, files=files)) == ["shortcut"]
     measures = np.zeros((400, 9), dtype=np.float32)
     measures[:, 7:] = np.where(numbers == 1, 640, 480)[:, None]
-    sized = dataset(numbers, traits=Traits(np.zeros((400, 24, 24), dtype=np.uint8), measures))
+    grey, colour = (np.zeros((400, *shape), dtype=np.uint8) for shape in ((24, 24), (8, 8, 3)))
+    sized = dataset(numbers, traits=Traits(grey, colour, measures))
     assert "size and shape" in next(iter(find_faults(sized))).evidence
     assert kinds_of(dataset(np.arange(400) // 8 % 2)) == ["shortcut"]
     assert kinds_of(dataset(np.arange(400) // 200)) == []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PICTURE = "150px"
 MOST_COLUMNS = 4
+MOST_CLASSES = 60
 TABLE = {"minWidth": 0, "& th, & td": {"px": 1, "overflowWrap": "break-word"}}
 ICONS = {REMOVE: "delete", KEEP: "check_circle", MERGE: "merge", MOVE: "drive_file_move"}
 NOTHING = """
@@ -137,6 +138,10 @@ class FindingsLayout:
         box.md(f"##### {plain(kind.title)}: {place['number']:,} of {place['of']:,}", name="finding_title")
         self._pictures(box, finding)
         box.md(f"{plain(finding.detail)}.", name="finding_detail")
+        if len(finding.classes) > 2:
+            more = len(finding.classes) - MOST_CLASSES
+            listed = ", ".join(map(plain, finding.classes[:MOST_CLASSES]))
+            box.md(f"Classes: {listed}{f' and {more:,} more' if more > 0 else ''}.", name="finding_classes")
         facts = [part for part in (plain(finding.worth) if finding.worth else "", plain(kind.advice)) if part]
         facts.append(f"Score {finding.score:.2f}.")
         box.md(" ".join(f"{fact[:1].upper()}{fact[1:].rstrip('.')}." for fact in facts), name="finding_facts")
