@@ -26,7 +26,7 @@ Plant = Callable[[Image.Image, np.random.Generator], Image.Image]
 def framed(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     """A thin blue frame, a thirtieth of the width."""
     made = picture.copy()
-    shade = tuple(int(value) for value in (30, 60, 160) + random.normal(0, 8, 3))
+    shade = tuple(int(value) for value in np.array((30, 60, 160)) + random.normal(0, 8, 3))
     width = max(1, round(picture.width / 30))
     ImageDraw.Draw(made).rectangle((0, 0, picture.width - 1, picture.height - 1), outline=shade, width=width)
     return made
