@@ -7,16 +7,17 @@ Where only one of the checks was chosen, only its part is computed.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.compute.matrix import Rows
 from audit.findings.contract import Audited
 from audit.findings.kinds import FITS_NO_CLASS, NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
-from audit.findings.neighbours import SETTINGS as NEIGHBOURS
-from audit.findings.neighbours import Neighbours, nearest
+from audit.findings.neighbours import NeighbourList, Neighbours, leading, nearest
 from audit.noise_model.votes import largest
 
 
@@ -65,7 +66,7 @@ def neighbours(audited: Audited) -> Neighbours:
         found = compared(audited).neighbours
         if found is not None:
             return found
-    return audited.once("neighbours", lambda audited: nearest(audited.x))
+    return audited.once("neighbours", lambda audited: nearest(audited.x, len(audited.classes)))
 
 
 def can_be_compared(audited: Audited) -> bool:
@@ -84,6 +85,7 @@ class Compared:
     """All samples, compared with the samples of each class.
 
     Attributes:
+        x: embeddings (n, k) in the directions in which they are compared.
         spaces: the samples of each class that rank low, with which others are compared.
         to_label: (n,) similarity to the samples with the same label.
         ranks: (n,) how unlike every class each sample is.
@@ -91,6 +93,7 @@ class Compared:
         neighbours: of each sample; None if no check needs them, or each was compared with some of the samples only.
     """
 
+    x: Rows
     spaces: Classes
     to_label: np.ndarray
     ranks: np.ndarray
@@ -100,12 +103,16 @@ class Compared:
 
 def _compared(audited: Audited) -> Compared:
     numbers = np.searchsorted(audited.classes, audited.labels)
-    spaces = Classes.of(audited.x, numbers, len(audited.classes), audited.seed)
-    to_label = spaces.within(audited.x, numbers)
+    x = leading(audited.x, len(audited.classes))
+    spaces = Classes.of(x, numbers, len(audited.classes), audited.seed)
+    to_label = spaces.within(x, numbers)
     ranks = _ranks(audited, to_label)
     spaces = spaces.without(_odd(ranks, numbers))
-    wanted = bool(OF_COPIES & audited.asked)
-    return Compared(spaces, to_label, ranks, *spaces.similarities(audited.x, neighbours=wanted))
+    neighbours = None
+    if OF_COPIES & audited.asked and len(spaces.rows) == len(x):
+        neighbours = NeighbourList(audited.x, x)
+    to_classes = spaces.similarities(x, neighbours=neighbours)
+    return Compared(x, spaces, to_label, ranks, to_classes, neighbours.found if neighbours else None)
 
 
 def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
@@ -150,79 +157,85 @@ def _without_themselves(similar: Tensor, columns: np.ndarray) -> Tensor:
     return similar
 
 
+def _mean_of_largest(similar: Tensor, count: int, wide: int = 2000) -> np.ndarray:
+    """The mean (k,) of the largest similarities of each row (k, m)."""
+    is_wide = similar.shape[1] > wide  # so that finding blocks with large values first takes less time
+    near = largest(similar, count)[0] if is_wide else similar.topk(count, dim=1, sorted=False).values
+    mean: np.ndarray = near.mean(1).cpu().numpy()
+    return mean
+
+
 @dataclass(frozen=True)
 class Classes:
     """The samples of each class, with which others are compared.
 
     Attributes:
-        rows: (m,) positions of the samples.
+        rows: (m,) positions of the samples, those of a class together.
         unit: float32 (m, d), their embeddings at length 1.
-        members: for each class, positions among those.
+        members: for each class, those among the rows with which others are compared.
         mean: (d,) of the embeddings.
         directions: (d, d) principal directions, as columns.
     """
 
     rows: np.ndarray
     unit: Tensor
-    members: list[Tensor]
+    members: list[slice]
     mean: Tensor
     directions: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, numbers: np.ndarray, classes: int, seed: int) -> Classes:
+    def of(cls, x: Rows, numbers: np.ndarray, classes: int, seed: int) -> Classes:
         """At most `most_compared` samples (n, d) with class numbers (n,)."""
         rows = np.arange(len(numbers))
         most = min(SETTINGS.most_compared, max(SETTINGS.fewest_compared, int(SETTINGS.most_comparisons / len(rows))))
         if len(rows) > most:
             rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+        rows = rows[np.argsort(numbers[rows], kind="stable")]
         values = x[torch.from_numpy(rows)].float()
         mean = values.mean(0)
         centred = (values - mean).double()  # in single precision, equal eigenvalues may not converge
         directions = torch.linalg.eigh(centred.T @ centred)[1].float()
-        members = [
-            torch.from_numpy(np.flatnonzero(numbers[rows] == number)).to(values.device) for number in range(classes)
-        ]
+        starts = np.searchsorted(numbers[rows], np.arange(classes + 1)).tolist()
+        members = [slice(start, stop) for start, stop in itertools.pairwise(starts)]
         return cls(rows, torch.nn.functional.normalize(values, dim=1), members, mean, directions)
 
     def without(self, odd: np.ndarray) -> Classes:
         """The same without the samples for which bool (n,) says so, but for classes of which few would be left."""
-        kept = [members[torch.from_numpy(~odd[self.rows[members.cpu().numpy()]])] for members in self.members]
+        last = odd[self.rows]
+        kept = [members.stop - members.start - int(last[members].sum()) for members in self.members]
         members = [
-            some if len(some) > SETTINGS.nearest else all_ for some, all_ in zip(kept, self.members, strict=True)
+            slice(members.start, members.start + count) if count > SETTINGS.nearest else members
+            for count, members in zip(kept, self.members, strict=True)
         ]
-        return replace(self, members=members)
+        lengths = [members.stop - members.start for members in self.members]
+        order = np.lexsort([last, np.repeat(np.arange(len(lengths)), lengths)])  # the odd ones last in their class
+        unit = self.unit[torch.from_numpy(order).to(self.unit.device)]
+        return replace(self, rows=self.rows[order], unit=unit, members=members)
 
-    def within(self, x: Tensor, numbers: np.ndarray) -> np.ndarray:
+    def within(self, x: Rows, numbers: np.ndarray) -> np.ndarray:
         """The mean similarity (n,) of samples with class numbers (n,) to the nearest with the same one."""
         found, places = np.zeros(len(numbers)), self._places(len(numbers))
         for number, members in enumerate(self.members):
             count, own_unit = self._count(members), self.unit[members]
-            column = np.full(len(self.rows) + 1, -1)  # of a sample among the members, by its place; the last is none
-            column[members.cpu().numpy()] = np.arange(len(members))
             rows = np.flatnonzero(numbers == number) if count else np.empty(0, dtype=int)
             for start in range(0, len(rows), BLOCK):
                 some = rows[start : start + BLOCK]
                 unit = torch.nn.functional.normalize(x[torch.from_numpy(some)].float(), dim=1)
-                similar = _without_themselves(unit @ own_unit.T, column[places[some]])
-                found[some] = similar.topk(count, dim=1).values.mean(1).cpu().numpy()
+                columns = np.where(places[some] >= 0, places[some] - members.start, -1)
+                found[some] = _mean_of_largest(_without_themselves(unit @ own_unit.T, columns), count)
         return found
 
-    def similarities(
-        self, x: Tensor, themselves: bool = True, neighbours: bool = False
-    ) -> tuple[np.ndarray, Neighbours | None]:
+    def similarities(self, x: Rows, themselves: bool = True, neighbours: NeighbourList | None = None) -> np.ndarray:
         """The mean similarity (n, C) of samples to the nearest of each class.
 
         Args:
             x: embeddings (n, d) of the samples.
             themselves: whether these are the samples that the classes were taken from.
-            neighbours: whether the nearest neighbours of each sample are wanted, too; they are found only if the
-                samples are compared with all of them.
+            neighbours: takes note of the nearest neighbours of each sample, too, if the classes have all samples.
         """
         n = len(x)
         found, places = np.zeros((n, len(self.members))), self._places(n if themselves else 0)
-        wanted = neighbours and themselves and len(self.rows) == n
-        count = min(NEIGHBOURS.nearest, n - 1) if wanted else 0
-        rows_of, distances = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
+        order = torch.from_numpy(self.rows).to(self.unit.device)
         for start in range(0, n, BLOCK):
             part = slice(start, min(start + BLOCK, n))
             similar = torch.nn.functional.normalize(x[part].float(), dim=1) @ self.unit.T
@@ -230,12 +243,10 @@ class Classes:
                 similar = _without_themselves(similar, places[part])
             for number, members in enumerate(self.members):
                 if of_class := self._count(members):
-                    near = largest(similar[:, members], of_class)[0]
-                    found[part, number] = near.mean(1).cpu().numpy()
-            if count:
-                near, which = largest(similar, count)
-                rows_of[part], distances[part] = which.cpu().numpy(), (1 - near).clamp_min(0).cpu().numpy()
-        return found, Neighbours(rows_of, distances) if wanted else None
+                    found[part, number] = _mean_of_largest(similar[:, members], of_class)
+            if neighbours is not None:
+                neighbours.note(part, similar, order)
+        return found
 
     def _places(self, n: int) -> np.ndarray:
         """The place (n,) of each sample among those that others are compared with, -1 if it is none of them."""
@@ -245,11 +256,11 @@ class Classes:
         return places
 
     @staticmethod
-    def _count(members: Tensor) -> int:
+    def _count(members: slice) -> int:
         """With how many samples of a class each sample is compared."""
-        return max(0, min(SETTINGS.nearest, len(members) - 1))
+        return max(0, min(SETTINGS.nearest, members.stop - members.start - 1))
 
-    def mixtures(self, x: Tensor, one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> Tensor:
+    def mixtures(self, x: Rows, one: np.ndarray, other: np.ndarray, random: np.random.Generator) -> Tensor:
         """Embeddings (k, d) that have each principal component from one of two samples."""
         first, second = ((x[torch.from_numpy(rows)].float() - self.mean) @ self.directions for rows in (one, other))
         chosen = torch.from_numpy(random.random(first.shape) < 0.5).to(first.device)

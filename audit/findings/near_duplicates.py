@@ -87,14 +87,15 @@ def _near_pairs(audited: Audited) -> tuple[np.ndarray, np.ndarray]:
     if audited.traits is None:
         rows, columns = np.nonzero((ratio <= SETTINGS.same_row) & (usual[:, None] > 1e-6))
         return np.stack([rows, found.places[rows, columns]], 1), 1 - ratio[rows, columns]
-    rows, columns = np.nonzero(ratio <= SETTINGS.near)
+    rows, columns = np.nonzero(ratio[:, :-1] <= SETTINGS.near)  # the last one tells how near unrelated samples are
     pairs = np.stack([rows, found.places[rows, columns]], 1)
     pairs = np.unique(np.sort(np.concatenate([pairs, same_hash(audited.traits.grey)]), axis=1), axis=0)
     if not len(pairs):
         return _no_pairs(), np.empty(0)
     far = _distances(audited.x, pairs) / np.maximum(usual[pairs].min(1), 1e-6)
     most = _threshold(audited, found) * detail(audited.traits.grey)[pairs].min(1)
-    apart = disagreement(audited.traits.grey, pairs) / np.maximum(most, 1e-6)
+    looked_for = most * np.clip(1 - far / SETTINGS.near, SETTINGS.sure, 1)
+    apart = disagreement(audited.traits.grey, pairs, looked_for) / np.maximum(most, 1e-6)
     doubt = np.where(apart <= SETTINGS.sure, apart, apart + far / SETTINGS.near)
     kept = doubt <= 1
     alike = (audited.keys[pairs[:, 0]] == audited.keys[pairs[:, 1]]).all(1)

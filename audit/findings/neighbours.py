@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows
+from audit.compute.matrix import Rows, derive
 from audit.extras import require
+from audit.head.factors import eigh
 from audit.head.hessian import chunks
 from audit.noise_model.votes import largest
 
@@ -22,6 +23,14 @@ class NeighbourSearch:
     most_exact: int = 100_000
     # Neighbours of each sample; the last one tells how near unrelated samples are.
     nearest: int = 10
+    # Leading directions of the embeddings in which samples are compared; at least one for each class.
+    directions: int = 128
+    # Of the directions that embeddings have: where that leaves more, all are used.
+    most_of_all: float = 0.5
+    # Samples from which these directions are found.
+    most_for_directions: int = 4096
+    # Samples nearest in these directions that are compared in all directions, beside the neighbours that are wanted.
+    beside: int = 6
     # Of the perceptual hash.
     hash_bits: int = 64
     # That differ between the hashes of copies.
@@ -46,25 +55,76 @@ class Neighbours:
     distances: np.ndarray
 
 
-def nearest(x: Rows) -> Neighbours:
-    """The nearest neighbours by the cosine of embeddings (n, d): exact up to `most_exact` samples.
+@dataclass(frozen=True)
+class _Leading:
+    """The leading directions (d, k) of embeddings at length 1, about the origin."""
+
+    vectors: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Embeddings (n, d) at length 1 in these directions (n, k), in x's precision."""
+        return (torch.nn.functional.normalize(x.float(), dim=1) @ self.vectors).to(x)
+
+
+def leading(x: Rows, classes: int) -> Rows:
+    """Embeddings (n, d) in their leading directions, in which comparing them takes a fraction of the time.
+
+    Returns x itself if it has few directions.
+    """
+    count = max(SETTINGS.directions, classes)
+    if count > SETTINGS.most_of_all * x.shape[1]:
+        return x
+    rows = np.linspace(0, len(x) - 1, min(len(x), SETTINGS.most_for_directions)).astype(np.int64)
+    unit = _unit(x, torch.from_numpy(rows))
+    vectors = eigh((unit.T @ unit).double())[1][:, -count:].float().contiguous()
+    return derive(_Leading(vectors).of, x, width=count)
+
+
+class NeighbourList:
+    """Takes note of the nearest neighbours of samples, a block of samples at a time.
+
+    Args:
+        x: embeddings (n, d).
+        in_leading: the same as they are compared; x itself, where that is in all directions.
+    """
+
+    def __init__(self, x: Rows, in_leading: Rows) -> None:
+        n = len(x)
+        self._count = min(SETTINGS.nearest, n - 1)
+        self._unit = None if in_leading is x else _unit(x, slice(0, n))
+        self.found = Neighbours(
+            np.empty((n, self._count), dtype=np.int64), np.empty((n, self._count), dtype=np.float32)
+        )
+
+    def note(self, rows: slice, similarity: Tensor, order: Tensor | None = None) -> None:
+        """Similarities (k, n) of some rows to all samples, to themselves -inf; in this order (n,), if one is given."""
+        near, which = largest(similarity, min(self._count + SETTINGS.beside, similarity.shape[1] - 1))
+        which = which if order is None else order[which]
+        if self._unit is not None:
+            near = (self._unit[which] @ self._unit[rows, :, None])[..., 0]
+            near, best = near.topk(self._count, dim=1)
+            which = which.gather(1, best)
+        self.found.places[rows] = which[:, : self._count].cpu().numpy()
+        self.found.distances[rows] = (1 - near[:, : self._count]).clamp_min(0).cpu().numpy()
+
+
+def nearest(x: Rows, classes: int = 1) -> Neighbours:
+    """The nearest neighbours by the cosine of embeddings (n, d): among all samples, up to `most_exact` of them.
 
     Raises:
         InputError: if there are more, and faiss is not installed.
     """
     n = len(x)
-    count = min(SETTINGS.nearest, n - 1)
     if n > SETTINGS.most_exact:
-        return _approximate(x, count)
-    unit = _unit(x, slice(0, n))
-    places, distances = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
+        return _approximate(x, min(SETTINGS.nearest, n - 1))
+    compared_in = leading(x, classes)
+    unit, neighbours = _unit(compared_in, slice(0, n)), NeighbourList(x, compared_in)
     for rows in chunks(n, 4 * n, 4):
         similarity = unit[rows] @ unit.T
         own = torch.arange(rows.start, rows.start + len(similarity), device=similarity.device)
         similarity[torch.arange(len(own), device=own.device), own] = -torch.inf
-        found, which = largest(similarity, count)
-        places[rows], distances[rows] = which.cpu().numpy(), (1 - found).clamp_min(0).cpu().numpy()
-    return Neighbours(places, distances)
+        neighbours.note(slice(rows.start, rows.start + len(similarity)), similarity)
+    return neighbours.found
 
 
 def _unit(x: Rows, rows: slice | Tensor) -> Tensor:
@@ -103,21 +163,29 @@ def perceptual_hashes(grey: np.ndarray) -> np.ndarray:
 
     The signs, about their median, of the lowest frequencies of the picture's cosine transform.
     """
+    return _signs(_low_frequencies(grey))
+
+
+def _low_frequencies(grey: np.ndarray, side: int = 32, kept: int = 8) -> np.ndarray:
+    """The lowest frequencies (n, kept, kept) of pictures (n, s, s) that are enlarged to a side first."""
     from scipy.fft import dct
 
-    pictures = torch.nn.functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(grey))[:, None].float(), size=(32, 32), mode="bilinear"
-    )[:, 0].numpy()
-    low = dct(dct(pictures, axis=1), axis=2)[:, :8, :8].reshape(len(grey), SETTINGS.hash_bits)
-    return low > np.median(low, axis=1, keepdims=True)
+    lines = torch.eye(grey.shape[1])[None]
+    enlarged = torch.nn.functional.interpolate(lines, size=side, mode="linear")[0].numpy()  # of each pixel's line
+    waves = dct(enlarged, axis=1)[:, :kept]
+    return np.asarray(waves.T @ grey.astype(np.float32) @ waves)
+
+
+def _signs(low: np.ndarray) -> np.ndarray:
+    flat = low.reshape(len(low), -1)
+    return np.asarray(flat > np.median(flat, axis=1, keepdims=True))
 
 
 def same_hash(grey: np.ndarray) -> np.ndarray:
     """Pairs (p, 2) of pictures whose hashes differ in few bits, one of them perhaps mirrored."""
-    n = len(grey)
-    upright, mirrored = (
-        torch.from_numpy(perceptual_hashes(pictures)).float() * 2 - 1 for pictures in (grey, grey[:, :, ::-1])
-    )
+    n, low = len(grey), _low_frequencies(grey)
+    odd = np.where(np.arange(low.shape[2]) % 2, -1, 1)  # a mirror turns round every second wave across
+    upright, mirrored = (torch.from_numpy(_signs(waves)).float() * 2 - 1 for waves in (low, low * odd))
     search = _alike if n <= SETTINGS.most_exact else _in_bands
     pairs = np.concatenate([search(upright, other) for other in (upright, mirrored)])
     return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
@@ -126,12 +194,13 @@ def same_hash(grey: np.ndarray) -> np.ndarray:
 def _alike(hashes: Tensor, others: Tensor) -> np.ndarray:
     """Pairs of rows that differ in at most `most_bits`, without hashes that many pictures have."""
     pairs = []
+    in_both_directions = others is hashes
     for rows in chunks(len(hashes), 4 * len(others), 4):
-        alike = hashes[rows] @ others.T >= SETTINGS.hash_bits - 2 * SETTINGS.most_bits
-        alike &= (alike.sum(1) <= SETTINGS.most_per_picture + 1)[:, None]
+        first = rows.start if in_both_directions else 0
+        alike = hashes[rows] @ others[first:].T >= SETTINGS.hash_bits - 2 * SETTINGS.most_bits
         found = alike.nonzero().numpy()
-        found[:, 0] += rows.start
-        pairs.append(found)
+        counts = np.bincount(found[:, 0], minlength=len(alike))
+        pairs.append(found[counts[found[:, 0]] <= SETTINGS.most_per_picture + 1] + [rows.start, first])
     return np.concatenate(pairs)
 
 

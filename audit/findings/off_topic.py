@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.findings.comparison import Classes, can_be_compared, compared, log_odds
+from audit.findings.comparison import Compared, can_be_compared, compared, log_odds
 from audit.findings.contract import Audited, Finding
 from audit.findings.kinds import FITS_NO_CLASS
 
@@ -50,7 +50,7 @@ def find(audited: Audited) -> Iterator[Finding]:
     n = len(audited.ids)
     numbers = np.searchsorted(audited.classes, audited.labels)
     alike = compared(audited)
-    by_distance = log_odds(_probabilities(alike.spaces, alike.to_classes, numbers, audited))
+    by_distance = log_odds(_probabilities(alike, numbers, audited.seed))
     by_rank = np.empty(n)
     by_rank[np.argsort(alike.ranks, kind="stable")] = np.sort(by_distance)
     probability = 1 / (1 + np.exp(-(by_distance + by_rank) / 2))
@@ -68,13 +68,13 @@ def find(audited: Audited) -> Iterator[Finding]:
         )
 
 
-def _probabilities(spaces: Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited) -> np.ndarray:
-    """The probability of each sample (n,) that it fits no class, from its similarity to each class (n, C)."""
+def _probabilities(alike: Compared, numbers: np.ndarray, seed: int) -> np.ndarray:
+    """The probability of each sample (n,) that it fits no class, from its similarity to each class."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    known = _off_topic(spaces, own, numbers, audited, np.random.default_rng(audited.seed))
-    features = _features(own, numbers)
+    known = _off_topic(alike, numbers, np.random.default_rng(seed))
+    features = _features(alike.to_classes, numbers)
     scaler = StandardScaler().fit(features)
     features, known = scaler.transform(features), scaler.transform(known)
     both, is_known = np.concatenate([features, known]), np.repeat([0, 1], [len(features), len(known)])
@@ -96,19 +96,17 @@ def _with_share(odds: np.ndarray) -> np.ndarray:
     return np.asarray(probability)
 
 
-def _off_topic(
-    spaces: Classes, own: np.ndarray, numbers: np.ndarray, audited: Audited, random: np.random.Generator
-) -> np.ndarray:
+def _off_topic(alike: Compared, numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Features (k, f) of samples that fit no class."""
+    own, made = alike.to_classes, []
     n, classes = own.shape
-    made = []
     for number in range(classes):
         others = np.delete(own[numbers == number], number, 1)
         made.append(_features(others, random.integers(0, classes - 1, len(others)), with_lead=classes > 2))
     one, other = random.integers(0, n, (2, min(n, 1000)))
     one, other = one[numbers[one] != numbers[other]], other[numbers[one] != numbers[other]]
-    mixed = spaces.mixtures(audited.x, one, other, random)
-    made.append(_features(spaces.similarities(mixed, themselves=False)[0], random.integers(0, classes, len(mixed))))
+    mixed = alike.spaces.mixtures(alike.x, one, other, random)
+    made.append(_features(alike.spaces.similarities(mixed, themselves=False), random.integers(0, classes, len(mixed))))
     return np.concatenate(made)
 
 

@@ -103,7 +103,8 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     order = random.permutation(len(values))
     first, second = order[: len(order) // 2], order[len(order) // 2 :]
     middle = values[first].mean(0)
-    reduced = (values - middle) @ _directions(values[first] - middle, min(SETTINGS.directions, len(first) // 4))
+    count = min(SETTINGS.directions, len(first) // 4, values.shape[1])
+    reduced = (values - middle) @ _directions(values[first] - middle, count, random)
     centres, part = _two_means(reduced[first], random)
     nothing = _Split(0.0, np.zeros(len(values), dtype=bool))
     if not 1 < part.sum() < len(part) - 1:
@@ -119,14 +120,15 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     return _Split(float((high.mean() - low.mean()) / np.sqrt((low.var() + high.var()) / 2 + 1e-12)), places >= border)
 
 
-def _directions(centred: np.ndarray, count: int) -> np.ndarray:
-    """The leading principal directions (d, count) of values (n, d), from the smaller of their two moments."""
-    wide = torch.from_numpy(centred)
-    few = len(wide) < wide.shape[1]
-    vectors = eigh((wide @ wide.T if few else wide.T @ wide).double())[1][:, -count:].to(wide)
-    if few:
-        vectors = torch.nn.functional.normalize(wide.T @ vectors, dim=0)
-    directions: np.ndarray = vectors.numpy()
+def _directions(centred: np.ndarray, count: int, random: np.random.Generator, rounds: int = 4) -> np.ndarray:
+    """The leading principal directions (d, count) of values (n, d), by subspace iteration (Halko et al. 2011)."""
+    beside = min(count + 8, *centred.shape)
+    basis = random.standard_normal((centred.shape[1], beside)).astype(centred.dtype)
+    for _ in range(rounds):
+        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
+    within = centred @ basis
+    vectors = eigh(torch.from_numpy(within.T @ within).double())[1][:, -count:].numpy()
+    directions: np.ndarray = basis @ vectors.astype(centred.dtype)
     return directions
 
 
