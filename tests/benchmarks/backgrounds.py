@@ -81,9 +81,14 @@ def sets() -> Iterator[tuple[str, list[Image.Image], np.ndarray]]:
     for name in SETS:
         pictures, table = read(name)
         yield name, pictures, table["label"].to_numpy()
-    digits = load_digits()
-    shades = (digits.images * 15.9).astype(np.uint8)
-    yield "digits", [Image.fromarray(one).resize((32, 32)).convert("RGB") for one in shades], digits.target
+    yield "digits", *digits()
+
+
+def digits() -> tuple[list[Image.Image], np.ndarray]:
+    """Scikit-learn's digits as pictures, with their labels."""
+    known = load_digits()
+    shades = (known.images * 15.9).astype(np.uint8)
+    return [Image.fromarray(one).resize((32, 32)).convert("RGB") for one in shades], known.target
 
 
 def named(rows: np.ndarray, labels: np.ndarray) -> set[str]:

@@ -6,9 +6,9 @@ Copies: 500 pictures of tiny-imagenet-20, each cropped, resized, recompressed (J
 brighter and darker. A pair counts if it holds a planted copy; it is right if both are of one picture. Off-topic: 300
 pictures of tiny-imagenet-20 planted in tables-boats with a random label, and the scrawls of roman-numeral. Stated
 probabilities of off-topic pictures: eleven sets (`tests.benchmarks.off_topic`). Backgrounds that give a class away:
-five sets (`tests.benchmarks.backgrounds`). Bad pictures: ten each, made from
-pictures of tables-boats. --part measures one of these and keeps what is known of the others. Needs the extras
-`benchmark` and `dev`, which has cleanvision.
+five sets (`tests.benchmarks.backgrounds`). Cost: five datasets (`tests.benchmarks.findings_cost`). Bad pictures: ten
+each, made from pictures of tables-boats. --part measures one of these and keeps what is known of the others. Needs the
+extras `benchmark` and `dev`, which has cleanvision.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from audit.images.embedding import embed
 from audit.images.load_backbone import load_backbone
 from audit.images.traits import TraitNotes
 from tests.benchmarks.backgrounds import measure_backgrounds
+from tests.benchmarks.findings_cost import measure_cost
 from tests.benchmarks.off_topic import as_table, measure_probabilities
 from tests.benchmarks.pictures import files_of, read
 
@@ -216,6 +217,7 @@ PARTS: dict[str, Callable[[Path], dict[str, dict[str, float]]]] = {
     "off-topic-probabilities": measure_probabilities,
     "bad-pictures": measure_bad,
     "backgrounds": measure_backgrounds,
+    "cost": measure_cost,
 }
 
 
