@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 import audit
 from tests.benchmarks.backgrounds import digits
 from tests.benchmarks.pictures import files_of, read

@@ -72,6 +72,18 @@ def test_two_audits_with_the_same_findings_have_no_new_ones(corrected: Results, 
     assert ("No finding beside single labels is new." in sentences(values)) == bool(found)
 
 
+def test_a_finding_about_many_classes_is_known_by_all_of_them(corrected: Results) -> None:
+    many = Finding(kind="small-class", evidence="4 of 9 classes are small", classes=("1", "2", "3", "4"))
+    fewer, others = replace(many, classes=("1", "2", "4")), replace(many, classes=("1", "2", "5"))
+    first = with_findings(corrected[0], [many])
+    assert first.findings["class"].tolist() == ["1", "2", "3", "4"]
+    new = [
+        compare(first, with_findings(corrected[1], [found])).findings[0].new for found in (many, fewer, small("3", 2))
+    ]
+    assert new == [0, 0, 0]
+    assert compare(first, with_findings(corrected[1], [others])).findings[0].new == 1
+
+
 def test_the_page_shows_the_new_findings(corrected: Results) -> None:
     page = render_comparison(with_findings(corrected[0], BEFORE), with_findings(corrected[1], AFTER))
     assert 'id="findings"' in page

@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
+from audit.findings import Audited, Finding
+from audit.findings.copies import find as find_copies
 from audit.findings.dataset import SETTINGS
 from audit.findings.dataset import find as find_faults
+from audit.findings.table import summarise, table_of
 from audit.result import AuditResult
 from audit.summary.influence import ClassInfluence
 from reports.answers import answers
@@ -89,6 +92,13 @@ def test_small_classes_are_one_finding_and_few_of_many_pairs_are_named() -> None
     numbers = np.repeat(np.arange(300), 2)
     found = [finding for finding in find_faults(dataset(numbers)) if finding.kind == "small-class"]
     assert [len(finding.classes) for finding in found] == [300]
+    assert found[0].evidence.startswith(
+        "300 of 300 classes are small, and have up to 2 samples; the largest has 2: '0'"
+    )
+    many = audited_before_validation(300)
+    assert [len(finding.classes) for finding in find_copies(many) if finding.kind == "class-without-validation"] == [
+        300
+    ]
     random = np.random.default_rng(0)
     numbers = np.repeat(np.arange(24), 20)
     prior = np.full((480, 24), 1e-3)
@@ -102,6 +112,26 @@ def test_small_classes_are_one_finding_and_few_of_many_pairs_are_named() -> None
     (worth,) = {finding.worth for finding in alike}
     assert worth.endswith(f"pairs are alike; the {SETTINGS.named} most alike are named")
     assert SETTINGS.named < int(worth.split()[0]) <= 84
+
+
+def audited_before_validation(classes: int) -> Audited:
+    """Two samples of each class, none of them in the validation split, and no two alike."""
+    keys = np.arange(4 * classes, dtype=np.uint64).view(np.uint8).reshape(-1, 16)
+    return replace(dataset(np.repeat(np.arange(classes), 2)), keys=keys)
+
+
+def test_the_page_names_all_classes_of_one_finding_in_a_fold(plain: AuditResult) -> None:
+    found = Finding(
+        kind="small-class", evidence="40 of 42 classes are small", classes=tuple(f"rare {n}" for n in range(40))
+    )
+    table = table_of([found], [])
+    summary = replace(plain.summary, findings=summarise(table))
+    page = render_report(replace(plain, findings=table, summary=summary))
+    shown, others = section(page, "findings")
+    assert "40 of 42 classes are small" in shown
+    assert "rare 39" not in shown
+    assert "all 40 classes" in others
+    assert all(f"rare {n}" in others for n in range(40))
 
 
 def one_flagged(result: AuditResult) -> AuditResult:
