@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -57,6 +58,8 @@ _BORDER[1:-1, 1:-1] = False
 _CENTRE = np.zeros((COLOUR_SIDE, COLOUR_SIDE), dtype=bool)
 _CENTRE[COLOUR_SIDE // 4 : -COLOUR_SIDE // 4, COLOUR_SIDE // 4 : -COLOUR_SIDE // 4] = True
 
+_PARTS = {"border": _BORDER, "centre": _CENTRE}
+
 
 def find(audited: Audited) -> Iterator[Finding]:
     """Classes whose border tells them from the others, with the pictures that it recognises, the surest first."""
@@ -67,22 +70,22 @@ def find(audited: Audited) -> Iterator[Finding]:
         return
     classes, numbers = np.unique(numbers, return_inverse=True)
     traits = audited.traits.select(rows)
-    look, look_of_centre = (_by_look(_look(traits, where), numbers) for where in (_BORDER, _CENTRE))
-    places, places_of_centre = (
-        _by_places(_places(traits, where), numbers, audited.seed) for where in (_BORDER, _CENTRE)
-    )
+    look = cache(lambda of: _by_look(_look(traits, _PARTS[of]), numbers))
+    places = cache(lambda of: _by_places(_places(traits, _PARTS[of]), numbers, audited.seed))
     names, found_of = audited.classes.tolist(), {}
     for number in range(len(classes)):
         own = numbers == number
-        by_look, by_places = (_Recognised.of(scores[:, number], own) for scores in (look, places))
-        same_of_centre = _Recognised.of(look_of_centre[:, number], own)
-        if by_look.surely and by_look.share > same_of_centre.share + SETTINGS.ahead:
-            found, beside = by_look, same_of_centre
-        else:
-            found, beside = by_places, _Recognised.of(places_of_centre[:, number], own)
-            if not found.surely or found.share < SETTINGS.times * beside.share:
+        by_look, by_places = (_Recognised.of(reading("border")[:, number], own) for reading in (look, places))
+        # What the centre tells is found out only where the border tells enough.
+        if by_look.surely:
+            of_centre = _Recognised.of(look("centre")[:, number], own).share
+            if by_look.share > of_centre + SETTINGS.ahead:
+                found_of[str(names[classes[number]])] = (by_look.share, of_centre, rows[by_look.order])
                 continue
-        found_of[str(names[classes[number]])] = (found.share, beside.share, rows[found.order])
+        if by_places.surely:
+            of_centre = _Recognised.of(places("centre")[:, number], own).share
+            if by_places.share >= SETTINGS.times * of_centre:
+                found_of[str(names[classes[number]])] = (by_places.share, of_centre, rows[by_places.order])
     if len(classes) == len(found_of) == 2:
         yield _of_two(found_of)
         return

@@ -69,6 +69,11 @@ def neighbours(audited: Audited) -> Neighbours:
     return audited.once("neighbours", lambda audited: nearest(audited.x, len(audited.classes)))
 
 
+def in_leading_directions(audited: Audited) -> Rows:
+    """The embeddings in their leading directions, once for all checks."""
+    return audited.once("leading", lambda audited: leading(audited.x, len(audited.classes)))
+
+
 def can_be_compared(audited: Audited) -> bool:
     """Whether enough is known of the samples, and of enough of them, to compare them with the classes."""
     known = audited.x is not None and audited.prior is not None and audited.suspicion is not None
@@ -103,7 +108,7 @@ class Compared:
 
 def _compared(audited: Audited) -> Compared:
     numbers = np.searchsorted(audited.classes, audited.labels)
-    x = leading(audited.x, len(audited.classes))
+    x = in_leading_directions(audited)
     spaces = Classes.of(x, numbers, len(audited.classes), audited.seed)
     to_label = spaces.within(x, numbers)
     ranks = _ranks(audited, to_label)

@@ -30,7 +30,7 @@ class NeighbourSearch:
     # Samples from which these directions are found.
     most_for_directions: int = 4096
     # Samples nearest in these directions that are compared in all directions, beside the neighbours that are wanted.
-    beside: int = 6
+    beside: int = 4
     # Of the perceptual hash.
     hash_bits: int = 64
     # That differ between the hashes of copies.

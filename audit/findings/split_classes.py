@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from audit.findings.comparison import in_leading_directions
 from audit.findings.contract import Audited, Finding
 from audit.head.factors import eigh
 
@@ -92,8 +93,8 @@ def _usual_distance(audited: Audited, rows_of: list[np.ndarray], random: np.rand
 
 
 def _unit(audited: Audited, rows: np.ndarray) -> np.ndarray:
-    """The embeddings of rows (n,) at length 1: (n, d)."""
-    values = audited.x[torch.from_numpy(rows)].float()
+    """The embeddings of rows (n,) at length 1, in their leading directions: (n, k)."""
+    values = in_leading_directions(audited)[torch.from_numpy(rows)].float()
     unit: np.ndarray = torch.nn.functional.normalize(values, dim=1).cpu().numpy()
     return unit
 
@@ -104,7 +105,7 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     first, second = order[: len(order) // 2], order[len(order) // 2 :]
     middle = values[first].mean(0)
     count = min(SETTINGS.directions, len(first) // 4, values.shape[1])
-    reduced = (values - middle) @ _directions(values[first] - middle, count, random)
+    reduced = (values - middle) @ _directions(values[first] - middle, count)
     centres, part = _two_means(reduced[first], random)
     nothing = _Split(0.0, np.zeros(len(values), dtype=bool))
     if not 1 < part.sum() < len(part) - 1:
@@ -120,10 +121,10 @@ def _split(values: np.ndarray, random: np.random.Generator) -> _Split:
     return _Split(float((high.mean() - low.mean()) / np.sqrt((low.var() + high.var()) / 2 + 1e-12)), places >= border)
 
 
-def _directions(centred: np.ndarray, count: int, random: np.random.Generator, rounds: int = 4) -> np.ndarray:
+def _directions(centred: np.ndarray, count: int, rounds: int = 4) -> np.ndarray:
     """The leading principal directions (d, count) of values (n, d), by subspace iteration (Halko et al. 2011)."""
     beside = min(count + 8, *centred.shape)
-    basis = random.standard_normal((centred.shape[1], beside)).astype(centred.dtype)
+    basis = np.random.default_rng(0).standard_normal((centred.shape[1], beside)).astype(centred.dtype)
     for _ in range(rounds):
         basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
     within = centred @ basis
