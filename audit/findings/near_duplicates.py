@@ -146,13 +146,9 @@ def _threshold(audited: Audited, found: Neighbours) -> float:
     random = np.random.default_rng(audited.seed)
     rows = random.choice(len(found.places), min(len(found.places), SETTINGS.most_unrelated), replace=False)
     unrelated = np.stack([rows, found.places[rows, -1]], 1)
-    return float(
-        min(
-            SETTINGS.most,
-            SETTINGS.below_chance * np.quantile(disagreement(audited.traits.grey, unrelated), SETTINGS.by_chance),
-        )
-        + 1e-6
-    )
+    of_interest = np.full(len(unrelated), SETTINGS.most)  # far beyond, a disagreement makes no difference
+    apart = disagreement(audited.traits.grey, unrelated, of_interest)
+    return float(min(SETTINGS.most, SETTINGS.below_chance * np.quantile(apart, SETTINGS.by_chance)) + 1e-6)
 
 
 def _joined(pairs: np.ndarray, scores: np.ndarray, n: int) -> Groups:

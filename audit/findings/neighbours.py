@@ -69,10 +69,11 @@ class _Leading:
 def leading(x: Rows, classes: int) -> Rows:
     """Embeddings (n, d) in their leading directions, in which comparing them takes a fraction of the time.
 
-    Returns x itself if it has few directions.
+    Returns x itself if it has few directions, or if finding the leading ones takes half of the time that they save.
     """
-    count = max(SETTINGS.directions, classes)
-    if count > SETTINGS.most_of_all * x.shape[1]:
+    (n, features), count = x.shape, max(SETTINGS.directions, classes)
+    saved, eigenvectors = 2.0 * n * n * (features - count), 25.0 * features**3  # FLOP
+    if count > SETTINGS.most_of_all * features or saved < 2 * eigenvectors:
         return x
     rows = np.linspace(0, len(x) - 1, min(len(x), SETTINGS.most_for_directions)).astype(np.int64)
     unit = _unit(x, torch.from_numpy(rows))

@@ -77,11 +77,11 @@ def test_of_many_samples_each_is_compared_with_some_and_neighbours_are_searched_
 
 def test_neighbours_in_leading_directions_are_those_in_all_directions() -> None:
     random = np.random.default_rng(0)
-    x = torch.from_numpy(random.random((1000, 256)) * 0.97 ** np.arange(256))
+    x = torch.from_numpy(random.random((2500, 256)) * 0.97 ** np.arange(256))
     x[:50] = x[100:150] + 1e-3
     found = nearest(x, 4)
     unit = torch.nn.functional.normalize(x, dim=1)
-    similarity = unit @ unit.T - 2 * torch.eye(1000)
+    similarity = unit @ unit.T - 2 * torch.eye(2500)
     exact, places = (1 - similarity).topk(10, dim=1, largest=False)
     assert np.array_equal(found.places[:50, 0], np.arange(100, 150))
     assert (found.places[:, :, None] == places.numpy()[:, None]).any(2).mean() > 0.97
