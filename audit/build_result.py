@@ -122,16 +122,14 @@ def result_of(material: Material, scored: Scored, config: AuditConfig, stages: S
 def audited_after(material: Material, scored: Scored, seed: int) -> Audited:
     """What checks may look at once labels were judged."""
     pictures, evidence, diagnosis = material.pictures, scored.evidence, scored.diagnosis
-    head = scored.heads.get(scored.audited)
+    head, notes = scored.heads.get(scored.audited), None if pictures is None else pictures.notes
     return replace(
         audited_before(material),
         prior=as_array(diagnosis.prior),
         suspicion=suspicion_of(evidence),
         self_influence=evidence.self_influence,
         loo_probability=evidence.of_given(evidence.loo_probabilities),
-        traits=None
-        if pictures is None or pictures.notes is None
-        else pictures.notes.of(pictures.samples, material.keys),
+        traits=None if pictures is None or notes is None else notes.of(pictures.samples, material.keys),
         is_right=None if head is None else head_is_right(partial(predicted, head, material.x), scored.labels),
         seed=seed,
     )
