@@ -154,8 +154,11 @@ def _documents(findings: pd.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def identity_of(kind: str, samples: Iterable[str], classes: Iterable[str], detail: str) -> str:
-    """A text that two findings share if they are of one kind and about the same."""
-    about = sorted(samples) or list(classes) or [re.sub(r"[\d.,]+", "#", detail)]
+    """A text that two findings share if they are of one kind and about the same.
+
+    The samples of a finding about classes are examples, which may be others in the next audit.
+    """
+    about = list(classes) or sorted(samples) or [re.sub(r"[\d.,]+", "#", detail)]
     return hashlib.sha256("\0".join([kind, *about]).encode()).hexdigest()
 
 
