@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ import numpy as np
 
 import audit
 from audit.progress import Step
+from tests.peak_memory import peak_mib
 
 HERE = Path(__file__).parent
 CLASSES = (1000, 3000, 10_000)
@@ -63,7 +63,7 @@ def described(result: audit.AuditResult, wrong: np.ndarray, classes: int) -> dic
         "precision": float(wrong[flag].mean()) if flag.any() else None,
         "estimated_precision": estimates.precision,
         "recall": float(flag[wrong].mean()),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": peak_mib() / 1024,
         "machine": {
             "date": datetime.now(UTC).date().isoformat(),
             "system": platform.platform(terse=True),

@@ -339,6 +339,7 @@ SCALE = """
 import audit, json, sys, time, torch
 sys.path.insert(0, {root!r})
 from tests.benchmarks.influence import audited_influence, made
+from tests.peak_memory import peak_mib
 from audit.head.fit import Head, fit_softmax
 from audit.head.standardise import Standardiser
 from audit.influence.engine import Labelled
@@ -352,10 +353,8 @@ head_s = time.perf_counter() - began
 began = time.perf_counter()
 found = audited_influence(Head(weight, standardiser, 1e-2, "newton", norm), samples, n)
 influence_s = time.perf_counter() - began
-# What getrusage calls the peak is that of this benchmark's own process where it is higher.
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(json.dumps(dict(n=n, head_s=head_s, influence_s=influence_s, gradient_norm=norm, residual=found.residual,
-                      peak_gib=int(status["VmHWM"].split()[0]) / 2**20,
+                      peak_gib=peak_mib() / 1024,
                       embeddings_gib=n * 512 * 4 / 2**30)))
 """
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from audit.noise_model.given_labels import GivenLabels
 from audit.noise_model.model import NoiseModel
 from audit.progress import Step
 from tests.benchmarks.influence import described, made
+from tests.peak_memory import peak_mib
 
 HERE = Path(__file__).parent
 CLASSES = 100
@@ -135,7 +135,7 @@ def _part(path: str, start: int, stop: int) -> StoredRows:
 
 
 def _peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_mib() / 1024
 
 
 def workers(folder: Path) -> dict[str, Any]:

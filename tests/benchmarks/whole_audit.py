@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from audit import stages
 from audit.head.fit import train_head
 from audit.progress import Step
 from tests.benchmarks.influence import described, machine, made
+from tests.peak_memory import peak_mib
 
 HERE = Path(__file__).parent
 STORED, TABLE = HERE / "whole_audit.json", HERE / "whole_audit.md"
@@ -217,7 +217,7 @@ def print_peak(size: str, kind: str) -> None:
     """Audit once and print the largest resident set of this process."""
     n, features, classes = (int(part) for part in size.split("x"))
     audit.audit_embeddings(*KINDS[kind](n, features, classes))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(peak_mib() / 1024)
 
 
 def table(rows: dict[str, Any]) -> str:

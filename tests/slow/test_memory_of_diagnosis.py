@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.peak_memory import ROOT
+
 DIAGNOSED = """
-import resource, sys
+import sys
 import audit, numpy as np, torch
 import audit.compute.scratch as scratch
 from audit.noise_model.model import NoiseModel
 from audit.noise_model.neighbour_settings import NeighbourSettings
 from audit.noise_model.settings import MixtureSettings, NoiseSettings, RoundSettings
+from tests.peak_memory import peak_mib
 scratch.SETTINGS = scratch.ScratchSettings(memory_bytes=int(sys.argv[1]))
 generator = np.random.default_rng(0)
 labels = generator.integers(0, 100, 40_000)
@@ -22,16 +25,16 @@ settings = NoiseSettings(
     rounds=RoundSettings(usual=2, most=2),
 )
 model = NoiseModel(torch.from_numpy(x), 100, settings=settings)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mib()
 diagnosis = model.fit(torch.from_numpy(labels)).diagnosis
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+print(round(peak_mib() - before))
 """
 
 
 def test_a_diagnosis_takes_no_more_memory_for_large_matrices() -> None:
     """A matrix of 40,000 samples and 100 classes takes 15 MiB, and the noise model has eight or more at once."""
     few, many = (
-        int(subprocess.check_output([sys.executable, "-c", DIAGNOSED, str(limit)], text=True))
+        int(subprocess.check_output([sys.executable, "-c", DIAGNOSED, str(limit)], text=True, cwd=ROOT))
         for limit in (1 << 20, 1 << 30)
     )
     assert many > 120  # MiB

@@ -23,6 +23,7 @@ from audit.images.backbone import Backbone
 from audit.images.embedding import embed
 from audit.images.load_backbone import load_backbone
 from integrations.sources.digits import digits
+from tests.peak_memory import ROOT
 
 RED, BLUE = (220, 30, 40), (20, 60, 210)
 
@@ -232,17 +233,19 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png((13_000, 13_000), 8, 2, b""))  # below Pillow's own limit
     (tmp_path / "larger.png").write_bytes(png((20_000, 20_000), 8, 2, b""))
     code = (
-        "import sys, resource, PIL.Image\n"
+        "import sys, PIL.Image\n"
+        "from tests.peak_memory import peak_mib\n"
         "from audit.data.samples import decode_image\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak_mib()\n"
         "if sys.argv[2] == 'off': PIL.Image.MAX_IMAGE_PIXELS = None\n"
         "try: decode_image(sys.argv[1])\n"
         "except ValueError as error: print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000)"
+        "print(peak_mib() - before < 49)"
     )
     for limit in ("on", "off"):  # a program around us may have switched Pillow's own limit off
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "larger.png"), limit],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
