@@ -68,8 +68,9 @@ def test_the_form_proposes_the_audit_of_these_labels_again_and_a_free_key_for_ot
     assert other["audit_key"]["default"] == "audit_2"
     assert "replace" not in other
     typed = form(dataset, label_field="second_opinion", audit_key="audit")
-    assert typed["replace"]["default"] is False  # another field's audit is replaced only where that is asked for
-    assert typed["replace"]["invalid"]
+    assert "replace" not in typed  # the audit of another field is never replaced, with its decisions
+    assert typed["audit_key"]["invalid"]
+    assert "is of the field 'ground_truth'" in typed["audit_key"]["error_message"]
 
 
 def test_audit_again_in_the_panel_names_the_field_that_the_labels_came_from(dataset_name: Names) -> None:

@@ -16,6 +16,7 @@ from audit.errors import InputError
 from audit.progress import Step
 from integrations.fiftyone.appearance import FLAGGED, check_view_names
 from integrations.fiftyone.background_audit import audit_in_app, describe, share, start_job, stop_job
+from integrations.fiftyone.columns import refuse_other_field
 from integrations.fiftyone.fields import check_audit_key
 from integrations.fiftyone.label_fields import original_field
 from integrations.fiftyone.read import read_samples
@@ -128,6 +129,7 @@ class AuditLabels(AuditOperator):
         field = params.get("label_field") or "ground_truth"
         if key in audit_keys(dataset) and not params.get("replace"):
             raise InputError(_key_taken(dataset, key))
+        refuse_other_field(dataset, key, field)
         config, given = audit_config_of(settings_of(params)), given_of(params)
         if params.get("own_process") and not ctx.delegated:
             read_samples(collection, field)
@@ -162,10 +164,11 @@ def _audit_key_input(ctx: Any, dataset: fo.Dataset, inputs: types.Object) -> Non
         description="The audit's fields are called <key>_suspicion, <key>_flag, ... Two audits live side by side "
         "under two keys.",
     )
-    if key in keys:
-        _replace_input(ctx, dataset, inputs, key, is_proposed=key == again)
-        return
     try:
+        if key in keys:
+            refuse_other_field(dataset, key, ctx.params.get("label_field") or default_label_field(dataset) or "")
+            _replace_input(ctx, dataset, inputs, key, is_proposed=key == again)
+            return
         check_audit_key(dataset, key, ctx.params.get("label_field") or "")
         check_view_names(dataset, key)
         if key in dataset.list_runs():
