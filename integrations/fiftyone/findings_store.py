@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -133,33 +134,36 @@ def write_findings(dataset: fo.Dataset, audit_key: str, findings: pd.DataFrame) 
 _UNDECIDED: dict[str, Any] = {"decisions": [], "decision": None, "applied": None}
 
 
-def _documents(findings: pd.DataFrame) -> Iterable[dict[str, Any]]:
+def _documents(findings: pd.DataFrame) -> list[dict[str, Any]]:
+    documents: list[dict[str, Any]] = []
     if not len(findings):
-        return
+        return documents
     for place, (_, rows) in enumerate(findings.groupby("finding", sort=True)):
         first = rows.iloc[0]
-        samples = [str(sample) for sample in rows["id"].dropna()]
-        classes = classes_of(rows)
         with suppress(InvalidId):  # a sample that is not in this dataset
-            yield {
-                "identity": identity_of(str(first["kind"]), samples, classes, str(first["detail"])),
-                "place": place,
-                "kind": str(first["kind"]),
-                "detail": str(first["detail"]),
-                "score": float(first.get("score", 1.0)),
-                "worth": str(first.get("worth", "") or ""),
-                "samples": [ObjectId(sample) for sample in samples],
-                "classes": classes,
-            }
+            documents.append(
+                {
+                    "place": place,
+                    "kind": str(first["kind"]),
+                    "detail": str(first["detail"]),
+                    "score": float(first.get("score", 1.0)),
+                    "worth": str(first.get("worth", "") or ""),
+                    "samples": [ObjectId(str(sample)) for sample in rows["id"].dropna()],
+                    "classes": classes_of(rows),
+                }
+            )
+    of_classes = Counter((one["kind"], *one["classes"]) for one in documents)
+    return [one | {"identity": _identity(one, of_classes[one["kind"], *one["classes"]] == 1)} for one in documents]
 
 
-def identity_of(kind: str, samples: Iterable[str], classes: Iterable[str], detail: str) -> str:
+def _identity(document: Mapping[str, Any], only_one: bool) -> str:
     """A text that two findings share if they are of one kind and about the same.
 
-    The samples of a finding about classes are examples, which may be others in the next audit.
+    The samples of the only finding of its kind about some classes are examples, which may be others in the next audit.
     """
-    about = list(classes) or sorted(samples) or [re.sub(r"[\d.,]+", "#", detail)]
-    return hashlib.sha256("\0".join([kind, *about]).encode()).hexdigest()
+    classes, samples = document["classes"], sorted(map(str, document["samples"]))
+    about = classes if classes and only_one else samples or classes or [re.sub(r"[\d.,]+", "#", document["detail"])]
+    return hashlib.sha256("\0".join([document["kind"], *about]).encode()).hexdigest()
 
 
 def _forget_others(collection: Collection[dict[str, Any]], mine: dict[str, Any], kept: set[str]) -> None:

@@ -193,3 +193,21 @@ def test_decisions_survive_the_next_audit_and_follow_the_audits_name(dataset: fo
     assert [count.decided for count in kind_counts(dataset, "renamed") if count.kind == DARK] == [1]
     dataset.delete_run("renamed")
     assert findings_collection().count_documents({"dataset": dataset._doc.id}) == 0
+
+
+def test_a_finding_about_a_class_is_known_again_by_other_examples(dataset: fo.Dataset) -> None:
+    """Where a kind has several findings about one class, as a check of the user's may, each is known by its samples."""
+
+    def two_of(*samples: int) -> list[Finding]:
+        about = {"evidence": "the border gives it away", "classes": ("1",)}
+        return [Finding(kind="background", samples=(sample,), **about) for sample in samples]
+
+    for samples, decided in (((3,), True), ((8,), True), ((8, 9), False), ((9, 8, 7), False)):
+        write_result(dataset, result_with(dataset, *two_of(*samples)))
+        dataset.reload()
+        found = found_of(dataset, "background")
+        assert len(found) == len(samples)
+        if samples == (3,):
+            decide_finding(dataset, "audit", found[0].id, "keep")
+        elif decided:
+            assert found[0].decision is not None
