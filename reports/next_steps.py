@@ -81,7 +81,8 @@ VERIFY = f"influence-audit verify {RESULT_FOLDER}"
 
 
 def _check(summary: Summary) -> NextStep:
-    in_app = " With --fiftyone it takes the decisions made in the App." if summary.source else ""
+    in_fiftyone = summary.source is not None and summary.source.in_fiftyone
+    in_app = " With --fiftyone it takes the decisions made in the App." if in_fiftyone else ""
     return NextStep(
         f"{check_pictures(summary.counts.samples)} to know",
         "Labels alone cannot say how many are wrong, nor how good the flags are. Decisions on pictures that chance "
