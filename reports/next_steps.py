@@ -99,14 +99,13 @@ def _corrected(source: AuditedDataset | None) -> NextStep | None:
     if source is None or not (saved or kind in ("table", "coco", "parquet", "folder")):
         return None
     suffix = "" if saved or kind == "folder" else Path(place).suffix
-    decided, how = "", "Takes the decisions of the review, and writes the source again with them."
-    if source.annotators:
-        how = "Writes the source again with the consensus as a new column, corrected by the decisions of the review."
+    decided = "" if source.in_fiftyone else " --decisions flagged.csv"
+    written = "the source again with the consensus as a new column" if source.annotators else "the source again"
+    how = f"Takes the decisions of the review, and writes {written}."
     if not source.in_fiftyone:
-        decided = " --decisions flagged.csv"
         how = (
             "Fill in the column new_label of flagged.csv, or decide below and save decisions.csv. The command writes "
-            "the source again with these labels."
+            f"{written}, with these labels."
         )
     return NextStep(
         "Write the corrected labels",

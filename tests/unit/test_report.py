@@ -273,7 +273,7 @@ def test_the_title_names_dataset_and_day(plain: AuditResult) -> None:
 
 def test_conditions_that_were_asked_for_are_at_the_top(plain: AuditResult) -> None:
     text = " ".join(ReportText(render_report(plain, conditions_of(plain.summary, Limit.of(0.01, "low")))).text.split())
-    assert "fail Wrong labels asked: at most 1.0% wrong labels (low)" in text
+    assert "fail Wrong labels (asked: at most 1.0% wrong labels (low))" in text
     assert "asked:" not in ReportText(render_report(plain)).text
 
 
