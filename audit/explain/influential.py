@@ -1,13 +1,13 @@
 """The samples that a report explains, each by the training samples that help and harm it most.
 
 These are the validation samples that the head predicts worst, and the samples with the most suspicious labels. Each
-needs a solution of H S = r zᵀ (`audit.influence.pairwise`). For hundreds of samples a factor of the head's Hessian pays
-off. If it is too large, the solutions come from conjugate gradients, and the work may not suffice for all samples.
+needs a solution of H S = r zᵀ (`audit.influence.pairwise`). It is first looked for in the few classes that matter to
+the sample (`audit.head.few_classes`). By that solution the training samples are ranked. The candidates that rank
+highest are then ranked again by a solution in all classes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import RemoteRows, Rows, select_rows, to_memory
+from audit.compute.matrix import Rows, blocks, fetch_rows, map_rows, numbers_read, select_rows, to_memory
+from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
 from audit.head.class_inverse import ClassInverse
-from audit.head.common_space import solve_in_common_space
+from audit.head.few_classes import SETTINGS as FEW_CLASSES
+from audit.head.few_classes import ApproximateInverse, completed, solve_in_few_classes
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
-from audit.influence.averaged import inner_products
-from audit.influence.pairwise import MEMORY, targets_at_once
 from audit.influence.ranking import helpful_and_harmful
 
 COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label", "predicted")
@@ -31,10 +31,7 @@ COLUMNS = ("target", "reason", "kind", "rank", "neighbour", "influence", "label"
 
 @dataclass(frozen=True, kw_only=True)
 class ExplanationSettings:
-    """How many samples are explained, by how many others, and how much work that may be.
-
-    Work is bounded in floating-point operations and not in seconds, so that the outcome does not depend on the machine.
-    """
+    """How many samples are explained, and by how many others."""
 
     # Validation samples that are explained, those predicted worst.
     validation_samples: int = 8
@@ -43,25 +40,18 @@ class ExplanationSettings:
     # Training samples that explain a validation sample, and a suspect: so many that help it, and so many that harm it.
     validation_neighbours: int = 6
     suspect_neighbours: int = 3
-    # Relative residual of the solutions. Of the five strongest neighbours by solutions to 1e-7, these find .995 to 1
-    # on four datasets (digits, roman numerals, CIFAR-10 with labels by people, twenty classes of Tiny-ImageNet).
-    residual: float = 8e-3
+    # Candidates of each kind. On seven datasets these have all but 1 in 100 of the five that help or harm most.
+    candidates: int = 32
     # Most samples that are solved for at once, and most numbers (samples × classes). With wider rows, a block holds so
     # few rows that memory limits the speed.
     at_once: int = 128
     row_width: int = 8192
-    # FLOP that explanations may take in any case: about 15 seconds on a CPU, and on a GPU.
-    cpu_flop: float = 2e12
-    cuda_flop: float = 2e14
-    # Products with the Hessian that explanations may take, where that is more. The rest of an audit of 100,000 samples
-    # with 512 features and 100 classes takes the time of about 1200.
-    products: int = 1000
-    # Products with the Hessian that a solution is first assumed to take; later ones are taken from what was needed.
-    cg_steps: int = 10
-    # How many times as long an operation of the factor takes as one of a product with the Hessian.
-    factor_slowness: float = 1.5
-    # Largest factor of the Hessian in single precision, in bytes. Computing it takes twice as much memory.
-    factor_bytes: int = 2**29
+    # Most numbers (samples × C · D) of a matrix of solutions, of which a few are in memory.
+    numbers: int = 2**26
+    # Relative residual of solutions with a factor of the Hessian, or where there are none in few classes.
+    residual: float = 8e-3
+    # Products with the Hessian in few classes that a solution is assumed to take, for an estimate of the work.
+    products: int = 5
 
 
 @dataclass(frozen=True)
@@ -135,172 +125,159 @@ def influential_samples(
         hessian: of the head's objective on the training samples.
         z, p, residuals: features (n, D), predicted probabilities (n, C) and p − t (n, C) of all samples.
         train: positions of the training samples.
-        wanted: groups of samples to explain; as many of each group as the bound on work allows, but at least one.
+        wanted: groups of samples to explain.
         names: the samples' ids and the classes' names.
-        solver: 'auto', 'cholesky' or 'cg'.
+        solver: 'cholesky' to solve with a factor of the Hessian; 'auto' or 'cg' to solve in few classes first.
         note: receives a message if damping had to be added to an ill-conditioned Hessian.
-        settings: the bound on work, and how exactly systems are solved.
+        settings: how many samples at once, and how many candidates.
 
     Returns:
         The table `AuditResult.explanations`.
     """
     ids, classes = names
-    targets = _in_turn(wanted)
-    method, _, _ = plan(hessian, solver, len(targets), settings)
-    work = _Work.of(hessian, method, settings)
-    left, cost = work.bound - work.first, work.per_sample
-    widest = math.ceil(settings.row_width / hessian.classes)
-    at_once = min(settings.at_once, widest, targets_at_once(hessian, len(train), 4, MEMORY))
-    solve = _solver(hessian, method, note, settings.residual, len(targets))
-    z_train, residuals_train = hessian.single.z, select_rows(residuals, torch.from_numpy(train)).float()
-    own = pd.Index(train).get_indexer(np.arange(len(z)))  # position among the training samples, or -1
-    found: list[tuple[_Target, list[tuple[object, ...]]]] = []
-    while len(found) < len(targets):
-        fewest = max(0, len(wanted) - len(found))  # at least one of each group
-        some = targets[len(found) :][: min(at_once, max(int(left / cost), fewest))]
-        if not some:
-            break
-        part = torch.tensor([target.row for target in some])
-        p_part = p[part]
-        truth = torch.cat([target.group.targets[torch.tensor([target.row])] for target in some])
-        values, products = solve((p_part - truth).double()[:, :, None] * z[part].double()[:, None, :])
-        influence = inner_products(z_train, residuals_train, values)
-        cost = work.per_sample + (products - work.products) * work.product
-        left -= len(some) * cost
-        for place, (target, row) in enumerate(zip(some, influence, strict=True)):
-            if own[target.row] >= 0:
-                row[own[target.row]] = 0  # a training sample does not explain itself
-            labels = [classes[int(judged[place].argmax())] for judged in (truth, p_part)]
-            ranked = _ranked(row, target.group.count)
-            of_target = (ids[target.row], target.reason)
-            found.append((target, [(*of_target, *kind, ids[train[at]], value, *labels) for *kind, at, value in ranked]))
-    found.sort(key=lambda pair: pair[0].order)
-    return pd.DataFrame([record for _, records in found for record in records], columns=list(COLUMNS))
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A sample to explain: its position, its group, why it is explained, and its place in the table."""
-
-    row: int
-    group: Wanted
-    reason: str
-    order: int
-
-
-def _in_turn(wanted: Sequence[Wanted]) -> list[_Target]:
-    """All samples to explain: the first of each group, then the others, those that matter most first."""
-    groups: list[list[_Target]] = []
-    for group in wanted:
-        start = sum(map(len, groups))
-        pairs = zip(group.rows.tolist(), group.reason, strict=True)
-        groups.append([_Target(row, group, reason, start + place) for place, (row, reason) in enumerate(pairs)])
-    return [target for of_group in groups for target in of_group[:1]] + [
-        target for of_group in groups for target in of_group[1:]
+    targets = [
+        (row, reason, group) for group in wanted for row, reason in zip(group.rows.tolist(), group.reason, strict=True)
     ]
+    explained = _Explained(
+        hessian.single.z,
+        select_rows(residuals, torch.from_numpy(train)).float(),
+        _solver(hessian, len(targets), solver, note, settings),
+        settings.candidates,
+    )
+    own = pd.Index(train).get_indexer([row for row, _, _ in targets])  # position among the training samples, or -1
+    widest = min(settings.row_width // hessian.classes, settings.numbers // hessian.parameters)
+    at_once = max(1, min(settings.at_once, widest))
+    records: list[tuple[object, ...]] = []
+    for start in range(0, len(targets), at_once):
+        some = targets[start : start + at_once]
+        part = torch.tensor([row for row, _, _ in some])
+        p_part = p[part]
+        truth = torch.cat([group.targets[torch.tensor([row])] for row, _, group in some])
+        gradients = (p_part - truth).double()[:, :, None] * z[part].double()[:, None, :]
+        influential = explained.by_candidates(gradients, torch.from_numpy(own[start : start + at_once]))
+        judged = [[classes[number] for number in of.argmax(1).tolist()] for of in (truth, p_part)]
+        for (row, reason, group), (places, influence), *labels in zip(some, influential, *judged, strict=True):
+            for *kind, at, value in _ranked(places, influence, group.count):
+                records.append((ids[row], reason, *kind, ids[train[at]], value, *labels))
+    return pd.DataFrame(records, columns=list(COLUMNS))
 
 
-def _ranked(influence: Tensor, count: int) -> Iterator[tuple[str, int, int, float]]:
-    """Kind, rank, position and influence of the training samples (n,) that help and that harm most."""
-    for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(influence, count), strict=True):
-        for rank, (at, value) in enumerate(zip(strongest.tolist(), influence[strongest].tolist(), strict=True), 1):
-            yield kind, rank, at, value
-
-
-def plan(
-    hessian: HeadHessian, solver: str, wanted: int, settings: ExplanationSettings = ExplanationSettings()
-) -> tuple[str, int, float]:
-    """By which method systems are solved, for how many samples within the bound on work, and the work (FLOP).
-
-    Args:
-        hessian: of the head's objective.
-        solver: 'cholesky', 'cg', or 'auto' for the one that solves for more samples, or for all with less work.
-        wanted: how many samples, at most.
-        settings: the bound on work.
-    """
-    of = {method: _Work.of(hessian, method, settings) for method in ("cholesky", "cg")}
-    counts = {name: min(wanted, max(0, int((work.bound - work.first) / work.per_sample))) for name, work in of.items()}
-    flop = {name: work.first + counts[name] * work.per_sample for name, work in of.items()}
-    size = (hessian.classes - 1) * hessian.features
-    if solver != "auto":
-        best = solver
-    elif isinstance(hessian.z, RemoteRows) or 4 * size**2 > settings.factor_bytes:
-        best = "cg"
-    else:
-        best = max(of, key=lambda method: (counts[method], -flop[method]))
-    return best, counts[best], flop[best]
-
-
-@dataclass(frozen=True)
-class _Work:
-    """FLOP: the bound on all of them, the work before the first sample, that for each sample, and that of a product.
-
-    A sample is assumed to need so many `products` with the Hessian.
-    """
-
-    bound: float
-    first: float
-    per_sample: float
-    product: float
-    products: int
-
-    @classmethod
-    def of(cls, hessian: HeadHessian, method: str, settings: ExplanationSettings) -> _Work:
-        product = 4.0 * hessian.n * hessian.parameters
-        least = settings.cpu_flop if hessian.z.device.type == "cpu" else settings.cuda_flop
-        bound = max(least, settings.products * product)
-        ranking = product / 2
-        if method == "cg":
-            return cls(bound, 0.0, settings.cg_steps * product + ranking, product, settings.cg_steps)
-        size = float((hessian.classes - 1) * hessian.features)
-        applied = 2 * size**2 + 4 * hessian.parameters * hessian.features
-        return cls(bound, settings.factor_slowness * hessian.factor_flop, applied + ranking, product, 0)
+Solver = Callable[[Tensor], tuple[Tensor, Tensor, Callable[[], Tensor]]]
+"""Takes right-hand sides (m, C, D); returns solutions (m, k, D) in few classes, these (m, k), and the solutions (m, C,
+D) in all classes, which are computed when they are asked for."""
 
 
 def _solver(
-    hessian: HeadHessian, method: str, note: Callable[[str], None], residual: float, wanted: int
-) -> Callable[[Tensor], tuple[Tensor, float]]:
-    """Solves H S = B for B (k, C, D) to a relative residual: S, and the products with H for each.
-
-    `wanted` is the number of right-hand sides in all.
-    """
+    hessian: HeadHessian, wanted: int, method: str, note: Callable[[str], None], settings: ExplanationSettings
+) -> Solver:
+    """Solves H S = B in a few classes first; `wanted` is the number of right-hand sides in all."""
     stable = StableSolver(hessian, method, note)
-    precondition: Callable[[Tensor], Tensor] | None = None
+    inverse: ApproximateInverse | None = None
 
-    def to_tolerance(b: Tensor) -> tuple[Tensor, float]:
-        solution = stable.solve(b, residual)
-        return solution.values, solution.iterations
+    def in_all_classes(b: Tensor) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        values = stable.solve(b, settings.residual).values.float()
+        return values, torch.arange(b.shape[1], device=b.device).expand(len(b), -1), lambda: values
 
-    def together(b: Tensor) -> tuple[Tensor, float]:
-        nonlocal precondition
-        if precondition is None:
-            inverse = ClassInverse.of(hessian.single, wanted)
-            precondition = hessian.single.precondition if inverse is None else inverse.solve
+    def in_few_classes(b: Tensor) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        nonlocal inverse
+        single = b.float()
+        if inverse is None:
+            inverse = ClassInverse.of(hessian.single, wanted) or hessian.single.kronecker(apart=True)
         try:
-            return solve_in_common_space(hessian.single, b, residual, precondition)
+            values, few = solve_in_few_classes(hessian.single, single, inverse)
         except ConvergenceError:  # an ill-conditioned Hessian, for which there are other means
-            return to_tolerance(b)
+            return in_all_classes(b)
+        return values, few.classes, lambda: completed(values, few, single)
 
-    if method != "cholesky":
-        return together
-    precise: bool | None = None
-
-    def by_factor(b: Tensor) -> tuple[Tensor, float]:
-        nonlocal precise
-        if precise is None:  # a float32 factor may be too rough: check it on the first few right-hand sides
-            precise = _is_precise(hessian, b[:8], residual)
-        return (hessian.factor.solve(b), 0) if precise else to_tolerance(b)
-
-    return by_factor
+    return in_all_classes if method == "cholesky" else in_few_classes
 
 
-def _is_precise(hessian: HeadHessian, b: Tensor, residual: float) -> bool:
-    """Whether the dense factor alone solves these (k, C, D) to a relative residual."""
-    try:
-        missed = (b - hessian.product(hessian.factor.solve(b))).flatten(1).norm(dim=1)
-    except ConvergenceError:  # there is no factor
-        return False
-    return bool((missed <= residual * b.flatten(1).norm(dim=1)).all())
+@dataclass(frozen=True)
+class _Explained:
+    """Explains samples by the training samples.
+
+    Attributes:
+        z, residuals: features (n, D) and p − t (n, C) of the training samples.
+        solve: solves H S = B.
+        count: candidates that help, and that harm.
+    """
+
+    z: Rows
+    residuals: Rows
+    solve: Solver
+    count: int
+
+    def by_candidates(self, gradients: Tensor, own: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Candidates among the training samples (t,), and their influence (t,), for each of some samples.
+
+        Args:
+            gradients: r zᵀ (m, C, D) of the samples.
+            own: (m,) their positions among the training samples, or -1; a training sample does not explain itself.
+        """
+        values, classes, in_all = self.solve(gradients)
+        sources = (self.z, self.residuals, torch.arange(len(self.z)))
+        candidates, influence = map_rows(_strongest, sources, values, classes, own, self.count)
+        found = candidates.gather(0, _extremes(influence, self.count)).cpu()
+        every = found.unique()
+        z_every, residuals_every, complete = fetch_rows(self.z, every), fetch_rows(self.residuals, every), in_all()
+        for of_sample, solution, itself in zip(found.T, complete, own.tolist(), strict=True):
+            chosen = of_sample.unique()
+            chosen = chosen[chosen != itself]
+            at = torch.searchsorted(every, chosen).to(z_every.device)
+            yield chosen, ((z_every[at] @ solution.T) * residuals_every[at]).sum(1)
+
+
+def _strongest(
+    z: Rows, residuals: Rows, places: Tensor, solutions: Tensor, classes: Tensor, own: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Places (t, m) of the training samples that help and harm m samples most, and their influence (t, m).
+
+    Args:
+        z, residuals: features (n, D) and p − t (n, C) of training samples.
+        places: (n,) of these among all of them.
+        solutions: S (m, k, D) in some classes (m, k).
+        classes: which.
+        own: (m,) the place of each of the samples themselves, or -1.
+        count: how many of each kind.
+    """
+    m, k, features = solutions.shape
+    flat = solutions.to(z.dtype).reshape(m * k, features).T
+    best = torch.empty(0, m, dtype=z.dtype, device=z.device)
+    found = torch.empty(0, m, dtype=torch.long, device=z.device)
+    own = own.to(z.device)
+    for rows in blocks(z, numbers_read(z) + 3 * m * k):
+        moved = (z[rows] @ flat).view(-1, m, k)
+        with one_thread(moved.numel()):
+            influence = (moved * residuals[rows][:, classes.flatten()].view(-1, m, k)).sum(2)
+        numbers = places[rows].to(z.device)[:, None].expand(-1, m)
+        influence = influence.masked_fill(numbers == own, 0)
+        best, found = torch.cat([best, influence]), torch.cat([found, numbers])
+        chosen = _extremes(best, count)
+        best, found = best.gather(0, chosen), found.gather(0, chosen)
+    return found, best
+
+
+def _extremes(values: Tensor, count: int) -> Tensor:
+    """Positions (t, m) of the largest and of the smallest in each column of (n, m): all, or so many of each."""
+    if len(values) <= 2 * count:
+        return torch.arange(len(values), device=values.device)[:, None].expand_as(values)
+    return torch.cat([values.topk(count, dim=0, largest=largest).indices for largest in (True, False)])
+
+
+def _ranked(places: Tensor, influence: Tensor, count: int) -> Iterator[tuple[str, int, int, float]]:
+    """Kind, rank, place and influence of the candidates (t,) that help and that harm most."""
+    for kind, strongest in zip(("helpful", "harmful"), helpful_and_harmful(influence, count), strict=True):
+        of_kind = zip(places[strongest.cpu()].tolist(), influence[strongest].tolist(), strict=True)
+        for rank, (at, value) in enumerate(of_kind, 1):
+            yield kind, rank, at, value
+
+
+def flop_of_explanations(
+    samples: int, features: int, classes: int, wanted: int, settings: ExplanationSettings = ExplanationSettings()
+) -> float:
+    """The work for explaining `wanted` samples by training samples (n, D) of C classes, once there is an inverse."""
+    few = min(FEW_CLASSES.classes, classes - 1)
+    return wanted * 4.0 * samples * features * (few * (settings.products + 1) + classes)
 
 
 def no_explanations() -> pd.DataFrame:

@@ -69,6 +69,14 @@ class ClassInverse:
         found = torch.cholesky_solve(by_class, self.lower).permute(2, 0, 1).to(b.dtype)
         return found - found.mean(1, keepdim=True) + common / self.ridge
 
+    def solve_classes(self, b: Tensor, classes: Tensor) -> Tensor:
+        """Apply the blocks of some classes (m, k) to b (m, k, D)."""
+        found = torch.empty_like(b)
+        for number in classes.unique().tolist():
+            of_class = classes == number
+            found[of_class] = torch.cholesky_solve(b[of_class].T, self.lower[number]).T
+        return found
+
 
 def _moments(z: Rows, p: Rows, w: Rows | None, least: Tensor) -> tuple[Tensor, Tensor]:
     """Σ w p_c (1 − p_c) z zᵀ (C, D, D) over samples above the least curvature (C,), and the curvature of the others."""

@@ -101,6 +101,11 @@ class KroneckerFactors:
             found = self.rotate_back(u @ (self.rotate(u.T @ b) * scales))
         return found + common / self.ridge
 
+    def solve_classes(self, b: Tensor, classes: Tensor) -> Tensor:
+        """Apply the inverse to b (m, k, D), the parts of some classes (m, k); only without coupling between classes."""
+        assert self.g_vectors is None
+        return self.rotate_back(self.rotate(b) * self.scales.to(b.dtype)[classes])
+
     @property
     def contrasts(self) -> Tensor:
         """U where it is not the identity."""

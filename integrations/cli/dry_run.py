@@ -202,7 +202,7 @@ def _cost(
         memory_bytes=resident
         + 8 * SETTINGS.copies * n * d
         + 2 * SETTINGS.copies * min(4 * n * c, SCRATCH.memory_bytes)
-        + (0.0 if alone else factor_bytes(n, d, c, config))
+        + (0.0 if alone else factor_bytes(d, c, config))
         + SETTINGS.pixel_bytes * min(n, config.batch_size) * side**2,
     )
 

@@ -12,12 +12,9 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from audit.config import NO_BACKBONE, AuditConfig
-from audit.explain.influential import ExplanationSettings
-from audit.explain.influential import plan as plan_of_explanations
-from audit.head.hessian import HeadHessian
+from audit.explain.influential import ExplanationSettings, flop_of_explanations
 from audit.pipeline import audit_embeddings
 
 
@@ -113,17 +110,10 @@ def _most_explained(n: int) -> int:
     return min(ExplanationSettings.suspects, n) + ExplanationSettings.validation_samples
 
 
-def _head_of(n: int, d: int, c: int, config: AuditConfig) -> HeadHessian:
-    """A Hessian that only has the right shape: all its rows are the same one."""
-    train = max(1, int(n * config.train_size))
-    return HeadHessian(torch.zeros(1, 1).expand(train, d + 1), torch.zeros(1, 1).expand(train, c), 1.0)
-
-
 def _explanation_work(n: int, d: int, c: int, config: AuditConfig, count: int) -> float:
-    return plan_of_explanations(_head_of(n, d, c, config), config.solver, count)[2]
+    return flop_of_explanations(max(1, int(n * config.train_size)), d + 1, c, count)
 
 
-def factor_bytes(n: int, d: int, c: int, config: AuditConfig) -> float:
+def factor_bytes(d: int, c: int, config: AuditConfig) -> float:
     """Bytes of the factor of the head's Hessian, and of its copy while it is computed."""
-    method = plan_of_explanations(_head_of(n, d, c, config), config.solver, _most_explained(n))[0]
-    return 2 * 4 * ((c - 1) * (d + 1.0)) ** 2 if method == "cholesky" else 0.0
+    return 2 * 4 * ((c - 1) * (d + 1.0)) ** 2 if config.solver == "cholesky" else 0.0
