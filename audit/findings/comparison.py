@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows
+from audit.compute.matrix import BLOCK_BYTES, Rows, slices
 from audit.findings.contract import Audited
 from audit.findings.kinds import FITS_NO_CLASS, NEAR_DUPLICATE_LABELS, NEAR_DUPLICATES, NEAR_LEAK
 from audit.findings.neighbours import NeighbourList, Neighbours, leading, nearest
@@ -94,7 +94,7 @@ class Compared:
         spaces: the samples of each class that rank low, with which others are compared.
         to_label: (n,) similarity to the samples with the same label.
         ranks: (n,) how unlike every class each sample is.
-        to_classes: (n, C) similarity to each class of `spaces`.
+        to_classes: float32 (n, C), similarity to each class of `spaces`.
         neighbours: of each sample; None if no check needs them, or each was compared with some of the samples only.
     """
 
@@ -122,22 +122,30 @@ def _compared(audited: Audited) -> Compared:
 
 def _ranks(audited: Audited, to_label: np.ndarray) -> np.ndarray:
     """How unlike every class each sample is, (n,); `to_label` is its similarity to its own label's samples (n,)."""
-    prior = np.clip(np.asarray(audited.prior, dtype=np.float64), 1e-12, 1)
     readings = [
         (WEIGHTS.far_from_label, np.log(np.maximum(1 - to_label, 1e-6))),
-        (WEIGHTS.in_doubt, np.log(-(prior * np.log(prior)).sum(1) + 1e-6)),
+        (WEIGHTS.in_doubt, np.log(_entropy(audited.prior) + 1e-6)),
         (WEIGHTS.suspicious, log_odds(np.asarray(audited.suspicion))),
     ]
     if audited.self_influence is not None:
         readings.append((WEIGHTS.self_influence, np.log(np.maximum(audited.self_influence, 0) + 1e-9)))
     if audited.loo_probability is not None:
         readings.append((WEIGHTS.improbable, log_odds(1 - audited.loo_probability)))
-    total = np.zeros(len(prior))
+    total = np.zeros(len(to_label))
     for weight, reading in readings:
         middle = np.median(reading)
         scale = 1.4826 * np.median(np.abs(reading - middle)) + 1e-9
         total += weight * np.clip((reading - middle) / scale, -SETTINGS.limit, SETTINGS.limit)
     return total
+
+
+def _entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Of each row (n,), in nats."""
+    found = np.empty(len(probabilities))
+    for rows in slices(len(found), 8 * probabilities.shape[1], BLOCK_BYTES):
+        block = np.clip(probabilities[rows].astype(np.float64), 1e-12, 1)
+        found[rows] = -(block * np.log(block)).sum(1)
+    return found
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
@@ -231,7 +239,7 @@ class Classes:
         return found
 
     def similarities(self, x: Rows, themselves: bool = True, neighbours: NeighbourList | None = None) -> np.ndarray:
-        """The mean similarity (n, C) of samples to the nearest of each class.
+        """The mean similarity, float32 (n, C), of samples to the nearest of each class.
 
         Args:
             x: embeddings (n, d) of the samples.
@@ -239,7 +247,8 @@ class Classes:
             neighbours: takes note of the nearest neighbours of each sample, too, if the classes have all samples.
         """
         n = len(x)
-        found, places = np.zeros((n, len(self.members))), self._places(n if themselves else 0)
+        found = np.zeros((n, len(self.members)), dtype=np.float32)
+        places = self._places(n if themselves else 0)
         order = torch.from_numpy(self.rows).to(self.unit.device)
         for start in range(0, n, BLOCK):
             part = slice(start, min(start + BLOCK, n))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audit.compute.matrix import BLOCK_BYTES, slices
 from audit.findings.comparison import Compared, can_be_compared, compared, log_odds
 from audit.findings.contract import Audited, Finding
 from audit.findings.kinds import FITS_NO_CLASS
@@ -115,9 +116,14 @@ def _features(similarities: np.ndarray, numbers: np.ndarray, with_lead: bool | N
 
     Of two classes there is no lead, as a class that is compared with the other one has none.
     """
-    ordered = -np.sort(-similarities, axis=1)
-    given = similarities[np.arange(len(similarities)), numbers]
-    columns = [np.log(np.maximum(1 - near, 0) + 1e-6) for near in (given, ordered[:, 0])]
-    if similarities.shape[1] > 2 if with_lead is None else with_lead:
-        columns.append(np.log(ordered[:, 0] - ordered[:, 1] + 1e-3))
-    return np.stack(columns, 1)
+    with_lead = similarities.shape[1] > 2 if with_lead is None else with_lead
+    found = np.empty((len(similarities), 3 if with_lead else 2))
+    for rows in slices(len(found), 2 * similarities[:1].nbytes, BLOCK_BYTES):
+        block = similarities[rows]
+        given = block[np.arange(len(block)), numbers[rows]]
+        ordered = np.sort(block, axis=1).astype(np.float64)
+        for column, near in enumerate((given.astype(np.float64), ordered[:, -1])):
+            found[rows, column] = np.log(np.maximum(1 - near, 0) + 1e-6)
+        if with_lead:
+            found[rows, 2] = np.log(ordered[:, -1] - ordered[:, -2] + 1e-3)
+    return found
