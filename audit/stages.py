@@ -349,7 +349,7 @@ def evidence_of(labels: np.ndarray, influence: Influence | None, diagnosis: Diag
     )
 
 
-def predicted(head: Head, x: Rows, rows: np.ndarray) -> np.ndarray:
-    """Probabilities (k, C) of the rows."""
+def predicted(head: Head, x: Rows, rows: np.ndarray) -> Any:
+    """Probabilities (k, C) of the rows: an array, or rows in a file if they are large (`audit.compute.scratch`)."""
     p = head.probabilities(select_rows(x, torch.from_numpy(rows)))
-    return to_memory(p if isinstance(p, Tensor) else p.float()).cpu().numpy()
+    return readable(p if isinstance(p, Tensor) else hold(local(p.float())))

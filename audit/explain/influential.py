@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, blocks, fetch_rows, map_rows, numbers_read, select_rows, to_memory
+from audit.compute.matrix import Rows, blocks, fetch_rows, map_rows, numbers_read, select_rows
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
 from audit.head.class_inverse import ClassInverse
@@ -83,11 +83,19 @@ def worst_predicted(
         settings: how many of them, and by how many others each is explained.
     """
     places = torch.from_numpy(validation)
-    predicted, believed = to_memory(select_rows(p, places)), to_memory(select_rows(truth, places))
-    loss = -(believed * predicted.clamp_min(1e-300).log()).sum(1)
-    right = predicted.argmax(1) == believed.argmax(1)
+    loss, right = map_rows(_losses, (select_rows(p, places), select_rows(truth, places)))
     rows = validation[np.lexsort((-loss.cpu().numpy(), right.cpu().numpy()))[: settings.validation_samples]]
     return Wanted(["validation"] * len(rows), rows, truth, settings.validation_neighbours)
+
+
+def _losses(p: Rows, truth: Rows) -> tuple[Tensor, Tensor]:
+    """The expected cross-entropy (m,) of predictions (m, C), and bool (m,), whether they name the likeliest class."""
+    loss, right = torch.empty(len(p), dtype=p.dtype, device=p.device), torch.empty(len(p), dtype=torch.bool)
+    for rows in blocks(p, numbers_read(p) + 4 * p.shape[1]):
+        predicted, believed = p[rows], truth[rows].to(p.device)
+        loss[rows] = -(believed * predicted.clamp_min(torch.finfo(p.dtype).tiny).log()).sum(1)
+        right[rows] = (predicted.argmax(1) == believed.argmax(1)).cpu()
+    return loss, right
 
 
 def suspicious(

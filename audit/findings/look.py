@@ -12,6 +12,7 @@ import pandas as pd
 from audit.findings.contract import Audited, Finding
 from audit.findings.registry import check_names, checks
 from audit.findings.table import summarise, table_of
+from audit.flags.threshold import likeliest_classes
 from audit.summary.counts import LeakedSplit
 
 if TYPE_CHECKING:
@@ -96,6 +97,6 @@ def leaked_splits(
     return measured
 
 
-def head_is_right(predict: Callable[[np.ndarray], np.ndarray], numbers: np.ndarray) -> Callable[[np.ndarray], Any]:
+def head_is_right(predict: Callable[[np.ndarray], Any], numbers: np.ndarray) -> Callable[[np.ndarray], Any]:
     """Whether the head predicts the label of rows (k,), bool (k,), from its probabilities (k, C)."""
-    return lambda rows: predict(rows).argmax(1) == numbers[rows]
+    return lambda rows: likeliest_classes(predict(rows)) == numbers[rows]

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from functools import cached_property
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from audit.errors import ConvergenceError
-from audit.flags.measures import head_quality
+from audit.flags.detectors import of_classes
+from audit.flags.measures import quality_of
 from audit.flags.paired import f1_change
+from audit.flags.threshold import likeliest_classes
 from audit.head.fit import Head
 from audit.summary.correction import (
     BriefHead,
@@ -29,7 +32,7 @@ from audit.summary.correction import (
     RetrainedHead,
     UntrainedHead,
 )
-from audit.summary.heads import BriefQuality
+from audit.summary.heads import BriefQuality, HeadQuality
 
 MEASURED_ON = {
     "original": "the labels before injection of all test samples",
@@ -82,7 +85,7 @@ class Correction:
         split: (n,) 'train', 'validation' or 'test'.
         before: the head that was trained on `labels`.
         train: trains another.
-        predict: probabilities (m, C) by a head, of the rows (m,).
+        predict: probabilities (m, C) by a head, of the rows (m,): an array, or rows in a file.
         original: (n,) class numbers before mislabels were injected; None where none were.
         other_thresholds: at which heads are trained, too, with the L2 penalties that were chosen at the audit's own
             threshold. A reader who moves the threshold in the report sees what was measured near it.
@@ -97,7 +100,7 @@ class Correction:
     split: np.ndarray
     before: Head
     train: Training
-    predict: Callable[[Head, np.ndarray], np.ndarray]
+    predict: Callable[[Head, np.ndarray], Any]
     original: np.ndarray | None = None
     other_thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     most_elements: float = 6e8
@@ -212,7 +215,7 @@ class Correction:
         for name, (on, truth) in sets.items():
             for arm, head in after.items():
                 if not isinstance(head, UntrainedHead):
-                    predicted, of_head = (one.predictions(on).argmax(1) for one in (before, head))
+                    predicted, of_head = (one.likeliest[one.among(on)] for one in (before, head))
                     change, low, high = f1_change(truth[on], predicted, of_head, self.seed)
                     effects.append(EffectOnF1(head=arm, on=name, change=change, low=low, high=high))
         return tuple(effects)
@@ -226,7 +229,7 @@ class Correction:
         return RetrainedHead(
             train_samples=int((self.split[rows] == "train").sum()),
             l2=measurable.head.l2,
-            quality={name: head_quality(measurable.predictions(on), truth[on]) for name, (on, truth) in sets.items()},
+            quality={name: measurable.quality(on, truth) for name, (on, truth) in sets.items()},
         )
 
 
@@ -236,17 +239,27 @@ class _Measurable:
 
     head: Head
     test: np.ndarray
-    predicted: np.ndarray | None
+    predicted: Any
 
     @classmethod
-    def of(cls, head: Head, predict: Callable[[Head, np.ndarray], np.ndarray], split: np.ndarray) -> _Measurable:
+    def of(cls, head: Head, predict: Callable[[Head, np.ndarray], Any], split: np.ndarray) -> _Measurable:
         test = np.flatnonzero(split == "test")
         return cls(head, test, predict(head, test) if len(test) else None)
 
-    def predictions(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities (k, C) of some of the test samples, by their positions (k,)."""
-        assert self.predicted is not None
-        return self.predicted if len(rows) == len(self.test) else self.predicted[np.searchsorted(self.test, rows)]
+    @cached_property
+    def likeliest(self) -> np.ndarray:
+        """The class numbers (m,) that are predicted."""
+        return likeliest_classes(self.predicted)
+
+    def among(self, rows: np.ndarray) -> np.ndarray:
+        """The places (k,) of some of the test samples among all of them."""
+        return np.searchsorted(self.test, rows)
+
+    def quality(self, rows: np.ndarray, truth: np.ndarray) -> HeadQuality:
+        """How well the predictions for some of the test samples (k,) fit labels (n,) of all samples."""
+        among = self.among(rows)
+        of_label = of_classes(self.predicted, truth[self.test])[among]
+        return quality_of(self.likeliest[among], of_label, truth[rows], self.predicted.shape[1])
 
 
 def _briefly(

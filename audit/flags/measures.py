@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from audit.flags.detectors import of_classes
+from audit.flags.threshold import likeliest_classes
 from audit.summary.detection import DetectionQuality, RankingQuality
 from audit.summary.heads import HeadQuality
 from audit.summary.influence import ClassInfluence
@@ -20,23 +23,36 @@ from audit.summary.noise_model import Confusion
 from audit.summary.parts import ClassLabel
 
 
-def head_quality(probabilities: np.ndarray, labels: np.ndarray) -> HeadQuality:
+def head_quality(probabilities: Any, labels: np.ndarray) -> HeadQuality:
     """How well predictions fit labels.
 
     Args:
-        probabilities: (n, C).
+        probabilities: (n, C): an array, or rows in a file (`audit.compute.scratch`).
         labels: (n,) class numbers.
     """
-    classes = np.arange(probabilities.shape[1])
-    predicted = probabilities.argmax(1)
-    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    pairs, counts = np.unique(np.column_stack([labels, predicted]), axis=0, return_counts=True)
+    of_label = of_classes(probabilities, labels)
+    return quality_of(likeliest_classes(probabilities), of_label, labels, probabilities.shape[1])
+
+
+def quality_of(predicted: np.ndarray, of_label: np.ndarray, labels: np.ndarray, classes: int) -> HeadQuality:
+    """How well predictions fit labels.
+
+    Args:
+        predicted: (n,) class numbers.
+        of_label: (n,) predicted probabilities of the labels.
+        labels: (n,) class numbers.
+        classes: C.
+    """
+    pairs, counts = np.unique(labels.astype(np.int64) * classes + predicted, return_counts=True)
     return HeadQuality(
         samples=len(labels),
         accuracy=float(accuracy_score(labels, predicted)),
-        f1=float(f1_score(labels, predicted, average="weighted", labels=classes, zero_division=0)),
+        f1=float(f1_score(labels, predicted, average="weighted", labels=np.arange(classes), zero_division=0)),
         loss=float(-np.log(of_label.clip(np.finfo(np.float64).eps)).mean()),
-        confusion=tuple((*pair, count) for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)),
+        confusion=tuple(
+            (pair // classes, pair % classes, count)
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)
+        ),
     )
 
 

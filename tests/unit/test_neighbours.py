@@ -52,7 +52,7 @@ def test_neighbours_are_the_strongest_of_the_pairwise_matrix(solver: str, settin
             if solver == "cholesky":
                 largest = float(influence.abs().max())
                 assert mine["influence"].to_numpy() == pytest.approx(best, rel=0.02, abs=2e-3 * largest)
-            kept.append(float(influence[mine["neighbour"].astype(int).to_numpy()].sum()) / float(best.sum()))
+            kept.append(float(influence[mine["neighbour"].astype(int).tolist()].sum()) / float(best.sum()))
     # In few classes first, the three that are found help or harm as much as the strongest, but for a little.
     assert min(kept) > 0.7
     assert np.mean(kept) > (0.9999 if solver == "cholesky" else 0.99)
