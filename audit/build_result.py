@@ -48,7 +48,17 @@ from audit.summary.parts import ClassLabel
 from audit.summary.summary import Summary
 from audit.summary.surroundings import BackboneSummary, EmbeddingSummary, Machine
 
-RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "fiftyone")
+RECORDED_PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pillow",
+    "fiftyone",
+    "faiss-cpu",
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ with the factor that lowers the error in H's own norm most (a step of steepest d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import Rows, blocks, numbers_read, total
+from audit.compute.matrix import Rows, blocks, numbers_read, select_rows, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
 from audit.head.hessian import HeadHessian, conjugate_gradients
@@ -30,6 +31,8 @@ class FewClassesSettings:
     # Relative residual among them, and most products with H for it.
     residual: float = 0.1
     steps: int = 50
+    # Samples by which the length of the last step is chosen, evenly spaced among all.
+    curvature_samples: int = 20_000
 
 
 SETTINGS = FewClassesSettings()
@@ -118,8 +121,11 @@ def completed(values: Tensor, few: FewClasses, b: Tensor) -> Tensor:
     left = b - few.whole_product(values)
     step = few.inverse.solve(left)
     h = few.hessian
-    (curvature,) = total(_curvature_along, (h.z, h.p, h.w), step)
-    curvature = curvature.to(step) / h.n + h.ridge * step.square().sum((1, 2))
+    every = math.ceil(h.n / SETTINGS.curvature_samples)
+    some = torch.arange(0, h.n, every, device=h.z.device)
+    sources = [rows if rows is None or every == 1 else select_rows(rows, some) for rows in (h.z, h.p, h.w)]
+    (curvature,) = total(_curvature_along, sources, step)
+    curvature = curvature.to(step) / len(some) + h.ridge * step.square().sum((1, 2))
     length = (step * left).sum((1, 2)) / curvature.clamp_min(torch.finfo(step.dtype).tiny)
     return few.in_all(values) + length[:, None, None] * step
 

@@ -71,6 +71,18 @@ def test_a_step_in_all_classes_is_the_best_of_its_direction(
     assert float(error(complete).median()) < (0.01 if by_class else 0.03)
 
 
+def test_the_length_of_the_step_is_known_from_some_of_the_samples(
+    problem: tuple[HeadHessian, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hessian, b = problem
+    values, few = solve_in_few_classes(hessian, b, hessian.kronecker(apart=True))
+    by_all = completed(values, few, b) - few.in_all(values)
+    monkeypatch.setattr("audit.head.few_classes.SETTINGS", replace(SETTINGS, curvature_samples=400))
+    by_some = completed(values, few, b) - few.in_all(values)
+    lengths = by_some.flatten(1).norm(dim=1) / by_all.flatten(1).norm(dim=1)
+    assert 0.7 < float(lengths.min()) < float(lengths.max()) < 1.4
+
+
 def test_the_strongest_samples_are_found(problem: tuple[HeadHessian, torch.Tensor]) -> None:
     hessian, b = problem
     inverse = ClassInverse.of(hessian, len(b))
