@@ -19,7 +19,6 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, fetch_rows, map_rows, numbers_read, select_rows
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
-from audit.head.class_inverse import ClassInverse
 from audit.head.few_classes import SETTINGS as FEW_CLASSES
 from audit.head.few_classes import ApproximateInverse, completed, solve_in_few_classes
 from audit.head.hessian import HeadHessian
@@ -149,7 +148,7 @@ def influential_samples(
     explained = _Explained(
         hessian.single.z,
         select_rows(residuals, torch.from_numpy(train)).float(),
-        _solver(hessian, len(targets), solver, note, settings),
+        _solver(hessian, solver, note, settings),
         settings.candidates,
     )
     own = pd.Index(train).get_indexer([row for row, _, _ in targets])  # position among the training samples, or -1
@@ -175,10 +174,8 @@ Solver = Callable[[Tensor], tuple[Tensor, Tensor, Callable[[], Tensor]]]
 D) in all classes, which are computed when they are asked for."""
 
 
-def _solver(
-    hessian: HeadHessian, wanted: int, method: str, note: Callable[[str], None], settings: ExplanationSettings
-) -> Solver:
-    """Solves H S = B in a few classes first; `wanted` is the number of right-hand sides in all."""
+def _solver(hessian: HeadHessian, method: str, note: Callable[[str], None], settings: ExplanationSettings) -> Solver:
+    """Solves H S = B in a few classes first."""
     stable = StableSolver(hessian, method, note)
     inverse: ApproximateInverse | None = None
 
@@ -190,7 +187,7 @@ def _solver(
         nonlocal inverse
         single = b.float()
         if inverse is None:
-            inverse = ClassInverse.of(hessian.single, wanted) or hessian.single.kronecker(apart=True)
+            inverse = hessian.by_class or hessian.single.kronecker(apart=True)
         try:
             values, few = solve_in_few_classes(hessian.single, single, inverse)
         except ConvergenceError:  # an ill-conditioned Hessian, for which there are other means

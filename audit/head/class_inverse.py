@@ -11,18 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audit.compute.matrix import RemoteRows, Rows, blocks, total
-from audit.head.hessian import HeadHessian, class_variances
+from audit.compute.matrix import Rows, blocks, total
+from audit.head.factors import SecondMoment, class_variances
 
 LEAST_CURVATURE = 1.0
 """A sample counts for a class with its own features from this multiple of the mean curvature there; all others count
 with the second moment of all samples. Measured on two datasets: with .1 it takes longer, with 3 more products."""
-
-MOST_NUMBERS = 2**27
-"""Numbers in the blocks of all classes: half a GiB."""
-
-FEATURES_A_SOLUTION = 16
-"""With more features than this for each right-hand side, the blocks take longer than they save."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +32,25 @@ class ClassInverse:
     ridge: float
 
     @classmethod
-    def of(cls, hessian: HeadHessian, right_hand_sides: int) -> ClassInverse | None:
-        """For so many solutions; None where it does not pay off, or where rounding is in the way.
+    def of(cls, z: Rows, p: Rows, w: Rows | None, moment: SecondMoment, ridge: float) -> ClassInverse | None:
+        """Of the Hessian of these samples; None where rounding is in the way.
 
         Args:
-            hessian: H, in single precision.
-            right_hand_sides: how many there are.
+            z, p, w: features (n, D), predicted probabilities (n, C) and sample weights (n,), or None for ones.
+            moment: the factorised second moment of z.
+            ridge: on the diagonal of the Hessian.
         """
-        features = hessian.features
-        vectors = hessian.moment.vectors
-        if isinstance(hessian.z, RemoteRows) or vectors is None or features > FEATURES_A_SOLUTION * right_hand_sides:
-            return None
-        if hessian.classes * features**2 > MOST_NUMBERS:
-            return None
-        (variances,) = total(class_variances, (hessian.p, hessian.w))
-        least = (LEAST_CURVATURE / hessian.n * variances).float()
-        matrices, rest = total(_moments, (hessian.z, hessian.p, hessian.w), least)
-        vectors = vectors.float()
-        moment = (vectors * hessian.moment.values.to(vectors)) @ vectors.T
-        matrices += rest[:, None, None] * moment
-        matrices /= hessian.n
-        matrices.diagonal(dim1=1, dim2=2).add_(hessian.ridge)
+        assert moment.vectors is not None
+        n = len(z)
+        (variances,) = total(class_variances, (p, w))
+        least = (LEAST_CURVATURE / n * variances).float()
+        matrices, rest = total(_moments, (z, p, w), least)
+        vectors = moment.vectors.float()
+        matrices += rest[:, None, None] * ((vectors * moment.values.to(vectors)) @ vectors.T)
+        matrices /= n
+        matrices.diagonal(dim1=1, dim2=2).add_(ridge)
         lower, info = torch.linalg.cholesky_ex(matrices)
-        return None if bool(info.any()) else cls(lower, hessian.ridge)
+        return None if bool(info.any()) else cls(lower, ridge)
 
     def solve(self, b: Tensor) -> Tensor:
         """Apply the approximate inverse to b (k, C, D)."""

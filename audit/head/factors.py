@@ -44,6 +44,16 @@ class SecondMoment:
         return z if self.vectors is None else z @ self.vectors.to(z)
 
 
+def class_variances(p: Rows, w: Rows | None) -> tuple[Tensor]:
+    """Σ w_i p_i (1 − p_i) (C,), in double precision."""
+    out = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device)
+    for rows in blocks(p, 3 * p.shape[1]):
+        p_rows = p[rows]
+        variances = p_rows * (1 - p_rows)
+        out += (variances if w is None else variances * w[rows][:, None]).sum(0, dtype=torch.float64)
+    return (out,)
+
+
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors of a symmetric matrix; thousands of small steps, too small for several threads."""
     with one_thread():

@@ -19,7 +19,8 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, numbers_read, select_rows, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
-from audit.head.hessian import HeadHessian, conjugate_gradients
+from audit.head.conjugate_gradients import conjugate_gradients
+from audit.head.hessian import HeadHessian
 
 
 @dataclass(frozen=True, kw_only=True)

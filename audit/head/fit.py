@@ -16,8 +16,9 @@ from audit.compute.matrix import DerivedRows, Rows, blocks, derive, hold, number
 from audit.compute.scratch import fits_memory
 from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
+from audit.head.conjugate_gradients import conjugate_gradients
 from audit.head.factors import SecondMoment
-from audit.head.hessian import HeadHessian, conjugate_gradients
+from audit.head.hessian import HeadHessian
 from audit.head.objective import Objective, Point, approach
 from audit.head.settings import FitSettings, PathSettings
 from audit.head.standardise import Standardiser

@@ -21,8 +21,9 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, derive, hold, numbers_read, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
+from audit.head.conjugate_gradients import conjugate_gradients
 from audit.head.factors import KroneckerFactors, SecondMoment, kronecker_factors
-from audit.head.hessian import HeadHessian, conjugate_gradients
+from audit.head.hessian import HeadHessian
 from audit.head.settings import TogetherSettings
 
 LEFT_OUT = -1

@@ -14,11 +14,10 @@ diagonal of the factor between classes is computed, and nothing of size C².
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +25,9 @@ from torch import Tensor
 from audit.compute.matrix import RemoteRows, Rows, blocks, hold, numbers_read, slices, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError, InputError
-from audit.head.factors import KroneckerFactors, SecondMoment, contrasts, kronecker_factors
+from audit.head.class_inverse import ClassInverse
+from audit.head.conjugate_gradients import conjugate_gradients
+from audit.head.factors import KroneckerFactors, SecondMoment, class_variances, contrasts, kronecker_factors
 from audit.head.settings import HessianSettings
 
 CHUNK_BYTES = 64 * 2**20  # that the temporaries of one block of rows may take (`chunks`)
@@ -128,6 +129,17 @@ class HeadHessian:
         """G ⊗ A + ridge, with G = mean w (diag p − ppᵀ) and A = zᵀz / n; of many classes, the diagonal of G."""
         return self.kronecker(apart=self.classes > self.settings.coupled_classes)
 
+    @cached_property
+    def by_class(self) -> ClassInverse | None:
+        """An approximate H⁻¹ that is exact within each class; None where it does not pay off, or cannot be computed."""
+        single, limits = self.single, self.settings
+        if self is not single:
+            return single.by_class
+        large = self.features > limits.by_class_features or self.classes * self.features**2 > limits.by_class_numbers
+        if large or isinstance(self.z, RemoteRows) or self.moment.vectors is None:
+            return None
+        return ClassInverse.of(self.z, self.p, self.w, self.moment, self.ridge)
+
     def kronecker(self, apart: bool) -> KroneckerFactors:
         """K-FAC on contrasts between classes, or with the diagonal of G."""
         (curvature,) = total(class_variances if apart else _class_curvature, (self.p, self.w))
@@ -176,7 +188,8 @@ class HeadHessian:
 
         Args:
             b: right-hand sides, float64 for residuals below 1e-6.
-            method: 'cholesky' (preconditioned with the factor of H), 'cg' (with K-FAC), or 'auto' by cost.
+            method: 'cholesky' (preconditioned with the factor of H), 'cg' (with an approximate inverse, class by class,
+                or with K-FAC), or 'auto' by cost.
             tolerance: largest relative residual that is accepted.
             max_iterations: most conjugate-gradient steps.
 
@@ -190,7 +203,7 @@ class HeadHessian:
         # A factor in double precision needs one step; in single precision it takes several, of half the time each.
         working = self if dense and self.factor.lower.dtype == torch.float64 else self.single
         while residual > tolerance / 2 and iterations < max_iterations:
-            precondition = (self.factor if dense else working.kfac).solve
+            precondition = (self.factor if dense else self.by_class or working.kfac).solve
             reach = max(tolerance / 4 / residual, 1e-4 if working.z.dtype == torch.float32 else 1e-10)
             unit = (r / norms[:, None, None] / residual).to(working.z.dtype)
             step, steps = conjugate_gradients(working, unit, reach, max_iterations - iterations, precondition)
@@ -240,16 +253,6 @@ def _class_curvature(p: Rows, w: Rows | None) -> tuple[Tensor]:
         p_rows = p[rows]
         weighted = p_rows if w is None else p_rows * w[rows][:, None]
         out += torch.diag(weighted.sum(0)) - weighted.T @ p_rows
-    return (out,)
-
-
-def class_variances(p: Rows, w: Rows | None) -> tuple[Tensor]:
-    """Σ w_i p_i (1 − p_i) (C,), in double precision."""
-    out = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device)
-    for rows in blocks(p, 3 * p.shape[1]):
-        p_rows = p[rows]
-        variances = p_rows * (1 - p_rows)
-        out += (variances if w is None else variances * w[rows][:, None]).sum(0, dtype=torch.float64)
     return (out,)
 
 
@@ -340,59 +343,3 @@ def _add_symmetric_product(out: Tensor, z: Tensor, a: Tensor) -> None:
     edges = [round(part * z.shape[1] / count) for part in range(count + 1)]
     for start, stop in pairwise(edges):
         out[start:stop, start:].addmm_(z[:, start:stop].T, scaled[:, start:])
-
-
-class Curvature(Protocol):
-    """Anything that multiplies with a matrix, and knows an approximate inverse."""
-
-    def product(self, v: Tensor) -> Tensor:
-        """H v for v (k, C, D)."""
-
-    def precondition(self, v: Tensor) -> Tensor:
-        """An approximate H⁻¹ v for v (k, C, D)."""
-
-
-def conjugate_gradients(
-    hessian: Curvature,
-    b: Tensor,
-    tolerance: float | Tensor,
-    max_iterations: int,
-    precondition: Callable[[Tensor], Tensor] | None = None,
-) -> tuple[Tensor, int]:
-    """Preconditioned conjugate gradients on all right-hand sides at once.
-
-    Args:
-        hessian: H.
-        b: right-hand sides (k, C, D).
-        tolerance: relative residual to reach for each: one for all, or (k,).
-        max_iterations: most steps.
-        precondition: applies an approximate H⁻¹; None for the Hessian's own.
-
-    Returns:
-        S (k, C, D) with ‖B − H S‖ ≤ tolerance · ‖B‖ for each right-hand side unless the steps ran out, and the steps.
-    """
-
-    def dot(u: Tensor, v: Tensor) -> Tensor:
-        return (u * v).flatten(1).sum(1)
-
-    def along(scale: Tensor, v: Tensor) -> Tensor:
-        return scale[:, None, None] * v
-
-    precondition = precondition or hessian.precondition
-    x = torch.zeros_like(b)
-    r = b.clone()
-    d, rs = x, None
-    limit = tolerance * b.flatten(1).norm(dim=1)
-    tiny = torch.finfo(b.dtype).tiny
-    for iteration in range(max_iterations):
-        if bool((r.flatten(1).norm(dim=1) <= limit).all()):
-            return x, iteration
-        s = precondition(r)
-        rs_next = dot(r, s)
-        d = s if rs is None else s + along(rs_next / rs.clamp_min(tiny), d)
-        rs = rs_next
-        hd = hessian.product(d)
-        alpha = rs / dot(d, hd).clamp_min(tiny)
-        x += along(alpha, d)
-        r -= along(alpha, hd)
-    return x, max_iterations

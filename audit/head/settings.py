@@ -81,6 +81,10 @@ class HessianSettings:
     # Classes up to which K-FAC couples classes. With more, a class has next to nothing of another's probability:
     # conjugate gradients take as many steps without the coupling, and the eigenvectors of C × C cost more than they do.
     coupled_classes: int = 200
+    # Features up to which the approximate inverse has a block for each class; with more, these take longer than they
+    # save. And numbers in all of them: half a GiB.
+    by_class_features: int = 1728
+    by_class_numbers: int = 2**27
     # Column blocks of a symmetric product. With b blocks, (b + 1) / 2b of its entries are computed.
     product_blocks: int = 4
 

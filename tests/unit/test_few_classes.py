@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from audit.errors import ConvergenceError
 from audit.head.class_inverse import ClassInverse
+from audit.head.conjugate_gradients import conjugate_gradients
 from audit.head.few_classes import SETTINGS, completed, solve_in_few_classes
 from audit.head.fit import one_hot, probabilities, residuals, train_head
 from audit.head.hessian import HeadHessian
@@ -52,7 +53,7 @@ def test_a_step_in_all_classes_is_the_best_of_its_direction(
     problem: tuple[HeadHessian, torch.Tensor], by_class: bool
 ) -> None:
     hessian, b = problem
-    inverse = ClassInverse.of(hessian, len(b)) if by_class else hessian.kronecker(apart=True)
+    inverse = hessian.by_class if by_class else hessian.kronecker(apart=True)
     assert inverse is not None
     values, few = solve_in_few_classes(hessian, b, inverse)
     complete = completed(values, few, b)
@@ -85,7 +86,7 @@ def test_the_length_of_the_step_is_known_from_some_of_the_samples(
 
 def test_the_strongest_samples_are_found(problem: tuple[HeadHessian, torch.Tensor]) -> None:
     hessian, b = problem
-    inverse = ClassInverse.of(hessian, len(b))
+    inverse = hessian.by_class
     assert inverse is not None
     values, few = solve_in_few_classes(hessian, b, inverse)
     exact = hessian.solve(b.double(), tolerance=1e-6).values.float()
@@ -121,7 +122,7 @@ def test_the_class_inverse_is_exact_within_a_class(
 ) -> None:
     hessian, b = problem
     monkeypatch.setattr("audit.head.class_inverse.LEAST_CURVATURE", 0.0)  # all samples count with their own features
-    inverse = ClassInverse.of(hessian, 64)
+    inverse = ClassInverse.of(hessian.z, hessian.p, hessian.w, hessian.moment, hessian.ridge)
     assert inverse is not None
     for number in (0, 7):
         curvature = hessian.p[:, number] * (1 - hessian.p[:, number]) / hessian.n
@@ -130,4 +131,11 @@ def test_the_class_inverse_is_exact_within_a_class(
         some = b[:3, number, None, :]
         solved = inverse.solve_classes(some, torch.full((3, 1), number))
         assert torch.allclose(solved[:, 0] @ block, some[:, 0], atol=1e-3 * float(some.abs().max()))
-    assert ClassInverse.of(hessian, 1) is None  # for one solution, it takes longer than it saves
+
+
+def test_the_class_inverse_saves_products(problem: tuple[HeadHessian, torch.Tensor]) -> None:
+    hessian, b = problem
+    assert hessian.by_class is not None
+    _, by_kfac = conjugate_gradients(hessian, b, 1e-3, 100)
+    _, by_class = conjugate_gradients(hessian, b, 1e-3, 100, hessian.by_class.solve)
+    assert by_class <= by_kfac / 2
