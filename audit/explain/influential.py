@@ -20,7 +20,7 @@ from audit.compute.matrix import Rows, blocks, fetch_rows, map_rows, numbers_rea
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
 from audit.head.few_classes import SETTINGS as FEW_CLASSES
-from audit.head.few_classes import ApproximateInverse, completed, solve_in_few_classes
+from audit.head.few_classes import InverseByClass, completed, solve_in_few_classes
 from audit.head.hessian import HeadHessian
 from audit.head.stable import StableSolver
 from audit.influence.ranking import helpful_and_harmful
@@ -177,7 +177,7 @@ D) in all classes, which are computed when they are asked for."""
 def _solver(hessian: HeadHessian, method: str, note: Callable[[str], None], settings: ExplanationSettings) -> Solver:
     """Solves H S = B in a few classes first."""
     stable = StableSolver(hessian, method, note)
-    inverse: ApproximateInverse | None = None
+    inverse: InverseByClass | None = None
 
     def in_all_classes(b: Tensor) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
         values = stable.solve(b, settings.residual).values.float()

@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 
+class ApproximateInverse(Protocol):
+    """An approximate inverse of a matrix."""
+
+    def solve(self, b: Tensor) -> Tensor:
+        """Of b (k, C, D)."""
+
+
 class Curvature(Protocol):
     """Anything that multiplies with a matrix, and knows an approximate inverse."""
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, numbers_read, select_rows, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
-from audit.head.conjugate_gradients import conjugate_gradients
+from audit.head.conjugate_gradients import ApproximateInverse, conjugate_gradients
 from audit.head.hessian import HeadHessian
 
 
@@ -39,11 +39,8 @@ class FewClassesSettings:
 SETTINGS = FewClassesSettings()
 
 
-class ApproximateInverse(Protocol):
-    """An approximate H⁻¹."""
-
-    def solve(self, b: Tensor) -> Tensor:
-        """Of b (m, C, D)."""
+class InverseByClass(ApproximateInverse, Protocol):
+    """An approximate H⁻¹ of which the parts of single classes are known, too."""
 
     def solve_classes(self, b: Tensor, classes: Tensor) -> Tensor:
         """Of b (m, k, D), the parts of some classes (m, k), each class on its own."""
@@ -61,7 +58,7 @@ class FewClasses:
 
     hessian: HeadHessian
     classes: Tensor
-    inverse: ApproximateInverse
+    inverse: InverseByClass
 
     def product(self, v: Tensor) -> Tensor:
         """H v between the classes, for v (m, k, D)."""
@@ -87,7 +84,7 @@ class FewClasses:
 
 
 def solve_in_few_classes(
-    hessian: HeadHessian, b: Tensor, inverse: ApproximateInverse, settings: FewClassesSettings = SETTINGS
+    hessian: HeadHessian, b: Tensor, inverse: InverseByClass, settings: FewClassesSettings = SETTINGS
 ) -> tuple[Tensor, FewClasses]:
     """Solve H S = B among the weights of the classes where B is largest.
 

@@ -16,10 +16,10 @@ from audit.compute.matrix import DerivedRows, Rows, blocks, derive, hold, number
 from audit.compute.scratch import fits_memory
 from audit.compute.threads import log_softmax, one_thread, softmax
 from audit.errors import ConvergenceError, InputError
-from audit.head.conjugate_gradients import conjugate_gradients
+from audit.head.conjugate_gradients import ApproximateInverse
 from audit.head.factors import SecondMoment
 from audit.head.hessian import HeadHessian
-from audit.head.objective import Objective, Point, approach
+from audit.head.objective import Objective, Point, approach, by_newton
 from audit.head.settings import FitSettings, PathSettings
 from audit.head.standardise import Standardiser
 
@@ -181,11 +181,12 @@ def train_head(
     z, moment, z_validation = features.z, features.moment, features.standardiser(x_validation)
     targets, targets_validation = targets_of(labels, classes, z), targets_of(labels_validation, classes, z_validation)
     path: list[tuple[float, float]] = []
-    initial = None
+    initial, inverse = None, None
     if l2 is None:
         most = path_settings.samples
         part, targets_part = _evenly_spaced(z, most), _evenly_spaced(targets, most)
         z_held, targets_held = _evenly_spaced(z_validation, most), _evenly_spaced(targets_validation, most)
+        fitted: dict[float, Tensor] = {}
         _, path = choose_l2(
             part,
             targets_part,
@@ -193,17 +194,21 @@ def train_head(
             moment=moment,
             samples=len(z),
             settings=path_settings,
+            fitted=fitted,
         )
         l2 = strongest_as_good(path, len(z_held), path_settings.chance_gain)
         if len(part) < len(z):  # its optimum is near that of all
-            initial, _ = fit_softmax(part, targets_part, l2 * len(z) / len(part), moment=moment)
+            initial = fitted[l2]
+            inverse = HeadHessian(part, probabilities(part, initial), l2, moment=moment).by_class
     curve: list[tuple[float, float]] = []
 
     def watch(weight: Tensor, loss: float) -> None:
         curve.append((loss, cross_entropy(z_validation, weight, targets_validation)))
 
     goal = weight_tolerance * l2 if z.dtype == torch.float64 else None  # single precision does not go that far
-    weight, gradient_norm = fit_softmax(z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal)
+    weight, gradient_norm = fit_softmax(
+        z, targets, l2, initial=initial, moment=moment, watch=watch, goal=goal, inverse=inverse
+    )
     return Head(weight, features.standardiser, l2, "newton", gradient_norm, curve, path)
 
 
@@ -233,6 +238,7 @@ def choose_l2(
     moment: SecondMoment | None = None,
     samples: int | None = None,
     settings: PathSettings = PathSettings(),
+    fitted: dict[float, Tensor] | None = None,
 ) -> tuple[float, list[tuple[float, float]]]:
     """Fit a head for each penalty, from strong to weak, each starting from the last one, and choose the best.
 
@@ -244,6 +250,7 @@ def choose_l2(
         samples: how many samples λ is chosen for, if z is a part of them; λ n carries over, since it is the penalty
             beside the sum of the losses. None for the number of rows of z.
         settings: which penalties are tried, and how exactly.
+        fitted: gets the weight (C, D) for each λ that was tried, if it is given.
 
     Returns:
         The λ with the smallest held-out loss, and all that were tried with their losses. The search ends once the loss
@@ -263,6 +270,8 @@ def choose_l2(
             break  # with less of a penalty it would be harder still
         loss = held_out_loss(weight)
         path.append((l2 * share, loss))
+        if fitted is not None:
+            fitted[l2 * share] = weight
         rises = 0 if loss < best else rises + 1
         best = min(best, loss)
         if rises == settings.rises:
@@ -281,6 +290,7 @@ def fit_softmax(
     watch: Callable[[Tensor, float], None] | None = None,
     goal: float | None = None,
     settings: FitSettings = FitSettings(),
+    inverse: ApproximateInverse | None = None,
 ) -> tuple[Tensor, float]:
     """Minimise mean_i w_i CE(softmax(W z_i), t_i) + l2/2 ‖W‖²: by L-BFGS, and near the optimum by Newton's method.
 
@@ -300,6 +310,7 @@ def fit_softmax(
         watch: is shown W and the mean loss there (nats), before the first step and after each.
         goal: smaller gradient norm to try to reach, as far as rounding permits; None for the tolerance.
         settings: how the optimum is approached.
+        inverse: an approximate inverse of the Hessian near the optimum; None for K-FAC.
 
     Returns:
         W (C, D) and the gradient norm there.
@@ -326,14 +337,14 @@ def fit_softmax(
             watch(point.weight.to(z.dtype), point.loss)
 
     nearly = max(tolerance, settings.newton_from)
-    point = _near_optimum(objective, weight, hessian_at, nearly, settings, seen)
-    return _by_newton(objective, point, hessian_at, (goal, tolerance), settings, seen)
+    point = _near_optimum(objective, weight, lambda: inverse or hessian_at(weight).kfac, nearly, settings, seen)
+    return by_newton(objective, point, hessian_at, (goal, tolerance), settings, seen, inverse)
 
 
 def _near_optimum(
     objective: Objective,
     weight: Tensor,
-    hessian_at: Callable[[Tensor], HeadHessian],
+    inverse: Callable[[], ApproximateInverse],
     nearly: float,
     settings: FitSettings,
     seen: Callable[[Point], None],
@@ -343,50 +354,7 @@ def _near_optimum(
     seen(point)
     if point.norm > nearly:
         start = replace(point, weight=weight.float())
-        point = approach(start, objective.single(), hessian_at(weight).kfac, nearly, seen, settings)
+        point = approach(start, objective.single(), inverse(), nearly, seen, settings)
         if weight.dtype != point.weight.dtype:
             point = objective.at(point.weight.to(weight.dtype))
     return point
-
-
-def _by_newton(
-    objective: Objective,
-    point: Point,
-    hessian_at: Callable[[Tensor], HeadHessian],
-    norms: tuple[float, float],
-    settings: FitSettings,
-    seen: Callable[[Point], None],
-) -> tuple[Tensor, float]:
-    """W and the gradient norm there, by Newton's steps from a point near the optimum.
-
-    Args:
-        objective: to minimise.
-        point: where to start.
-        hessian_at: the Hessian at W, in single precision.
-        norms: gradient norm to try to reach as far as rounding permits, and the one that must be reached.
-        settings: most steps, and how exactly each is solved.
-        seen: is shown each point.
-    """
-    goal, tolerance = norms
-    forcing = settings.first_residual
-    for _ in range(settings.newton_steps):
-        if point.norm <= goal:
-            return point.weight, point.norm
-        unit = (point.gradient / point.norm).float()
-        # No further than the last step needs, and no further than single precision goes.
-        accuracy = max(forcing, 0.3 * goal / point.norm, 1e-5)
-        step = conjugate_gradients(hessian_at(point.weight), unit[None], accuracy, settings.cg_steps)[0][0]
-        following = objective.along(point, step.double() * point.norm)
-        if point.norm <= tolerance and (following is None or following.norm > point.norm / 2):
-            return point.weight, point.norm
-        if following is None:
-            raise ConvergenceError(
-                f"training the head stalled at gradient norm {point.norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
-            )
-        forcing = min(settings.first_residual, 0.9 * (following.norm / point.norm) ** 2)
-        point = following
-        seen(point)
-    raise ConvergenceError(
-        f"training the head did not reach gradient norm {tolerance:.0e} in {settings.newton_steps} steps; "
-        "use a larger L2"
-    )

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from audit.compute.matrix import Rows, blocks, numbers_read, total
 from audit.compute.threads import log_softmax, one_thread
-from audit.head.factors import KroneckerFactors
+from audit.errors import ConvergenceError
+from audit.head.conjugate_gradients import ApproximateInverse, conjugate_gradients
+from audit.head.hessian import HeadHessian
 from audit.head.settings import FitSettings
 
 
@@ -86,20 +88,20 @@ def _lowest(rise: float, first: float, last: float) -> float:
 def approach(
     point: Point,
     objective: Objective,
-    kfac: KroneckerFactors,
+    inverse: ApproximateInverse,
     tolerance: float,
     seen: Callable[[Point], None],
     settings: FitSettings = FitSettings(),
 ) -> Point:
     """Go by L-BFGS (Nocedal, Mathematics of Computation 35, 1980) until the gradient norm is within the tolerance.
 
-    A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. K-FAC
-    preconditions it, which optimisers of torch and SciPy have no place for. Where rounding or the limit on steps ends
-    it early, it returns the point that it has reached.
+    A step costs one pass over the data, where Newton's costs one for each of its conjugate gradients. An approximate
+    inverse of the Hessian preconditions it, which optimisers of torch and SciPy have no place for. Where rounding or
+    the limit on steps ends it early, it returns the point that it has reached.
     """
     pairs: list[tuple[Tensor, Tensor, float]] = []
     for _ in range(settings.lbfgs_steps):
-        following = objective.along(point, _quasi_newton(point.gradient.to(point.weight), pairs, kfac))
+        following = objective.along(point, _quasi_newton(point.gradient.to(point.weight), pairs, inverse))
         if following is None:
             break
         moved, turned = following.weight - point.weight, (following.gradient - point.gradient).to(point.weight)
@@ -113,22 +115,69 @@ def approach(
     return point
 
 
-def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], kfac: KroneckerFactors) -> Tensor:
+def by_newton(
+    objective: Objective,
+    point: Point,
+    hessian_at: Callable[[Tensor], HeadHessian],
+    norms: tuple[float, float],
+    settings: FitSettings,
+    seen: Callable[[Point], None],
+    inverse: ApproximateInverse | None,
+) -> tuple[Tensor, float]:
+    """W and the gradient norm there, by Newton's steps from a point near the optimum.
+
+    Args:
+        objective: to minimise.
+        point: where to start.
+        hessian_at: the Hessian at W, in single precision.
+        norms: gradient norm to try to reach as far as rounding permits, and the one that must be reached.
+        settings: most steps, and how exactly each is solved.
+        seen: is shown each point.
+        inverse: an approximate inverse of the Hessian; None for K-FAC at each point.
+    """
+    goal, tolerance = norms
+    precondition = None if inverse is None else inverse.solve
+    forcing = settings.first_residual
+    for _ in range(settings.newton_steps):
+        if point.norm <= goal:
+            return point.weight, point.norm
+        unit = (point.gradient / point.norm).float()
+        # No further than the last step needs, and no further than single precision goes.
+        accuracy = max(forcing, 0.3 * goal / point.norm, 1e-5)
+        hessian = hessian_at(point.weight)
+        step = conjugate_gradients(hessian, unit[None], accuracy, settings.cg_steps, precondition)[0][0]
+        following = objective.along(point, step.double() * point.norm)
+        if point.norm <= tolerance and (following is None or following.norm > point.norm / 2):
+            return point.weight, point.norm
+        if following is None:
+            raise ConvergenceError(
+                f"training the head stalled at gradient norm {point.norm:.1e} (asked: {tolerance:.0e}); use a larger L2"
+            )
+        forcing = min(settings.first_residual, 0.9 * (following.norm / point.norm) ** 2)
+        point = following
+        seen(point)
+    raise ConvergenceError(
+        f"training the head did not reach gradient norm {tolerance:.0e} in {settings.newton_steps} steps; "
+        "use a larger L2"
+    )
+
+
+def _quasi_newton(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, float]], inverse: ApproximateInverse) -> Tensor:
     """The two-loop recursion: H⁻¹ g, with an H that turns g as it turned along the steps that were made.
 
     Args:
         gradient: g (C, D).
         pairs: of the last steps, how W moved (C, D), how g turned (C, D), and the inner product of both.
-        kfac: H before any step.
+        inverse: H before any step, of which it gives H⁻¹.
     """
     step, shares = gradient.clone(), []
     for moved, turned, product in reversed(pairs):
         shares.append(_dot(moved, step) / product)
         step -= shares[-1] * turned
-    step = kfac.solve(step[None])[0]
+    step = inverse.solve(step[None])[0]
     if pairs:
         _, turned, product = pairs[-1]
-        step *= product / _dot(turned, kfac.solve(turned[None])[0])
+        step *= product / _dot(turned, inverse.solve(turned[None])[0])
     for (moved, turned, product), share in zip(pairs, reversed(shares), strict=True):
         step += (share - _dot(turned, step) / product) * moved
     return step
