@@ -51,7 +51,10 @@ ALLOWED_GROWTH = 11.0
 SCORING = ("split", "head", "detection", "influence", "flagging")
 """The stages that make scores and flags; the others explain, correct and evaluate."""
 
-ALLOWED_GIB = {"engine": 2.0, "audit": 3.0, "flags": 4.8, "workers": 2.0}
+CORE = ("head", "detection")
+"""Head and noise model, with its controls."""
+
+ALLOWED_GIB = {"engine": 2.0, "audit": 2.0, "flags": 4.8, "workers": 2.0}
 """Peak memory beside that of the embeddings; of any process."""
 
 WORKERS = 2
@@ -94,7 +97,7 @@ def engine(folder: Path) -> dict[str, Any]:
 
 
 def whole_audit(folder: Path) -> dict[str, Any]:
-    """`audit_embeddings` from the file: head, influence, leave-one-out, suspicion, flags."""
+    """`audit_embeddings` from the file, with all stages."""
     labels = np.load(folder / "labels.npy")
 
     def tell(step: Step) -> None:
@@ -235,6 +238,9 @@ def table(results: dict[str, Any]) -> str:
             grown = [f"{after / before:.1f}×" for before, after in pairwise(scoring)]
             taken = ", ".join(f"{seconds:.0f} s" for seconds in scoring)
             lines += ["", f"Scores and flags, without what comes after: {taken}; grew {', '.join(grown)}."]
+            core = [sum(step["seconds"][name] for name in CORE) for step in steps]
+            shares = [sum(step["seconds"].values()) / of for step, of in zip(steps, core, strict=True)]
+            lines += ["", f"The whole, times head and detection: {', '.join(f'{share:.2f}' for share in shares)}."]
         if job == "workers":
             for step in steps:
                 at_work = ", ".join(f"{peak:.2f}" for peak in step["peaks_gib"])
