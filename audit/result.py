@@ -270,12 +270,15 @@ class AuditResult:
 
 def _write_table(table: pd.DataFrame, path: Path) -> str:
     """Write a table in row groups, which can be read one by one, and return the digest of the file."""
-    from pyarrow import Table
-    from pyarrow.parquet import write_table
+    from pyarrow import Schema, Table
+    from pyarrow.parquet import ParquetWriter
 
+    schema = Schema.from_pandas(table)
     with whole_file(path) as temporary:
-        with temporary.open("wb") as file:  # given a path, pyarrow keeps the file open for a while if the disk is full
-            write_table(Table.from_pandas(table), file, row_group_size=SHARD_ROWS)
+        # Given a path, pyarrow keeps the file open for a while if the disk is full.
+        with temporary.open("wb") as file, ParquetWriter(file, schema) as writer:
+            for start in range(0, len(table), SHARD_ROWS):  # so that only one group is in memory a second time
+                writer.write_table(Table.from_pandas(table.iloc[start : start + SHARD_ROWS], schema=schema))
         with temporary.open("rb") as written:
             digest = hashlib.file_digest(written, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
     return digest

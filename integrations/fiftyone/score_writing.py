@@ -42,7 +42,7 @@ from integrations.fiftyone.fields import (
 from integrations.fiftyone.lock import FAREWELL_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
     from pymongo.collection import Collection
@@ -80,13 +80,17 @@ def write_scores(
     samples = database[dataset._sample_collection_name]
     staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
     staged.drop()  # left by an interrupted audit
-    columns = {field.name(audit_key): values for field, values in _columns(scores).items()}
-    columns[FINDINGS.name(audit_key)] = [remarks.get(sample) for sample in scores.index]
+
+    def columns(some: pd.DataFrame) -> dict[str, list[Any]]:
+        made = {field.name(audit_key): values for field, values in _columns(some).items()}
+        return made | {FINDINGS.name(audit_key): [remarks.get(sample) for sample in some.index]}
+
     try:
-        ids = [ObjectId(sample) for sample in scores.index]
-        _stage_scored(staged, ids, columns, progress)
-        others = _scored_before(samples, audit_key).union(map(ObjectId, remarks)).difference(ids)
-        nothing = dict.fromkeys(columns)
+        _stage_scored(staged, scores, columns, progress)
+        others = (
+            _scored_before(samples, audit_key).union(map(ObjectId, remarks)).difference(map(ObjectId, scores.index))
+        )
+        nothing = dict.fromkeys(columns(scores.iloc[:0]))
         _stage_unscored(
             staged, {sample: nothing | {FINDINGS.name(audit_key): remarks.get(str(sample))} for sample in others}
         )
@@ -99,17 +103,21 @@ def write_scores(
 
 
 def _stage_scored(
-    staged: Collection, ids: list[ObjectId], columns: Mapping[str, list[Any]], progress: ProgressCallback
+    staged: Collection,
+    scores: pd.DataFrame,
+    columns: Callable[[pd.DataFrame], Mapping[str, list[Any]]],
+    progress: ProgressCallback,
 ) -> None:
-    """Stage the values of each field, in the order of the ids."""
-    for start in range(0, len(ids), SAMPLES_AT_ONCE):
-        part = slice(start, start + SAMPLES_AT_ONCE)
-        rows = zip(ids[part], *(column[part] for column in columns.values()), strict=True)
+    """Stage the values of each field, some samples at a time; `columns` makes them from some of the scores."""
+    for start in range(0, len(scores), SAMPLES_AT_ONCE):
+        some = scores.iloc[start : start + SAMPLES_AT_ONCE]
+        made = columns(some)
+        rows = zip(map(ObjectId, some.index), *made.values(), strict=True)
         staged.insert_many(
-            [{"_id": sample, "new": dict(zip(columns, row, strict=True)), "scored": True} for sample, *row in rows],
+            [{"_id": sample, "new": dict(zip(made, row, strict=True)), "scored": True} for sample, *row in rows],
             ordered=False,
         )
-        progress(Step(STAGE, min(start + SAMPLES_AT_ONCE, len(ids)), len(ids), "samples"))
+        progress(Step(STAGE, start + len(some), len(scores), "samples"))
 
 
 def _scored_before(samples: Collection, audit_key: str) -> set[ObjectId]:
@@ -153,11 +161,14 @@ def write_recalibrated(dataset: fo.Dataset, audit_key: str, scores: pd.DataFrame
     drop_orphans(database)
     staged = database[f"{_STAGED}{dataset._doc.id}.{audit_key}"]
     staged.drop()
-    columns: dict[str, list[Any]] = {
-        SUSPICION.name(audit_key): _numbers(scores["suspicion"]),
-        FLAG.name(audit_key): scores["flag"].astype(bool).tolist(),
-        SUGGESTED.name(audit_key): _labels(scores["suggested_label"], _numbers(scores["suggested_probability"])),
-    }
+
+    def columns(some: pd.DataFrame) -> dict[str, list[Any]]:
+        return {
+            SUSPICION.name(audit_key): _numbers(some["suspicion"]),
+            FLAG.name(audit_key): some["flag"].astype(bool).tolist(),
+            SUGGESTED.name(audit_key): _labels(some["suggested_label"], _numbers(some["suggested_probability"])),
+        }
+
     follows = {"$ne": [{"$ifNull": [f"${MODEL_SUSPICION.name(audit_key)}", None]}, None]}
     kept = {
         model.name(audit_key): {"$cond": [follows, f"${model.name(audit_key)}", f"${field.name(audit_key)}"]}
@@ -167,7 +178,7 @@ def write_recalibrated(dataset: fo.Dataset, audit_key: str, scores: pd.DataFrame
     merged = [{"$set": kept}, {"$replaceWith": {"$mergeObjects": ["$$ROOT", "$$new.new", now]}}]
     into = {"into": dataset._sample_collection_name, "on": "_id", "whenMatched": merged, "whenNotMatched": "discard"}
     try:
-        _stage_scored(staged, [ObjectId(sample) for sample in scores.index], columns, silent)
+        _stage_scored(staged, scores, columns, silent)
         staged.aggregate([{"$merge": into}])
     finally:
         with suppress(PyMongoError), pymongo.timeout(FAREWELL_SECONDS):
