@@ -52,7 +52,7 @@ def test_the_acted_device_refuses_what_a_gpu_refuses() -> None:
     with acted_device() as device:
         there = torch.arange(6.0, device="cuda").view(2, 3)
         assert there.device == DEVICE
-        with pytest.raises(RuntimeError, match="same device, found cuda and cpu"):
+        with pytest.raises(RuntimeError, match="same device, found cuda:0 and cpu"):
             there @ torch.ones(3)
         with pytest.raises(TypeError, match="numpy"):
             there.numpy()
@@ -60,6 +60,21 @@ def test_the_acted_device_refuses_what_a_gpu_refuses() -> None:
         assert float(there.sum()) == 15
         assert there[torch.tensor([1])].cpu().tolist() == [[3.0, 4.0, 5.0]]
         assert (device.scalars, device.numbers) == (1, 3)
+
+
+def test_two_acted_devices_refuse_each_others_tensors() -> None:
+    with acted_device(devices=2) as session:
+        first, second = (torch.arange(6.0).to(device) for device in ("cuda", "cuda:1"))
+        assert [str(held.device) for held in (first, second, second.to("cuda:0"))] == ["cuda:0", "cuda:1", "cuda:0"]
+        with pytest.raises(RuntimeError, match="same device, found cuda:0 and cuda:1"):
+            first + second
+        with pytest.raises(RuntimeError, match="same device, found cuda:0 and cuda:1"):
+            first[second.long()]
+        with pytest.raises(RuntimeError, match="invalid device ordinal"):
+            first.to("cuda:2")
+        assert (second + 1).device == torch.device("cuda:1")
+        assert first.copy_(second + 1).tolist() == [1, 2, 3, 4, 5, 6]
+        assert session.operations["cuda:1"] > 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
