@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -34,7 +34,7 @@ from audit.progress import ProgressCallback, Step
 
 try:
     import dask
-    from distributed import Client, LocalCluster, get_worker
+    from distributed import Client, LocalCluster, get_client, get_worker
 except ImportError:
     require("dask", "an audit on Dask workers")
     raise
@@ -62,8 +62,8 @@ def workers_at(scheduler: str, note: Callable[[str], None]) -> Iterator[DaskWork
     """The workers of a scheduler.
 
     Args:
-        scheduler: 'local:N' for N processes of this machine, which end with it; or a scheduler's address, as
-            tcp://host:8786.
+        scheduler: 'local:N' for N processes of this machine, which end with it (one a GPU, if it has N); or a
+            scheduler's address, as tcp://host:8786.
         note: receives a message with the address of the dashboard.
 
     Raises:
@@ -222,9 +222,39 @@ def _backbone(*spec: Any) -> Backbone:
 
 
 def _own_device(device: str) -> str:
-    """The device of a worker: with several GPUs, workers that LocalCluster numbers take one after another."""
-    gpus, name = torch.cuda.device_count(), str(get_worker().name)
-    return f"cuda:{int(name) % gpus}" if device == "auto" and gpus > 1 and name.isdigit() else device
+    """The device that this worker embeds on: of several GPUs, 'auto' and 'cuda' give each worker of a machine its own.
+
+    The others ('cpu', 'cuda:1') are the user's choice for every worker. Where there are more workers than GPUs, workers
+    share them. A worker that sees one GPU (`CUDA_VISIBLE_DEVICES`) takes that one.
+    """
+    gpus = torch.cuda.device_count()
+    if device not in ("auto", "cuda") or gpus < 2:
+        return device
+    return f"cuda:{_own_place(get_worker().address) % gpus}"
+
+
+@lru_cache
+def _own_place(address: str) -> int:
+    """As `place_on_machine`, of the worker at this address; it keeps its place as long as it lives."""
+    return place_on_machine(address, get_client().scheduler_info(n_workers=-1)["workers"])
+
+
+def place_on_machine(address: str, workers: Mapping[str, Mapping[str, Any]]) -> int:
+    """The place of a worker among those of its machine, from 0.
+
+    Args:
+        address: of the worker.
+        workers: each worker's `host`, `name` and `nanny` by its address, as the scheduler describes them. Workers with
+            numbers for names, as `LocalCluster` gives them, are in that order. The others are ordered by the address of
+            their nanny, which stays the same when it starts a dead worker again.
+    """
+
+    def order(one: str) -> tuple[int, str]:
+        name = str(workers[one]["name"])
+        return int(name) if name.isdigit() else 0, str(workers[one]["nanny"] or one)
+
+    beside = [one for one, described in workers.items() if described["host"] == workers[address]["host"]]
+    return sorted(beside, key=order).index(address)
 
 
 def _outcome(shard: tuple[np.ndarray, Embedded]) -> Embedded:
