@@ -364,10 +364,8 @@ class _Audit:
             return None
         suspicion = result.scores["suspicion"].to_numpy()
         with self.stages.optional("correction", "measurements of what correcting is worth"):
-            head = found.heads[found.audited]
-            correction = correction_of(
-                material, found.labels, found.others, suspicion, head, found.hessian, self.config
-            )
+            head, moment = found.heads[found.audited], None if found.hessian is None else found.hessian.moment
+            correction = correction_of(material, found.labels, found.others, suspicion, head, moment, self.config)
             return self.checkpoint.once("correction", lambda: correction.measure(found.flags.flag))
         return None
 

@@ -24,6 +24,7 @@ from audit.explain.influential import influential_samples, suspicious, worst_pre
 from audit.explain.nearest_suspects import nearest_of_suspects
 from audit.flags.correction import Arm, Correction, Trained
 from audit.flags.detectors import Evidence
+from audit.head.factors import SecondMoment
 from audit.head.fit import Head, TrainingFeatures, probabilities, residuals, targets_of, train_head
 from audit.head.fit_together import LEFT_OUT
 from audit.head.hessian import HeadHessian
@@ -191,7 +192,7 @@ def correction_of(
     others: np.ndarray,
     suspicion: np.ndarray,
     head: Head,
-    hessian: HeadHessian | None,
+    moment: SecondMoment | None,
     config: AuditConfig,
 ) -> Correction:
     """The object that measures the head before and after correction.
@@ -202,7 +203,7 @@ def correction_of(
         others: (n,) the likeliest class other than the label.
         suspicion: (n,) probability that each label is wrong, 0 to 1.
         head: the head trained on the labels.
-        hessian: of its objective; None to do without.
+        moment: the factorised second moment of the features that it was trained on; None to compute it.
         config: the settings.
     """
     x, by_recipe = material.x, config.trainer == "adam"
@@ -221,12 +222,12 @@ def correction_of(
         predict=lambda made, rows: predicted(made, x, rows),
         original=material.numbers if config.inject else None,
         seed=config.seed,
-        train_all=None if by_recipe else lambda arms: _retrained(arms, material, head, hessian, config.l2),
+        train_all=None if by_recipe else lambda arms: _retrained(arms, material, head, moment, config.l2),
     )
 
 
 def _retrained(
-    arms: Sequence[Arm], material: Material, head: Head, hessian: HeadHessian | None, l2: float | None
+    arms: Sequence[Arm], material: Material, head: Head, moment: SecondMoment | None, l2: float | None
 ) -> list[Trained]:
     """The heads of all arms, with this L2 penalty if it is given."""
     x = material.x
@@ -240,9 +241,7 @@ def _retrained(
         penalty, start = (l2, None) if near is None else (near.l2, near.weight)
         relabellings.append(Relabelling(labels, labels_held_out, penalty, start))
     trained_on, held_out = (select_rows(x, torch.from_numpy(rows)) for rows in places)
-    known = None if hessian is None else hessian.moment
-    inverse = None if hessian is None else hessian.by_class
-    made = retrained_heads(head, trained_on, held_out, relabellings, known, inverse=inverse)
+    made = retrained_heads(head, trained_on, held_out, relabellings, moment)
     return [UntrainedHead(error=str(one)) if isinstance(one, ConvergenceError) else one for one in made]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from audit.compute.matrix import Rows, blocks, derive, hold, numbers_read, total
 from audit.compute.threads import one_thread
 from audit.errors import ConvergenceError
-from audit.head.conjugate_gradients import ApproximateInverse, conjugate_gradients
+from audit.head.conjugate_gradients import conjugate_gradients
 from audit.head.factors import KroneckerFactors, SecondMoment, kronecker_factors
 from audit.head.hessian import HeadHessian
 from audit.head.settings import TogetherSettings
@@ -57,21 +57,14 @@ class Fit:
 
 
 def fit_together(
-    z: Rows,
-    problems: Sequence[Problem],
-    moment: SecondMoment,
-    settings: TogetherSettings = TogetherSettings(),
-    inverse: ApproximateInverse | None = None,
+    z: Rows, problems: Sequence[Problem], moment: SecondMoment, settings: TogetherSettings = TogetherSettings()
 ) -> list[Fit]:
-    """Fit heads on features z (n, D) in float32, as many at once as memory allows.
-
-    `inverse` is an approximate inverse of the Hessian of a head near all of them; None for K-FAC of each.
-    """
+    """Fit heads on features z (n, D) in float32, as many at once as memory allows."""
     classes = len(problems[0].start)
     at_once = max(1, settings.held_numbers // (len(z) * classes))
     found: list[Fit] = []
     for start in range(0, len(problems), at_once):
-        found += _Newton(z, problems[start : start + at_once], moment, settings, inverse).fits()
+        found += _Newton(z, problems[start : start + at_once], moment, settings).fits()
     return found
 
 
@@ -93,20 +86,11 @@ class _Newton:
         problems: k of them.
         moment: the factorised second moment of z, or of nearly the same samples.
         settings: most steps, and how exactly each is solved.
-        inverse: an approximate inverse of the Hessians; None for K-FAC of each.
     """
 
-    def __init__(
-        self,
-        z: Rows,
-        problems: Sequence[Problem],
-        moment: SecondMoment,
-        settings: TogetherSettings,
-        inverse: ApproximateInverse | None,
-    ) -> None:
+    def __init__(self, z: Rows, problems: Sequence[Problem], moment: SecondMoment, settings: TogetherSettings) -> None:
         vectors = None if moment.vectors is None else moment.vectors.float()
         self.z, self.moment, self.settings = z, SecondMoment(moment.values, vectors), settings
-        self.inverse = inverse
         self.codes = torch.stack([one.labels for one in problems], 1)
         kept = (self.codes != LEFT_OUT).sum(0).clamp_min(1)
         self.counts, self.l2, self.tolerance = (
@@ -145,8 +129,7 @@ class _Newton:
         unit = (point.gradient / point.norm[:, None, None]).float()
         # No more exactly than the tolerance asks, nor than the last step has shown to pay (Eisenstat & Walker 1996).
         reach = torch.maximum(self.forcing[places], 0.3 * self.tolerance[places] / point.norm).float()
-        precondition = self.inverse.solve if self.inverse else curvature.precondition
-        found, _ = conjugate_gradients(curvature, unit, reach, self.settings.cg_steps, precondition)
+        found, _ = conjugate_gradients(curvature, unit, reach, self.settings.cg_steps, curvature.precondition)
         return found * point.norm[:, None, None].float()
 
     def _move(self, places: Tensor, steps: Tensor) -> Tensor:
@@ -208,7 +191,7 @@ class _Curvature:
     Attributes:
         z, p, codes: features (n, D), probabilities (n, k · C) and labels (n, k).
         counts, l2: how many samples each head has, and its penalty (k, 1, 1).
-        factors: K-FAC of each; none where the heads have an inverse.
+        factors: K-FAC of each.
     """
 
     z: Rows
@@ -224,8 +207,15 @@ class _Curvature:
         k, classes, _ = weight.shape
         codes = heads.codes[:, places]
         p = hold(derive(partial(_probabilities, weight=weight), heads.z, width=k * classes))
+        apart = classes > HeadHessian.settings.coupled_classes
+        (curved,) = total(_class_variances if apart else _class_curvatures, (p, codes))
         counts, l2 = (values[places, None, None].float() for values in (heads.counts, heads.l2))
-        factors = [] if heads.inverse else _factors(heads, places, p, codes, classes)
+        factors = [
+            kronecker_factors(of_head, int(count), heads.moment, ridge, torch.float32)
+            for of_head, count, ridge in zip(
+                curved, heads.counts[places].tolist(), heads.l2[places].tolist(), strict=True
+            )
+        ]
         return cls(heads.z, p, codes, counts, l2, factors)
 
     def product(self, v: Tensor) -> Tensor:
@@ -236,16 +226,6 @@ class _Curvature:
     def precondition(self, v: Tensor) -> Tensor:
         """An approximate H⁻¹ v for each head, v (k, C, D)."""
         return torch.cat([factors.solve(of_head[None]) for factors, of_head in zip(self.factors, v, strict=True)])
-
-
-def _factors(heads: _Newton, places: Tensor, p: Rows, codes: Tensor, classes: int) -> list[KroneckerFactors]:
-    """K-FAC of the heads at these places, from p (n, k · C) and labels (n, k)."""
-    apart = classes > HeadHessian.settings.coupled_classes
-    (curved,) = total(_class_variances if apart else _class_curvatures, (p, codes))
-    return [
-        kronecker_factors(of_head, int(count), heads.moment, ridge, torch.float32)
-        for of_head, count, ridge in zip(curved, heads.counts[places].tolist(), heads.l2[places].tolist(), strict=True)
-    ]
 
 
 def _probabilities(z: Tensor, weight: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from audit.compute.matrix import Rows, to_memory
 from audit.errors import ConvergenceError
-from audit.head.conjugate_gradients import ApproximateInverse
 from audit.head.factors import SecondMoment
 from audit.head.fit import Head
 from audit.head.fit_together import LEFT_OUT, Problem, fit_together, mean_losses
@@ -60,7 +59,6 @@ def retrained_heads(
     relabellings: Sequence[Relabelling],
     moment: SecondMoment | None = None,
     settings: RetrainSettings = RetrainSettings(),
-    inverse: ApproximateInverse | None = None,
 ) -> list[Head | ConvergenceError]:
     """A head for each labelling of nearly the same samples, within a few steps of the head at hand.
 
@@ -75,7 +73,6 @@ def retrained_heads(
         relabellings: one for each head.
         moment: the factorised second moment of the features of x, for preconditioning.
         settings: how L2 is chosen.
-        inverse: an approximate inverse of the Hessian of the head before; None for K-FAC at each step.
 
     Returns:
         The heads. In the place of one whose gradient norm is not reached with the given penalty, or with the one
@@ -89,7 +86,7 @@ def retrained_heads(
     asked: dict[int, list[_Asked]] = {place: next(search) for place, search in searches.items()}
     while asked:
         flat = [(relabellings[place], one) for place, of_search in asked.items() for one in of_search]
-        found = iter(_fitted(flat, z, z_validation, moment, settings, inverse))
+        found = iter(_fitted(flat, z, z_validation, moment, settings))
         answers = {place: [next(found) for _ in of_search] for place, of_search in asked.items()}
         asked = {}
         for place, tried in answers.items():
@@ -106,13 +103,12 @@ def _fitted(
     z_validation: Rows,
     moment: SecondMoment,
     settings: RetrainSettings,
-    inverse: ApproximateInverse | None,
 ) -> list[_Tried]:
     """The fits that are asked for, on features z (n, D), with their losses on z_validation (m, D)."""
     problems = [
         Problem(of.labels, one.l2, one.start, one.exactness * settings.path.tolerance(one.l2)) for of, one in asked
     ]
-    fits = fit_together(z, problems, moment, settings.fit, inverse)
+    fits = fit_together(z, problems, moment, settings.fit)
     losses = mean_losses(z_validation, [of.held_out for of, _ in asked], [fit.weight for fit in fits])
     return [
         _Tried(one.l2, fit.weight, fit.norm, loss, fit.error)
