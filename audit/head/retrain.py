@@ -15,7 +15,7 @@ from audit.compute.matrix import Rows, to_memory
 from audit.errors import ConvergenceError
 from audit.head.factors import SecondMoment
 from audit.head.fit import Head
-from audit.head.fit_together import LEFT_OUT, Problem, fit_together, mean_losses
+from audit.head.fit_together import LEFT_OUT, Fit, Problem, fit_together, mean_losses
 from audit.head.settings import PathSettings, TogetherSettings
 
 
@@ -64,7 +64,8 @@ def retrained_heads(
 
     It keeps the standardised features of the head before. Unless L2 is given, the search goes from the penalty before
     to weaker ones, or else to stronger ones, for as long as the held-out loss falls by more than chance. Each fit
-    starts from the last and ends where its loss is near its minimum, which predictions do not tell apart.
+    starts from the last and ends where its loss is near its minimum, which predictions do not tell apart. Of many
+    samples, the search uses some, and the last fit all.
 
     Args:
         before: a head trained with 'newton'.
@@ -79,14 +80,16 @@ def retrained_heads(
         before, is the error that says so.
     """
     z, z_validation = (before.features(rows).float() for rows in (x, x_validation))
-    z_validation = to_memory(z_validation)
-    moment = moment or SecondMoment.of(z)
+    every = math.ceil(len(z_validation) / settings.path.samples)
+    z_validation = to_memory(z_validation if every == 1 else z_validation[::every])
+    relabellings = [replace(one, held_out=one.held_out[::every]) for one in relabellings]
+    samples = _Samples.of(z, settings.path.samples, moment or SecondMoment.of(z))
     outcomes: list[Head | ConvergenceError] = [ConvergenceError("")] * len(relabellings)
-    searches = {place: _search(one, before, settings) for place, one in enumerate(relabellings)}
+    searches = {place: _search(one, before, settings, samples.every > 1) for place, one in enumerate(relabellings)}
     asked: dict[int, list[_Asked]] = {place: next(search) for place, search in searches.items()}
     while asked:
         flat = [(relabellings[place], one) for place, of_search in asked.items() for one in of_search]
-        found = iter(_fitted(flat, z, z_validation, moment, settings))
+        found = iter(_fitted(flat, samples, z_validation, settings))
         answers = {place: [next(found) for _ in of_search] for place, of_search in asked.items()}
         asked = {}
         for place, tried in answers.items():
@@ -97,32 +100,70 @@ def retrained_heads(
     return outcomes
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """The samples that heads are fitted to: all for the last fit, and every so many for the choice of L2.
+
+    Attributes:
+        z: features (n, D).
+        part: those of every so many.
+        every: which.
+        moment: the factorised second moment of z.
+    """
+
+    z: Rows
+    part: Rows
+    every: int
+    moment: SecondMoment
+
+    @classmethod
+    def of(cls, z: Rows, most: int, moment: SecondMoment) -> _Samples:
+        """At most so many of them for the choice of L2."""
+        every = math.ceil(len(z) / most)
+        return cls(z, z if every == 1 else z[::every], every, moment)
+
+    def fits(self, asked: Sequence[tuple[Relabelling, _Asked]], settings: RetrainSettings, on_all: bool) -> list[Fit]:
+        """The fits that are asked for, to all samples or to the part; λ n is the same for both."""
+        every = 1 if on_all else self.every
+        z = self.z if on_all else self.part
+        problems = []
+        for of, one in asked:
+            l2 = one.l2 * len(self.z) / len(z)
+            tolerance = one.exactness * settings.path.tolerance(l2)
+            problems.append(Problem(of.labels[::every], l2, one.start, tolerance))
+        return fit_together(z, problems, self.moment, settings.fit)
+
+
 def _fitted(
-    asked: Sequence[tuple[Relabelling, _Asked]],
-    z: Rows,
-    z_validation: Rows,
-    moment: SecondMoment,
-    settings: RetrainSettings,
+    asked: Sequence[tuple[Relabelling, _Asked]], samples: _Samples, z_validation: Rows, settings: RetrainSettings
 ) -> list[_Tried]:
-    """The fits that are asked for, on features z (n, D), with their losses on z_validation (m, D)."""
-    problems = [
-        Problem(of.labels, one.l2, one.start, one.exactness * settings.path.tolerance(one.l2)) for of, one in asked
-    ]
-    fits = fit_together(z, problems, moment, settings.fit)
-    losses = mean_losses(z_validation, [of.held_out for of, _ in asked], [fit.weight for fit in fits])
+    """The fits that are asked for, with their losses on z_validation (m, D)."""
+    fits: dict[int, Fit] = {}
+    for on_all in (False, True):
+        places = [place for place, (_, one) in enumerate(asked) if one.on_all == on_all]
+        if places:
+            found = samples.fits([asked[place] for place in places], settings, on_all)
+            fits |= dict(zip(places, found, strict=True))
+    made = [fits[place] for place in range(len(asked))]
+    losses = mean_losses(z_validation, [of.held_out for of, _ in asked], [fit.weight for fit in made])
     return [
         _Tried(one.l2, fit.weight, fit.norm, loss, fit.error)
-        for (_, one), fit, loss in zip(asked, fits, losses, strict=True)
+        for (_, one), fit, loss in zip(asked, made, losses, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A fit that a search asks for: its penalty, W (C, D) to start from, and the share of the usual tolerance."""
+    """A fit that a search asks for: its penalty, W (C, D) to start from, and the share of the usual tolerance.
+
+    Attributes:
+        on_all: whether it is fitted to all samples.
+    """
 
     l2: float
     start: Tensor
     exactness: float = 1.0
+    on_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,11 +188,11 @@ class _Found:
 _Search = Generator[list[_Asked], list[_Tried], _Found]
 
 
-def _search(of: Relabelling, before: Head, settings: RetrainSettings) -> _Search:
-    """Asks for fits until it has found the penalty."""
+def _search(of: Relabelling, before: Head, settings: RetrainSettings, on_part: bool) -> _Search:
+    """Asks for fits until it has found the penalty; `on_part` says that only the last is fitted to all samples."""
     start = before.weight if of.start is None else of.start
     if of.l2 is not None:
-        (only,) = yield [_Asked(of.l2, start, settings.last)]
+        (only,) = yield [_Asked(of.l2, start, settings.last, on_all=True)]
         return _Found(only, [])
     (first,) = yield [_Asked(before.l2, start)]
     if first.error:
@@ -174,8 +215,8 @@ def _search(of: Relabelling, before: Head, settings: RetrainSettings) -> _Search
             best, start = tried, 2 * tried.weight - best.weight.to(tried.weight)
         if best.l2 < first.l2:
             break  # weaker was better, and stronger is not
-    (last,) = yield [_Asked(best.l2, best.weight, settings.last)]
-    return _Found(best if last.error else last, path)
+    (last,) = yield [_Asked(best.l2, best.weight, settings.last, on_all=True)]
+    return _Found(best if last.error and not on_part else last, path)
 
 
 def _head_of(found: _Found, before: Head) -> Head | ConvergenceError:

@@ -14,7 +14,7 @@ from audit.head.factors import SecondMoment
 from audit.head.fit import Head, TrainingFeatures, cross_entropy, fit_softmax, one_hot, train_head
 from audit.head.fit_together import LEFT_OUT, Problem, fit_together, mean_losses
 from audit.head.retrain import Relabelling, RetrainSettings, retrained_heads
-from audit.head.settings import TogetherSettings
+from audit.head.settings import PathSettings, TogetherSettings
 
 CLASSES = 10
 TRAIN = slice(0, 1200)
@@ -111,3 +111,24 @@ def test_a_head_that_does_not_converge_is_an_error_and_the_others_are_kept(
     assert isinstance(error, ConvergenceError)
     assert "use a larger L2" in str(error)
     assert isinstance(head, Head)
+
+
+def test_of_many_samples_some_choose_the_penalty_and_all_are_fitted(
+    digits: tuple[torch.Tensor, ...], before: Head
+) -> None:
+    x = digits[0]
+    relabellings = [Relabelling(one[TRAIN], one[HELD_OUT]) for one in labellings(digits)]
+    settings = RetrainSettings(path=PathSettings(samples=500))
+    heads = retrained_heads(before, x[TRAIN], x[HELD_OUT], relabellings, settings=settings)
+    by_all = retrained_heads(before, x[TRAIN], x[HELD_OUT], relabellings)
+    z = before.features(x[TRAIN])
+    for of, head, other in zip(relabellings, heads, by_all, strict=True):
+        assert isinstance(head, Head)
+        assert isinstance(other, Head)
+        assert abs(math.log10(head.l2 / other.l2)) <= 1.01
+        kept = of.labels != LEFT_OUT
+        alone, _ = fit_softmax(z[kept], one_hot(of.labels[kept], CLASSES, z.dtype), head.l2)
+        targets = one_hot(of.labels[kept], CLASSES, z.dtype)
+        assert cross_entropy(z[kept], head.weight, targets) == pytest.approx(
+            cross_entropy(z[kept], alone, targets), abs=2e-4
+        )
