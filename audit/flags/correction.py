@@ -103,7 +103,7 @@ class Correction:
     predict: Callable[[Head, np.ndarray], Any]
     original: np.ndarray | None = None
     other_thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    most_elements: float = 6e8
+    most_elements: float = 3e8
     seed: int = 0
     train_all: TrainingOfAll | None = None
 
