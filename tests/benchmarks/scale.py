@@ -222,17 +222,16 @@ def table(results: dict[str, Any]) -> str:
             continue
         names = list(steps[-1]["seconds"])
         lines += [f"## {job}, d = {FEATURES[job]}", "", str(function.__doc__).split("\n")[0], ""]
-        lines += [
-            f"| samples | {' | '.join(f'{name} (s)' for name in names)} | all (s) | grew | peak (GiB) | allowed |"
-        ]
-        lines += ["|---|" + "---|" * (len(names) + 4)]
+        stages = " | ".join(f"{name} (s)" for name in names)
+        lines += [f"| samples | {stages} | all (s) | grew | peak (GiB) | allowed | date |"]
+        lines += ["|---|" + "---|" * (len(names) + 5)]
         for before, step in zip([None, *steps], steps, strict=False):
             whole = sum(step["seconds"].values())
             grew = "" if before is None else f"{whole / sum(before['seconds'].values()):.1f}×"
             disk = step["n"] * FEATURES[job] * 4 / 2**30
             parts = " | ".join(f"{step['seconds'].get(name, 0):.1f}" for name in names)
-            allowed = f"{disk:.2f} + {ALLOWED_GIB[job]:.1f}"
-            lines += [f"| {step['n']:,} | {parts} | {whole:.1f} | {grew} | {step['peak_gib']:.2f} | {allowed} |"]
+            memory = f"{step['peak_gib']:.2f} | {disk:.2f} + {ALLOWED_GIB[job]:.1f}"
+            lines += [f"| {step['n']:,} | {parts} | {whole:.1f} | {grew} | {memory} | {step['machine']['date']} |"]
         if job == "audit":
             scoring = [sum(seconds for name, seconds in step["seconds"].items() if name in SCORING) for step in steps]
             grown = [f"{after / before:.1f}×" for before, after in pairwise(scoring)]
