@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pandas as pd
-import torch
 
-from audit import __version__
 from audit.annotators.consensus import Consensus
 from audit.compute.scratch import as_array
 from audit.config import SPLITS, AuditConfig
@@ -34,6 +30,7 @@ from audit.noise_model.count import Count, cautions, describe_controls
 from audit.noise_model.diagnosis_of_copies import describe_copies
 from audit.noise_model.model import Diagnosis
 from audit.progress import Stages
+from audit.recorded import machine_with, versions_here
 from audit.result import AuditResult
 from audit.stages import predicted
 from audit.summary.annotators import AnnotatorSummary
@@ -46,19 +43,7 @@ from audit.summary.influence import InfluenceSummary, LeaveOneOutSummary
 from audit.summary.noise_model import GivenPredictionsSummary, LookAlikesSummary, NoiseModelSummary, RoundSummary
 from audit.summary.parts import ClassLabel
 from audit.summary.summary import Summary
-from audit.summary.surroundings import BackboneSummary, EmbeddingSummary, Machine
-
-RECORDED_PACKAGES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "pillow",
-    "fiftyone",
-    "faiss-cpu",
-)
+from audit.summary.surroundings import BackboneSummary, EmbeddingSummary
 
 
 @dataclass(frozen=True)
@@ -179,8 +164,8 @@ def _summary(
         backbone=_describe_backbone(material.pictures),
         embedding=_describe_embedding(material.pictures),
         config=config,
-        versions=_versions(),
-        machine=_machine(material.device),
+        versions=versions_here(),
+        machine=machine_with(material.device),
         notes=tuple(stages.notes),
         failed_stages=tuple(stages.failed),
         timings=dict(stages.seconds),
@@ -392,18 +377,3 @@ def _describe_embedding(pictures: Pictures | None) -> EmbeddingSummary | None:
     if pictures is None or pictures.backbone is None:
         return None
     return EmbeddingSummary(computed=pictures.computed, cached=pictures.cached)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"influence-audit": __version__, "python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def _machine(device: torch.device) -> Machine:
-    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return Machine(system=platform.platform(terse=True), cpu_threads=torch.get_num_threads(), gpu=accelerator)
