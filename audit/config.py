@@ -149,7 +149,7 @@ class AuditConfig:
     )
     solver: str = _setting(
         "auto",
-        "How the linear system H S = g is solved: 'cholesky', 'cg' (preconditioned with K-FAC), or 'auto' (by size).",
+        "How the linear system H S = g is solved: 'cholesky', 'cg' (conjugate gradients), or 'auto' (by size).",
     )
     heat_maps: int = _setting(
         0,

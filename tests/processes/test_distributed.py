@@ -10,14 +10,12 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import psutil
 import pytest
 import torch
 from distributed import Client, LocalCluster
-from PIL import Image
 
 from audit.compute.matrix import to_memory
 from audit.config import AuditConfig
@@ -36,6 +34,7 @@ from audit.summary.surroundings import EmbeddingSummary
 from integrations.dask import DaskSettings, DaskWorkers, workers_at
 from integrations.dask_rows import DaskRows
 from integrations.sources.digits import digits
+from tests.processes.two_workers import small_pictures, two_workers
 from tests.slow.test_scale import N, everything_of, material
 
 __all__ = ["material"]
@@ -44,12 +43,7 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with (
-        mock.patch.dict(os.environ),  # Dask leaves a number of threads there, for all processes that later tests start
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
-        ) as two_processes,
-    ):
+    with two_workers() as two_processes:
         yield two_processes
 
 
@@ -67,13 +61,9 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """Small images, of which one cannot be read."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    paths = [str(folder / f"{number:02}.png") for number in range(IMAGES)]
-    for path in paths:
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
-    Path(paths[17]).write_text("no image")
-    return Samples([str(number) for number in range(IMAGES)], paths, ["a", "b"] * (IMAGES // 2))
+    samples = small_pictures(tmp_path_factory.mktemp("pictures"), IMAGES)
+    Path(str(samples.images[17])).write_text("no image")
+    return samples
 
 
 def config(cache: Path) -> AuditConfig:

@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
-from PIL import Image
+from distributed import Client, Worker, WorkerPlugin
 
 from audit.config import AuditConfig
 from audit.data.samples import Samples
@@ -27,6 +25,7 @@ from audit.images.embedding import embed
 from audit.images.load_backbone import load_backbone
 from audit.progress import Step, silent
 from integrations.dask import DaskWorkers, place_on_machine
+from tests.processes.two_workers import small_pictures, two_workers
 from tests.slow.acted_device import Device, acted_device
 
 IMAGES = 40
@@ -73,13 +72,7 @@ def _kinds(rows: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with (
-        mock.patch.dict(os.environ),  # Dask leaves a number of threads there, for all processes that later tests start
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
-        ) as cluster,
-        Client(cluster) as connected,
-    ):
+    with two_workers() as cluster, Client(cluster) as connected:
         connected.register_plugin(TwoGPUs())
         yield connected
 
@@ -91,12 +84,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    paths = [str(folder / f"{number:02}.png") for number in range(IMAGES)]
-    for path in paths:
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
-    return Samples([str(number) for number in range(IMAGES)], paths, ["a", "b"] * (IMAGES // 2))
+    return small_pictures(tmp_path_factory.mktemp("pictures"), IMAGES)
 
 
 @pytest.fixture(scope="module")
